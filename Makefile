@@ -1,0 +1,54 @@
+# Every target builds .venv first when it is missing or out of date; nothing is done twice.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format docs bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n  PYTHON=...  the interpreter .venv is made from (3.11 or later; now: $(PYTHON))\n'
+	@printf '  ARGS=...    passed on to pytest, ruff or the demo: make test ARGS="-k lanes -n 2"\n'
+
+install: $(STAMP) ## Make .venv with the project, editable, and all its tools
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"reddiff needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]} (set PYTHON=...)")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing reddiff and its tools into $(VENV) (torch is large; this takes a minute or more) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## Restore a photo and save before, after and truth under demo/
+	$(BIN)/reddiff demo --output demo $(ARGS)
+
+test: $(STAMP) ## Run the tests, except those marked slow
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## Run the tests marked slow
+	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 || exit $$code; }
+
+lint: $(STAMP) ## Check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP) ## Apply the format and the safe fixes
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+docs: $(STAMP) ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(STAMP) ## Run every script in benchmarks/, one after the other
+	@set -e; for script in benchmarks/*.py; do \
+		test -e "$$script" || { echo "benchmarks/ holds no script"; exit 1; }; \
+		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
+	done
+
+clean: ## Remove .venv and everything that was built
+	rm -rf $(VENV) build dist site demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,35 @@
+"""Every exception the library raises on purpose."""
+
+from __future__ import annotations
+
+
+class ReddiffError(Exception):
+    """The base of all errors raised on purpose: catch this one to catch them all."""
+
+
+class InvalidArgument(ReddiffError, ValueError):
+    """An argument that cannot be used: its name, what was expected, and what came.
+
+    Arguments:
+        argument: The name of the argument, as the caller wrote it.
+        expected: What would have been accepted, in words.
+        got: What came instead.
+    """
+
+    def __init__(self, argument: str, *, expected: str, got: object) -> None:
+        super().__init__(f"{argument}: expected {expected}, got {got}")
+        self.argument, self.expected, self.got = argument, expected, got
+
+
+class Unsupported(ReddiffError, TypeError):
+    """A combination of solver, operator, noise and prior that the method has no theory for."""
+
+
+class SnapshotError(ReddiffError):
+    """A snapshot that is damaged, or belongs to another solver, version or problem."""
+
+
+def require(condition: bool, argument: str, *, expected: str, got: object) -> None:
+    """Raise `InvalidArgument` unless the condition holds."""
+    if not condition:
+        raise InvalidArgument(argument, expected=expected, got=got)

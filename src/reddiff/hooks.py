@@ -1,0 +1,155 @@
+"""What can be done between steps, without touching a solver."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import norm
+from reddiff.problem import Problem
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+    from reddiff.results import Reconstruction
+    from reddiff.snapshot import Snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How a run stands after a step. Rows are runs: lane by lane, its samples side by side.
+
+    Arguments:
+        step: How many steps are made.
+        steps: How many there will be.
+        problem: The problem, one row per run.
+        x: The estimate of every run; of runs that ended, their last one.
+        previous: The estimate one step earlier.
+        alive: Which runs still run, `(rows,)`.
+        evaluations: The most network evaluations any run has made.
+        snapshot: Makes the snapshot of this moment; valid until the next step.
+        result: Makes the `Reconstruction` of this moment; valid until the next step.
+    """
+
+    step: int
+    steps: int
+    problem: Problem
+    x: Float[Tensor, "rows *n"]
+    previous: Float[Tensor, "rows *n"]
+    alive: Bool[Tensor, " rows"]
+    evaluations: int
+    snapshot: Callable[[], Snapshot]
+    result: Callable[[], Reconstruction]
+
+    @cached_property
+    def change(self) -> Float[Tensor, " rows"]:
+        """||x - previous|| / ||x||."""
+        tiny = torch.finfo(self.x.dtype).tiny
+        return norm(self.x - self.previous) / norm(self.x).clamp(min=tiny)
+
+    @cached_property
+    def residual(self) -> Float[Tensor, " rows"]:
+        """The rms of y - A(x) over the measured entries, in the units of y."""
+        with torch.no_grad():
+            return (2 * self.problem.misfit(self.x) / self.problem.count).sqrt()
+
+
+class Hook(ABC):
+    """Called after every step.
+
+    What it returns is recorded in `Reconstruction.history`, a value `(rows,)` by name. The name
+    `done` is not recorded: it holds which runs have converged.
+    """
+
+    @abstractmethod
+    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
+        """Look at a step."""
+
+    def close(self) -> None:
+        """Called once, when the run ends or fails."""
+
+
+class EarlyStop(Hook):
+    """Ends a run once its estimate changes by less than `tol`, relative to its norm.
+
+    Arguments:
+        tol: The relative change per step, positive.
+        after: The steps to make at least.
+    """
+
+    def __init__(self, tol: float, after: int = 1) -> None:
+        good = math.isfinite(tol) and tol > 0
+        require(good, "tol", expected="a positive finite number", got=tol)
+        self.tol, self.after = tol, after
+
+    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
+        """Mark the runs that stand still."""
+        if progress.step < self.after:
+            return None
+        return {"done": progress.change < self.tol}
+
+
+class History(Hook):
+    """Records the residual rms and the relative change of every step."""
+
+    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
+        """Both numbers."""
+        return {"residual": progress.residual, "change": progress.change}
+
+
+class ProgressBar(Hook):
+    """A bar with evaluations per second, time left and the residual.
+
+    Arguments:
+        label: The text before the bar.
+        transient: Whether the bar vanishes at the end.
+    """
+
+    def __init__(self, label: str = "solve", *, transient: bool = False) -> None:
+        self.label, self.transient = label, transient
+        self._bar: RichProgress | None = None
+
+    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
+        """Move the bar."""
+        if self._bar is None:
+            self._bar = self._open(progress.steps)
+        residual = float(progress.residual.mean())
+        task = self._bar.tasks[0]
+        speed = progress.evaluations / task.elapsed if task.elapsed else 0.0
+        self._bar.update(
+            task.id, completed=progress.step, residual=f"{residual:.4g}", speed=f"{speed:.1f}"
+        )
+        return None
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _open(self, steps: int) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn(self.label),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[speed]} evaluations/s"),
+            TextColumn("residual {task.fields[residual]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=self.transient,
+        )
+        bar.add_task(self.label, total=steps, residual="", speed="0")
+        bar.start()
+        return bar

@@ -1,0 +1,184 @@
+"""Noise models: what y is, given a = A(x). Every nll is a sum over y, in nats, per lane."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, Unsupported, require
+from reddiff.lanes import lanes
+from reddiff.random import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(ABC):
+    """The law of y given a = A(x), independent over entries."""
+
+    @abstractmethod
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """A draw of y."""
+
+    @abstractmethod
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """-log p(y | a) of each entry, in nats."""
+
+    @abstractmethod
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Its derivative with respect to a."""
+
+    def nll(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
+        """-log p(y | a) in nats, summed over the measured entries of each lane."""
+        return torch.where(measured, self.nll_each(y, a), 0).flatten(1).sum(1)
+
+    def grad(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """The derivative of `nll` with respect to a."""
+        return torch.where(measured, self.grad_each(y, a), 0)
+
+    def select(self, index: Tensor) -> Self:
+        """The noise of some of the lanes."""
+        return self
+
+    def check(self, y: Tensor) -> None:
+        """Raise InvalidArgument if y `(b, ...)` cannot come from this noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(Noise):
+    r""":math:`y = a + \sigma n`.
+
+    Arguments:
+        sigma: The standard deviation in the units of y: a number, or one per lane `(b,)`.
+            Zero is the noiseless limit, which has no density: solvers that need one say so.
+
+    Raises:
+        InvalidArgument: If sigma is negative or not finite.
+    """
+
+    sigma: float | Tensor
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sigma, Tensor):
+            good = bool((torch.isfinite(self.sigma) & (self.sigma >= 0)).all())
+            vector = self.sigma.ndim in (0, 1)
+            require(vector, "sigma", expected="a number or shape (b,)", got=self.sigma.shape)
+        else:
+            number = isinstance(self.sigma, int | float)
+            good = number and math.isfinite(self.sigma) and self.sigma >= 0
+        require(good, "sigma", expected="finite values of 0 or more", got=self.sigma)
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether any lane has sigma = 0."""
+        return bool((torch.as_tensor(self.sigma) == 0).any())
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """a + sigma n."""
+        return a + lanes(self.sigma, a) * rng.randn_like(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(y - a)^2 / (2 sigma^2) + log(sigma sqrt(2 pi))."""
+        sigma = self._positive(a)
+        return ((y - a) / sigma) ** 2 / 2 + sigma.log() + math.log(2 * math.pi) / 2
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(a - y) / sigma^2."""
+        return (a - y) / self._positive(a) ** 2
+
+    def select(self, index: Tensor) -> Gaussian:
+        """Picks sigma where there is one per lane."""
+        if isinstance(self.sigma, Tensor) and self.sigma.ndim == 1:
+            return replace(self, sigma=self.sigma[index])
+        return self
+
+    def check(self, y: Tensor) -> None:
+        """Check that a sigma per lane has as many lanes as y."""
+        if isinstance(self.sigma, Tensor) and self.sigma.ndim == 1:
+            got = f"{len(self.sigma)} values"
+            expected = f"one value per lane of y, {len(y)}"
+            require(len(self.sigma) == len(y), "sigma", expected=expected, got=got)
+
+    def _positive(self, like: Tensor) -> Tensor:
+        if self.noiseless:
+            raise Unsupported(
+                "Gaussian(sigma=0) has no density: expected sigma > 0 for a likelihood in nats"
+            )
+        return lanes(self.sigma, like)
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson(Noise):
+    r""":math:`g y \sim \mathrm{Poisson}(g a)`: y in the units of a, with g counts per unit.
+
+    Below a = `floor` the negative log-likelihood goes on along its tangent where that falls
+    towards larger a, and is constant elsewhere, so that a wrong sign is pushed back to the domain.
+
+    Arguments:
+        gain: Counts per unit of a, positive.
+        floor: The least rate a, in units of a, positive; a millionth of a count by default.
+
+    Raises:
+        InvalidArgument: If gain or floor is not positive and finite, or (on `check`) y has
+            negative entries.
+    """
+
+    gain: float
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.floor is None:
+            object.__setattr__(self, "floor", 1e-6 / self.gain if self.gain else 1.0)
+        for name in ("gain", "floor"):
+            value = getattr(self, name)
+            good = math.isfinite(value) and value > 0
+            require(good, name, expected="a positive finite number", got=value)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """Poisson(g a) / g, exact: by inversion below 64 counts, else as a sum of such draws.
+
+        Raises:
+            InvalidArgument: If a has negative entries.
+        """
+        least = float(a.min())
+        require(least >= 0, "a", expected="rates of 0 or more", got=least)
+        rate = (self.gain * a).double()
+        pieces = max(1, math.ceil(float(rate.max()) / 64))
+        counts = sum(_poisson(rate / pieces, rng.rand_like(rate)) for _ in range(pieces))
+        return (torch.as_tensor(counts) / self.gain).to(a.dtype)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g a - g y log(g a) + log (g y)!."""
+        inside = a.clamp(min=self.floor)
+        counts = self.gain * y
+        value = self.gain * inside - torch.xlogy(counts, self.gain * inside)
+        return value + torch.lgamma(counts + 1) + (a - inside) * self.grad_each(y, a)
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g (1 - y / a)."""
+        slope = self.gain * (1 - y / a.clamp(min=self.floor))
+        return torch.where(a < torch.as_tensor(self.floor), slope.clamp(max=0), slope)
+
+    def check(self, y: Tensor) -> None:
+        """Check that y has no negative entries."""
+        least = float(y.min())
+        if least < 0:
+            raise InvalidArgument("y", expected="values of 0 or more under Poisson", got=least)
+
+
+def _poisson(rate: Tensor, u: Tensor) -> Tensor:
+    """Counts by inversion of the distribution function: the number of its values below u."""
+    count = torch.zeros_like(rate)
+    term = torch.exp(-rate)
+    total = term.clone()
+    k = 0
+    while bool((below := u > total).any()) and k < 400:
+        k += 1
+        count += below
+        term = term * rate / k
+        total = total + term
+    return count

@@ -1,0 +1,26 @@
+"""Forward models: y = A(x) + noise."""
+
+from reddiff.operators.base import (
+    Compose,
+    LinearCompose,
+    LinearOperator,
+    Operator,
+    SpectralOperator,
+)
+from reddiff.operators.blur import CircularBlur, gaussian_psf
+from reddiff.operators.mask import Mask
+from reddiff.operators.matrix import Matrix
+from reddiff.operators.resize import BlockMean
+
+__all__ = [
+    "BlockMean",
+    "CircularBlur",
+    "Compose",
+    "LinearCompose",
+    "LinearOperator",
+    "Mask",
+    "Matrix",
+    "Operator",
+    "SpectralOperator",
+    "gaussian_psf",
+]

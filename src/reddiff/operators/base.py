@@ -1,0 +1,254 @@
+"""What a solver knows of a measurement: the operator A of y = A(x) + noise."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.lanes import lanes
+from reddiff.linalg import cg, power_iteration
+
+Shape = tuple[int, ...]
+
+
+class Operator(nn.Module, ABC):
+    """A forward model A, one per lane or shared: a function, the same at every call.
+
+    A subclass implements `forward` and `x_shape`. Buffers that carry a lane axis are named in
+    `batched`, so that `select` can pick lanes.
+    """
+
+    batched: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """A(x)."""
+
+    @abstractmethod
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of one x whose measurement has shape `y_shape`.
+
+        Raises:
+            InvalidArgument: Names `y` if no x has such a measurement.
+        """
+
+    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A(x), and its pullback v -> (d A / d x)^T v."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            a = self(leaf)
+
+        def pullback(v: Tensor) -> Tensor:
+            (grad,) = torch.autograd.grad(a, leaf, v, retain_graph=True)
+            return grad
+
+        return a.detach(), pullback
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Which entries of y carry a measurement; the others are ignored everywhere."""
+        return torch.ones_like(y, dtype=torch.bool)
+
+    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A first x made from y alone, finite for any y: where optimisation starts."""
+        return y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
+
+    @final
+    def select(self, index: Tensor) -> Operator:
+        """The operator of some of the lanes (or some of them repeated), in the order given."""
+        return self._select(index)
+
+    def _select(self, index: Tensor) -> Operator:
+        if not self.batched:
+            return self
+        new = copy.copy(self)
+        new._buffers = {
+            name: value[index] if name in self.batched and value is not None else value
+            for name, value in self._buffers.items()
+        }
+        return new
+
+    @property
+    def lanes(self) -> int | None:
+        """How many lanes the parameters are for; None if they are shared by any number."""
+        sizes = [len(self.get_buffer(name)) for name in self.batched]
+        return sizes[0] if sizes else None
+
+    def __matmul__(self, inner: Operator) -> Operator:
+        """`outer @ inner`: x -> outer(inner(x))."""
+        if isinstance(self, LinearOperator) and isinstance(inner, LinearOperator):
+            return LinearCompose(self, inner)
+        return Compose(self, inner)
+
+
+class LinearOperator(Operator):
+    """A linear A: adds `adjoint`, and from it `solve`, `pinv` and `norm`."""
+
+    @abstractmethod
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^T y."""
+
+    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A x, and the adjoint, which is its pullback everywhere."""
+        return self(x), self.adjoint
+
+    def solve(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
+
+        Here by conjugate gradients; operators with a closed form override it.
+        """
+        lam, gain = lanes(lam, b), lanes(gain, b)
+        return cg(lambda v: gain * self.adjoint(self(v)) + lam * v, b, iterations=500)
+
+    def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
+        return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
+
+    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^+ y."""
+        return self.pinv(y)
+
+    def norm(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
+        """The largest singular value, per lane, on x of the shape and dtype of the one given."""
+        return power_iteration(lambda v: self.adjoint(self(v)), x).sqrt()
+
+
+class SpectralOperator(LinearOperator):
+    r"""A linear A with a known singular value decomposition :math:`A = U\,\mathrm{diag}(s)\,V^T`.
+
+    V is a full orthonormal basis of x: `vt` takes x to n real spectral coordinates and `v` takes
+    them back. `ut` takes y to the same n coordinates, with zeros where s = 0, and `u` takes them
+    to y, ignoring those where s = 0. `forward`, `adjoint`, `solve` and `pinv` follow.
+    """
+
+    @abstractmethod
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """The singular values s >= 0, broadcastable with the spectral coordinates z."""
+
+    @abstractmethod
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """V z."""
+
+    @abstractmethod
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """V^T x."""
+
+    @abstractmethod
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """U z."""
+
+    @abstractmethod
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """U^T y."""
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """U diag(s) V^T x."""
+        z = self.vt(x)
+        return self.u(self.spectrum(z) * z)
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """V diag(s) U^T y."""
+        z = self.ut(y)
+        return self.v(self.spectrum(z) * z)
+
+    def solve(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """(gain A^T A + lam I)^-1 b, exactly."""
+        z = self.vt(b)
+        return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+
+    def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
+        """A^+ y; singular values below `rcond` times the largest count as zero.
+
+        Arguments:
+            y: A measurement.
+            rcond: By default the rounding error of the dtype, so that this is A^+ proper.
+        """
+        z = self.ut(y)
+        s = self.spectrum(z)
+        if rcond is None:
+            rcond = 100 * torch.finfo(z.dtype).eps
+        kept = s > rcond * s.amax()
+        return self.v(torch.where(kept, z / torch.where(kept, s, 1), 0))
+
+
+class Compose(Operator):
+    """x -> outer(inner(x)): a latent problem is a pixel operator composed with a decoder."""
+
+    def __init__(self, outer: Operator, inner: Operator) -> None:
+        super().__init__()
+        self.outer, self.inner = outer, inner
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """outer(inner(x))."""
+        out: Tensor = self.outer(self.inner(x))
+        return out
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape that inner takes to reach outer."""
+        return self.inner.x_shape(self.outer.x_shape(y_shape))
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """As the outer operator says."""
+        return self.outer.measured(y)
+
+    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """inner's guess at outer's guess."""
+        return self.inner.guess(self.outer.guess(y))
+
+    def _select(self, index: Tensor) -> Operator:
+        return type(self)(self.outer.select(index), self.inner.select(index))
+
+    @property
+    def lanes(self) -> int | None:
+        """How many lanes the parameters are for."""
+        return self.inner.lanes if self.outer.lanes is None else self.outer.lanes
+
+
+class LinearCompose(Compose, LinearOperator):
+    """The composition of two linear operators."""
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+        super().__init__(outer, inner)
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """inner^T outer^T y."""
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A x and the adjoint."""
+        return self(x), self.adjoint
+
+    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^+ y."""
+        return self.pinv(y)
+
+
+def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:
+    """Raise InvalidArgument unless one y has `ndim` axes, described by `form`."""
+    if len(y_shape) != ndim:
+        raise InvalidArgument("y", expected=f"shape (b, {form})", got=f"(b, {_join(y_shape)})")
+
+
+def check_broadcast(name: str, shape: Shape, y_shape: Shape) -> None:
+    """Raise InvalidArgument unless a parameter of this shape broadcasts to one y."""
+    pairs = zip(reversed(shape), reversed(y_shape), strict=False)
+    fits = len(shape) <= len(y_shape) and all(a in (1, b) for a, b in pairs)
+    got = f"(b, {_join(y_shape)})"
+    require(fits, "y", expected=f"a shape that the {name} {shape} broadcasts to", got=got)
+
+
+def _join(shape: Shape) -> str:
+    return ", ".join(str(n) for n in shape)

@@ -1,0 +1,75 @@
+"""Inpainting: some entries of x are seen, the others are not."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.base import Shape, SpectralOperator, check_broadcast
+
+
+class Mask(SpectralOperator):
+    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`; y keeps the size of x.
+
+    Arguments:
+        mask: 1 (or True) where x is seen. Shared by all lanes: any shape that broadcasts to one
+            x, such as `(h, w)` or `(1, h, w)` for images. With `per_lane`: `(b, ...)`.
+        per_lane: Whether axis 0 of the mask numbers lanes.
+
+    Raises:
+        InvalidArgument: If an entry is neither 0 nor 1, or a mask keeps nothing.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, *, per_lane: bool = False) -> None:
+        super().__init__()
+        mask = torch.as_tensor(mask)
+        mask = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
+        binary = bool(((mask == 0) | (mask == 1)).all())
+        require(binary, "mask", expected="entries 0 or 1", got=_extremes(mask))
+        each = mask.flatten(1) if per_lane else mask.reshape(1, -1)
+        kept = each.any(1)
+        got = f"none kept in lanes {(~kept).nonzero().flatten().tolist()}"
+        require(bool(kept.all()), "mask", expected="at least one kept entry", got=got)
+        self.register_buffer("mask", mask)
+        self.batched = ("mask",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        shape = tuple(self.mask.shape[1:] if self.batched else self.mask.shape)
+        check_broadcast("mask", shape, y_shape)
+        return y_shape
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Where the mask is 1."""
+        return self.spectrum(y).expand_as(y) != 0
+
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """The mask."""
+        if not self.batched:
+            return self.mask
+        gap = z.ndim - self.mask.ndim  # a mask (b, h, w) serves all channels of (b, c, h, w)
+        return self.mask.reshape(len(self.mask), *[1] * gap, *self.mask.shape[1:])
+
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """The identity."""
+        return z
+
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """The identity."""
+        return x
+
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """The kept entries."""
+        return self.spectrum(z) * z
+
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """The kept entries."""
+        return self.spectrum(y) * y
+
+
+def _extremes(mask: Tensor) -> str:
+    return f"values from {float(mask.min()):.4g} to {float(mask.max()):.4g}"

@@ -1,0 +1,91 @@
+"""Super-resolution: y is a smaller picture of x."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+
+
+class BlockMean(SpectralOperator):
+    r"""Each pixel of y is the mean of a block of `factor` x `factor` pixels of x.
+
+    Every singular value is 1 / factor: V is an orthonormal basis of each block whose first vector
+    is constant (a Householder reflection), and the rest of it is the null space.
+
+    Arguments:
+        factor: The side of a block, at least 1. x is `(b, c, h factor, w factor)`.
+
+    Raises:
+        InvalidArgument: If `factor` is not an integer of at least 1.
+    """
+
+    reflector: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        integer = isinstance(factor, int) and factor >= 1
+        require(integer, "factor", expected="an integer of at least 1", got=repr(factor))
+        self.factor = factor
+        w = torch.full((factor**2,), -1.0 / factor, dtype=torch.float64)
+        w[0] += 1.0  # H = I - 2 w w^T / w^T w takes e_0 to the constant vector, and back
+        self.register_buffer("reflector", w / w.norm() if factor > 1 else 0 * w, persistent=False)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """(c, h factor, w factor) for y of (c, h, w)."""
+        check_y_shape(y_shape, 3, "c, h, w")
+        c, h, w = y_shape
+        return c, h * self.factor, w * self.factor
+
+    def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
+        """The block means."""
+        sides = tuple(x.shape[-2:])
+        whole = sides[0] % self.factor == 0 and sides[1] % self.factor == 0
+        require(whole, "x", expected=f"sides divisible by {self.factor}", got=sides)
+        return avg_pool2d(x, self.factor)
+
+    def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
+        """Each value over its block, divided by the block's size."""
+        f = self.factor
+        return (y / f**2).repeat_interleave(f, -2).repeat_interleave(f, -1)
+
+    def solve(
+        self, b: Float[Tensor, "b c H W"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b c H W"]:
+        """By the Woodbury identity, because A A^T = I / factor^2."""
+        lam, gain = lanes(lam, b), lanes(gain, b)
+        seen = self.adjoint(self(b))
+        return (b - gain / (lam + gain / self.factor**2) * seen) / lam
+
+    def spectrum(self, z: Float[Tensor, "b c k h w"]) -> Tensor:
+        """1 / factor for the constant vector of a block, 0 for the others: (k, 1, 1)."""
+        s = torch.zeros(self.factor**2, 1, 1, dtype=z.dtype, device=z.device)
+        s[0] = 1 / self.factor
+        return s
+
+    def v(self, z: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c H W"]:
+        """Coordinates to blocks."""
+        return pixel_shuffle(self._reflect(z).flatten(1, 2), self.factor)
+
+    def vt(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c k h w"]:
+        """Blocks to coordinates."""
+        blocks = pixel_unshuffle(x, self.factor)
+        return self._reflect(blocks.unflatten(1, (x.shape[1], -1)))
+
+    def u(self, z: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c h w"]:
+        """The first coordinate of each block."""
+        return z[:, :, 0]
+
+    def ut(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k h w"]:
+        """y as the first coordinate of each block."""
+        zeros = y.new_zeros(*y.shape[:2], self.factor**2 - 1, *y.shape[2:])
+        return torch.cat([y.unsqueeze(2), zeros], 2)
+
+    def _reflect(self, z: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c k h w"]:
+        w = self.reflector.to(z.dtype)[:, None, None]
+        return z - 2 * w * (w * z).sum(2, keepdim=True)

@@ -1,0 +1,30 @@
+"""Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
+
+from reddiff.priors.base import Prior
+from reddiff.priors.exact import (
+    GaussianMixture,
+    GaussianPosterior,
+    GaussianPrior,
+    GaussianRandomField,
+    MixturePosterior,
+)
+from reddiff.priors.ffdnet import FFDNet, FFDNetPrior
+from reddiff.priors.parametric import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior
+from reddiff.priors.unet import UNet
+
+__all__ = [
+    "EDMPrior",
+    "EpsPrior",
+    "FFDNet",
+    "FFDNetPrior",
+    "FlowPrior",
+    "GaussianMixture",
+    "GaussianPosterior",
+    "GaussianPrior",
+    "GaussianRandomField",
+    "MixturePosterior",
+    "Prior",
+    "UNet",
+    "VPrior",
+    "X0Prior",
+]

@@ -1,0 +1,77 @@
+"""What a solver knows of a diffusion model: its denoiser, and nothing of its time variable."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+
+Pullback = Callable[[Tensor], Tensor]
+
+
+class Prior(nn.Module, ABC):
+    r"""A diffusion prior: :math:`E[x_0 \mid x_t]` for :math:`x_t = \alpha x_0 + \sigma n`.
+
+    A subclass implements `denoise` at alpha = 1; every other coordinate system follows, because
+    the estimate depends on :math:`(x_t / \alpha, \sigma / \alpha)` only.
+
+    Arguments:
+        shape: The shape of one x; None where any size is accepted.
+        sigma_min: The lowest level sigma / alpha the denoiser is good for.
+        sigma_max: The highest.
+    """
+
+    def __init__(
+        self, shape: tuple[int | None, ...], sigma_min: float = 0.0, sigma_max: float = math.inf
+    ) -> None:
+        super().__init__()
+        ordered = 0 <= sigma_min < sigma_max
+        got = f"{sigma_min}, {sigma_max}"
+        require(ordered, "sigma_min, sigma_max", expected="0 <= sigma_min < sigma_max", got=got)
+        self.shape, self.sigma_min, self.sigma_max = tuple(shape), sigma_min, sigma_max
+
+    @abstractmethod
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """E[x_0 | x_0 + sigma n = x], with `sigma` broadcast to the rank of x: `(b, 1, ..., 1)`."""
+
+    @final  # type: ignore[misc]  # torch declares forward as an attribute
+    def forward(
+        self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """E[x_0 | x_t]; sigma and alpha are numbers, or per lane."""
+        alpha, sigma = lanes(alpha, x_t), lanes(sigma, x_t)
+        level = (sigma / alpha).expand(len(x_t), *[1] * (x_t.ndim - 1))
+        return self.denoise(x_t / alpha, level)
+
+    def vjp(
+        self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
+    ) -> tuple[Float[Tensor, "b *n"], Pullback]:
+        """E[x_0 | x_t] and its pullback v -> (d x_0 / d x_t)^T v, good for many calls."""
+        with torch.enable_grad():
+            leaf = x_t.detach().requires_grad_()
+            x_0 = self(leaf, sigma, alpha)
+
+        def pullback(v: Tensor) -> Tensor:
+            (grad,) = torch.autograd.grad(x_0, leaf, v, retain_graph=True)
+            return grad
+
+        return x_0.detach(), pullback
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The floating-point type that x must have; None if any will do."""
+        tensors = (*self.parameters(), *self.buffers())
+        return next((t.dtype for t in tensors if t.is_floating_point()), None)
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether one x of this shape fits."""
+        pairs = zip(self.shape, shape, strict=False)
+        return len(shape) == len(self.shape) and all(a is None or a == b for a, b in pairs)

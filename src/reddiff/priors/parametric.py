@@ -1,0 +1,160 @@
+r"""Networks as priors: each class turns one training target into :math:`E[x_0 \mid x_t]`.
+
+The noise level of a prior is s = sigma / alpha; each class finds the network's own time from it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reddiff.errors import require
+from reddiff.priors.base import Prior
+
+Shape = tuple[int | None, ...]
+
+
+class _DiscreteVP(Prior):
+    """A network over the T steps of a variance-preserving chain.
+
+    Arguments:
+        net: `net(x_t, t)` with t `(b,)`, 0 to T - 1.
+        shape: The shape of one x.
+        abar: The T values of alpha^2, decreasing.
+        integer_time: Round t to the nearest trained step, for networks that look it up; else t is
+            interpolated in log s.
+    """
+
+    log_levels: Tensor
+
+    def __init__(
+        self, net: nn.Module, shape: Shape, abar: Tensor, *, integer_time: bool = False
+    ) -> None:
+        good = abar.ndim == 1 and bool(((abar > 0) & (abar < 1)).all() and (abar.diff() < 0).all())
+        require(good, "abar", expected="a decreasing vector between 0 and 1", got=abar)
+        levels = ((1 - abar.double()) / abar.double()).sqrt()
+        super().__init__(shape, float(levels[0]), float(levels[-1]))
+        self.net, self.integer_time = net, integer_time
+        self.register_buffer("log_levels", levels.log(), persistent=False)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """That of the network's parameters."""
+        return next((p.dtype for p in self.net.parameters()), None)
+
+    def call(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's output at x_t = alpha x, and alpha."""
+        alpha = torch.rsqrt(1 + s**2)
+        return self.net(alpha * x, self.time(s.flatten())), alpha
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        """The step t at which the chain has the level s."""
+        log_s, levels = s.double().log(), self.log_levels
+        i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
+        t = i - 1 + (log_s - levels[i - 1]) / (levels[i] - levels[i - 1])
+        t = t.clamp(0, len(levels) - 1)
+        return t.round().long() if self.integer_time else t.to(s.dtype)
+
+
+class EpsPrior(_DiscreteVP):
+    r"""A network that predicts the noise (DDPM, ADM): :math:`x_0 = x - s\,\hat\varepsilon`.
+
+    References:
+        | Denoising Diffusion Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239
+    """
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """x - s eps."""
+        eps, _ = self.call(x, sigma)
+        return x - sigma * eps
+
+
+class VPrior(_DiscreteVP):
+    r"""A network that predicts :math:`v = \alpha \varepsilon - \sigma x_0`.
+
+    References:
+        | Progressive Distillation (Salimans & Ho, 2022), https://arxiv.org/abs/2202.00512
+    """
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """alpha x_t - sigma_t v."""
+        v, alpha = self.call(x, sigma)
+        return alpha**2 * x - alpha * sigma * v
+
+
+class X0Prior(_DiscreteVP):
+    """A network over a VP chain that predicts x_0 itself."""
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """The network's output."""
+        return self.call(x, sigma)[0]
+
+
+class FlowPrior(Prior):
+    r"""A rectified flow, :math:`x_t = (1 - t) x_0 + t n`, network output :math:`n - x_0`.
+
+    Arguments:
+        net: `net(x_t, t)` with t `(b,)` in (0, 1).
+        shape: The shape of one x.
+        t_min: The least t the network is good for.
+        t_max: The largest.
+
+    References:
+        | Flow Straight and Fast (Liu et al., 2023), https://arxiv.org/abs/2209.03003
+    """
+
+    def __init__(
+        self, net: nn.Module, shape: Shape, t_min: float = 0.0, t_max: float = 0.9999
+    ) -> None:
+        good = 0 <= t_min < t_max < 1
+        got = f"{t_min}, {t_max}"
+        require(good, "t_min, t_max", expected="0 <= t_min < t_max < 1", got=got)
+        super().__init__(shape, t_min / (1 - t_min), t_max / (1 - t_max))
+        self.net = net
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """x_t - t v."""
+        t = sigma / (1 + sigma)
+        x_t = (1 - t) * x
+        out: Tensor = x_t - t * self.net(x_t, t.flatten())
+        return out
+
+
+class EDMPrior(Prior):
+    r"""A network under EDM preconditioning.
+
+    .. math:: D(x, s) = c_{skip} x + c_{out} F(c_{in} x, c_{noise})
+
+    Arguments:
+        net: F, `net(x, c_noise)` with c_noise = ln(s) / 4 `(b,)`.
+        shape: The shape of one x.
+        sigma_min: The least level it is good for.
+        sigma_max: The largest.
+        sigma_data: The standard deviation of the data the network was trained with.
+
+    References:
+        | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+        | Table 1, https://arxiv.org/abs/2206.00364
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        shape: Shape,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        sigma_data: float = 0.5,
+    ) -> None:
+        super().__init__(shape, sigma_min, sigma_max)
+        good = sigma_data > 0 and math.isfinite(sigma_data)
+        require(good, "sigma_data", expected="a positive number", got=sigma_data)
+        self.net, self.sigma_data = net, sigma_data
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        """c_skip x + c_out F(c_in x, c_noise)."""
+        var = sigma**2 + self.sigma_data**2
+        f: Tensor = self.net(x * torch.rsqrt(var), sigma.flatten().log() / 4)
+        return self.sigma_data**2 / var * x + sigma * self.sigma_data * torch.rsqrt(var) * f

@@ -1,0 +1,163 @@
+"""An inverse problem: y = A(x) + noise, one independent problem per lane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import dot
+from reddiff.noise import Gaussian, Noise
+from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.random import Keys
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Measurements, and how they came about.
+
+    Entries of y that the operator does not measure are set to zero (they may be anything, NaN
+    too); the tensor given is not changed.
+
+    Arguments:
+        y: The measurements `(b, ...)`, floating point, on the device of the operator.
+        operator: A.
+        noise: The noise of y, in the units of y.
+
+    Raises:
+        InvalidArgument: If y has a wrong type, shape, dtype or device, or NaN or inf where it is
+            measured; names what came and what was expected.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise: Noise
+
+    def __post_init__(self) -> None:
+        y, operator, noise = self.y, self.operator, self.noise
+        require(isinstance(y, Tensor), "y", expected="a torch.Tensor", got=type(y).__name__)
+        require(y.is_floating_point(), "y", expected="a floating-point dtype", got=y.dtype)
+        require(y.ndim >= 2, "y", expected="shape (b, ...)", got=tuple(y.shape))
+        require(y.numel() > 0, "y", expected="at least one lane and entry", got=tuple(y.shape))
+        is_operator = isinstance(operator, Operator)
+        require(is_operator, "operator", expected="an Operator", got=type(operator).__name__)
+        is_noise = isinstance(noise, Noise)
+        expected = "a Noise, such as Gaussian(sigma)"
+        require(is_noise, "noise", expected=expected, got=type(noise).__name__)
+        _check_place(y, operator)
+        operator.x_shape(tuple(y.shape[1:]))
+        fits = operator.lanes in (None, len(y))
+        require(fits, "y", expected=f"{operator.lanes} lanes, as the operator", got=tuple(y.shape))
+        y = torch.where(self.measured, y, 0)
+        bad = (~torch.isfinite(y)).flatten(1).any(1).nonzero().flatten().tolist()
+        require(not bad, "y", expected="finite values", got=f"nan or inf in lanes {bad}")
+        noise.check(y)
+        object.__setattr__(self, "y", y)
+
+    @classmethod
+    def simulate(
+        cls,
+        x: Float[Tensor, "b *n"],
+        operator: Operator,
+        noise: Noise,
+        *,
+        seed: int = 0,
+        ids: tuple[int, ...] | None = None,
+    ) -> Problem:
+        """The problem of a known x: measures it, and adds noise drawn from (seed, lane id)."""
+        ids = tuple(range(len(x))) if ids is None else ids
+        with torch.no_grad():
+            y = noise.sample(operator(x), Keys(seed, ids).at(0))
+        return cls(y, operator, noise)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def x_shape(self) -> Shape:
+        """The shape of one x."""
+        return self.operator.x_shape(tuple(self.y.shape[1:]))
+
+    @cached_property
+    def measured(self) -> Bool[Tensor, "b *m"]:
+        """Which entries of y carry a measurement."""
+        return self.operator.measured(self.y)
+
+    @cached_property
+    def count(self) -> Float[Tensor, " b"]:
+        """M, the number of measured entries per lane."""
+        return self.measured.flatten(1).sum(1).to(self.y.dtype)
+
+    def residual(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """y - A(x), zero where nothing is measured."""
+        return torch.where(self.measured, self.y - self.operator(x), 0)
+
+    def misfit(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
+        """||y - A(x)||^2 / 2, a sum per lane that ignores the noise level."""
+        r = self.residual(x)
+        return 0.5 * dot(r, r)
+
+    def misfit_grad(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """The gradient of `misfit`."""
+        a, pullback = self.operator.vjp(x)
+        return pullback(torch.where(self.measured, a - self.y, 0))
+
+    def nll(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
+        """-log p(y | x) in nats, summed over y, per lane.
+
+        Raises:
+            Unsupported: If the noise is Gaussian with sigma 0.
+        """
+        return self.noise.nll(self.y, self.operator(x), self.measured)
+
+    def grad(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """The gradient of `nll`.
+
+        Raises:
+            Unsupported: If the noise is Gaussian with sigma 0.
+        """
+        a, pullback = self.operator.vjp(x)
+        return pullback(self.noise.grad(self.y, a, self.measured))
+
+    def residual_ratio(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
+        """The rms of y - A(x) over sigma_y: about 1 where x explains y and no more.
+
+        NaN where the noise is not Gaussian, inf where sigma is 0.
+        """
+        rms = (2 * self.misfit(x) / self.count).sqrt()
+        if not isinstance(self.noise, Gaussian):
+            return torch.full_like(rms, torch.nan)
+        return rms / torch.as_tensor(self.noise.sigma).to(rms)
+
+    def guess(self) -> Float[Tensor, "b *n"]:
+        """A first x from y alone: A^+ y where A is linear."""
+        return self.operator.guess(self.y)
+
+    def adjoint(self) -> Float[Tensor, "b *n"]:
+        """A^T y; for a nonlinear A, its pullback at zero."""
+        if isinstance(self.operator, LinearOperator):
+            return self.operator.adjoint(self.y)
+        return self.operator.vjp(self.y.new_zeros(len(self), *self.x_shape))[1](self.y)
+
+    def select(self, index: Tensor) -> Problem:
+        """The problems of some of the lanes (or some of them repeated), in the order given."""
+        return Problem(self.y[index], self.operator.select(index), self.noise.select(index))
+
+    def pullback(self, decoder: Operator) -> Problem:
+        """The problem of z with x = decoder(z): a latent problem."""
+        return Problem(self.y, self.operator @ decoder, self.noise)
+
+
+def _check_place(y: Tensor, operator: Operator) -> None:
+    """Check that y is where, and of the type that, the operator's parameters are."""
+    for name, value in operator.named_buffers():
+        where = f"operator.{name}"
+        same = value.device == y.device
+        require(same, "y", expected=f"device {value.device}, as {where}", got=y.device)
+        internal = name in operator._non_persistent_buffers_set
+        typed = value.dtype == y.dtype or not value.is_floating_point() or internal
+        require(typed, "y", expected=f"dtype {value.dtype}, as {where}", got=y.dtype)

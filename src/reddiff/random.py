@@ -1,0 +1,102 @@
+"""Noise as a pure function of (seed, lane id, copy, step, draw number).
+
+Nothing holds generator state between steps, so a lane draws the same noise alone or in a batch,
+in any order, before or after a resume, in any process. CPU and CUDA give different streams.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import require
+
+_LIMIT = 2**63
+
+
+class Rng:
+    """The noise source of one step: every call draws anew, for all lanes at once.
+
+    Made by `Keys.at`; it counts its draws and is used up with its step.
+    """
+
+    def __init__(self, prefixes: Sequence[bytes]) -> None:
+        self._prefixes = prefixes
+        self._draw = 0
+
+    def _fill(self, like: Tensor, kind: str) -> Tensor:
+        require(
+            like.shape[0] == len(self._prefixes),
+            "like",
+            expected=f"{len(self._prefixes)} lanes",
+            got=tuple(like.shape),
+        )
+        out = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        generator = torch.Generator(like.device)
+        for row, prefix in zip(out.unbind(), self._prefixes, strict=True):
+            digest = blake2b(prefix + struct.pack("<q", self._draw), digest_size=8).digest()
+            generator.manual_seed(int.from_bytes(digest, "little", signed=True))
+            if kind == "normal":
+                row.normal_(generator=generator)
+            else:
+                row.uniform_(generator=generator)
+        self._draw += 1
+        return out
+
+    def randn_like(self, like: Tensor) -> Tensor:
+        """Standard normal noise of the shape, dtype and device of `like` `(b, ...)`."""
+        return self._fill(like, "normal")
+
+    def rand_like(self, like: Tensor) -> Tensor:
+        """Uniform noise on [0, 1) of the shape, dtype and device of `like` `(b, ...)`."""
+        return self._fill(like, "uniform")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The identity of each lane's noise.
+
+    Arguments:
+        seed: Any integer of 64 bits.
+        ids: One integer per lane; a lane's noise depends on its own id alone.
+        copies: Which of several independent runs on the same id each lane is; zeros by default.
+    """
+
+    seed: int
+    ids: tuple[int, ...]
+    copies: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in (("seed", (self.seed,)), ("ids", self.ids)):
+            for value in values:
+                require(
+                    isinstance(value, int) and -_LIMIT <= value < _LIMIT,
+                    name,
+                    expected="integers of 64 bits",
+                    got=repr(value),
+                )
+        if not self.copies:
+            object.__setattr__(self, "copies", (0,) * len(self.ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, step: int) -> Rng:
+        """The noise source of one step; -1 is the initialisation."""
+        pairs = zip(self.ids, self.copies, strict=True)
+        return Rng([struct.pack("<qqqq", self.seed, lane, copy, step) for lane, copy in pairs])
+
+    def select(self, index: Sequence[int]) -> Keys:
+        """The keys of some of the lanes, in the order given."""
+        ids, copies = (tuple(v[i] for i in index) for v in (self.ids, self.copies))
+        return Keys(self.seed, ids, copies)
+
+    def repeat(self, times: int) -> Keys:
+        """Each lane `times` times side by side, each copy with noise of its own."""
+        ids = tuple(i for i in self.ids for _ in range(times))
+        return Keys(self.seed, ids, tuple(range(times)) * len(self.ids))

@@ -1,0 +1,99 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reddiff.snapshot import Snapshot
+
+
+class Status(IntEnum):
+    """How a lane stands; `sentence` says it in words."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    EXHAUSTED = 2
+    DIVERGED = 3
+
+    @property
+    def sentence(self) -> str:
+        """One sentence on what the status means."""
+        return {
+            Status.RUNNING: "The run was paused before its last step; its snapshot resumes it.",
+            Status.CONVERGED: "A stopping rule ended the run before its last step.",
+            Status.EXHAUSTED: "All steps of the schedule were made.",
+            Status.DIVERGED: "A value became NaN or inf; the last finite estimate is kept.",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took.
+
+    Arguments:
+        evaluations: Network evaluations of each lane.
+        vjps: Backward passes through the network of each lane.
+        seconds: Wall-clock time.
+        peak_bytes: The most memory above what was in use at the start: of the process on a CPU,
+            of the allocator on CUDA; None where the system does not tell.
+    """
+
+    evaluations: tuple[int, ...]
+    vjps: tuple[int, ...]
+    seconds: float
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """The answer to a `Problem` of b lanes, S runs each (`samples` of `solve`).
+
+    Arguments:
+        x: The estimate: that of the run, or the mean over S > 1 runs.
+        samples: The estimate of every run.
+        status: The `Status` of every run, `(b, S)`.
+        steps: How many steps every run made before it ended (DIVERGED: the step that failed).
+        ids: The ids of the lanes.
+        history: What the hooks recorded: name -> `(steps, b, S)`, NaN once a run has ended.
+        cost: Evaluations, time and memory, the S runs of a lane added up.
+        snapshot: The state at the end, to resume from.
+    """
+
+    x: Float[Tensor, "b *n"]
+    samples: Float[Tensor, "b S *n"]
+    status: Int[Tensor, "b S"]
+    steps: Int[Tensor, "b S"]
+    ids: tuple[int, ...]
+    history: Mapping[str, Float[Tensor, "steps b S"]]
+    cost: Cost
+    snapshot: Snapshot
+
+    @property
+    def mean(self) -> Float[Tensor, "b *n"]:
+        """The mean over the runs of each lane."""
+        return self.samples.mean(1)
+
+    @property
+    def std(self) -> Float[Tensor, "b *n"]:
+        """The standard deviation over the runs of each lane; NaN for a single run."""
+        return self.samples.std(1)
+
+    def report(self) -> str:
+        """One line per run that did not go through, and a summary."""
+        lines = []
+        for lane, (row, counts) in enumerate(
+            zip(self.status.tolist(), self.steps.tolist(), strict=True)
+        ):
+            for copy, (code, step) in enumerate(zip(row, counts, strict=True)):
+                if code not in (Status.EXHAUSTED, Status.CONVERGED):
+                    status = Status(code)
+                    where = f"lane {self.ids[lane]}, run {copy}, step {step}"
+                    lines.append(f"{where}: {status.name}. {status.sentence}")
+        total = sum(self.cost.evaluations)
+        lines.append(f"{total} network evaluations in {self.cost.seconds:.1f} s")
+        return "\n".join(lines)

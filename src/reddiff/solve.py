@@ -1,0 +1,325 @@
+"""The one loop: every solver runs in it, and convergence, hooks, snapshots and cost live here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reddiff.cost import Metered, PeakMemory
+from reddiff.errors import InvalidArgument, SnapshotError, require
+from reddiff.hooks import EarlyStop, Hook, Progress
+from reddiff.lanes import finite, pick
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Keys
+from reddiff.results import Cost, Reconstruction, Status
+from reddiff.snapshot import Snapshot, Tree, describe, to_device
+from reddiff.solvers.base import Solver
+
+_CHECK_EVERY = 32  # steps between looks at the device for runs that failed
+
+
+def solve(
+    problem: Problem,
+    prior: Prior,
+    solver: Solver[Any],
+    *,
+    seed: int = 0,
+    ids: Sequence[int] | None = None,
+    samples: int = 1,
+    tol: float | None = None,
+    hooks: Sequence[Hook] = (),
+    stop_at: int | None = None,
+    resume: Snapshot | None = None,
+) -> Reconstruction:
+    """Reconstruct x from y = A(x) + noise.
+
+    Arguments:
+        problem: The measurements, b lanes.
+        prior: The diffusion model.
+        solver: The method.
+        seed: All noise is a function of (seed, lane id, sample, step).
+        ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
+            own id, not on its place or its neighbours.
+        samples: Independent runs per lane. The estimate is their mean.
+        tol: End a run once a step changes its estimate by less than this, relative to its norm.
+        hooks: Called after every step.
+        stop_at: Pause after this many steps; `Reconstruction.snapshot` goes on from there.
+        resume: A snapshot of the same problem and solver to go on from, bit by bit as if the run
+            had not stopped; seed, ids and samples are taken from it.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used; before any network evaluation.
+        Unsupported: If the solver has no theory for this operator or noise.
+        SnapshotError: If `resume` belongs to another solver or problem.
+    """
+    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume)
+    try:
+        while run.more() and (stop_at is None or run.step < stop_at):
+            run.advance()
+    finally:
+        run.close()
+    return run.result()
+
+
+def iterate(
+    problem: Problem,
+    prior: Prior,
+    solver: Solver[Any],
+    *,
+    seed: int = 0,
+    ids: Sequence[int] | None = None,
+    samples: int = 1,
+    tol: float | None = None,
+    hooks: Sequence[Hook] = (),
+    resume: Snapshot | None = None,
+) -> Iterator[Progress]:
+    """`solve` as a generator: yields after every step. Arguments and errors as there."""
+    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume)
+    try:
+        while run.more():
+            yield run.advance()
+    finally:
+        run.close()
+
+
+def _with_tol(hooks: Sequence[Hook], tol: float | None) -> list[Hook]:
+    return [*hooks] if tol is None else [EarlyStop(tol), *hooks]
+
+
+class _Run:
+    """The variables of the loop. Rows are runs: lane by lane, its samples side by side."""
+
+    step: int
+    state: Any
+    x: Tensor
+    previous: Tensor
+    status: Tensor
+    steps: Tensor
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        problem: Problem,
+        prior: Prior,
+        solver: Solver[Any],
+        seed: int,
+        ids: Sequence[int] | None,
+        samples: int,
+        hooks: list[Hook],
+        resume: Snapshot | None,
+    ) -> None:
+        if resume is not None:
+            _check_resume(resume, problem, solver)
+            seed, ids, samples = resume.seed, resume.ids, resume.samples
+        self.ids = tuple(range(len(problem))) if ids is None else tuple(ids)
+        self.seed, self.samples = seed, samples
+        _check(problem, prior, solver, self.ids, samples)
+        self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
+        self.y_shape, self.settings = tuple(problem.y.shape), describe(solver)
+        self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
+        self.all_problem = problem if samples == 1 else _repeated(problem, samples)
+        self.all_keys = Keys(seed, self.ids).repeat(samples)
+        self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
+        self.problem, self.keys = self.all_problem, self.all_keys
+        self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
+        self.history: dict[str, list[Tensor]] = {}
+        if resume is None:
+            self._begin()
+        else:
+            self._restore(resume)
+
+    def more(self) -> bool:
+        return self.step < len(self.solver.schedule) and len(self.rows) > 0
+
+    @torch.no_grad()
+    def advance(self) -> Progress:
+        k = torch.full((len(self.rows),), self.step, device=self.x.device)
+        self.state = self.solver.step(
+            self.state, self.problem, self.prior, k, self.keys.at(self.step)
+        )
+        self._count()
+        self._accept(self.solver.estimate(self.state))
+        self.step += 1
+        progress = self._progress()
+        self._call(progress)
+        return progress
+
+    def result(self) -> Reconstruction:
+        b, s = self.y_shape[0], self.samples
+        done = self.status == Status.RUNNING
+        if self.step >= len(self.solver.schedule):
+            self.status = torch.where(done, int(Status.EXHAUSTED), self.status)
+        samples = self.x.unflatten(0, (b, s))
+        spent = self.spent.view(b, s, 2).sum(1).tolist()
+        return Reconstruction(
+            x=samples[:, 0] if s == 1 else samples.mean(1),
+            samples=samples,
+            status=self.status.view(b, s).cpu(),
+            steps=self.steps.view(b, s).cpu(),
+            ids=self.ids,
+            history={k: torch.stack(v).unflatten(1, (b, s)) for k, v in self.history.items()},
+            cost=Cost(
+                evaluations=tuple(e for e, _ in spent),
+                vjps=tuple(v for _, v in spent),
+                seconds=time.perf_counter() - self.clock,
+                peak_bytes=self.memory.peak(),
+            ),
+            snapshot=self.snapshot(),
+        )
+
+    def snapshot(self) -> Snapshot:
+        loop = {"x": self.x, "status": self.status, "steps": self.steps, "spent": self.spent}
+        tree = {
+            "state": self.solver.dump(self.state),
+            "rows": self.rows,
+            "loop": loop,
+            "history": {k: torch.stack(v) for k, v in self.history.items()},
+        }
+        shape = self.y_shape
+        describe_, ids = self.settings, self.ids
+        return Snapshot(describe_, shape, self.seed, ids, self.samples, self.step, tree)
+
+    def close(self) -> None:
+        for hook in self.hooks:
+            hook.close()
+
+    def _begin(self) -> None:
+        self.step = 0
+        self.state = self.solver.init(self.problem, self.prior, self.keys.at(-1))
+        self._count()
+        x = self.solver.estimate(self.state)
+        ok = finite(x)
+        self.x = pick(ok, x, 0)
+        self.previous = self.x
+        self.status = torch.where(ok, int(Status.RUNNING), int(Status.DIVERGED))
+        self.steps = torch.zeros_like(self.status)
+
+    def _restore(self, resume: Snapshot) -> None:
+        tree: Tree = to_device(resume.tree, self.all_problem.y.device)
+        self.step = resume.step
+        self.x, self.status, self.steps = (tree["loop"][n] for n in ("x", "status", "steps"))
+        self.previous, self.spent = self.x, tree["loop"]["spent"].cpu()
+        self.history = {k: list(v) for k, v in tree["history"].items()}
+        self.state = self.solver.load(tree["state"])
+        self._keep(tree["rows"].cpu())
+
+    def _count(self) -> None:
+        evaluated, pulled = self.prior.take()
+        per_run = torch.tensor([evaluated, pulled]) // len(self.rows)
+        self.spent[self.rows] += per_run
+
+    def _accept(self, x: Tensor) -> None:
+        """Take the new estimates of the runs that are alive and finite."""
+        rows = self.rows.to(x.device)
+        running = self.status[rows] == Status.RUNNING
+        ok = finite(x)
+        alive = running & ok
+        self.previous = self.x
+        self.x = self.x.index_copy(0, rows, pick(alive, x, self.x[rows]))
+        self.steps = self.steps.index_add(0, rows, alive.to(self.steps.dtype))
+        failed = torch.where(running & ~ok, int(Status.DIVERGED), self.status[rows])
+        self.status = self.status.index_copy(0, rows, failed)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            step=self.step,
+            steps=len(self.solver.schedule),
+            problem=self.all_problem,
+            x=self.x,
+            previous=self.previous,
+            alive=self.status == Status.RUNNING,
+            evaluations=int(self.spent[:, 0].max()),
+            snapshot=self.snapshot,
+            result=self.result,
+        )
+
+    def _call(self, progress: Progress) -> None:
+        """Call the hooks, record what they return, and let go of the runs that are done."""
+        look = self.step % _CHECK_EVERY == 0
+        for hook in self.hooks:
+            for name, value in (hook(progress) or {}).items():
+                if name == "done":
+                    ended = progress.alive & value
+                    self.status = torch.where(ended, int(Status.CONVERGED), self.status)
+                    look = True
+                else:
+                    value = torch.where(progress.alive, value, torch.nan)
+                    self.history.setdefault(name, []).append(value)
+        if look:
+            status = self.status[self.rows.to(self.x.device)].cpu()
+            if not (status == Status.RUNNING).any():
+                self._drop(torch.zeros_like(status, dtype=torch.bool))
+            elif (status == Status.CONVERGED).any():
+                self._drop(status != Status.CONVERGED)
+
+    def _drop(self, kept: Tensor) -> None:
+        """Take runs out of the batch (a failed one stays: neighbours keep their rounding)."""
+        index = kept.nonzero().flatten()
+        if len(index):
+            self.state = self.solver.select(self.state, index)
+        self._keep(self.rows[index])
+
+    def _keep(self, rows: Tensor) -> None:
+        if len(rows) == len(self.rows):
+            return
+        self.rows = rows
+        if len(rows):
+            self.problem = self.all_problem.select(rows.to(self.x.device))
+            self.keys = self.all_keys.select(rows.tolist())
+
+
+def _repeated(problem: Problem, times: int) -> Problem:
+    index = torch.arange(len(problem), device=problem.y.device)
+    return problem.select(index.repeat_interleave(times))
+
+
+def _check(
+    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], samples: int
+) -> None:
+    """All that can be wrong with a run, before it costs anything."""
+    for name, value, wanted in (
+        ("problem", problem, Problem),
+        ("prior", prior, Prior),
+        ("solver", solver, Solver),
+    ):
+        good = isinstance(value, wanted)
+        require(good, name, expected=f"a {wanted.__name__}", got=type(value).__name__)
+    good = isinstance(samples, int) and samples >= 1
+    require(good, "samples", expected="an integer of at least 1", got=repr(samples))
+    require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
+    solver.check(problem, prior)
+    shape = problem.x_shape
+    fits = prior.accepts(shape)
+    require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
+    for tensor in (*prior.parameters(), *prior.buffers()):
+        if tensor.is_floating_point():
+            same = tensor.device == problem.y.device
+            got = problem.y.device
+            require(same, "y", expected=f"device {tensor.device}, as the prior", got=got)
+    dtype = prior.dtype
+    good = dtype in (None, problem.y.dtype)
+    require(good, "y", expected=f"dtype {dtype}, as the prior", got=problem.y.dtype)
+    a_shape = tuple(problem.operator(problem.y.new_zeros(len(problem), *shape)).shape)
+    expected = f"shape {a_shape}, that of A(x) for x of shape {shape}"
+    require(a_shape == problem.y.shape, "y", expected=expected, got=tuple(problem.y.shape))
+
+
+def _check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any]) -> None:
+    good = isinstance(snapshot, Snapshot)
+    require(good, "resume", expected="a Snapshot", got=type(snapshot).__name__)
+    mine = describe(solver)
+    if snapshot.solver != mine:
+        raise SnapshotError(f"resume: expected a snapshot of {mine}, got one of {snapshot.solver}")
+    if tuple(problem.y.shape) != snapshot.y_shape:
+        raise SnapshotError(
+            f"resume: expected y of shape {snapshot.y_shape}, got {tuple(problem.y.shape)}"
+        )
+    if snapshot.step > len(solver.schedule):
+        raise InvalidArgument("resume", expected="at most the solver's steps", got=snapshot.step)

@@ -1,0 +1,106 @@
+"""What the loop knows of a solver: a line before the `for`, and its body."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Self, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, Unsupported
+from reddiff.noise import Gaussian, Noise
+from reddiff.operators.base import Operator
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.schedules import Schedule
+from reddiff.snapshot import Tree, select_tree
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Solver(ABC, Generic[State]):
+    """Hyper-parameters and a few functions; holds nothing that changes.
+
+    Arguments:
+        schedule: The noise levels; one step is made for each of its K levels.
+    """
+
+    schedule: Schedule
+
+    requires: ClassVar[type[Operator]] = Operator  # the operators the method is defined for
+    noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
+
+    @abstractmethod
+    def init(self, problem: Problem, prior: Prior, rng: Rng) -> State:
+        """The line before the `for`."""
+
+    @abstractmethod
+    def step(
+        self, state: State, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> State:
+        """The body of the `for`: from step k to step k + 1. The state given stays as it was."""
+
+    @abstractmethod
+    def estimate(self, state: State) -> Float[Tensor, "b *n"]:
+        """The x that a state stands for."""
+
+    def sample(self, state: State, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
+        """n draws from the distribution that a state stands for; for variational solvers.
+
+        Raises:
+            Unsupported: If the solver has no such distribution.
+        """
+        raise Unsupported(f"{type(self).__name__}: expected a variational solver for `sample`")
+
+    @abstractmethod
+    def dump(self, state: State) -> Tree:
+        """The state as a tree: dicts of lane-first tensors and of lists with one entry per lane."""
+
+    @abstractmethod
+    def load(self, tree: Tree) -> State:
+        """The state whose `dump` this is."""
+
+    def select(self, state: State, index: Tensor) -> State:
+        """The state of some of the lanes."""
+        return self.load(select_tree(self.dump(state), index))
+
+    def needs_density(self) -> bool:
+        """Whether the method needs a likelihood in nats, so that sigma_y = 0 is no limit of it."""
+        return False
+
+    def check(self, problem: Problem, prior: Prior) -> None:
+        """Refuse what the method is not defined for, before any work.
+
+        Raises:
+            Unsupported: If operator or noise are of a kind the method has no theory for.
+            InvalidArgument: If the schedule leaves the levels the prior is good for.
+        """
+        name = type(self).__name__
+        for what, value, wanted in (
+            ("operator", problem.operator, self.requires),
+            ("noise", problem.noise, self.noises),
+        ):
+            if not isinstance(value, wanted):
+                got = type(value).__name__
+                raise Unsupported(f"{name}: expected {what} of type {wanted.__name__}, got {got}")
+        noise = problem.noise
+        if self.needs_density() and isinstance(noise, Gaussian) and noise.noiseless:
+            raise Unsupported(f"{name}: expected noise with sigma > 0, got sigma = 0")
+        s = self.schedule.levels[:-1]
+        low, high = float(s.min()), float(s.max())
+        if low < prior.sigma_min * (1 - 1e-6) or high > prior.sigma_max * (1 + 1e-6):
+            raise InvalidArgument(
+                "schedule",
+                expected=f"levels sigma / alpha within the prior's {prior.sigma_min:.4g} to "
+                f"{prior.sigma_max:.4g} (schedule.restrict cuts them)",
+                got=f"{low:.4g} to {high:.4g}",
+            )
+
+    def to(self, device: torch.device) -> Self:
+        """The solver with its schedule on another device."""
+        return replace(self, schedule=self.schedule.to(device))

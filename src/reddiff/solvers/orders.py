@@ -1,0 +1,63 @@
+"""The order in which RED-diff visits the levels of its schedule.
+
+An order maps the step k `(b,)`, the number of levels K, and one uniform number per lane and draw,
+`u` `(b, draws)`, to level indices `(b, draws)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument
+
+Order = Callable[[Tensor, int, Tensor], Tensor]
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def descending(k: Tensor, levels: int, u: Tensor) -> Tensor:
+    """Noisiest first, the paper's order; all draws of a step at one level."""
+    return k[:, None].expand_as(u)
+
+
+def ascending(k: Tensor, levels: int, u: Tensor) -> Tensor:
+    """Cleanest first; all draws of a step at one level."""
+    return levels - 1 - descending(k, levels, u)
+
+
+def random(k: Tensor, levels: int, u: Tensor) -> Tensor:
+    """Each draw at a level of its own, uniformly."""
+    return _index(u, levels)
+
+
+def stratified(k: Tensor, levels: int, u: Tensor) -> Tensor:
+    """Uniform, but spread out: the draws of one step over equal strata, steps by the golden ratio.
+
+    Every draw is uniform over the levels within its stratum; over a few steps all levels are
+    visited nearly equally often, which lowers the variance of the averaged gradient.
+    """
+    draws = u.shape[1]
+    shift = (k.to(u.dtype) * _GOLDEN).frac()[:, None]
+    strata = (torch.arange(draws, device=u.device) + u) / draws
+    return _index((strata + shift).frac(), levels)
+
+
+def _index(u: Tensor, levels: int) -> Tensor:
+    return (u * levels).long().clamp(max=levels - 1)
+
+
+ORDERS: dict[str, Order] = {f.__name__: f for f in (descending, ascending, random, stratified)}
+
+
+def order(name: str) -> Order:
+    """The order of this name, for command lines and configuration files.
+
+    Raises:
+        InvalidArgument: If there is none.
+    """
+    if name not in ORDERS:
+        raise InvalidArgument("order", expected=f"one of {', '.join(ORDERS)}", got=name)
+    return ORDERS[name]

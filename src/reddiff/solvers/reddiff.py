@@ -1,0 +1,266 @@
+r"""RED-diff: a variational solver with a diffusion regulariser.
+
+References:
+    | A Variational Perspective on Solving Inverse Problems with Diffusion Models
+    | (Mardani et al., 2023), Algorithm 1, https://arxiv.org/abs/2305.04391
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.optim import Adam
+
+from reddiff.errors import require
+from reddiff.lanes import dot, lanes, repeat
+from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.schedules import Schedule, constant, vp
+from reddiff.snapshot import Tree
+from reddiff.solvers.base import Solver
+from reddiff.solvers.inits import Init, pinv
+from reddiff.solvers.orders import Order, descending
+from reddiff.solvers.weightings import Weighting, const, linear
+
+PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
+
+
+@dataclass(frozen=True)
+class REDDiffState:
+    r"""The mean, the mean one step earlier, and :math:`\log \sigma_q` if it is learned."""
+
+    mu: LaneOptimizer
+    previous: Tensor
+    log_sigma_q: LaneOptimizer | None
+
+
+@dataclass(frozen=True)
+class REDDiff(Solver[REDDiffState]):
+    r"""Fits :math:`q(x_0 \mid y) = N(\mu, \sigma_q^2 I)` to the posterior by optimisation.
+
+    .. math::
+        \min_\mu \; E_q\, \tfrac{1}{2} \lVert y - A(x_0) \rVert^2 + \textstyle\sum_t \lambda_t \,
+        \mathrm{sg}(\hat\varepsilon(x_t) - \varepsilon)^\top \mu, \qquad \lambda_t = \lambda\,w(s_t)
+
+    With the linear weighting :math:`w(s) = s` the regulariser's gradient is
+    :math:`\lambda (\mu - D(\mu + s\,\varepsilon, s))`. sigma_y does not appear: it is part of
+    :math:`\lambda`, unless `nats` is set.
+
+    Arguments:
+        schedule: The noise levels; one optimiser step is made per level.
+        optimizer: Builds any torch optimiser from a list of tensors, one per lane.
+        lr_schedule: The learning rate's factor against the part of the run that is done, [0, 1).
+        weight: :math:`\lambda`, the strength of the regulariser, in units of the data term.
+        weighting: :math:`w(s)`, from `solvers.weightings` or your own.
+        order: The order of the levels, from `solvers.orders`.
+        draws: Network evaluations averaged per optimiser step ("parallel" in the paper), each with
+            noise of its own, and a level of its own where the order is random. A run of n steps
+            makes n times as many evaluations.
+        sigma_q: The spread of q (its start, if learned), in the units of x.
+        learn_sigma_q: Fit :math:`\log \sigma_q` as well, data term included.
+        start: Where mu starts, from `solvers.inits`.
+        noise_scale: The noise fed to the denoiser over the noise it is told of: 1 in RED-diff, 0
+            in RED.
+        data_weight: The weight of the data term: 0 gives score distillation.
+        nats: The data term is the negative log-likelihood in nats, instead of half the squared
+            residual.
+        means: Data term and regulariser are means over the M measured entries and the N entries
+            of x, as in the released code, instead of sums: the same as lambda M / N on sums,
+            with Adam's eps times M.
+        lag: Return the iterate before the last step, as the released code does.
+
+    References:
+        | The reparameterised spread: Section 3 of the paper. q_t has the standard deviation
+        | :math:`s \eta` at level s, :math:`\eta^2 = 1 + \sigma_q^2 / s^2`, whence
+        | grad mu = :math:`\lambda_t (\hat\varepsilon - n/\eta)` and, by the chain rule through
+        | :math:`x_t / \alpha = \mu + s \eta n`, the gradient in :math:`\sigma_q` is
+        | :math:`\lambda_t \sigma_q / (s \eta) \langle n, \hat\varepsilon - n/\eta \rangle`.
+
+    Raises:
+        InvalidArgument: If a number is out of its range.
+    """
+
+    optimizer: MakeOptimizer = PAPER_ADAM
+    lr_schedule: LrSchedule = constant_lr
+    weight: float = 0.25
+    weighting: Weighting = linear
+    order: Order = descending
+    draws: int = 1
+    sigma_q: float = 0.0
+    learn_sigma_q: bool = False
+    start: Init = pinv
+    noise_scale: float = 1.0
+    data_weight: float = 1.0
+    nats: bool = False
+    means: bool = False
+    lag: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "sigma_q", "noise_scale", "data_weight"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
+        require(self.draws >= 1, "draws", expected="at least 1", got=self.draws)
+        positive = self.sigma_q > 0 or not self.learn_sigma_q
+        require(positive, "sigma_q", expected="a positive start to learn from", got=self.sigma_q)
+
+    @classmethod
+    def paper(
+        cls,
+        steps: int = 1000,
+        *,
+        lr: float = 0.1,
+        weight: float = 0.25,
+        sigma_q: float = 0.0,
+        sigma_min: float = 0.0,
+        sigma_max: float = float("inf"),
+    ) -> Self:
+        r"""The released recipe: losses of means, Adam, the iterate before the last step.
+
+        In sums its :math:`\lambda` is `weight` M / N and Adam's eps 1e-8 M (one image per batch).
+
+        Arguments:
+            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            lr: .1 for SR; .25 for inpainting (.5 with 100 steps); .5 for deblurring, HDR, phase
+                retrieval.
+            weight: .25; 1 for noisy inpainting.
+            sigma_q: 0; 1e-4 for noiseless inpainting.
+            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
+            sigma_max: And those above it.
+        """
+        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        optimizer = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
+        return cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
+
+    @classmethod
+    def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> Self:
+        r"""RED: one fixed level and no noise; the regulariser's gradient is weight (mu - D(mu)).
+
+        References:
+            | The Little Engine that Could (Romano, Elad & Milanfar, 2017), Equation 37,
+            | https://arxiv.org/abs/1611.02862
+        """
+        return cls(constant(steps, sigma), optimizer, weight=weight, noise_scale=0.0)
+
+    @classmethod
+    def sds(cls, schedule: Schedule, *, optimizer: MakeOptimizer, order: Order) -> Self:
+        """Score distillation: no data term, the weight constant in eps.
+
+        References:
+            | DreamFusion (Poole et al., 2023), Equation 3, https://arxiv.org/abs/2209.14988
+        """
+        return cls(schedule, optimizer, weight=1.0, weighting=const, order=order, data_weight=0.0)
+
+    def needs_density(self) -> bool:
+        """With `nats` it does."""
+        return self.nats and self.data_weight > 0
+
+    def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
+        """mu <- A^+ y."""
+        mu = LaneOptimizer(self.optimizer, self.start(problem, rng))
+        log_sigma_q = None
+        if self.learn_sigma_q:
+            value = torch.as_tensor(self.sigma_q).log().to(mu.x).expand(len(mu.x), 1)
+            log_sigma_q = LaneOptimizer(self.optimizer, value)
+        return REDDiffState(mu, mu.x, log_sigma_q)
+
+    def step(
+        self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> REDDiffState:
+        """mu <- OptimizerStep(mu)."""
+        mu, log_sigma_q = state.mu, state.log_sigma_q
+        sigma_q = self._spread(state)
+        grad_mu, grad_sigma_q = self.grad(mu.x, sigma_q, problem, prior, k, rng)
+        factor = self.lr_schedule(mu.count / len(self.schedule))
+        if log_sigma_q is not None:
+            grad_log = (sigma_q * grad_sigma_q)[:, None]
+            log_sigma_q = log_sigma_q.step(grad_log, factor)
+        return REDDiffState(mu.step(grad_mu, factor), mu.x, log_sigma_q)
+
+    def grad(
+        self,
+        mu: Float[Tensor, "b *n"],
+        sigma_q: Float[Tensor, " b"],
+        problem: Problem,
+        prior: Prior,
+        k: Int[Tensor, " b"],
+        rng: Rng,
+    ) -> tuple[Float[Tensor, "b *n"], Float[Tensor, " b"]]:
+        """The stochastic gradients of the loss in mu and in sigma_q."""
+        prior_mu, prior_sigma = self._regulariser(mu, sigma_q, prior, k, rng)
+        data_mu, data_sigma = self._data(mu, sigma_q, problem, rng)
+        m = problem.count if self.means else mu.new_ones(len(mu))
+        n = mu[0].numel() if self.means else 1
+        grad_mu = self.data_weight * data_mu / lanes(m, mu) + prior_mu / n
+        return grad_mu, self.data_weight * data_sigma / m + prior_sigma / n
+
+    def _data(
+        self, mu: Tensor, sigma_q: Tensor, problem: Problem, rng: Rng
+    ) -> tuple[Tensor, Tensor]:
+        if self.data_weight == 0:
+            return torch.zeros_like(mu), torch.zeros_like(sigma_q)
+        grad = problem.grad if self.nats else problem.misfit_grad
+        if self.sigma_q == 0:
+            return grad(mu), torch.zeros_like(sigma_q)
+        z = rng.randn_like(mu)
+        x_0 = mu + lanes(sigma_q, mu) * z  # x_0 ~ q(x_0 | y)
+        g = grad(x_0)
+        return g, dot(z, g)
+
+    def _regulariser(
+        self, mu: Tensor, sigma_q: Tensor, prior: Prior, k: Tensor, rng: Rng
+    ) -> tuple[Tensor, Tensor]:
+        b, j = len(mu), self.draws
+        u = rng.rand_like(mu.new_empty(b, j, dtype=torch.float64))
+        level = self.order(k, len(self.schedule), u).flatten()
+        eps = rng.randn_like(mu.new_empty(b, j, *mu.shape[1:])).flatten(0, 1)
+        eps = self.noise_scale * eps  # eps ~ N(0, I)
+        wide = repeat(mu, j)
+        alpha, sigma = (lanes(c, wide) for c in self.schedule(level))
+        s = sigma / alpha
+        spread = lanes(repeat(sigma_q, j), wide)
+        eta = (1 + (spread / s) ** 2).sqrt()
+        x_t = alpha * wide + sigma * eta * eps  # x_t = alpha_t x_0 + sigma_t eps
+        eps_hat = (x_t - alpha * prior(x_t, sigma, alpha)) / sigma
+        g = self.weight * self.weighting(s) * (eps_hat - eps / eta)
+        toward_sigma = dot(eps, g) * (spread / (s * eta)).flatten()
+        return g.unflatten(0, (b, j)).mean(1), toward_sigma.view(b, j).mean(1)
+
+    def estimate(self, state: REDDiffState) -> Float[Tensor, "b *n"]:
+        """mu."""
+        return state.previous if self.lag else state.mu.x
+
+    def sample(self, state: REDDiffState, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
+        """Draws from q = N(mu, sigma_q^2 I)."""
+        mu = self.estimate(state).unsqueeze(1)
+        noise = rng.randn_like(mu.expand(-1, n, *mu.shape[2:]))
+        return mu + lanes(self._spread(state), mu) * noise
+
+    def dump(self, state: REDDiffState) -> Tree:
+        """The optimisers' states and the earlier mean."""
+        spread = state.log_sigma_q
+        return {
+            "mu": state.mu.state_dict(),
+            "previous": state.previous,
+            "log_sigma_q": None if spread is None else spread.state_dict(),
+        }
+
+    def load(self, tree: Tree) -> REDDiffState:
+        """The inverse of `dump`."""
+        spread = tree["log_sigma_q"]
+        return REDDiffState(
+            LaneOptimizer.from_state_dict(self.optimizer, tree["mu"]),
+            tree["previous"],
+            None if spread is None else LaneOptimizer.from_state_dict(self.optimizer, spread),
+        )
+
+    def _spread(self, state: REDDiffState) -> Float[Tensor, " b"]:
+        if state.log_sigma_q is None:
+            return state.mu.x.new_full((len(state.mu.x),), self.sigma_q)
+        return state.log_sigma_q.x[:, 0].exp()

@@ -1,0 +1,67 @@
+r"""The shapes :math:`w(s)` of RED-diff's weight :math:`\lambda_t = \lambda\,w(s)`, s = sigma/alpha.
+
+References:
+    | A Variational Perspective on Solving Inverse Problems with Diffusion Models
+    | (Mardani et al., 2023), Section 4.3 and Appendix C.6, https://arxiv.org/abs/2305.04391
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument
+
+Weighting = Callable[[Tensor], Tensor]
+
+
+def linear(s: Tensor) -> Tensor:
+    """s, that is 1 / SNR: the paper's choice, equal denoiser residuals in the signal domain."""
+    return s
+
+
+def sqrt(s: Tensor) -> Tensor:
+    """The square root of s."""
+    return s.sqrt()
+
+
+def square(s: Tensor) -> Tensor:
+    """s^2."""
+    return s**2
+
+
+def log(s: Tensor) -> Tensor:
+    """ln(1 + s)."""
+    return s.log1p()
+
+
+def trunc_linear(s: Tensor) -> Tensor:
+    """min(s, 1)."""
+    return s.clamp(max=1)
+
+
+def power2over3(s: Tensor) -> Tensor:
+    """s^(2/3)."""
+    return s ** (2 / 3)
+
+
+def const(s: Tensor) -> Tensor:
+    """1 at every level."""
+    return s.new_ones(()).expand_as(s)
+
+
+WEIGHTINGS: dict[str, Weighting] = {
+    f.__name__: f for f in (linear, sqrt, square, log, trunc_linear, power2over3, const)
+}
+
+
+def weighting(name: str) -> Weighting:
+    """The weighting of this name, for command lines and configuration files.
+
+    Raises:
+        InvalidArgument: If there is none.
+    """
+    if name not in WEIGHTINGS:
+        raise InvalidArgument("weighting", expected=f"one of {', '.join(WEIGHTINGS)}", got=name)
+    return WEIGHTINGS[name]
