@@ -29,6 +29,32 @@ class SnapshotError(ReddiffError):
     """A snapshot that is damaged, or belongs to another solver, version or problem."""
 
 
+class WeightsError(ReddiffError):
+    """A weights file that is not safetensors, or does not fit the network it is for."""
+
+
+class PictureError(ReddiffError):
+    """A file of a picture, mask or kernel that cannot be read or written.
+
+    Arguments:
+        path: The file.
+        expected: What would have been accepted, in words.
+        got: What came instead.
+        errno: The operating system's number of the error, where it was the one to refuse: the
+            file is missing, may not be read, the disk is full, ...
+    """
+
+    def __init__(
+        self, path: object, *, expected: str, got: object, errno: int | None = None
+    ) -> None:
+        super().__init__(f"{path}: expected {expected}, got {got}")
+        self.path, self.expected, self.got, self.errno = path, expected, got, errno
+
+
+class RecordError(ReddiffError):
+    """A record that is damaged, or whose inputs, weights or pixels are no longer the same."""
+
+
 def require(condition: bool, argument: str, *, expected: str, got: object) -> None:
     """Raise `InvalidArgument` unless the condition holds."""
     if not condition:

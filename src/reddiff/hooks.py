@@ -83,10 +83,11 @@ class EarlyStop(Hook):
 
     Arguments:
         tol: The relative change per step, positive.
-        after: The steps to make at least.
+        after: The steps to make at least: 2 by default, because an estimate that runs a step
+            behind stands still at the first.
     """
 
-    def __init__(self, tol: float, after: int = 1) -> None:
+    def __init__(self, tol: float, after: int = 2) -> None:
         good = math.isfinite(tol) and tol > 0
         require(good, "tol", expected="a positive finite number", got=tol)
         self.tol, self.after = tol, after

@@ -14,7 +14,7 @@ def lanes(value: Tensor | float, like: Tensor) -> Tensor:
         value: A number, a 0-d tensor, a vector `(b,)`, or a tensor that has all axes already.
         like: The tensor `(b, ...)` whose rank, dtype and device the result takes.
     """
-    value = torch.as_tensor(value).to(device=like.device, dtype=like.dtype)
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if value.ndim in (0, like.ndim):
         return value
     return value.reshape(-1, *[1] * (like.ndim - 1))

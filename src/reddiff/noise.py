@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,7 +39,7 @@ class Noise(ABC):
         """The derivative of `nll` with respect to a."""
         return torch.where(measured, self.grad_each(y, a), 0)
 
-    def select(self, index: Tensor) -> Self:
+    def select(self, index: Tensor) -> Noise:
         """The noise of some of the lanes."""
         return self
 
@@ -147,9 +146,11 @@ class Poisson(Noise):
         least = float(a.min())
         require(least >= 0, "a", expected="rates of 0 or more", got=least)
         rate = (self.gain * a).double()
-        pieces = max(1, math.ceil(float(rate.max()) / 64))
-        counts = sum(_poisson(rate / pieces, rng.rand_like(rate)) for _ in range(pieces))
-        return (torch.as_tensor(counts) / self.gain).to(a.dtype)
+        pieces = (rate / 64).ceil().clamp(min=1)  # of each entry, whatever its neighbours need
+        counts = torch.zeros_like(rate)
+        for i in range(int(pieces.max())):
+            counts += torch.where(i < pieces, _poisson(rate / pieces, rng.rand_like(rate)), 0)
+        return (counts / self.gain).to(a.dtype)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """g a - g y log(g a) + log (g y)!."""

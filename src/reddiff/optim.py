@@ -101,9 +101,11 @@ class LaneOptimizer:
         return new
 
     def _load(self, states: Sequence[dict[int, Any]]) -> None:
+        """Put in what `state_dict` gave, as it is: torch's own `load_state_dict` changes dtypes."""
         for optimizer, state in zip(self._optimizers, states, strict=True):
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
+            params = [p for group in optimizer.param_groups for p in group["params"]]
+            for i, value in state.items():
+                optimizer.state[params[i]] = value
 
 
 def _zero() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot
+from reddiff.lanes import dot, lanes
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import LinearOperator, Operator, Shape
-from reddiff.random import Keys
+from reddiff.random import MEASURING, Keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +67,19 @@ class Problem:
         noise: Noise,
         *,
         seed: int = 0,
-        ids: tuple[int, ...] | None = None,
+        ids: Sequence[int] | None = None,
     ) -> Problem:
-        """The problem of a known x: measures it, and adds noise drawn from (seed, lane id)."""
-        ids = tuple(range(len(x))) if ids is None else ids
+        """The problem of a known x: measures it, and adds noise drawn from (seed, lane id).
+
+        Raises:
+            InvalidArgument: If x does not fit the operator, or there is not one id per lane.
+        """
+        ids = tuple(range(len(x))) if ids is None else tuple(ids)
+        require(len(ids) == len(x), "ids", expected=f"{len(x)} ids", got=f"{len(ids)} ids")
+        fits = operator.lanes in (None, len(x))
+        require(fits, "x", expected=f"{operator.lanes} lanes, as the operator", got=tuple(x.shape))
         with torch.no_grad():
-            y = noise.sample(operator(x), Keys(seed, ids).at(0))
+            y = noise.sample(operator(x), Keys(seed, ids).at(MEASURING))
         return cls(y, operator, noise)
 
     def __len__(self) -> int:
@@ -131,7 +139,7 @@ class Problem:
         rms = (2 * self.misfit(x) / self.count).sqrt()
         if not isinstance(self.noise, Gaussian):
             return torch.full_like(rms, torch.nan)
-        return rms / torch.as_tensor(self.noise.sigma).to(rms)
+        return rms / lanes(self.noise.sigma, rms)
 
     def guess(self) -> Float[Tensor, "b *n"]:
         """A first x from y alone: A^+ y where A is linear."""
@@ -154,10 +162,11 @@ class Problem:
 
 def _check_place(y: Tensor, operator: Operator) -> None:
     """Check that y is where, and of the type that, the operator's parameters are."""
-    for name, value in operator.named_buffers():
-        where = f"operator.{name}"
-        same = value.device == y.device
-        require(same, "y", expected=f"device {value.device}, as {where}", got=y.device)
-        internal = name in operator._non_persistent_buffers_set
-        typed = value.dtype == y.dtype or not value.is_floating_point() or internal
-        require(typed, "y", expected=f"dtype {value.dtype}, as {where}", got=y.dtype)
+    for module_name, module in operator.named_modules(prefix="operator"):
+        for name, value in module.named_buffers(recurse=False):
+            where = f"{module_name}.{name}"
+            same = value.device == y.device
+            require(same, "y", expected=f"device {value.device}, as {where}", got=y.device)
+            internal = name in module._non_persistent_buffers_set
+            typed = value.dtype == y.dtype or not value.is_floating_point() or internal
+            require(typed, "y", expected=f"dtype {value.dtype}, as {where}", got=y.dtype)

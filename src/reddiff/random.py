@@ -18,6 +18,9 @@ from reddiff.errors import require
 
 _LIMIT = 2**63
 
+# The steps that no solver makes, each with noise of its own.
+STARTING, MEASURING, DRAWING = -1, -2, -3
+
 
 class Rng:
     """The noise source of one step: every call draws anew, for all lanes at once.
@@ -87,7 +90,7 @@ class Keys:
         return len(self.ids)
 
     def at(self, step: int) -> Rng:
-        """The noise source of one step; -1 is the initialisation."""
+        """The noise source of one step: 0, 1, ... or STARTING, MEASURING, DRAWING."""
         pairs = zip(self.ids, self.copies, strict=True)
         return Rng([struct.pack("<qqqq", self.seed, lane, copy, step) for lane, copy in pairs])
 

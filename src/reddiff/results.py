@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -81,6 +82,8 @@ class Reconstruction:
     @property
     def std(self) -> Float[Tensor, "b *n"]:
         """The standard deviation over the runs of each lane; NaN for a single run."""
+        if self.samples.shape[1] == 1:
+            return torch.full_like(self.x, torch.nan)
         return self.samples.std(1)
 
     def report(self) -> str:

@@ -54,7 +54,7 @@ class Schedule:
         return self.alpha[k], self.sigma[k]
 
     @property
-    def levels(self) -> Float64[Tensor, " K+1"]:
+    def levels(self) -> Float64[Tensor, " entries"]:
         """The noise levels s = sigma / alpha of all K + 1 entries."""
         return self.sigma / self.alpha
 
@@ -68,7 +68,7 @@ class Schedule:
         Raises:
             InvalidArgument: If `steps` is below 1 or above K.
         """
-        _check_steps(steps)
+        check_steps(steps)
         require(steps <= len(self), "steps", expected=f"at most {len(self)} levels", got=steps)
         index = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
         index = torch.cat([index, torch.tensor([len(self)])]).to(self.alpha.device)
@@ -103,7 +103,7 @@ def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000
     Raises:
         InvalidArgument: If `steps` is below 1 or above T.
     """
-    _check_steps(steps)
+    check_steps(steps)
     require(steps <= T, "steps", expected=f"at most T = {T}", got=steps)
     beta = torch.linspace(beta_min, beta_max, T, dtype=torch.float64)
     abar = torch.cumprod(1 - beta, 0).flip(0)
@@ -119,7 +119,7 @@ def cosine(steps: int, offset: float = 0.008, beta_max: float = 0.999, T: int = 
     Raises:
         InvalidArgument: If `steps` is below 1 or above T.
     """
-    _check_steps(steps)
+    check_steps(steps)
     require(steps <= T, "steps", expected=f"at most T = {T}", got=steps)
     t = torch.linspace(0, 1, T + 1, dtype=torch.float64)
     f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -139,7 +139,7 @@ def karras(
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
     """
-    _check_steps(steps)
+    check_steps(steps)
     if not 0 < sigma_min <= sigma_max < math.inf:
         raise InvalidArgument(
             "sigma_min, sigma_max",
@@ -161,7 +161,7 @@ def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < t_max < 1.
     """
-    _check_steps(steps)
+    check_steps(steps)
     require(0 < t_max < 1, "t_max", expected="a number between 0 and 1", got=t_max)
     t = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     return Schedule(1 - t, t)
@@ -173,13 +173,14 @@ def constant(steps: int, sigma: float) -> Schedule:
     Raises:
         InvalidArgument: If `steps` < 1, or sigma is not positive.
     """
-    _check_steps(steps)
+    check_steps(steps)
     require(0 < sigma < math.inf, "sigma", expected="a positive number", got=sigma)
     s = torch.full((steps + 1,), sigma, dtype=torch.float64)
     return Schedule(torch.ones_like(s), s)
 
 
-def _check_steps(steps: int) -> None:
+def check_steps(steps: int) -> None:
+    """Raise InvalidArgument unless `steps` is an integer of at least 1."""
     integer = isinstance(steps, int) and not isinstance(steps, bool)
     require(integer and steps >= 1, "steps", expected="an integer of at least 1", got=repr(steps))
 

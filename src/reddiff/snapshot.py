@@ -39,7 +39,7 @@ class Snapshot:
         tree: The solver's state (of the lanes that still run) and the loop's.
     """
 
-    solver: str
+    solver: Tree
     y_shape: tuple[int, ...]
     seed: int
     ids: tuple[int, ...]
@@ -78,7 +78,7 @@ class Snapshot:
             for name in ("y_shape", "ids"):
                 header[name] = tuple(header[name])
             return cls(**header, tree=tree)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"{path}: expected a reddiff snapshot, got {error!r}") from error
 
 
@@ -90,7 +90,7 @@ def describe(value: object) -> Tree:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
-        data = value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return {"shape": list(value.shape), "sha256": sha256(data).hexdigest()[:16]}
     if is_dataclass(value) and not isinstance(value, type):
         settings = {f.name: describe(getattr(value, f.name)) for f in fields(value)}

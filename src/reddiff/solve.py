@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from reddiff.hooks import EarlyStop, Hook, Progress
 from reddiff.lanes import finite, pick
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.random import Keys
+from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Reconstruction, Status
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
 from reddiff.solvers.base import Solver
@@ -113,17 +114,19 @@ class _Run:
         hooks: list[Hook],
         resume: Snapshot | None,
     ) -> None:
+        _check_types(problem, prior, solver, () if ids is None else ids)
         if resume is not None:
             _check_resume(resume, problem, solver)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
         self.ids = tuple(range(len(problem))) if ids is None else tuple(ids)
         self.seed, self.samples = seed, samples
+        keys = Keys(seed, self.ids)
         _check(problem, prior, solver, self.ids, samples)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings = tuple(problem.y.shape), describe(solver)
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
         self.all_problem = problem if samples == 1 else _repeated(problem, samples)
-        self.all_keys = Keys(seed, self.ids).repeat(samples)
+        self.all_keys = keys.repeat(samples)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
         self.problem, self.keys = self.all_problem, self.all_keys
         self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
@@ -190,11 +193,11 @@ class _Run:
 
     def _begin(self) -> None:
         self.step = 0
-        self.state = self.solver.init(self.problem, self.prior, self.keys.at(-1))
+        self.state = self.solver.init(self.problem, self.prior, self.keys.at(STARTING))
         self._count()
         x = self.solver.estimate(self.state)
         ok = finite(x)
-        self.x = pick(ok, x, 0)
+        self.x = pick(ok, x, 0.0)
         self.previous = self.x
         self.status = torch.where(ok, int(Status.RUNNING), int(Status.DIVERGED))
         self.steps = torch.zeros_like(self.status)
@@ -211,7 +214,7 @@ class _Run:
     def _count(self) -> None:
         evaluated, pulled = self.prior.take()
         per_run = torch.tensor([evaluated, pulled]) // len(self.rows)
-        self.spent[self.rows] += per_run
+        self.spent = self.spent.index_add(0, self.rows, per_run.expand(len(self.rows), 2))
 
     def _accept(self, x: Tensor) -> None:
         """Take the new estimates of the runs that are alive and finite."""
@@ -278,21 +281,25 @@ def _repeated(problem: Problem, times: int) -> Problem:
     return problem.select(index.repeat_interleave(times))
 
 
-def _check(
-    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], samples: int
-) -> None:
-    """All that can be wrong with a run, before it costs anything."""
+def _check_types(problem: object, prior: object, solver: object, ids: object) -> None:
     for name, value, wanted in (
         ("problem", problem, Problem),
         ("prior", prior, Prior),
         ("solver", solver, Solver),
+        ("ids", ids, Sequence),
     ):
         good = isinstance(value, wanted)
         require(good, name, expected=f"a {wanted.__name__}", got=type(value).__name__)
+
+
+def _check(
+    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], samples: int
+) -> None:
+    """All that can be wrong with a run, before it costs anything."""
     good = isinstance(samples, int) and samples >= 1
     require(good, "samples", expected="an integer of at least 1", got=repr(samples))
     require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
-    twice = sorted({i for i in ids if ids.count(i) > 1})
+    twice = [i for i, times in Counter(ids).items() if times > 1]
     require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
     solver.check(problem, prior)
     shape = problem.x_shape

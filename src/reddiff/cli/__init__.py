@@ -10,8 +10,11 @@ from typing import Annotated
 
 import typer
 
+from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
-from reddiff.cli.errors import Group
+from reddiff.cli.errors import Group, debugging
+from reddiff.cli.listing import priors, show, solvers
+from reddiff.cli.restore import restore
 
 app = typer.Typer(
     cls=Group,
@@ -22,17 +25,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done; 1 a bug in reddiff, shown in full; 2 a wrong command line; "
-        "3 an input that cannot be used; 4 a file that cannot be read or written."
+        "3 an input that cannot be used; 4 a file that cannot be read or written; "
+        "5 some of several inputs failed; 130 interrupted."
     ),
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"reddiff {version('reddiff')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -48,9 +53,11 @@ def options(
     ] = False,
 ) -> None:
     """Solve inverse problems with diffusion priors."""
+    debugging.set(debug)
 
 
-app.command()(demo)
+for command in (restore, degrade, priors, solvers, show, demo):
+    app.command()(command)
 
 
 def main() -> None:

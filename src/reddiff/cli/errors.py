@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -11,6 +12,15 @@ from reddiff.errors import ReddiffError
 
 INVALID_INPUT = 3
 FILE_TROUBLE = 4
+SOME_FAILED = 5
+INTERRUPTED = 130
+
+debugging: ContextVar[bool] = ContextVar("debugging", default=False)
+
+
+def explain(error: Exception) -> str:
+    """An error as one line."""
+    return " ".join(str(error).split())
 
 
 class Group(TyperGroup):
@@ -24,8 +34,11 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except (ReddiffError, OSError) as error:
-            if ctx.params["debug"]:
+            if debugging.get():
                 raise
-            typer.echo(f"reddiff: {' '.join(str(error).split())}", err=True)
-            code = INVALID_INPUT if isinstance(error, ReddiffError) else FILE_TROUBLE
-            raise typer.Exit(code) from None
+            typer.echo(f"reddiff: {explain(error)}", err=True)
+            system = isinstance(error, OSError) or getattr(error, "errno", None) is not None
+            raise typer.Exit(FILE_TROUBLE if system else INVALID_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("reddiff: interrupted; finished files are complete", err=True)
+            raise typer.Exit(INTERRUPTED) from None

@@ -7,13 +7,15 @@ from reddiff.operators.base import (
     Operator,
     SpectralOperator,
 )
-from reddiff.operators.blur import CircularBlur, gaussian_psf
+from reddiff.operators.blur import CircularBlur, gaussian_psf, motion_psf
+from reddiff.operators.colour import ChannelMix, grayscale
 from reddiff.operators.mask import Mask
 from reddiff.operators.matrix import Matrix
 from reddiff.operators.resize import BlockMean
 
 __all__ = [
     "BlockMean",
+    "ChannelMix",
     "CircularBlur",
     "Compose",
     "LinearCompose",
@@ -23,4 +25,6 @@ __all__ = [
     "Operator",
     "SpectralOperator",
     "gaussian_psf",
+    "grayscale",
+    "motion_psf",
 ]

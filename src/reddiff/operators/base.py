@@ -167,25 +167,32 @@ class SpectralOperator(LinearOperator):
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
 
     def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
-        """A^+ y; singular values below `rcond` times the largest count as zero.
+        """A^+ y; singular values below `rcond` times the lane's largest count as zero.
 
         Arguments:
             y: A measurement.
             rcond: By default the rounding error of the dtype, so that this is A^+ proper.
         """
         z = self.ut(y)
-        s = self.spectrum(z)
+        s = self.spectrum(z).expand_as(z)
         if rcond is None:
             rcond = 100 * torch.finfo(z.dtype).eps
-        kept = s > rcond * s.amax()
+        kept = s > rcond * lanes(s.flatten(1).amax(1), s)
         return self.v(torch.where(kept, z / torch.where(kept, s, 1), 0))
 
 
 class Compose(Operator):
-    """x -> outer(inner(x)): a latent problem is a pixel operator composed with a decoder."""
+    """x -> outer(inner(x)): a latent problem is a pixel operator composed with a decoder.
+
+    Raises:
+        InvalidArgument: If both are per lane, for different numbers of lanes.
+    """
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
         super().__init__()
+        alike = outer.lanes is None or inner.lanes in (None, outer.lanes)
+        expected = f"an operator for {outer.lanes} lanes, as the outer one"
+        require(alike, "inner", expected=expected, got=f"one for {inner.lanes}")
         self.outer, self.inner = outer, inner
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -242,12 +249,11 @@ def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:
         raise InvalidArgument("y", expected=f"shape (b, {form})", got=f"(b, {_join(y_shape)})")
 
 
-def check_broadcast(name: str, shape: Shape, y_shape: Shape) -> None:
-    """Raise InvalidArgument unless a parameter of this shape broadcasts to one y."""
-    pairs = zip(reversed(shape), reversed(y_shape), strict=False)
-    fits = len(shape) <= len(y_shape) and all(a in (1, b) for a, b in pairs)
-    got = f"(b, {_join(y_shape)})"
-    require(fits, "y", expected=f"a shape that the {name} {shape} broadcasts to", got=got)
+def check_broadcast(name: str, shape: Shape, wanted: Shape) -> None:
+    """Raise InvalidArgument unless a parameter of this shape broadcasts to the wanted one."""
+    pairs = zip(reversed(shape), reversed(wanted), strict=False)
+    fits = len(shape) <= len(wanted) and all(a in (1, b) for a, b in pairs)
+    require(fits, name, expected=f"a shape that broadcasts to {wanted}", got=shape)
 
 
 def _join(shape: Shape) -> str:

@@ -19,7 +19,8 @@ class Mask(SpectralOperator):
         per_lane: Whether axis 0 of the mask numbers lanes.
 
     Raises:
-        InvalidArgument: If an entry is neither 0 nor 1, or a mask keeps nothing.
+        InvalidArgument: If an entry is neither 0 nor 1, or a mask keeps nothing, or (when used) it
+            does not broadcast to x.
     """
 
     mask: Tensor
@@ -28,6 +29,9 @@ class Mask(SpectralOperator):
         super().__init__()
         mask = torch.as_tensor(mask)
         mask = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
+        ranked = mask.ndim >= 2 or not per_lane
+        require(ranked, "mask", expected="shape (b, ...)", got=tuple(mask.shape))
+        require(mask.numel() > 0, "mask", expected="at least one entry", got=tuple(mask.shape))
         binary = bool(((mask == 0) | (mask == 1)).all())
         require(binary, "mask", expected="entries 0 or 1", got=_extremes(mask))
         each = mask.flatten(1) if per_lane else mask.reshape(1, -1)
@@ -39,8 +43,7 @@ class Mask(SpectralOperator):
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
-        shape = tuple(self.mask.shape[1:] if self.batched else self.mask.shape)
-        check_broadcast("mask", shape, y_shape)
+        self._check_shape(y_shape)
         return y_shape
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
@@ -49,6 +52,7 @@ class Mask(SpectralOperator):
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         """The mask."""
+        self._check_shape(tuple(z.shape[1:]))
         if not self.batched:
             return self.mask
         gap = z.ndim - self.mask.ndim  # a mask (b, h, w) serves all channels of (b, c, h, w)
@@ -69,6 +73,10 @@ class Mask(SpectralOperator):
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
         """The kept entries."""
         return self.spectrum(y) * y
+
+    def _check_shape(self, wanted: Shape) -> None:
+        shape = tuple(self.mask.shape[1:] if self.batched else self.mask.shape)
+        check_broadcast("mask", shape, wanted)
 
 
 def _extremes(mask: Tensor) -> str:

@@ -58,6 +58,8 @@ class Matrix(SpectralOperator):
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b m"]:
         """A x."""
+        got = tuple(x.shape[1:])
+        require(got == self.shape, "x", expected=f"shape (b, *{self.shape})", got=f"(b, *{got})")
         return _apply(self.a, x.flatten(1))
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:

@@ -10,6 +10,8 @@ from reddiff.priors.exact import (
 )
 from reddiff.priors.ffdnet import FFDNet, FFDNetPrior
 from reddiff.priors.parametric import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior
+from reddiff.priors.photo import photo_prior, weights_hash
+from reddiff.priors.tiled import TiledPrior
 from reddiff.priors.unet import UNet
 
 __all__ = [
@@ -24,7 +26,10 @@ __all__ = [
     "GaussianRandomField",
     "MixturePosterior",
     "Prior",
+    "TiledPrior",
     "UNet",
     "VPrior",
     "X0Prior",
+    "photo_prior",
+    "weights_hash",
 ]

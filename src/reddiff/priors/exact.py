@@ -23,7 +23,7 @@ from reddiff.noise import Gaussian
 from reddiff.operators.base import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.random import Keys, Rng
+from reddiff.random import DRAWING, Keys, Rng
 
 
 class GaussianBase(Prior):
@@ -187,7 +187,7 @@ class GaussianPosterior:
         """n exact draws per lane, by conditioning draws of (x, y) (Matheron's rule)."""
         wide = Problem.select(self.problem, _spread(self.problem, n))
         keys = Keys(seed, tuple(range(len(self.problem)))).repeat(n)
-        rng = keys.at(0)
+        rng = keys.at(DRAWING)
         x = self.prior.sample(wide.y.new_empty(len(wide), *wide.x_shape), rng)
         y = wide.noise.sample(wide.operator(x), rng)
         gain = GaussianPosterior(self.prior, wide, self.tol, self.iterations)._gain
@@ -263,8 +263,8 @@ class GaussianMixture(Prior):
             Unsupported: If the operator is not linear or the noise not Gaussian, or sigma is 0.
         """
         a = dense_matrix(problem)
-        var = torch.as_tensor(_sigma_y(problem)).to(a).expand(len(a)) ** 2
         y = problem.y.flatten(1)
+        var = lanes(_sigma_y(problem), y[:, 0]).expand(len(a)) ** 2
         ca = torch.einsum("kij,bmj->bkim", self.covs, a)
         s = torch.einsum("bmi,bkin->bkmn", a, ca)
         s = s + var[:, None, None, None] * torch.eye(a.shape[1]).to(a)
@@ -311,7 +311,7 @@ class MixturePosterior:
         """n exact draws per lane."""
         b = len(self.weights)
         like = self.means.new_empty(b * n, *self.shape)
-        rng = Keys(seed, tuple(range(b))).repeat(n).at(0)
+        rng = Keys(seed, tuple(range(b))).repeat(n).at(DRAWING)
         weights, means, covs = (repeat(t, n) for t in (self.weights, self.means, self.covs))
         return _draw(weights, means, covs, like, rng).unflatten(0, (b, n))
 

@@ -68,6 +68,7 @@ class FFDNetPrior(Prior):
         super().__init__((3, None, None), sigma_min=2 / 255, sigma_max=200 / 255)
         self.net = FFDNet()
         self.net.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.requires_grad_(False).eval()
 
     def denoise(

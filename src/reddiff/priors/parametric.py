@@ -52,7 +52,7 @@ class _DiscreteVP(Prior):
 
     def time(self, s: Float[Tensor, " b"]) -> Tensor:
         """The step t at which the chain has the level s."""
-        log_s, levels = s.double().log(), self.log_levels
+        log_s, levels = s.double().log(), self.log_levels.double()
         i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
         t = i - 1 + (log_s - levels[i - 1]) / (levels[i] - levels[i - 1])
         t = t.clamp(0, len(levels) - 1)
@@ -134,6 +134,7 @@ class EDMPrior(Prior):
         sigma_min: The least level it is good for.
         sigma_max: The largest.
         sigma_data: The standard deviation of the data the network was trained with.
+        compute: The type that the network computes in, under autocast; that of x by default.
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -147,14 +148,17 @@ class EDMPrior(Prior):
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         sigma_data: float = 0.5,
+        compute: torch.dtype | None = None,
     ) -> None:
         super().__init__(shape, sigma_min, sigma_max)
         good = sigma_data > 0 and math.isfinite(sigma_data)
         require(good, "sigma_data", expected="a positive number", got=sigma_data)
-        self.net, self.sigma_data = net, sigma_data
+        self.net, self.sigma_data, self.compute = net, sigma_data, compute
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """c_skip x + c_out F(c_in x, c_noise)."""
         var = sigma**2 + self.sigma_data**2
-        f: Tensor = self.net(x * torch.rsqrt(var), sigma.flatten().log() / 4)
+        with torch.autocast(x.device.type, self.compute, enabled=self.compute is not None):
+            f: Tensor = self.net(x * torch.rsqrt(var), sigma.flatten().log() / 4)
+        f = f.to(x.dtype)
         return self.sigma_data**2 / var * x + sigma * self.sigma_data * torch.rsqrt(var) * f

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -101,6 +101,6 @@ class Solver(ABC, Generic[State]):
                 got=f"{low:.4g} to {high:.4g}",
             )
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> Solver[State]:
         """The solver with its schedule on another device."""
         return replace(self, schedule=self.schedule.to(device))

@@ -7,9 +7,9 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -106,7 +106,8 @@ class REDDiff(Solver[REDDiffState]):
         for name in ("weight", "sigma_q", "noise_scale", "data_weight"):
             value = getattr(self, name)
             require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
-        require(self.draws >= 1, "draws", expected="at least 1", got=self.draws)
+        integer = isinstance(self.draws, int) and self.draws >= 1
+        require(integer, "draws", expected="an integer of at least 1", got=self.draws)
         positive = self.sigma_q > 0 or not self.learn_sigma_q
         require(positive, "sigma_q", expected="a positive start to learn from", got=self.sigma_q)
 
@@ -120,7 +121,7 @@ class REDDiff(Solver[REDDiffState]):
         sigma_q: float = 0.0,
         sigma_min: float = 0.0,
         sigma_max: float = float("inf"),
-    ) -> Self:
+    ) -> REDDiff:
         r"""The released recipe: losses of means, Adam, the iterate before the last step.
 
         In sums its :math:`\lambda` is `weight` M / N and Adam's eps 1e-8 M (one image per batch).
@@ -139,7 +140,7 @@ class REDDiff(Solver[REDDiffState]):
         return cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
 
     @classmethod
-    def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> Self:
+    def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
         r"""RED: one fixed level and no noise; the regulariser's gradient is weight (mu - D(mu)).
 
         References:
@@ -149,7 +150,7 @@ class REDDiff(Solver[REDDiffState]):
         return cls(constant(steps, sigma), optimizer, weight=weight, noise_scale=0.0)
 
     @classmethod
-    def sds(cls, schedule: Schedule, *, optimizer: MakeOptimizer, order: Order) -> Self:
+    def sds(cls, schedule: Schedule, *, optimizer: MakeOptimizer, order: Order) -> REDDiff:
         """Score distillation: no data term, the weight constant in eps.
 
         References:
@@ -166,7 +167,7 @@ class REDDiff(Solver[REDDiffState]):
         mu = LaneOptimizer(self.optimizer, self.start(problem, rng))
         log_sigma_q = None
         if self.learn_sigma_q:
-            value = torch.as_tensor(self.sigma_q).log().to(mu.x).expand(len(mu.x), 1)
+            value = mu.x.new_full((len(mu.x), 1), math.log(self.sigma_q))
             log_sigma_q = LaneOptimizer(self.optimizer, value)
         return REDDiffState(mu, mu.x, log_sigma_q)
 

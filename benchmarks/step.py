@@ -1,0 +1,193 @@
+"""A RED-diff step against a bare forward of the same network: time, memory, random draws.
+
+Everything is timed side by side in one process: the repeats of all columns are interleaved and the
+best of each is kept, so that a busy machine disturbs them alike. Peak memory is that of a fresh
+process each, in which malloc gives every large block back at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reddiff import Gaussian, Keys, Problem, iterate
+from reddiff.operators import Mask
+from reddiff.priors import EDMPrior, UNet
+from reddiff.schedules import karras
+from reddiff.solvers import REDDiff, Solver
+
+SHAPES = {"8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
+SOLVERS = ("paper", "plain")
+BARE = "bare forward"
+MAX_RATIO, MAX_BUFFERS, MAX_DRAWS = 1.05, 8, 0.01
+MEMORY_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The network, and what is run on it."""
+
+    net: nn.Module
+    problem: Problem
+    x: Tensor
+    c_noise: Tensor
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> Bench:
+        torch.manual_seed(0)
+        net = UNet(channels=(112, 160, 224, 320), blocks=(2, 2, 2, 1)).eval()
+        x = torch.rand(shape) * 2 - 1
+        mask = (torch.rand(shape[-2:]) > 0.7).float()
+        problem = Problem.simulate(x, Mask(mask), Gaussian(0.1))
+        return cls(net, problem, x, torch.zeros(len(x)))
+
+    def forward(self) -> Tensor:
+        with torch.inference_mode():
+            return self.net(self.x, self.c_noise)
+
+    def steps(self, name: str, steps: int, net: nn.Module | None = None) -> Iterator[object]:
+        prior = EDMPrior(self.net if net is None else net, (3, None, None))
+        return iterate(self.problem, prior, solver(name, steps))
+
+
+class Free(nn.Module):
+    """A network that costs nothing: what is left of a step is the solver and the loop."""
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        return x
+
+
+def solver(name: str, steps: int) -> Solver:
+    if name == "paper":
+        return REDDiff.paper(steps, sigma_max=80.0)
+    return REDDiff(karras(steps))
+
+
+def best_of(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """The least seconds of each action, all of them in turn, after two calls to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(repeats + 2):
+        for name, act in actions.items():
+            start = time.perf_counter()
+            act()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(values[2:]) for name, values in times.items()}
+
+
+def time_steps(shape: tuple[int, ...], repeats: int) -> dict[str, float]:
+    bench = Bench.of(shape)
+    loops = {name: bench.steps(name, repeats + 2) for name in SOLVERS}
+    actions: dict[str, Callable[[], object]] = {BARE: bench.forward}
+    actions |= {name: lambda loop=loop: next(loop) for name, loop in loops.items()}
+    return best_of(actions, repeats)
+
+
+def time_overhead(shape: tuple[int, ...], repeats: int = 50) -> dict[str, float]:
+    """The parts of a step that are not the network, much cheaper than it and timed alone."""
+    bench, keys = Bench.of(shape), Keys(0, tuple(range(shape[0])))
+    loops = {name: bench.steps(name, repeats + 2, Free()) for name in SOLVERS}
+    actions: dict[str, Callable[[], object]] = {
+        name: lambda loop=loop: next(loop) for name, loop in loops.items()
+    }
+    levels = torch.empty(shape[0], 1, dtype=torch.float64)
+    noise = torch.empty(shape[0], 1, *shape[1:])
+
+    def draw() -> None:
+        rng = keys.at(0)
+        rng.rand_like(levels)
+        rng.randn_like(noise)
+
+    return best_of({**actions, "draws": draw}, repeats)
+
+
+def peak_kib(name: str, shape: str) -> int:
+    """The peak resident memory of a fresh process that does nothing else."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, __file__, "--threads", threads, "--peak", name, "--shape", shape]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def print_peak(name: str, shape: tuple[int, ...]) -> None:
+    """Run one of the columns for a few steps; what all of them import is there in all of them."""
+    bench = Bench.of(shape)
+    for _ in bench.steps("plain", 1, Free()):
+        pass
+    if name == BARE:
+        for _ in range(MEMORY_STEPS):
+            bench.forward()
+    else:
+        for _ in bench.steps(name, MEMORY_STEPS):
+            pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def verdict(value: float, limit: float) -> str:
+    return "ok" if value <= limit else f"over {limit:g}"
+
+
+def report_time(label: str, shape: tuple[int, ...], repeats: int) -> None:
+    whole, parts = time_steps(shape, repeats), time_overhead(shape)
+    bare = whole[BARE]
+    print(f"\n{label}\n  {BARE:<24}{1e3 * bare:10.1f} ms")
+    for name in SOLVERS:
+        ratio = whole[name] / bare
+        added = 1 + parts[name] / bare
+        print(
+            f"  step, {name:<18}{1e3 * whole[name]:10.1f} ms   {ratio:.3f} x ({verdict(ratio, MAX_RATIO)})"
+            f"   by its parts: {1e3 * parts[name]:.2f} ms beside the network, {added:.3f} x"
+        )
+    share = parts["draws"] / bare
+    print(
+        f"  random draws of a step  {1e3 * parts['draws']:10.2f} ms"
+        f"   {share:.2%} of a network call ({verdict(share, MAX_DRAWS)})"
+    )
+
+
+def report_memory(label: str, shape: tuple[int, ...]) -> None:
+    image = torch.Size(shape).numel() * 4
+    bare = min(peak_kib(BARE, label) for _ in range(3))
+    print(f"  peak, {BARE:<18}{bare / 1024:10.1f} MiB")
+    for name in SOLVERS:
+        peak = min(peak_kib(name, label) for _ in range(3))
+        buffers = (peak - bare) * 1024 / image
+        print(
+            f"  peak, {name:<18}{peak / 1024:10.1f} MiB  + {buffers:.1f} images of "
+            f"{image / 2**20:.2f} MiB ({verdict(buffers, MAX_BUFFERS)})"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
+    parser.add_argument("--repeats", type=int, default=10, help="repeats to take the best of")
+    parser.add_argument("--shape", choices=SHAPES, help="only this shape")
+    parser.add_argument("--peak", choices=[BARE, *SOLVERS], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.peak:
+        print_peak(arguments.peak, SHAPES[arguments.shape])
+        return
+    shapes = {k: v for k, v in SHAPES.items() if arguments.shape in (None, k)}
+    size = sum(p.numel() for p in Bench.of((1, 3, 64, 64)).net.parameters())
+    print(
+        f"U-Net of {size / 1e6:.1f} M parameters, {arguments.threads} threads, torch "
+        f"{torch.__version__}, the best of {arguments.repeats} interleaved repeats"
+    )
+    for label, shape in shapes.items():
+        report_time(label, shape, arguments.repeats)
+        report_memory(label, shape)
+
+
+if __name__ == "__main__":
+    main()

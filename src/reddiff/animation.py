@@ -1,0 +1,55 @@
+"""Estimates of a run as a small film."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from reddiff.pictures import as_picture, check_target, write_whole
+
+
+class Animation:
+    """Collects estimates and writes them as one animated WebP.
+
+    Arguments:
+        path: The file.
+        side: Larger frames are shrunk to this side.
+        frames: About how many frames are kept; later ones replace every other earlier one.
+        force: Overwrite the file.
+
+    Raises:
+        PictureError: If the file exists and `force` is not given, or cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, side: int = 512, frames: int = 60, force: bool = False
+    ) -> None:
+        check_target(path, force=force)
+        self.path, self.side, self.frames, self.force = path, side, frames, force
+        self._every = 1
+        self._frames: list[Image.Image] = []
+
+    def add(self, step: int, pixels: Float[Tensor, "c h w"]) -> None:
+        """A frame, the estimate in [0, 1] after `step` steps."""
+        if step % self._every:
+            return
+        frame = as_picture(pixels).to_pil().convert("RGB")
+        frame.thumbnail((self.side, self.side))
+        self._frames.append(frame)
+        if len(self._frames) >= self.frames:
+            self._frames = self._frames[1::2]
+            self._every *= 2
+
+    def close(self) -> None:
+        """Write the film; the last frame stays for a second."""
+        if not self._frames:
+            return
+        first, *rest = self._frames
+        buffer = BytesIO()
+        duration = [80] * len(rest) + [1000]
+        first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=duration, loop=0)
+        write_whole(self.path, buffer.getvalue(), force=self.force)

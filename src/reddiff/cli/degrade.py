@@ -1,0 +1,43 @@
+"""`reddiff degrade`: simulate a measurement of a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reddiff.cli.options import Force, KernelText, MaskText, Scale, Seed, TaskName
+
+
+def degrade(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The picture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The degraded picture.")],
+    task: TaskName = None,
+    mask: MaskText = None,
+    scale: Scale = None,
+    kernel: KernelText = None,
+    noise: Annotated[float, typer.Option(help="Its standard deviation, pixels in [0, 1].")] = 0.0,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Degrade a picture. Writes it, its mask or kernel, and a record."""
+    from reddiff import jobs
+
+    if task is None:
+        raise typer.BadParameter("needs --task")
+    record = jobs.simulate(
+        source,
+        output,
+        task=task,
+        mask=mask,
+        scale=scale,
+        kernel=kernel,
+        noise=noise,
+        seed=seed,
+        force=force,
+    )
+    extra = [record[name] for name in ("mask", "kernel") if name in record]
+    typer.echo(", ".join([str(output), *extra]))
+    for note in record["notes"]:
+        typer.echo(f"  {note}")

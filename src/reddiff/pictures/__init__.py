@@ -1,0 +1,21 @@
+"""Pictures, masks and kernels: from files, arrays and words, and back. Pixels are in [0, 1]."""
+
+from reddiff.pictures.inputs import Kernel, read_kernel, read_mask
+from reddiff.pictures.picture import Image, Picture, as_picture
+from reddiff.pictures.reading import MAX_PIXELS, read_picture
+from reddiff.pictures.writing import check_output, check_target, write_picture, write_whole
+
+__all__ = [
+    "MAX_PIXELS",
+    "Image",
+    "Kernel",
+    "Picture",
+    "as_picture",
+    "check_output",
+    "check_target",
+    "read_kernel",
+    "read_mask",
+    "read_picture",
+    "write_picture",
+    "write_whole",
+]

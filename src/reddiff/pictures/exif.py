@@ -1,0 +1,83 @@
+"""EXIF: what of it is kept, and the orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+# Everything else of the first directory describes how a file is laid out.
+KEPT = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)
+# Sizes that may no longer hold, and blocks whose inner offsets break when they are moved.
+DROPPED = (
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.MakerNote,
+    ExifTags.IFD.Interop,
+)
+PREFIX = b"Exif\0\0"
+
+
+def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
+    """A block of the EXIF that is kept, and the orientation, which the block no longer holds.
+
+    Kept are description, camera, author, times, exposure and place; thumbnails, maker notes and
+    everything about the layout of the file are not. EXIF that is damaged is left out.
+    """
+    try:
+        exif = get()
+        return _select(exif), exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
+        return None, 1
+
+
+def loaded(block: bytes) -> Image.Exif:
+    """The EXIF of a block."""
+    exif = Image.Exif()
+    exif.load(block)
+    return exif
+
+
+def turned(array: NDArray[Any], orientation: object) -> NDArray[Any]:
+    """An array `(h, w, ...)`, stored with an EXIF orientation, upright; as it is for an unknown."""
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def _select(exif: Image.Exif) -> bytes | None:
+    kept = Image.Exif()
+    for tag in KEPT:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        content = {k: v for k, v in exif.get_ifd(directory).items() if k not in DROPPED}
+        if content:
+            kept[directory] = content
+    return kept.tobytes() if len(kept) else None

@@ -1,0 +1,82 @@
+"""A prior that looks at large images in overlapping tiles."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from reddiff.errors import require
+from reddiff.priors.base import Prior
+
+
+class TiledPrior(Prior):
+    """The estimates of a prior on overlapping tiles, blended by smooth weights.
+
+    The solver still works on the whole image: only the network sees tiles, so neither y nor the
+    noise knows of them, and memory is that of one tile plus the image itself.
+
+    Arguments:
+        inner: The prior, for `(c, h, w)` of any h and w.
+        tile: The side of a tile in pixels.
+        overlap: How far neighbours overlap, less than half a tile.
+
+    Raises:
+        InvalidArgument: If the overlap does not fit the tile.
+    """
+
+    def __init__(self, inner: Prior, tile: int = 512, overlap: int = 64) -> None:
+        super().__init__(inner.shape, inner.sigma_min, inner.sigma_max)
+        good = 0 < overlap < tile / 2
+        require(good, "overlap", expected=f"between 1 and {tile / 2:g} pixels", got=overlap)
+        self.inner, self.tile, self.overlap = inner, tile, overlap
+
+    def denoise(self, x: Float[Tensor, "b c h w"], sigma: Tensor) -> Float[Tensor, "b c h w"]:
+        """The inner estimates, blended."""
+        height, width = x.shape[-2:]
+        if max(height, width) <= self.tile:
+            return self.inner.denoise(x, sigma)
+        total = torch.zeros_like(x)
+        weight = x.new_zeros(1, 1, height, width)
+        for top in starts(height, self.tile, self.overlap):
+            for left in starts(width, self.tile, self.overlap):
+                rows, columns = slice(top, top + self.tile), slice(left, left + self.tile)
+                part = self.inner.denoise(x[..., rows, columns].contiguous(), sigma)
+                window = self._window(x, top, left, *part.shape[-2:])
+                total[..., rows, columns] += part * window
+                weight[..., rows, columns] += window
+        return total / weight
+
+    def _window(self, x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+        """Weights of one tile: 1 inside and towards the image's border, a ramp towards others."""
+        down = self._ramp(x, height, top == 0, top + height == x.shape[-2])
+        across = self._ramp(x, width, left == 0, left + width == x.shape[-1])
+        return down[:, None] * across
+
+    def _ramp(self, like: Tensor, size: int, first: bool, last: bool) -> Tensor:
+        # The outer eighth of the overlap has no weight: there the network lacks context.
+        dead = self.overlap // 8
+        rise = torch.linspace(0, torch.pi, self.overlap - 2 * dead + 2, device=like.device)
+        rise = pad((1 - rise[1:-1].cos()) / 2, (dead, 0)).to(like.dtype) + 1e-6
+        ones = like.new_ones(size)
+        up = ones.clone()
+        if not first:
+            up[: len(rise)] = rise
+        if not last:
+            up[size - len(rise) :] *= rise.flip(0)
+        return up
+
+
+def starts(size: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along an axis: evenly spread, neighbours overlapping by `overlap` or more.
+
+    Arguments:
+        size: The length of the axis.
+        tile: The length of a tile.
+        overlap: The least overlap.
+    """
+    if size <= tile:
+        return [0]
+    count = -(-(size - overlap) // (tile - overlap))
+    return [round(i * (size - tile) / (count - 1)) for i in range(count)]

@@ -1,0 +1,163 @@
+"""The network of the embedded photo prior: a small, norm-free, fully convolutional U-Net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class NoiseEmbedding(nn.Module):
+    r"""Features of the noise level: :math:`\cos` and :math:`\sin` at octaves, then two layers.
+
+    Arguments:
+        channels: The number of features that come out; an even number.
+        octaves: How many frequencies are used, the lowest with a period of 4 in `c_noise`.
+    """
+
+    def __init__(self, channels: int = 128, octaves: int = 6) -> None:
+        super().__init__()
+        self.octaves = octaves
+        self.inner = nn.Linear(2 * octaves + 1, channels)
+        self.outer = nn.Linear(channels, channels)
+
+    def forward(self, c_noise: Float[Tensor, "b"]) -> Float[Tensor, "b e"]:
+        octave = torch.arange(self.octaves, device=c_noise.device, dtype=c_noise.dtype)
+        angle = c_noise[:, None] * (math.pi / 2) * 2**octave
+        features = torch.cat([c_noise[:, None], angle.cos(), angle.sin()], dim=1)
+        return F.silu(self.outer(F.silu(self.inner(features))))
+
+
+class ResidualBlock(nn.Module):
+    r"""Two convolutions around a noise-dependent scale and shift.
+
+    .. math:: h \leftarrow h + C_2 \, \mathrm{silu}\bigl((1 + a) \odot C_1 h + b\bigr)
+
+    where :math:`(a, b)` is a linear function of the noise embedding (FiLM). Nothing is normalised:
+    :math:`C_2` starts small instead, so that a fresh network is close to its skip connections.
+
+    Arguments:
+        channels: The number of channels in and out.
+        embedding: The number of features of the noise embedding.
+        gain: The factor on the initial :math:`C_2`; about (number of blocks) ** -0.5.
+    """
+
+    def __init__(self, channels: int, embedding: int, gain: float) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+        for conv, factor in ((self.first, 1.0), (self.second, gain)):
+            nn.init.kaiming_normal_(conv.weight)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            with torch.no_grad():
+                conv.weight.mul_(factor)
+
+    def forward(
+        self, h: Float[Tensor, "b c h w"], emb: Float[Tensor, "b e"]
+    ) -> Float[Tensor, "b c h w"]:
+        scale, shift = self.film(emb)[:, :, None, None].chunk(2, dim=1)
+        inner = F.silu(torch.addcmul(shift, self.first(h), 1 + scale))
+        out: Tensor = h + self.second(inner)
+        return out
+
+
+class UNet(nn.Module):
+    r"""The raw network :math:`F` of the EDM preconditioning, for images of any height and width.
+
+    .. math:: D(x; \sigma) = c_{skip}\, x + c_{out}\, F(c_{in}\, x;\ \ln(\sigma) / 4)
+
+    The image is folded 2x2 into channels (pixel-unshuffle), then passes a U-Net of norm-free
+    residual blocks whose skip connections are sums. There is no attention: the cost is linear in
+    the number of pixels. The last layer is zero at the start, so that :math:`F = 0`.
+
+    References:
+        | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022)
+        | Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2021): DRUNet
+
+    Arguments:
+        image_channels: The number of channels of the image, 3 for colour.
+        channels: The number of channels at each level, finest first.
+        blocks: The number of residual blocks at each level, on each of the two sides; the coarsest
+            level has these once.
+        embedding: The number of features that carry the noise level.
+        unshuffle: The side of the fold into channels; 1 works at full resolution.
+    """
+
+    def __init__(
+        self,
+        image_channels: int = 3,
+        channels: Sequence[int] = (96, 128, 192, 256),
+        blocks: Sequence[int] = (2, 2, 2, 1),
+        embedding: int = 128,
+        unshuffle: int = 2,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(blocks):
+            raise ValueError(f"{len(channels)} channel counts for {len(blocks)} block counts")
+        self.unshuffle = unshuffle
+        self.multiple = unshuffle * 2 ** (len(channels) - 1)
+        gain = (2 * sum(blocks)) ** -0.5
+        folded = image_channels * unshuffle**2
+
+        def stack(level: int) -> nn.ModuleList:
+            width = channels[level]
+            return nn.ModuleList(
+                ResidualBlock(width, embedding, gain) for _ in range(blocks[level])
+            )
+
+        coarse = range(1, len(channels))
+        self.embed = NoiseEmbedding(embedding)
+        self.head = nn.Conv2d(folded, channels[0], 3, padding=1)
+        self.down = nn.ModuleList(stack(i - 1) for i in coarse)
+        self.shrink = nn.ModuleList(nn.Conv2d(channels[i - 1], channels[i], 2, 2) for i in coarse)
+        self.middle = stack(len(channels) - 1)
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(channels[i], channels[i - 1], 2, 2) for i in coarse
+        )
+        self.up = nn.ModuleList(stack(i - 1) for i in coarse)
+        self.tail = nn.Conv2d(channels[0], folded, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], c_noise: Float[Tensor, "b"]
+    ) -> Float[Tensor, "b c h w"]:
+        r"""The raw output for scaled images.
+
+        Arguments:
+            x: The noisy images, times :math:`c_{in}`.
+            c_noise: One noise level per image, :math:`\ln(\sigma) / 4`.
+        """
+        height, width = x.shape[-2:]
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        if any(padding):
+            x = F.pad(x, padding, mode="replicate")
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would blur the noise level
+            emb = self.embed(c_noise)
+        h = self.head(F.pixel_unshuffle(x, self.unshuffle))
+        skips = []
+        for stack, shrink in zip(self.down, self.shrink, strict=True):
+            h = _through(stack, h, emb)
+            skips.append(h)
+            h = shrink(h)
+        h = _through(self.middle, h, emb)
+        for stack, grow, skip in reversed(list(zip(self.up, self.grow, skips, strict=True))):
+            h = _through(stack, grow(h) + skip, emb)
+        out = F.pixel_shuffle(self.tail(h), self.unshuffle)
+        return out[..., :height, :width]
+
+
+def _through(
+    stack: nn.Module, h: Float[Tensor, "b c h w"], emb: Float[Tensor, "b e"]
+) -> Float[Tensor, "b c h w"]:
+    """The residual blocks of one level, one after the other."""
+    for block in stack.children():
+        h = block(h, emb)
+    return h

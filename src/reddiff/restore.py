@@ -1,0 +1,236 @@
+"""The picture-level door: a degraded picture in, the restored one out, in [0, 1] pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from reddiff.catalogue import load_prior, solver_entry
+from reddiff.errors import InvalidArgument, require
+from reddiff.estimate import noise_level
+from reddiff.hooks import Hook, Progress
+from reddiff.noise import Gaussian
+from reddiff.pictures import Image, Picture, as_picture, read_kernel
+from reddiff.priors.base import Prior
+from reddiff.priors.tiled import TiledPrior
+from reddiff.problem import Problem
+from reddiff.random import MEASURING, Keys
+from reddiff.results import Reconstruction
+from reddiff.solve import solve
+from reddiff.solvers.base import Solver
+from reddiff.tasks import Inpaint, Task, make_task
+
+LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A restored picture.
+
+    Arguments:
+        picture: The result, with the alpha channel, bit depth and profile of what was given.
+        noise: The noise level used, in [0, 1] pixel units.
+        estimated: Whether it was estimated.
+        residual_ratio: The rms of y - A(x) over the noise level: near 1 where x explains y.
+        reconstruction: The run.
+        notes: What the user should know, in sentences.
+    """
+
+    picture: Picture
+    noise: float
+    estimated: bool
+    residual_ratio: float
+    reconstruction: Reconstruction
+    notes: tuple[str, ...]
+
+    @property
+    def pixels(self) -> Float[Tensor, "c h w"]:
+        """The result in [0, 1]."""
+        return self.picture.pixels
+
+
+def restore(
+    image: Image,
+    *,
+    task: str | Task,
+    mask: Tensor | None = None,
+    scale: int | None = None,
+    kernel: Tensor | str | None = None,
+    noise: float | None = None,
+    solver: str | Solver[Any] = "noise-aware",
+    steps: int | None = None,
+    prior: str | Prior = "photo",
+    seed: int = 0,
+    device: str = "auto",
+    tile: int = 512,
+    hooks: Sequence[Hook] = (),
+    preview: Callable[[int, Float[Tensor, "c h w"]], None] | None = None,
+) -> Restored:
+    """Restore a degraded picture.
+
+    Arguments:
+        image: The degraded picture: a NumPy array `(h, w)` or `(h, w, c)` of uint8, uint16 or
+            floats in [0, 1]; a PIL image; a tensor `(c, h, w)` in [0, 1]; or a `Picture`.
+        task: What was done to it: a name in `tasks.TASKS`, or a `Task`.
+        mask: For `inpaint`, `(1, h, w)`: 1 where the picture is good.
+        scale: For `sr`: how many times larger the result is.
+        kernel: For `deblur`: the PSF `(kh, kw)`, or a text such as `gaussian:1.6`.
+        noise: The standard deviation of the noise in [0, 1] pixel units; estimated if None.
+        solver: A name in `catalogue.SOLVERS`, or a `Solver` (in [-1, 1] units).
+        steps: The number of steps; the solver's own default if None. Not for a `Solver`.
+        prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1].
+        seed: The seed of all randomness.
+        device: `cpu`, `cuda` or another device of torch; `auto` takes CUDA where there is one.
+        tile: Larger pictures are shown to the network in overlapping tiles of this side.
+        hooks: Called after every step.
+        preview: Called with the number of steps made and the estimate in [0, 1], after each.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used, before any network evaluation.
+        PictureError: If the image cannot.
+        WeightsError: If the weights file does not fit.
+    """
+    degraded = as_picture(image)
+    notes: list[str] = []
+    if not isinstance(task, Task):
+        task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, notes))
+    where = _device(device)
+    y = task.measurement(degraded.pixels)
+    if y.shape[0] == 1 and task.operator(y).x_shape(tuple(y.shape))[0] == 1:
+        y = y.expand(3, -1, -1)  # grey: three equal channels, averaged in the end
+    operator = task.operator(y).to(where)
+    level, estimated = _noise(noise, degraded.pixels, task, notes)
+    problem = Problem((2 * y[None] - 1).to(where), operator, Gaussian(2 * level))
+    network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
+    method = _solver(solver, steps, task, 2 * level, network)
+
+    def finish(x: Tensor) -> Tensor:
+        out = ((task.picture(x, degraded.pixels) + 1) / 2).clamp(0, 1).cpu()
+        grey = degraded.pixels.shape[0] == 1 and task.name != "colorize"
+        return out.mean(0, keepdim=True) if grey else out
+
+    watch = [] if preview is None else [_Preview(preview, finish)]
+    tiled = TiledPrior(network, tile, min(64, tile // 4))
+    run = solve(problem, tiled, method, seed=seed, hooks=[*hooks, *watch])
+    return Restored(
+        picture=replace(
+            degraded, pixels=finish(run.x[0]), alpha=_alpha(degraded.alpha, task.scale)
+        ),
+        noise=level,
+        estimated=estimated,
+        residual_ratio=float(problem.residual_ratio(run.x)),
+        reconstruction=run,
+        notes=tuple(notes),
+    )
+
+
+def degrade(
+    image: Image,
+    *,
+    task: str | Task,
+    mask: Tensor | None = None,
+    scale: int | None = None,
+    kernel: Tensor | str | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Picture:
+    """Simulate a measurement of a picture: the task's operator, then noise, clipped to [0, 1].
+
+    Arguments:
+        image: The picture, as for `restore`.
+        task: A name in `tasks.TASKS`, or a `Task`.
+        mask: For `inpaint`, as for `restore`.
+        scale: For `sr`.
+        kernel: For `deblur`.
+        noise: The standard deviation of the noise in [0, 1] pixel units.
+        seed: The seed of the noise.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used.
+        PictureError: If the image cannot.
+    """
+    picture = as_picture(image)
+    if not isinstance(task, Task):
+        task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, []))
+    good = math.isfinite(noise) and 0 <= noise <= 1
+    require(good, "noise", expected="a level in [0, 1] pixel units", got=noise)
+    y = task.degrade(picture.pixels)[None]
+    y = y + noise * Keys(seed, (0,)).at(MEASURING).randn_like(y)
+    if isinstance(task, Inpaint):
+        y = y * task.mask
+    alpha = picture.alpha
+    if alpha is not None and task.scale > 1:
+        alpha = task.degrade(alpha)
+    return replace(picture, pixels=y[0].clamp(0, 1), alpha=alpha)
+
+
+class _Preview(Hook):
+    """Hands every estimate on as a picture."""
+
+    def __init__(
+        self, show: Callable[[int, Tensor], None], finish: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.show, self.finish = show, finish
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the estimate."""
+        self.show(progress.step, self.finish(progress.x[0]))
+
+
+def _kernel(kernel: Tensor | str | None, notes: list[str]) -> Tensor | None:
+    if kernel is None:
+        return None
+    if isinstance(kernel, str):
+        return read_kernel(kernel).psf
+    total = float(kernel.sum())
+    good = math.isfinite(total) and total > 0
+    require(good, "kernel", expected="finite values of a positive sum", got=total)
+    if abs(total - 1) > 1e-3:
+        notes.append(f"The kernel summed to {total:.4g}; it was divided by that.")
+    return kernel / total
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidArgument("device", expected="a device torch can use", got=name) from error
+    return device
+
+
+def _noise(given: float | None, y: Tensor, task: Task, notes: list[str]) -> tuple[float, bool]:
+    if given is not None:
+        good = math.isfinite(given) and 0 <= given <= 1
+        require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
+        return given, False
+    measured = task.operator(y).measured(y[None]) if task.name == "inpaint" else None
+    level = max(float(noise_level(y[None], measured)), LEAST_ESTIMATE)
+    notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
+    return level, True
+
+
+def _solver(
+    solver: str | Solver[Any], steps: int | None, task: Task, sigma_y: float, prior: Prior
+) -> Solver[Any]:
+    if isinstance(solver, Solver):
+        require(steps is None, "steps", expected="None beside a Solver object", got=steps)
+        return solver
+    entry = solver_entry(solver)
+    return entry.make(task, sigma_y, entry.steps if steps is None else steps, prior)
+
+
+def _alpha(alpha: Tensor | None, scale: int) -> Tensor | None:
+    if alpha is None or scale == 1:
+        return alpha
+    larger = interpolate(alpha[None], scale_factor=scale, mode="bicubic")
+    return larger[0].clamp(0, 1)

@@ -1,0 +1,129 @@
+"""A lane that turns NaN is DIVERGED, keeps its last finite estimate, and disturbs nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+import zoo
+from torch import Tensor
+
+from reddiff import Problem, Snapshot, Status, iterate, solve
+from reddiff.hooks import History, Hook, Progress
+from reddiff.priors import Prior
+from reddiff.random import Rng
+from reddiff.solvers import REDDiff
+
+STEPS, LANES, SICK = 7, 4, 2
+
+
+class Poisoned(Prior):
+    """Gives one lane a bad value from the moment it is told to.
+
+    Arguments:
+        inner: The prior behind it.
+        value: The bad value.
+    """
+
+    def __init__(self, inner: Prior, value: float) -> None:
+        super().__init__(inner.shape)
+        self.inner, self.value, self.armed = inner, value, False
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The inner denoiser, or not."""
+        out = self.inner.denoise(x, sigma).clone()
+        if self.armed:
+            out.view(LANES, -1, *out.shape[1:])[SICK] = self.value
+        return out
+
+
+class Arm(Hook):
+    """Arms a poisoned prior after so many steps."""
+
+    def __init__(self, prior: Poisoned, after: int) -> None:
+        self.prior, self.after = prior, after
+        prior.armed = after == 0
+
+    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
+        """Arm it in time."""
+        self.prior.armed = progress.step >= self.after
+        return None
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("after", [0, 3])
+@zoo.every("case", zoo.SOLVERS)
+def test_lane(case: zoo.SolverCase, after: int, value: float, device: torch.device) -> None:
+    problem, prior = zoo.solver_problem(LANES, device)
+    solver = case.make(STEPS)
+    clean = [p.x.clone() for p in iterate(problem, prior, solver, seed=5)]
+    start = solve(problem, prior, solver, seed=5, stop_at=0).x
+    poisoned = Poisoned(prior, value)
+    got = solve(problem, poisoned, solver, seed=5, hooks=[Arm(poisoned, after), History()])
+    failed = after + case.lag
+    wanted = clean[failed - 1] if failed else start
+
+    others = [i for i in range(LANES) if i != SICK]
+    assert torch.equal(got.x[others], clean[-1][others])
+    assert torch.equal(got.x[SICK], wanted[SICK])
+    assert got.status[SICK].item() == Status.DIVERGED
+    assert got.steps[SICK].item() == failed
+    assert got.status[others].eq(int(Status.EXHAUSTED)).all()
+    assert got.steps[others].eq(STEPS).all()
+    assert f"lane {SICK}, run 0, step {failed}: DIVERGED." in got.report()
+    change = got.history["change"][:, :, 0]
+    assert torch.isnan(change[failed:, SICK]).all()
+    assert torch.isfinite(change[:, others]).all()
+
+
+def test_all_lanes(device: torch.device) -> None:
+    """A run in which nothing is alive ends before its last step."""
+    problem, prior = zoo.solver_problem(LANES, device)
+    poisoned = Poisoned(prior, torch.nan)
+    one = problem.select(torch.full((LANES,), SICK, device=device))
+
+    class All(Poisoned):
+        def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return torch.full_like(x, torch.nan)
+
+    for sick in (All(prior, torch.nan), poisoned):
+        result = solve(one, sick, REDDiff(zoo.vp(500)), hooks=[Arm(poisoned, 2)], stop_at=200)
+        if sick is poisoned:
+            assert max(result.cost.evaluations) == 200
+            assert result.status.flatten().tolist().count(Status.DIVERGED) == 1
+        else:
+            assert max(result.cost.evaluations) < 100
+            assert result.status.eq(int(Status.DIVERGED)).all()
+            assert result.steps.eq(0).all()
+            assert torch.equal(result.x, one.guess())
+
+
+def test_at_the_start(device: torch.device) -> None:
+    """A start that is not finite: nothing was ever estimated, and x says so with zeros."""
+
+    def start(problem: Problem, rng: Rng) -> Tensor:
+        x = problem.guess().clone()
+        x[SICK, 0] = torch.inf
+        return x
+
+    problem, prior = zoo.solver_problem(LANES, device)
+    result = solve(problem, prior, REDDiff(zoo.vp(3), start=start))
+    assert result.status[:, 0].tolist() == [2, 2, Status.DIVERGED, 2]
+    assert result.steps[SICK].item() == 0
+    assert result.x[SICK].eq(0).all()
+    assert torch.isfinite(result.x).all()
+
+
+def test_resumed(device: torch.device, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A lane that failed stays failed through a snapshot."""
+    path = tmp_path_factory.mktemp("diverged") / "snapshot"
+    problem, prior = zoo.solver_problem(LANES, device)
+    solver, poisoned = zoo.SOLVERS[0].make(STEPS), Poisoned(prior, torch.nan)
+    whole = solve(problem, poisoned, solver, hooks=[Arm(poisoned, 2)])
+    half = solve(problem, poisoned, solver, hooks=[Arm(poisoned, 2)], stop_at=4)
+    half.snapshot.save(path)
+    end = solve(problem, poisoned, solver, hooks=[Arm(poisoned, 2)], resume=Snapshot.load(path))
+    assert torch.equal(end.samples, whole.samples)
+    assert torch.equal(end.status, whole.status)
+    assert torch.equal(end.steps, whole.steps)

@@ -1,0 +1,44 @@
+"""Permutation: results permute with the lanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import zoo
+from laws.compare import assert_same
+
+from reddiff import Problem, solve
+from reddiff.priors import Prior
+from reddiff.solvers import Solver
+
+
+def check(problem: Problem, prior: Prior, solver: Solver[Any]) -> None:
+    ids = zoo.ids(len(problem))
+    order = [*range(1, len(problem), 2), *range(0, len(problem), 2)]
+    index = torch.tensor(order, device=problem.y.device)
+    straight = solve(problem, prior, solver, seed=5, ids=ids, samples=2)
+    mixed = solve(
+        problem.select(index), prior, solver, seed=5, ids=[ids[i] for i in order], samples=2
+    )
+    assert mixed.ids == tuple(ids[i] for i in order)
+    assert_same(mixed.samples, straight.samples[index])
+    renamed = solve(problem, prior, solver, seed=5, ids=[i + 1 for i in ids], samples=2)
+    changed = not torch.equal(renamed.samples, straight.samples)
+    assert changed or getattr(solver, "noise_scale", 1) == 0  # RED draws nothing
+
+
+@zoo.every("case", zoo.SOLVERS)
+def test_solver(case: zoo.SolverCase, device: torch.device) -> None:
+    check(*zoo.solver_problem(lanes=5, device=device), case.make(6))
+
+
+@zoo.every("case", zoo.OPERATORS)
+def test_operator(case: zoo.OperatorCase, device: torch.device) -> None:
+    check(*zoo.operator_problem(case, lanes=4, device=device), zoo.SOLVERS[0].make(3))
+
+
+@zoo.every("case", zoo.PRIORS)
+def test_prior(case: zoo.PriorCase, device: torch.device) -> None:
+    problem, prior = zoo.prior_problem(case, lanes=4, device=device)
+    check(problem, prior, zoo.prior_solver(case, steps=3))

@@ -1,0 +1,155 @@
+"""`restore` and `degrade` on arrays: units, grey, alpha, noise, devices, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+import reddiff
+from reddiff.masks import make_mask
+from reddiff import InvalidArgument
+from reddiff.catalogue import SOLVERS
+from reddiff.metrics import psnr
+from reddiff.solvers import NoiseAwareREDDiff
+
+QUICK = {"steps": 6, "prior": "photo"}
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return data.astronaut()[20:84, 180:244]
+
+
+@pytest.fixture(scope="module")
+def mask() -> torch.Tensor:
+    return make_mask("random:0.4", (64, 64))
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image / 255.0).permute(2, 0, 1).float()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "noise", "gain"),
+    [
+        ({"task": "denoise"}, 0.1, 5.0),
+        ({"task": "inpaint", "mask": "mask"}, 0.02, 8.0),
+        ({"task": "sr", "scale": 2}, 0.02, None),
+        ({"task": "deblur", "kernel": "gaussian:1.2"}, 0.01, 0.5),
+    ],
+    ids=lambda v: v["task"] if isinstance(v, dict) else "",
+)
+def test_every_task_improves_a_photo(photo, mask, parameters, noise, gain):
+    parameters = {k: mask if v == "mask" else v for k, v in parameters.items()}
+    truth = tensor(photo)
+    y = reddiff.degrade(photo, **parameters, noise=noise)
+    out = reddiff.restore(y, **parameters, noise=noise, steps=30)
+    assert out.pixels.shape == truth.shape
+    assert 0.5 < out.residual_ratio < 1.5
+    restored = float(psnr(out.pixels[None], truth[None]))
+    if gain is None:
+        naive = torch.nn.functional.interpolate(y.pixels[None], scale_factor=2, mode="bicubic")
+        gain = 0.3
+    else:
+        naive = y.pixels[None]
+    assert restored > float(psnr(naive.clamp(0, 1), truth[None])) + gain
+
+
+def test_colorize_keeps_the_luma(photo):
+    y = reddiff.degrade(photo, task="colorize")
+    assert y.pixels.shape[0] == 1
+    out = reddiff.restore(y, task="colorize", noise=0.01, steps=10)
+    luma = reddiff.degrade(out.picture, task="colorize").pixels
+    assert float(psnr(luma[None], y.pixels[None])) > 30
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_of_the_catalogue_runs(photo, solver):
+    out = reddiff.restore(photo, task="denoise", noise=0.05, solver=solver, **QUICK)
+    assert out.reconstruction.cost.evaluations == (6,)
+
+
+def test_same_door_for_arrays_images_and_tensors(photo):
+    forms = [photo, Image.fromarray(photo), tensor(photo)]
+    results = [reddiff.restore(f, task="denoise", noise=0.05, **QUICK).pixels for f in forms]
+    assert torch.equal(results[0], results[1])
+    torch.testing.assert_close(results[0], results[2])
+
+
+def test_grey_stays_grey_and_alpha_is_kept(photo):
+    grey = photo.mean(2).astype(np.uint8)
+    out = reddiff.restore(grey, task="denoise", noise=0.05, **QUICK)
+    assert out.pixels.shape == (1, 64, 64)
+    alpha = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64, 1)
+    rgba = np.concatenate([photo, alpha], 2)
+    out = reddiff.restore(rgba, task="denoise", noise=0.05, **QUICK)
+    assert np.array_equal(out.picture.to_numpy()[..., 3:], alpha)
+    out = reddiff.restore(rgba, task="sr", scale=2, noise=0.05, **QUICK)
+    assert out.picture.to_numpy().shape == (128, 128, 4)
+
+
+def test_noise_is_estimated_and_said(photo):
+    y = reddiff.degrade(photo, task="denoise", noise=0.1)
+    out = reddiff.restore(y, task="denoise", **QUICK)
+    assert out.estimated
+    assert 0.09 < out.noise < 0.13
+    assert any("estimated" in note for note in out.notes)
+
+
+def test_odd_sizes(photo):
+    out = reddiff.restore(photo[:37, :51], task="denoise", noise=0.05, **QUICK)
+    assert out.pixels.shape == (3, 37, 51)
+
+
+def test_unnormalised_kernel_is_said(photo):
+    kernel = torch.full((3, 3), 1.0)
+    out = reddiff.restore(photo, task="deblur", kernel=kernel, noise=0.05, **QUICK)
+    assert any("summed to 9" in note for note in out.notes)
+
+
+def test_seed_decides_the_pixels(photo, mask):
+    runs = [
+        reddiff.restore(photo, task="inpaint", mask=mask, noise=0.05, seed=s, **QUICK).pixels
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_preview_sees_every_step(photo):
+    seen = []
+    reddiff.restore(
+        photo, task="denoise", noise=0.05, preview=lambda k, x: seen.append((k, x.shape)), **QUICK
+    )
+    assert seen == [(k, (3, 64, 64)) for k in range(1, 7)]
+
+
+def test_tiles_leave_no_seam(photo):
+    image = np.asarray(Image.fromarray(data.coffee()).resize((240, 160)))
+    y = reddiff.degrade(image, task="denoise", noise=0.1)
+    whole = reddiff.restore(y, task="denoise", noise=0.1, tile=512, **QUICK).pixels
+    tiled = reddiff.restore(y, task="denoise", noise=0.1, tile=96, **QUICK).pixels
+    assert (whole - tiled).abs().max() < 0.1
+    assert (whole - tiled).square().mean().sqrt() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"task": "sharpen"}, "task"),
+        ({"noise": -0.1}, "noise"),
+        ({"noise": float("nan")}, "noise"),
+        ({"solver": "magic"}, "solver.*noise-aware"),
+        ({"prior": "magic"}, "prior.*photo"),
+        ({"device": "nowhere"}, "device"),
+        ({"steps": 0}, "steps"),
+        ({"solver": NoiseAwareREDDiff.default(0.1), "steps": 5}, "steps"),
+    ],
+)
+def test_bad_arguments_are_named(photo, change, words):
+    arguments = {"task": "denoise", "noise": 0.05, **change}
+    with pytest.raises(InvalidArgument, match=words):
+        reddiff.restore(photo, **arguments)

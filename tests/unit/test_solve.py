@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from reddiff import Keys, Problem, Status, Unsupported, iterate, solve
+from reddiff.priors import GaussianRandomField, Prior
+from reddiff.schedules import karras
+from reddiff.solvers import REDDiff, Solver
+
+STEPS = 6
+SOLVER = REDDiff(karras(STEPS, 0.01, 1.0))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the prior: the rows whose answer it is to spoil."""
+
+    call: int
+    row: int
+
+
+class Spoiled(Prior):
+    """A prior that answers NaN for one row from a given call on."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__((2, None, None))
+        self.inner, self.spoil, self.calls = GaussianRandomField(channels=2), step, 0
+
+    def denoise(self, x, sigma):
+        x_0 = self.inner.denoise(x, sigma)
+        if self.calls >= self.spoil.call:
+            x_0[self.spoil.row] = torch.nan
+        self.calls += 1
+        return x_0
+
+
+def test_iterate_is_solve_one_step_at_a_time(problem, prior):
+    steps = list(iterate(problem, prior, SOLVER, seed=3))
+    assert len(steps) == STEPS
+    assert torch.equal(steps[-1].x, solve(problem, prior, SOLVER, seed=3).x)
+    for k in (1, 4):
+        assert torch.equal(steps[k - 1].x, solve(problem, prior, SOLVER, seed=3, stop_at=k).x)
+
+
+def test_the_default_ids_are_the_places(problem, prior):
+    expected = solve(problem, prior, SOLVER, ids=(0, 1, 2))
+    assert torch.equal(solve(problem, prior, SOLVER).x, expected.x)
+    assert expected.ids == (0, 1, 2)
+    assert not torch.equal(solve(problem, prior, SOLVER, ids=[5, 6, 7]).x, expected.x)
+    assert not torch.equal(solve(problem, prior, SOLVER, seed=1).x, expected.x)
+
+
+def test_the_estimate_is_the_mean_of_the_samples_and_the_first_of_them_is_the_single_run(
+    problem, prior
+):
+    many = solve(problem, prior, SOLVER, samples=3)
+    assert many.samples.shape == (3, 3, 2, 6, 6)
+    torch.testing.assert_close(many.x, many.samples.mean(1))
+    assert (many.std > 0).all()
+    single = solve(problem, prior, SOLVER)
+    torch.testing.assert_close(many.samples[:, 0], single.x, rtol=1e-10, atol=1e-10)
+    assert many.status.shape == many.steps.shape == (3, 3)
+
+
+@pytest.mark.parametrize("call", [0, 2, STEPS - 1])
+def test_a_lane_that_turns_nan_keeps_its_last_estimate_and_leaves_the_others_alone(problem, call):
+    good = list(iterate(problem, Spoiled(Step(call=99, row=0)), SOLVER))
+    result = solve(problem, Spoiled(Step(call, row=1)), SOLVER)
+    assert result.status.flatten().tolist() == [
+        Status.EXHAUSTED,
+        Status.DIVERGED,
+        Status.EXHAUSTED,
+    ]
+    assert result.steps.flatten().tolist() == [STEPS, call, STEPS]
+    assert torch.equal(result.x[[0, 2]], good[-1].x[[0, 2]])
+    last = good[call - 1].x[1] if call else problem.guess()[1]
+    assert torch.equal(result.x[1], last)
+    assert f"lane 1, run 0, step {call}: DIVERGED" in result.report()
+
+
+def test_when_every_lane_has_failed_the_run_ends(problem, prior):
+    one = problem.select(torch.tensor([0]))
+    steps = 200
+    solver = REDDiff(karras(steps, 0.01, 1.0))
+    spoiled = Spoiled(Step(call=1, row=0))
+    result = solve(one, spoiled, solver)
+    assert result.status.item() == Status.DIVERGED
+    assert spoiled.calls < steps / 2
+
+
+def test_a_paused_run_says_so_and_a_finished_one_is_not_begun_again(problem, prior):
+    half = solve(problem, prior, SOLVER, stop_at=2)
+    assert (half.status == Status.RUNNING).all()
+    assert (half.steps == 2).all()
+    assert "RUNNING" in half.report()
+    full = solve(problem, prior, SOLVER, resume=half.snapshot)
+    again = solve(problem, prior, SOLVER, resume=full.snapshot)
+    assert torch.equal(again.x, full.x)
+    assert again.cost.evaluations == full.cost.evaluations
+    assert torch.equal(full.x, solve(problem, prior, SOLVER).x)
+
+
+def test_a_solver_that_is_not_variational_has_no_samples(problem):
+    class Plain(Solver[torch.Tensor]):
+        def init(self, problem, prior, rng):
+            return problem.y
+
+        def step(self, state, problem, prior, k, rng):
+            return state
+
+        def estimate(self, state):
+            return state
+
+        def dump(self, state):
+            return state
+
+        def load(self, tree):
+            return tree
+
+    with pytest.raises(Unsupported, match=r"Plain: expected a variational solver for `sample`"):
+        Plain(karras(2)).sample(problem.y, 1, Keys(0, (0, 1, 2)).at(0))
+
+
+def test_gradients_are_not_recorded(problem):
+    class Trainable(GaussianRandomField):
+        def __init__(self) -> None:
+            super().__init__(channels=2)
+            self.gain = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def filter(self, v, kind, sigma):
+            return self.gain * super().filter(v, kind, sigma)
+
+    y = problem.y.clone().requires_grad_()
+    result = solve(Problem(y, problem.operator, problem.noise), Trainable(), SOLVER)
+    assert not result.x.requires_grad

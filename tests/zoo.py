@@ -1,0 +1,481 @@
+"""Every operator, prior and solver, registered once: the laws in `tests/laws` run on all of them.
+
+To add one, write one entry in OPERATORS, PRIORS or SOLVERS. A case has a name and a `make`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, NAdam, RMSprop, SGD, Adafactor, Adam, AdamW
+
+from reddiff import Gaussian, Keys, Problem
+from reddiff.operators import BlockMean, CircularBlur, Mask, Matrix, Operator, gaussian_psf
+from reddiff.operators.base import Shape
+from reddiff.optim import MakeOptimizer, cosine_lr, harmonic_lr
+from reddiff.priors import (
+    EDMPrior,
+    EpsPrior,
+    FFDNetPrior,
+    FlowPrior,
+    GaussianMixture,
+    GaussianPrior,
+    GaussianRandomField,
+    Prior,
+    UNet,
+    VPrior,
+    X0Prior,
+)
+from reddiff.schedules import Schedule, flow, karras, vp
+from reddiff.solvers import REDDiff, Solver, inits, orders
+from reddiff.solvers.weightings import WEIGHTINGS
+
+F64 = torch.float64
+CPU = torch.device("cpu")
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    """Fixed random numbers, float64 on the CPU."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def coin(*shape: int, p: float, seed: int = 0) -> Tensor:
+    """Zeros, and ones with probability p; at least one in each row."""
+    u = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+    bits = (u < p).to(F64)
+    bits.view(shape[0], -1)[:, 0] = 1
+    return bits
+
+
+def spd(n: int, seed: int = 0, floor: float = 0.1) -> Tensor:
+    """A random covariance matrix."""
+    root = 0.5 * randn(n, n, seed=seed)
+    return root @ root.mT + floor * torch.eye(n, dtype=F64)
+
+
+# ---------------------------------------------------------------------------------- operators
+
+
+@dataclass(frozen=True)
+class OperatorCase:
+    """An operator, and the shape of one x that it takes."""
+
+    name: str
+    x_shape: Shape
+    build: Callable[[int], Operator]
+
+    def make(self, lanes: int, device: torch.device = CPU, dtype: torch.dtype = F64) -> Operator:
+        """The operator for a number of lanes."""
+        return self.build(lanes).to(device=device, dtype=dtype)
+
+
+class SoftClip(Operator):
+    """A nonlinear operator, for the laws that hold for any: x -> tanh(2 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """tanh(2 x)."""
+        return torch.tanh(2 * x)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+
+def _motion() -> Tensor:
+    """A lopsided kernel 3 x 5 of both signs."""
+    psf = torch.zeros(3, 5, dtype=F64)
+    psf[0, 4], psf[1, 2], psf[2, 1] = 0.3, 0.8, -0.1
+    return psf
+
+
+def _psfs(lanes: int) -> Tensor:
+    """A kernel per lane, of very different gains."""
+    delta = torch.zeros(3, 3, dtype=F64)
+    delta[1, 1] = 1
+    gains = 30.0 ** -torch.arange(lanes, dtype=F64)
+    return gains[:, None, None] * (delta + 0.1 * randn(lanes, 3, 3, seed=5))
+
+
+def _matrices(lanes: int, m: int, n: int) -> Tensor:
+    """A matrix per lane, of very different scales."""
+    return (10.0 ** -torch.arange(lanes, dtype=F64))[:, None, None] * randn(lanes, m, n, seed=6)
+
+
+def _rank_two() -> Tensor:
+    return randn(5, 2, seed=7) @ randn(2, 6, seed=8)
+
+
+def _blur(radius: int = 2) -> CircularBlur:
+    return CircularBlur(gaussian_psf(0.6, radius))
+
+
+OPERATORS = [
+    OperatorCase("mask-vector", (6,), lambda b: Mask(coin(1, 6, p=0.6)[0])),
+    OperatorCase("mask-shared", (3, 7, 5), lambda b: Mask(coin(1, 7, 5, p=0.3)[0])),
+    OperatorCase("mask-channels", (3, 7, 5), lambda b: Mask(coin(3, 7, 5, p=0.3))),
+    OperatorCase("mask-per-lane", (2, 4, 9), lambda b: Mask(coin(b, 4, 9, p=0.4), per_lane=True)),
+    OperatorCase(
+        "mask-per-lane-full", (2, 5, 3), lambda b: Mask(coin(b, 2, 5, 3, p=0.4), per_lane=True)
+    ),
+    OperatorCase("mask-all", (1, 3, 4), lambda b: Mask(torch.ones(1, dtype=torch.bool))),
+    OperatorCase("blockmean-1", (2, 3, 5), lambda b: BlockMean(1)),
+    OperatorCase("blockmean-2", (3, 6, 10), lambda b: BlockMean(2)),
+    OperatorCase("blockmean-3", (1, 9, 6), lambda b: BlockMean(3)),
+    OperatorCase("blur-odd", (2, 7, 9), lambda b: _blur()),
+    OperatorCase("blur-even", (1, 8, 6), lambda b: _blur()),
+    OperatorCase("blur-motion", (1, 5, 8), lambda b: CircularBlur(_motion())),
+    OperatorCase("blur-whole", (1, 5, 7), lambda b: CircularBlur(randn(5, 7, seed=9))),
+    OperatorCase("blur-zeros", (1, 9, 6), lambda b: CircularBlur(torch.ones(3, 3, dtype=F64) / 9)),
+    OperatorCase("blur-per-lane", (2, 6, 5), lambda b: CircularBlur(_psfs(b), per_lane=True)),
+    OperatorCase("matrix-wide", (6,), lambda b: Matrix(randn(4, 6))),
+    OperatorCase("matrix-tall", (6,), lambda b: Matrix(randn(9, 6))),
+    OperatorCase("matrix-rank-2", (6,), lambda b: Matrix(_rank_two())),
+    OperatorCase("matrix-shaped", (1, 3, 4), lambda b: Matrix(randn(5, 12), shape=(1, 3, 4))),
+    OperatorCase("matrix-per-lane", (6,), lambda b: Matrix(_matrices(b, 4, 6), per_lane=True)),
+    OperatorCase("sr-blur", (1, 6, 8), lambda b: BlockMean(2) @ _blur()),
+    OperatorCase(
+        "mask-sr", (2, 6, 8), lambda b: Mask(coin(b, 3, 4, p=0.5), per_lane=True) @ BlockMean(2)
+    ),
+    OperatorCase("sr-mask", (1, 6, 4), lambda b: BlockMean(2) @ Mask(coin(1, 6, 4, p=0.5)[0])),
+    OperatorCase(
+        "mask-blur-per-lane",
+        (1, 6, 5),
+        lambda b: Mask(coin(b, 6, 5, p=0.5), per_lane=True) @ CircularBlur(_psfs(b), per_lane=True),
+    ),
+    OperatorCase(
+        "matrix-sr-blur",
+        (1, 6, 4),
+        lambda b: Matrix(randn(4, 6), shape=(1, 3, 2)) @ BlockMean(2) @ _blur(1),
+    ),
+    OperatorCase("softclip", (1, 3, 4), lambda b: SoftClip()),
+    OperatorCase(
+        "mask-softclip-blur",
+        (1, 4, 5),
+        lambda b: Mask(coin(b, 4, 5, p=0.5), per_lane=True) @ (SoftClip() @ _blur(1)),
+    ),
+]
+
+
+# ------------------------------------------------------------------------------------- priors
+
+
+@dataclass(frozen=True)
+class PriorCase:
+    """A prior, the shape of an x that it takes, and levels it is good for."""
+
+    name: str
+    x_shape: Shape
+    build: Callable[[], Prior]
+    levels: tuple[float, ...] = (0.03, 0.4, 1.7, 20.0)
+    gaussian: bool = False  # it is the prior of `gaussian()`, behind some network
+
+    def make(self, device: torch.device = CPU, dtype: torch.dtype = F64) -> Prior:
+        """The prior."""
+        return self.build().to(device=device, dtype=dtype)
+
+
+def gaussian(n: int = 6) -> GaussianPrior:
+    """The Gaussian that the solvers are tried on."""
+    return GaussianPrior(randn(n, seed=20), spd(n, seed=21))
+
+
+def mixture() -> GaussianMixture:
+    """Three overlapping components."""
+    covs = torch.stack([spd(4, seed=s) for s in (31, 32, 33)])
+    return GaussianMixture(torch.tensor([1.0, 2.0, 0.5], dtype=F64), randn(3, 4, seed=30), covs)
+
+
+class Network(nn.Module):
+    """An exact denoiser dressed as a network: what a perfect training run would give.
+
+    Arguments:
+        prior: Its denoiser is what the network has learned.
+        levels: Network time `(b,)` to (alpha, sigma).
+        target: (x_0, eps, alpha, sigma) to the output.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        levels: Callable[[Tensor], tuple[Tensor, Tensor]],
+        target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.prior, self.levels, self.target = prior, levels, target
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The output at x_t = alpha x_0 + sigma eps."""
+        alpha, sigma = (v.reshape(-1, *[1] * (x_t.ndim - 1)).to(x_t) for v in self.levels(t))
+        x_0 = self.prior(x_t, sigma, alpha)
+        return self.target(x_0, (x_t - alpha * x_0) / sigma, alpha, sigma)
+
+
+ABAR = vp(1000).alpha[:-1].flip(0) ** 2
+
+
+def chain(t: Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) of the DDPM chain at a step t, between the steps even in log SNR."""
+    abar = ABAR.to(t.device)
+    log_s = ((1 - abar) / abar).log() / 2
+    low = t.long().clamp(max=len(abar) - 2)
+    s = torch.lerp(log_s[low], log_s[low + 1], (t - low).to(log_s)).exp()
+    return (1 + s**2).rsqrt(), s * (1 + s**2).rsqrt()
+
+
+def straight(t: Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) of the rectified flow."""
+    return 1 - t, t
+
+
+def _eps_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    return eps
+
+
+def _v_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    return alpha * eps - sigma * x_0
+
+
+def _x0_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    return x_0
+
+
+def _flow_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    return eps - x_0
+
+
+class EDMNetwork(nn.Module):
+    """F of the EDM preconditioning, solved for from an exact denoiser."""
+
+    def __init__(self, prior: Prior, sigma_data: float) -> None:
+        super().__init__()
+        self.prior, self.sigma_data = prior, sigma_data
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        """(D(x / c_in) - c_skip x / c_in) / c_out."""
+        s = (4 * c_noise).exp().reshape(-1, *[1] * (x.ndim - 1))
+        total = (s**2 + self.sigma_data**2).sqrt()
+        x = x * total
+        skip = self.sigma_data**2 / total**2 * x
+        return (self.prior(x, s) - skip) * total / (s * self.sigma_data)
+
+
+def _unet() -> EDMPrior:
+    net = UNet(3, channels=(8, 12), blocks=(1, 1), embedding=16).double()
+    with torch.no_grad():
+        for i, p in enumerate(net.parameters()):
+            p.copy_(0.2 * randn(*p.shape, seed=i))
+    return EDMPrior(net, (3, None, None)).requires_grad_(False)
+
+
+def _semidefinite() -> GaussianPrior:
+    root = randn(6, 4, seed=22)
+    return GaussianPrior(randn(1, 2, 3, seed=23), root @ root.mT)
+
+
+VP_LEVELS = tuple(float(vp(1000).levels[k]) for k in (999, 640, 333, 0))
+
+PRIORS = [
+    PriorCase("gaussian", (6,), gaussian, gaussian=True),
+    PriorCase("gaussian-semidefinite", (1, 2, 3), _semidefinite),
+    PriorCase("field-odd", (1, 7, 5), lambda: GaussianRandomField(-2.2, mean=0.2)),
+    PriorCase("field-even", (3, 6, 8), lambda: GaussianRandomField(-1.0, channels=3)),
+    PriorCase("mixture", (4,), mixture),
+    PriorCase("ffdnet", (3, 7, 6), FFDNetPrior, (0.02, 0.2, 0.5)),
+    PriorCase(
+        "eps",
+        (6,),
+        lambda: EpsPrior(Network(gaussian(), chain, _eps_network), (6,), ABAR),
+        gaussian=True,
+    ),
+    PriorCase(
+        "eps-integer-time",
+        (6,),
+        lambda: EpsPrior(Network(gaussian(), chain, _eps_network), (6,), ABAR, integer_time=True),
+        VP_LEVELS,
+        gaussian=True,
+    ),
+    PriorCase(
+        "v",
+        (6,),
+        lambda: VPrior(Network(gaussian(), chain, _v_network), (6,), ABAR),
+        gaussian=True,
+    ),
+    PriorCase(
+        "x0",
+        (6,),
+        lambda: X0Prior(Network(gaussian(), chain, _x0_network), (6,), ABAR),
+        gaussian=True,
+    ),
+    PriorCase(
+        "flow",
+        (6,),
+        lambda: FlowPrior(Network(gaussian(), straight, _flow_network), (6,)),
+        gaussian=True,
+    ),
+    PriorCase("edm", (6,), lambda: EDMPrior(EDMNetwork(gaussian(), 0.5), (6,)), gaussian=True),
+    PriorCase("edm-unet", (3, 8, 12), _unet),
+]
+
+
+# ------------------------------------------------------------------------------------ solvers
+
+
+@dataclass(frozen=True)
+class SolverCase:
+    """A solver of so many steps."""
+
+    name: str
+    build: Callable[[int], Solver[Any]]
+    evaluations: int = 1  # per step
+    lag: int = 0  # steps by which the estimate is behind the state
+
+    def make(self, steps: int) -> Solver[Any]:
+        """The solver."""
+        return self.build(steps)
+
+
+def _reddiff(**settings: Any) -> Callable[[int], REDDiff]:
+    return lambda steps: REDDiff(vp(steps), **settings)
+
+
+def _with(optimizer: MakeOptimizer, **settings: Any) -> Callable[[int], REDDiff]:
+    return _reddiff(optimizer=optimizer, **settings)
+
+
+SGD_OPTIMIZER = partial(SGD, lr=0.02, momentum=0.9)
+OPTIMIZERS: dict[str, MakeOptimizer] = {
+    "adam-amsgrad": partial(Adam, lr=0.1, amsgrad=True),
+    "adamw": partial(AdamW, lr=0.1, weight_decay=0.01),
+    "adamw-foreach": partial(AdamW, lr=0.1, foreach=True),
+    "sgd": SGD_OPTIMIZER,
+    "rmsprop": partial(RMSprop, lr=0.02, momentum=0.5, centered=True),
+    "nadam": partial(NAdam, lr=0.1),
+    "adafactor": partial(Adafactor, lr=0.1),
+    "lbfgs": partial(LBFGS, lr=0.05, max_iter=1, history_size=3),
+}
+
+SOLVERS = [
+    SolverCase("default", _reddiff()),
+    SolverCase("paper", lambda n: REDDiff.paper(n), lag=1),
+    SolverCase("paper-sigma-q", lambda n: REDDiff.paper(n, lr=0.25, sigma_q=1e-4), lag=1),
+    SolverCase("red", lambda n: REDDiff.red(n, 0.2, weight=1.0, optimizer=SGD_OPTIMIZER)),
+    SolverCase(
+        "sds",
+        lambda n: REDDiff.sds(vp(n), optimizer=partial(Adam, lr=0.05), order=orders.random),
+    ),
+    SolverCase("nats", _reddiff(nats=True, weight=3.0)),
+    SolverCase("draws", _reddiff(draws=3), evaluations=3),
+    SolverCase("sigma-q", _reddiff(sigma_q=0.2)),
+    SolverCase("sigma-q-learned", _reddiff(sigma_q=0.2, learn_sigma_q=True, weight=5.0)),
+    SolverCase(
+        "everything",
+        lambda n: REDDiff(
+            karras(n, 0.02, 20.0),
+            optimizer=partial(NAdam, lr=0.05),
+            lr_schedule=cosine_lr,
+            weighting=WEIGHTINGS["sqrt"],
+            order=orders.stratified,
+            draws=2,
+            sigma_q=0.1,
+            learn_sigma_q=True,
+            start=inits.noise,
+            nats=True,
+            means=True,
+            lag=True,
+        ),
+        evaluations=2,
+        lag=1,
+    ),
+    SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
+    *[
+        SolverCase(f"weighting-{name}", _reddiff(weighting=w))
+        for name, w in WEIGHTINGS.items()
+        if name != "linear"  # the default
+    ],
+    *[
+        SolverCase(f"order-{name}", _reddiff(order=order))
+        for name, order in orders.ORDERS.items()
+        if name != "descending"  # the default
+    ],
+    *[SolverCase(f"optimizer-{name}", _with(make)) for name, make in OPTIMIZERS.items()],
+    SolverCase(
+        "optimizers-learned-lbfgs",
+        _with(OPTIMIZERS["lbfgs"], sigma_q=0.2, learn_sigma_q=True, weight=5.0),
+    ),
+    SolverCase("start-adjoint", _reddiff(start=inits.adjoint)),
+    SolverCase("start-zeros", _reddiff(start=inits.zeros)),
+    SolverCase("start-noise", _reddiff(start=inits.noise)),
+    SolverCase("start-given", _reddiff(start=inits.Given(randn(1, 6, seed=40)))),
+]
+
+
+# --------------------------------------------------------------------------------- assemblies
+
+
+def solver_problem(lanes: int = 4, device: torch.device = CPU) -> tuple[Problem, Prior]:
+    """The problem the solvers are tried on: a matrix and a noise level per lane."""
+    prior = gaussian().to(device)
+    operator = Matrix(randn(lanes, 5, 6, seed=41), per_lane=True).to(device)
+    sigma = torch.linspace(0.1, 0.5, lanes, dtype=F64, device=device)
+    x = prior.sample(torch.empty(lanes, 6, dtype=F64, device=device), Keys(1, ids(lanes)).at(0))
+    return Problem.simulate(x, operator, Gaussian(sigma), ids=ids(lanes)), prior
+
+
+def operator_problem(
+    case: OperatorCase, lanes: int = 3, device: torch.device = CPU
+) -> tuple[Problem, Prior]:
+    """A problem with this operator, and a Gaussian prior that fits it."""
+    prior: Prior
+    if len(case.x_shape) == 3:
+        prior = GaussianRandomField(channels=case.x_shape[0])
+    else:
+        prior = gaussian(case.x_shape[0])
+    x = 0.5 * randn(lanes, *case.x_shape, seed=42).to(device)
+    problem = Problem.simulate(x, case.make(lanes, device), Gaussian(0.1), ids=ids(lanes))
+    return problem, prior.to(device)
+
+
+def prior_problem(
+    case: PriorCase, lanes: int = 3, device: torch.device = CPU
+) -> tuple[Problem, Prior]:
+    """A mask on what this prior draws."""
+    x = 0.5 * randn(lanes, *case.x_shape, seed=43).to(device)
+    operator = Mask(coin(lanes, *case.x_shape, p=0.6), per_lane=True).to(device)
+    return Problem.simulate(x, operator, Gaussian(0.1), ids=ids(lanes)), case.make(device)
+
+
+def prior_solver(case: PriorCase, steps: int = 6) -> Solver[Any]:
+    """RED-diff over levels that the prior is good for."""
+    s = torch.tensor([*sorted(case.levels, reverse=True), 0.0], dtype=F64)
+    if "integer" not in case.name:  # any level will do: take as many as asked for
+        s = torch.cat([torch.logspace(0, -1, steps, dtype=F64) * s[0], s[-1:]])
+    return REDDiff(Schedule(torch.ones_like(s), s))
+
+
+def ids(lanes: int) -> tuple[int, ...]:
+    """Lane ids that are neither small nor in order."""
+    return tuple((7919 * (i + 3)) % 1009 for i in range(lanes))
+
+
+Case = TypeVar("Case", OperatorCase, PriorCase, SolverCase)
+
+
+def every(
+    name: str, cases: list[Case], where: Callable[[Case], bool] = lambda case: True
+) -> pytest.MarkDecorator:
+    """Parametrise a test over cases."""
+    chosen = [case for case in cases if where(case)]
+    return pytest.mark.parametrize(name, chosen, ids=[case.name for case in chosen])
+
+
+def shorter(solver: Solver[Any], steps: int) -> Solver[Any]:
+    """The same solver on the first few levels."""
+    schedule = solver.schedule
+    cut = Schedule(schedule.alpha[: steps + 1], schedule.sigma[: steps + 1])
+    return replace(solver, schedule=cut)

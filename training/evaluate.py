@@ -1,0 +1,148 @@
+"""Denoising PSNR of a trained prior on some images, and a grid of unconditional samples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from reddiff.priors.unet import UNet
+
+SIGMA_DATA = 0.5
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+def precondition(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """EDM's c_skip, c_out, c_in, each (b, 1, 1, 1), and c_noise, (b,)."""
+    level = sigma[:, None, None, None]
+    total = level**2 + SIGMA_DATA**2
+    c_skip = SIGMA_DATA**2 / total
+    return c_skip, level * SIGMA_DATA * total.rsqrt(), total.rsqrt(), sigma.log() / 4
+
+
+def denoiser(net: torch.nn.Module, autocast: bool = True) -> Denoiser:
+    """D(x; sigma) for images in [-1, 1] and one noise level per image, in the same units."""
+
+    @torch.no_grad()
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        c_skip, c_out, c_in, c_noise = precondition(sigma)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
+            raw = net((c_in * x).contiguous(memory_format=torch.channels_last), c_noise)
+        out: Tensor = c_skip * x + c_out * raw.float()
+        return out
+
+    return denoise
+
+
+def channels_last(net: UNet) -> UNet:
+    """The same network, its convolutions' weights stored channels last."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+
+
+def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with the prefix, without it, in single precision."""
+    chosen = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors[name].float() for name in chosen}
+
+
+def load(path: Path) -> UNet:
+    """The network of a bare weights file, or the moving average of a checkpoint."""
+    metadata, tensors = read(path)
+    net = UNet(**json.loads(metadata.get("config", "{}")))
+    net.load_state_dict(select(tensors, "ema.") or select(tensors, ""))
+    return channels_last(net.eval())
+
+
+def read_images(sources: Sequence[Path]) -> dict[str, Tensor]:
+    """Images by name, (1, 3, h, w) in [-1, 1]: files, and the PNGs of folders."""
+    paths = [p for s in sources for p in (sorted(s.glob("*.png")) if s.is_dir() else [s])]
+    arrays = {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
+    return {k: torch.from_numpy(a).permute(2, 0, 1)[None] / 127.5 - 1 for k, a in arrays.items()}
+
+
+def denoising_psnr(
+    denoise: Denoiser, images: Iterable[Tensor], level: float, device: str = "cpu"
+) -> list[float]:
+    """PSNR in dB of each image for noise of `level`/255, seeded by its place in the list."""
+    values = []
+    sigma = torch.full((1,), 2 * level / 255, device=device)
+    for seed, image in enumerate(images):
+        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+        clean = image.to(device)
+        restored = denoise(clean + sigma * noise.to(device), sigma).clamp(-1, 1)
+        values.append(-10 * math.log10(float(((restored - clean) / 2).square().mean())))
+    return values
+
+
+def samples(denoise: Denoiser, noise: Tensor, steps: int, sigma_max: float = 80.0) -> Tensor:
+    """Heun's method of EDM (Algorithm 1, levels of Table 1), in 2 * steps - 1 evaluations."""
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    levels = (sigma_max ** (1 / 7) + ramp * (0.002 ** (1 / 7) - sigma_max ** (1 / 7))) ** 7
+    sigmas = [*levels.tolist(), 0.0]
+    x = noise * sigma_max
+    for now, then in pairwise(sigmas):
+        slope = (x - denoise(x, x.new_full((len(x),), now))) / now
+        euler = x + (then - now) * slope
+        if then > 0:
+            end = (euler - denoise(euler, x.new_full((len(x),), then))) / then
+            euler = x + (then - now) * (slope + end) / 2
+        x = euler
+    return x.clamp(-1, 1)
+
+
+def save_grid(x: Tensor, path: Path) -> None:
+    """One PNG of all images, in rows of about the square root of their number."""
+    columns = math.ceil(math.sqrt(len(x)))
+    rows = [torch.cat(list(row), dim=2) for row in torch.split(x.cpu(), columns)]
+    rows = [torch.nn.functional.pad(r, (0, rows[0].shape[2] - r.shape[2])) for r in rows]
+    pixels = ((torch.cat(rows, dim=1) + 1) * 127.5).round().to(torch.uint8)
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, help="a checkpoint or a bare weights file")
+    parser.add_argument("--images", type=Path, nargs="*", help="files or folders to denoise")
+    parser.add_argument("--levels", type=float, nargs="*", default=[25, 50, 100], help="of 255")
+    parser.add_argument("--grid", type=Path, help="the PNG of unconditional samples to write")
+    parser.add_argument("--count", type=int, default=64, help="samples in the grid")
+    parser.add_argument("--size", type=int, default=64, help="side of a sample")
+    parser.add_argument("--steps", type=int, default=40, help="Heun steps of a sample")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--fp32", action="store_true", help="no bfloat16 autocast")
+    args = parser.parse_args()
+
+    denoise = denoiser(load(args.weights).to(args.device), autocast=not args.fp32)
+    if args.images:
+        images = read_images(args.images)
+        columns = [denoising_psnr(denoise, images.values(), v, args.device) for v in args.levels]
+        print("   image  " + " ".join(f"{level:>7g}" for level in args.levels))
+        for name, *row in zip(images, *columns, strict=True):
+            print(f"{name:>8}  " + " ".join(f"{value:7.2f}" for value in row))
+        print("    mean  " + " ".join(f"{sum(c) / len(c):7.2f}" for c in columns))
+    if args.grid:
+        shape = (args.count, 3, args.size, args.size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(args.seed))
+        save_grid(samples(denoise, noise.to(args.device), args.steps), args.grid)
+
+
+if __name__ == "__main__":
+    main()
