@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=...  the interpreter .venv is made from (3.11 or later; now: $(PYTHON))\n'
-	@printf '  ARGS=...    passed on to pytest, ruff or the demo: make test ARGS="-k lanes -n 2"\n'
+	@printf '  ARGS=...    passed on to pytest, the demo or the benchmarks: make test ARGS="-k lanes -n 2"\n'
 
 install: $(STAMP) ## Make .venv with the project, editable, and all its tools
 

@@ -6,14 +6,14 @@ To add one, write one entry in OPERATORS, PRIORS or SOLVERS. A case has a name a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, NAdam, RMSprop, SGD, Adafactor, Adam, AdamW
+from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
 from reddiff import Gaussian, Keys, Problem
 from reddiff.operators import BlockMean, CircularBlur, Mask, Matrix, Operator, gaussian_psf
@@ -333,7 +333,6 @@ class SolverCase:
     name: str
     build: Callable[[int], Solver[Any]]
     evaluations: int = 1  # per step
-    lag: int = 0  # steps by which the estimate is behind the state
 
     def make(self, steps: int) -> Solver[Any]:
         """The solver."""
@@ -362,8 +361,8 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
 
 SOLVERS = [
     SolverCase("default", _reddiff()),
-    SolverCase("paper", lambda n: REDDiff.paper(n), lag=1),
-    SolverCase("paper-sigma-q", lambda n: REDDiff.paper(n, lr=0.25, sigma_q=1e-4), lag=1),
+    SolverCase("paper", lambda n: REDDiff.paper(n)),
+    SolverCase("paper-sigma-q", lambda n: REDDiff.paper(n, lr=0.25, sigma_q=1e-4)),
     SolverCase("red", lambda n: REDDiff.red(n, 0.2, weight=1.0, optimizer=SGD_OPTIMIZER)),
     SolverCase(
         "sds",
@@ -390,7 +389,6 @@ SOLVERS = [
             lag=True,
         ),
         evaluations=2,
-        lag=1,
     ),
     SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
     *[
@@ -472,10 +470,3 @@ def every(
     """Parametrise a test over cases."""
     chosen = [case for case in cases if where(case)]
     return pytest.mark.parametrize(name, chosen, ids=[case.name for case in chosen])
-
-
-def shorter(solver: Solver[Any], steps: int) -> Solver[Any]:
-    """The same solver on the first few levels."""
-    schedule = solver.schedule
-    cut = Schedule(schedule.alpha[: steps + 1], schedule.sigma[: steps + 1])
-    return replace(solver, schedule=cut)

@@ -32,42 +32,43 @@ COLUMNS = ["hours", "step", "images", "lr", "loss", "psnr25", "psnr50", "psnr100
 class Data:
     """Batches of whole scenes and of crops of photos, flipped and turned at random.
 
-    Photos are drawn with probability proportional to the root of their number of pixels.
+    A batch has one patch size, drawn from those given, and as many pixels as `size` scenes have;
+    only batches of the scenes' own size contain scenes. Photos are drawn with probability
+    proportional to the root of their number of pixels.
     """
 
-    def __init__(self, cache: Path, patch: int, scenes: float) -> None:
+    def __init__(self, cache: Path, patches: list[int], scenes: float) -> None:
         tensors = load_file(cache)
         self.pixels, index = tensors["pixels"], tensors["index"]
         whole = index[:, 3] == 1
-        fits = ~whole & (index[:, 1:3].amin(dim=1) >= patch)
-        self.scenes, self.photos = index[whole].tolist(), index[fits].tolist()
-        self.weights = (index[fits, 1] * index[fits, 2]).double().sqrt()
-        if scenes and (index[whole, 1:3] != patch).any():
-            raise ValueError(
-                f"the scenes are not {patch}x{patch}: change --patch or set --scenes 0"
-            )
-        self.patch, self.fraction = patch, scenes
+        self.scenes, self.photos = index[whole].tolist(), index[~whole].tolist()
+        self.side = self.scenes[0][1] if self.scenes else patches[0]
+        self.patches, self.fraction = patches, scenes if self.scenes else 0.0
+        area, short = index[~whole, 1] * index[~whole, 2], index[~whole, 1:3].amin(dim=1)
+        self.weights = {patch: area.double().sqrt() * (short >= patch) for patch in patches}
 
-    def crop(self, entry: list[int]) -> Tensor:
+    def crop(self, entry: list[int], patch: int) -> Tensor:
         """(patch, patch, 3) bytes: a whole scene, maybe flipped, or a crop, turned as well."""
         offset, height, width, whole = entry
         end = offset + 3 * height * width
         image = self.pixels[offset:end].view(height, width, 3)
         if not whole:
-            top = int(torch.randint(height - self.patch + 1, ()))
-            left = int(torch.randint(width - self.patch + 1, ()))
-            image = image[top : top + self.patch, left : left + self.patch]
+            top = int(torch.randint(height - patch + 1, ()))
+            left = int(torch.randint(width - patch + 1, ()))
+            image = image[top : top + patch, left : left + patch]
             image = image.rot90(int(torch.randint(4, ())))
         return image.flip(1) if torch.rand(()) < 0.5 else image
 
     def batch(self, size: int) -> Tensor:
-        """(size, 3, patch, patch) in [-1, 1], stored channels last; scenes come first."""
-        count = int((self.fraction * size + torch.rand(())).floor())
-        chosen = torch.randint(len(self.scenes), (count,)).tolist() if count else []
-        entries = [self.scenes[i] for i in chosen]
-        chosen = torch.multinomial(self.weights, size - count, replacement=True).tolist()
-        entries += [self.photos[i] for i in chosen]
-        stack = torch.stack([self.crop(entry) for entry in entries])
+        """(b, 3, patch, patch) in [-1, 1], stored channels last; scenes come first."""
+        patch = self.patches[int(torch.randint(len(self.patches), ()))]
+        size = max(round(size * (self.side / patch) ** 2), 1)
+        count = int(self.fraction * size + float(torch.rand(()))) if patch == self.side else 0
+        entries = [self.scenes[int(torch.randint(len(self.scenes), ()))] for _ in range(count)]
+        if count < size:
+            chosen = torch.multinomial(self.weights[patch], size - count, replacement=True)
+            entries += [self.photos[i] for i in chosen.tolist()]
+        stack = torch.stack([self.crop(entry, patch) for entry in entries])
         return stack.permute(0, 3, 1, 2) / 127.5 - 1
 
 
@@ -274,17 +275,17 @@ def main() -> None:
     add("--device", default="cpu", help="cpu or cuda")
     add("--channels", type=int, nargs="+", default=[96, 128, 192, 256], help="at each level")
     add("--blocks", type=int, nargs="+", default=[2, 2, 2, 1], help="at each level")
-    add("--batch", type=int, default=32, help="images a step")
-    add("--patch", type=int, default=64, help="side of the crops; with scenes, their side")
-    add("--scenes", type=float, default=0.3, help="part of the batch that is whole scenes")
+    add("--batch", type=int, default=32, help="scenes a step")
+    add("--patch", type=int, nargs="+", default=[64, 128], help="sides of the crops, one a step")
+    add("--scenes", type=float, default=0.7, help="part that is scenes, in batches of their side")
     add("--lr", type=float, default=2e-3, help="peak learning rate")
     add("--warmup", type=int, default=100, help="steps")
     add("--muon", action=argparse.BooleanOptionalAction, default=True, help="or Adam alone")
     add("--ema", type=float, default=0.999, help="decay of the moving average, per step")
-    add("--clip", type=float, default=1.0, help="largest norm of the gradient")
-    add("--sigma-mean", type=float, default=-1.0, help="of log sigma")
+    add("--clip", type=float, default=0.5, help="largest norm of the gradient")
+    add("--sigma-mean", type=float, default=-0.7, help="of log sigma")
     add("--sigma-std", type=float, default=1.2, help="of log sigma")
-    add("--sigma-wide", type=float, default=0.15, help="part drawn log-uniform in 0.002..80")
+    add("--sigma-wide", type=float, default=0.2, help="part drawn log-uniform in 0.002..80")
     add("--every", type=float, default=5, help="minutes between checkpoints")
     add("--seed", type=int, default=0)
     args = parser.parse_args()

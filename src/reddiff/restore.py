@@ -25,7 +25,7 @@ from reddiff.random import MEASURING, Keys
 from reddiff.results import Reconstruction
 from reddiff.solve import solve
 from reddiff.solvers.base import Solver
-from reddiff.tasks import Inpaint, Task, make_task
+from reddiff.tasks import Colorize, Inpaint, Task, make_task
 
 LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
 
@@ -102,10 +102,10 @@ def restore(
     if not isinstance(task, Task):
         task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, notes))
     where = _device(device)
-    y = task.measurement(degraded.pixels)
-    if y.shape[0] == 1 and task.operator(y).x_shape(tuple(y.shape))[0] == 1:
-        y = y.expand(3, -1, -1)  # grey: three equal channels, averaged in the end
-    operator = task.operator(y).to(where)
+    pixels = degraded.pixels
+    if len(pixels) == 1 and not isinstance(task, Colorize):
+        pixels = pixels.expand(3, -1, -1)  # three equal channels, averaged in the end
+    y, operator = task.measurement(pixels), task.operator(pixels).to(where)
     level, estimated = _noise(noise, degraded.pixels, task, notes)
     problem = Problem((2 * y[None] - 1).to(where), operator, Gaussian(2 * level))
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
@@ -113,7 +113,7 @@ def restore(
 
     def finish(x: Tensor) -> Tensor:
         out = ((task.picture(x, degraded.pixels) + 1) / 2).clamp(0, 1).cpu()
-        grey = degraded.pixels.shape[0] == 1 and task.name != "colorize"
+        grey = len(degraded.pixels) == 1 and not isinstance(task, Colorize)
         return out.mean(0, keepdim=True) if grey else out
 
     watch = [] if preview is None else [_Preview(preview, finish)]
@@ -213,8 +213,8 @@ def _noise(given: float | None, y: Tensor, task: Task, notes: list[str]) -> tupl
         good = math.isfinite(given) and 0 <= given <= 1
         require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
         return given, False
-    measured = task.operator(y).measured(y[None]) if task.name == "inpaint" else None
-    level = max(float(noise_level(y[None], measured)), LEAST_ESTIMATE)
+    seen = (task.mask > 0).expand_as(y)[None] if isinstance(task, Inpaint) else None
+    level = max(float(noise_level(y[None], seen)), LEAST_ESTIMATE)
     notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
     return level, True
 

@@ -150,6 +150,7 @@ class _Run:
         self.step += 1
         progress = self._progress()
         self._call(progress)
+        self.previous = self.x  # the one before is not kept in memory beside the network
         return progress
 
     def result(self) -> Reconstruction:

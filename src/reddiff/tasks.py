@@ -33,7 +33,7 @@ class Task(ABC):
 
     @abstractmethod
     def operator(self, y: Pixels) -> Operator:
-        """The forward model for the degraded picture that `measurement` gives."""
+        """The forward model of `measurement(y)`, for a degraded picture y."""
 
     def measurement(self, y: Pixels) -> Pixels:
         """The degraded picture as the operator sees it."""
@@ -133,8 +133,8 @@ class SuperResolve(Task):
 class Deblur(Task):
     """A blur that goes on beyond the picture's border.
 
-    The solver sees the picture on a larger, periodic canvas, whose margin fades from one border
-    to the opposite one; the margin is cut away in the end.
+    The solver works on a larger, periodic canvas of which only the picture is measured, so nothing
+    is assumed of what lies beyond the border; the margin is cut away in the end.
 
     Arguments:
         kernel: The PSF `(kh, kw)`, odd sides, sum 1.
@@ -155,22 +155,22 @@ class Deblur(Task):
         return conv2d(extended, flipped)[:, 0].to(x.dtype)
 
     def operator(self, y: Pixels) -> Operator:
-        """Circular convolution on the canvas."""
-        return CircularBlur(self.kernel.to(y))
+        """Circular convolution on the canvas, seen where the picture is."""
+        return Mask(self._on_canvas(torch.ones_like(y[:1]))) @ CircularBlur(self.kernel.to(y))
 
     def measurement(self, y: Pixels) -> Pixels:
-        """The canvas."""
+        """The picture on the canvas."""
         self._check(y)
-        down, right = self._margin()
-        return fade(fade(y, down, -2), right, -1)
+        return self._on_canvas(y)
 
     def picture(self, x: Pixels, y: Pixels) -> Pixels:
         """The canvas without its margin."""
         return x[..., : y.shape[-2], : y.shape[-1]]
 
-    def _margin(self) -> tuple[int, int]:
-        kh, kw = self.kernel.shape
-        return max(2 * kh, 16), max(2 * kw, 16)
+    def _on_canvas(self, y: Tensor) -> Tensor:
+        sizes = zip(y.shape[-2:], self.kernel.shape, strict=True)
+        down, right = (smooth_size(size + max(2 * side, 16)) - size for size, side in sizes)
+        return pad(y, (0, right, 0, down))
 
     def _check(self, y: Pixels) -> None:
         kernel, size = tuple(self.kernel.shape), tuple(y.shape[-2:])
@@ -238,18 +238,17 @@ def make_task(
     return Denoise() if name == "denoise" else Colorize()
 
 
-def fade(y: Tensor, margin: int, axis: int) -> Tensor:
-    """Extend an axis by a margin that fades from its last entries to its first.
+def smooth_size(size: int) -> int:
+    """The least number from `size` on without a prime factor above 5, where FFTs are fast.
 
     Arguments:
-        y: The picture.
-        margin: How many entries are appended.
-        axis: Which axis.
+        size: A positive integer.
     """
-    last = y.select(axis, -1).unsqueeze(axis)
-    first = y.select(axis, 0).unsqueeze(axis)
-    shape = [1] * y.ndim
-    shape[axis] = margin
-    t = torch.linspace(0, 1, margin + 2, dtype=y.dtype, device=y.device)[1:-1].reshape(shape)
-    smooth = (1 - torch.cos(torch.pi * t)) / 2
-    return torch.cat([y, last + (first - last) * smooth], axis)
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-import zoo
 from torch import Tensor
 
+import zoo
 from reddiff import Problem, Snapshot, Status, iterate, solve
 from reddiff.hooks import History, Hook, Progress
 from reddiff.priors import Prior
 from reddiff.random import Rng
+from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 
 STEPS, LANES, SICK = 7, 4, 2
@@ -61,19 +62,18 @@ def test_lane(case: zoo.SolverCase, after: int, value: float, device: torch.devi
     start = solve(problem, prior, solver, seed=5, stop_at=0).x
     poisoned = Poisoned(prior, value)
     got = solve(problem, poisoned, solver, seed=5, hooks=[Arm(poisoned, after), History()])
-    failed = after + case.lag
-    wanted = clean[failed - 1] if failed else start
+    wanted = clean[after - 1] if after else start
 
     others = [i for i in range(LANES) if i != SICK]
     assert torch.equal(got.x[others], clean[-1][others])
     assert torch.equal(got.x[SICK], wanted[SICK])
     assert got.status[SICK].item() == Status.DIVERGED
-    assert got.steps[SICK].item() == failed
+    assert got.steps[SICK].item() == after
     assert got.status[others].eq(int(Status.EXHAUSTED)).all()
     assert got.steps[others].eq(STEPS).all()
-    assert f"lane {SICK}, run 0, step {failed}: DIVERGED." in got.report()
+    assert f"lane {SICK}, run 0, step {after}: DIVERGED." in got.report()
     change = got.history["change"][:, :, 0]
-    assert torch.isnan(change[failed:, SICK]).all()
+    assert torch.isnan(change[after:, SICK]).all()
     assert torch.isfinite(change[:, others]).all()
 
 
@@ -88,7 +88,7 @@ def test_all_lanes(device: torch.device) -> None:
             return torch.full_like(x, torch.nan)
 
     for sick in (All(prior, torch.nan), poisoned):
-        result = solve(one, sick, REDDiff(zoo.vp(500)), hooks=[Arm(poisoned, 2)], stop_at=200)
+        result = solve(one, sick, REDDiff(vp(500)), hooks=[Arm(poisoned, 2)], stop_at=200)
         if sick is poisoned:
             assert max(result.cost.evaluations) == 200
             assert result.status.flatten().tolist().count(Status.DIVERGED) == 1
@@ -108,7 +108,7 @@ def test_at_the_start(device: torch.device) -> None:
         return x
 
     problem, prior = zoo.solver_problem(LANES, device)
-    result = solve(problem, prior, REDDiff(zoo.vp(3), start=start))
+    result = solve(problem, prior, REDDiff(vp(3), start=start))
     assert result.status[:, 0].tolist() == [2, 2, Status.DIVERGED, 2]
     assert result.steps[SICK].item() == 0
     assert result.x[SICK].eq(0).all()

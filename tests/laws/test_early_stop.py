@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 import zoo
 from laws.compare import assert_same
-
 from reddiff import Snapshot, Status, iterate, solve
 from reddiff.hooks import EarlyStop, History
-from reddiff.solvers import REDDiff
+from reddiff.solvers import REDDiff, orders
 
 STEPS, LANES = 12, 4
 
@@ -65,7 +65,7 @@ def test_lagging_estimate(device: torch.device) -> None:
 def test_stop_rule(device: torch.device) -> None:
     """`tol` is the hook; `after` puts it off; samples end on their own."""
     problem, prior = zoo.solver_problem(LANES, device)
-    solver = replace(zoo.SOLVERS[0].make(STEPS), order=zoo.orders.random)
+    solver = replace(zoo.SOLVERS[0].make(STEPS), order=orders.random)
     hooked = solve(problem, prior, solver, hooks=[EarlyStop(0.03)], samples=3)
     direct = solve(problem, prior, solver, tol=0.03, samples=3)
     assert torch.equal(hooked.samples, direct.samples)

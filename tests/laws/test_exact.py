@@ -19,19 +19,19 @@ import scipy.optimize
 import scipy.stats
 import torch
 import torch.nn.functional as F
-import zoo
-from laws.compare import assert_same
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
-from torch.optim import LBFGS, NAdam, RMSprop, SGD, Adafactor, Adam, AdamW
+from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
+import zoo
+from laws.compare import assert_same
 from reddiff import Gaussian, Keys, Problem, solve
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix
 from reddiff.optim import MakeOptimizer, cosine_lr
 from reddiff.priors import GaussianMixture, GaussianPrior, GaussianRandomField, Prior
 from reddiff.priors.exact import GaussianBase
 from reddiff.schedules import Schedule, vp
-from reddiff.solvers import REDDiff, orders
+from reddiff.solvers import REDDiff, inits, orders
 from reddiff.solvers.weightings import WEIGHTINGS
 
 Array = np.ndarray
@@ -195,9 +195,12 @@ def test_posterior(case: zoo.PriorCase, name: str, device: torch.device) -> None
     problem, prior, sigmas = pose(case, name, device)
     assert isinstance(prior, GaussianBase | GaussianMixture)
     answer, posterior = bayes(case, problem, sigmas), prior.posterior(problem)
-    like = torch.zeros(3, *case.x_shape, dtype=zoo.F64, device=device)
     np.testing.assert_allclose(array(posterior.mean.flatten(1)), answer.mean, atol=1e-8)
-    np.testing.assert_allclose(columns(posterior.covariance, like), answer.cov, atol=1e-8)
+    for seed in range(6):  # as many as the dense priors have entries, so for them it is all of it
+        v = zoo.randn(3, *case.x_shape, seed=seed)
+        wanted = np.einsum("bij,bj->bi", answer.cov, array(v.flatten(1)))
+        got = array(posterior.covariance(v.to(device)).flatten(1))
+        np.testing.assert_allclose(got, wanted, atol=1e-8)
 
 
 @pytest.mark.parametrize(("case", "name"), POSED)
@@ -324,9 +327,10 @@ class Toy:
         return self.rest(1 / self.c, 1 / SIGMA_Y**2)
 
     def pull(self, solver: REDDiff, name: str) -> Array:
-        """lambda E_t[w(s) s / (c + s^2)]."""
+        """lambda E_t[w(s) s / (c + s^2)]; losses of means stand for lambda M / N."""
         s = array(solver.schedule.levels[:-1])[:, None]
-        return solver.weight * (WEIGHTS[name](s) * s / (self.c + s**2)).mean(0)
+        lam = solver.weight * (4 / 6 if solver.means else 1)
+        return lam * (WEIGHTS[name](s) * s / (self.c + s**2)).mean(0)
 
 
 def rms(x: Array) -> float:
@@ -336,7 +340,7 @@ def rms(x: Array) -> float:
 def settle(
     solver: REDDiff, toy: Toy, device: torch.device, name: str = "linear", tol: float = 0.02
 ) -> None:
-    """Run, and end at the stationary point: nearer to it by far than it is to the posterior mean."""
+    """Run, and end at the stationary point, which is far from the posterior mean."""
     problem, prior = toy.problem(device)
     x = array(solve(problem, prior, solver, seed=3).x)
     precision = 1 / SIGMA_Y**2 if solver.nats else 1.0
@@ -346,15 +350,15 @@ def settle(
     assert rms(x - rest) < tol * gap
 
 
-ADAM = partial(Adam, lr=0.05, betas=(0.9, 0.99))
+ADAM = partial(Adam, lr=0.02)
 SETTLED: dict[str, MakeOptimizer] = {
     "adam": ADAM,
     "sgd": partial(SGD, lr=0.05, momentum=0.9),
-    "adamw": partial(AdamW, lr=0.05, weight_decay=0.0),
+    "adamw": partial(AdamW, lr=0.02, weight_decay=0.0),
     "rmsprop": partial(RMSprop, lr=0.02),
-    "nadam": partial(NAdam, lr=0.05),
+    "nadam": partial(NAdam, lr=0.02),
     "adafactor": partial(Adafactor, lr=0.05),
-    "lbfgs": partial(LBFGS, lr=0.3, max_iter=1, history_size=5),
+    "lbfgs": partial(LBFGS, lr=1.0, max_iter=1, history_size=5),
 }
 
 
@@ -366,8 +370,9 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
     )
     common: dict[str, Any] = {
         "optimizer": ADAM,
+        "weight": 1.0,
         "order": orders.stratified,
-        "draws": 200,
+        "draws": 4000,
         "lr_schedule": cosine_lr,
     }
     return REDDiff(schedule, **(common | settings))
@@ -380,29 +385,75 @@ def test_rest_weighting(name: str, device: torch.device) -> None:
 
 @pytest.mark.parametrize("optimizer", SETTLED)
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
-    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device)
+    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", SETTLED)
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
-    solver = settling(800, weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer])
-    settle(solver, Toy.make(2), device, name)
+    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer])
+    settle(solver, Toy.make(2), device, name, tol=0.1 if optimizer == "lbfgs" else 0.03)
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "tol"),
     [
-        pytest.param({"order": orders.random}, id="random"),
-        pytest.param({"nats": True, "weight": 4.0}, id="nats"),
-        pytest.param({"sigma_q": 0.3}, id="sigma-q"),
-        pytest.param({"weight": 2.0}, id="weight"),
+        pytest.param({"order": orders.random}, 0.02, id="random"),
+        pytest.param({"nats": True, "weight": 12.0}, 0.02, id="nats"),
+        pytest.param({"weight": 0.25}, 0.02, id="weight"),
+        pytest.param({"means": True}, 0.02, id="means"),
+        pytest.param({"sigma_q": 0.1, "optimizer": SETTLED["sgd"]}, 0.1, id="sigma-q"),
     ],
 )
-def test_rest_variants(settings: dict[str, Any], device: torch.device) -> None:
-    """A fixed spread does not move the point; nats and lambda move it as they should."""
-    settle(settling(**settings), Toy.make(2), device)
+def test_rest_variants(settings: dict[str, Any], tol: float, device: torch.device) -> None:
+    """nats, means and lambda move the point as they should; a fixed spread does not."""
+    settle(settling(**settings), Toy.make(2), device, tol=tol)
+
+
+@pytest.mark.parametrize("nats", [False, True])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_mean_gradient(name: str, nats: bool, device: torch.device) -> None:
+    """The mean of the stochastic gradients, in mu and in sigma_q, anywhere; to 5 standard errors.
+
+    Closed form: with x_t / alpha = mu + s eta n, <n, eps_hat> has the mean s^2 eta sum 1/(c + s^2)
+    and <n, n> / eta the mean d / eta; both times lambda_t sigma_q / (s eta).
+    """
+    n, q = 4000, 0.4
+    toy = Toy.make(1)
+    one, prior = toy.problem(device)
+    problem = one.select(torch.zeros(n, dtype=torch.long, device=device))
+    solver = REDDiff(
+        LEVELS,
+        weighting=WEIGHTINGS[name],
+        weight=0.7,
+        nats=nats,
+        order=orders.random,
+        draws=4,
+        sigma_q=q,
+    ).to(device)
+    mu = torch.full((n, 6), 0.3, dtype=zoo.F64, device=device)
+    rng = Keys(2, tuple(range(n))).at(0)
+    k = torch.zeros(n, dtype=torch.long, device=device)
+    in_mu, in_q = solver.grad(mu, mu.new_full((n,), q), problem, prior, k, rng)
+
+    precision = 1 / SIGMA_Y**2 if nats else 1.0
+    h = toy.q @ np.diag(toy.pull(solver, name)) @ toy.q.T
+    at = np.full(6, 0.3)
+    wanted_mu = precision * toy.a.T @ (toy.a @ at - toy.y[0]) + h @ (at - toy.m)
+    wanted_q = q * slope(toy, solver, name, q, precision)
+    error = array(in_mu).mean(0) - wanted_mu
+    assert (np.abs(error) < 5 * array(in_mu).std(0) / math.sqrt(n)).all()
+    assert abs(array(in_q).mean() - wanted_q) < 5 * array(in_q).std() / math.sqrt(n)
+
+
+def slope(toy: Toy, solver: REDDiff, name: str, q: float, precision: float) -> float:
+    """The derivative of the loss in sigma_q at sigma_q = q, over q."""
+    s = array(solver.schedule.levels[:-1])
+    w = WEIGHTS[name](s)
+    each = (1 / (toy.c + s[:, None] ** 2)).sum(1) - 6 / (q**2 + s**2)
+    data = precision * np.trace(toy.a.T @ toy.a)
+    return float(data + solver.weight * (w * s * each).mean())
 
 
 def test_rest_is_not_the_posterior_mean(measure: Measure) -> None:
@@ -424,57 +475,61 @@ def posterior_std(toy: Toy) -> float:
 
 
 # weighting -> rms distance from the posterior mean: of the stationary point, and of the result of
-# the descending order (1000 steps of Adam at .1, lambda .25), in units where the posterior std is
-# .29. Documented in docs/.
+# the descending order (1000 steps of Adam at .1, lambda .25). The posterior's own std is .62, and
+# A^+ y is .72 away.
 REST = dict.fromkeys(WEIGHTS, 0.0)
 DESCENDING = dict.fromkeys(WEIGHTS, 0.0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == "linear" else [pytest.mark.slow]) for name in WEIGHTS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_descending(name: str, device: torch.device, measure: Measure) -> None:
     """The paper's order ends somewhere else again: by simulation."""
-    toy = Toy.make(16)
-    problem, prior = toy.problem(device)
-    x = array(solve(problem, prior, REDDiff(vp(1000), weighting=WEIGHTINGS[name]), seed=3).x)
-    gap = rms(x - toy.posterior_mean())
+    gap = descend(Toy.make(64), name, device)
     measure(f"descending order - posterior mean, {name}, rms {gap:.3f}")
     assert gap == pytest.approx(DESCENDING[name], rel=0.1)
+
+
+def test_descending_is_not_the_posterior_mean(device: torch.device) -> None:
+    """The same in short: one weighting, few lanes, a wide band."""
+    assert 0.2 < descend(Toy.make(12), "linear", device) < 0.5
+
+
+def descend(toy: Toy, name: str, device: torch.device) -> float:
+    """The distance at which the defaults end."""
+    problem, prior = toy.problem(device)
+    x = array(solve(problem, prior, REDDiff(vp(1000), weighting=WEIGHTINGS[name]), seed=3).x)
+    return rms(x - toy.posterior_mean())
 
 
 @pytest.mark.parametrize("nats", [False, True])
 def test_learned_spread(nats: bool, device: torch.device) -> None:
     """sigma_q where the gradient of the KL divergence, data term included, is zero."""
-    toy = Toy.make(2)
-    solver = settling(800, sigma_q=0.3, learn_sigma_q=True, nats=nats, weight=80.0 if nats else 8.0)
+    toy = Toy.make(12)
+    solver = settling(
+        1000,
+        optimizer=partial(Adam, lr=0.01),
+        draws=200,
+        sigma_q=0.2,
+        learn_sigma_q=True,
+        nats=nats,
+        weight=250.0 if nats else 25.0,
+    )
     precision = 1 / SIGMA_Y**2 if nats else 1.0
-    s = array(solver.schedule.levels[:-1])[:, None]
-
-    def slope(q: float) -> float:
-        """The derivative of the loss in sigma_q, over sigma_q.
-
-        With x_t / alpha = mu + s eta n: <n, eps_hat> has the mean s^2 eta sum 1 / (c + s^2) and
-        <n, n> / eta the mean 6 / eta; both times lambda_t / (s eta).
-        """
-        eta2 = 1 + q**2 / s**2
-        each = (s / (toy.c + s**2)).sum(1) - 6 / (s * eta2)[:, 0]
-        return precision * np.trace(toy.a.T @ toy.a) + solver.weight * (s[:, 0] * each).mean()
-
-    wanted = scipy.optimize.brentq(slope, 1e-3, 10)
+    wanted = scipy.optimize.brentq(lambda q: slope(toy, solver, "linear", q, precision), 1e-3, 10)
+    assert abs(math.log(wanted / 0.2)) > 0.4  # it did not start there
     problem, prior = toy.problem(device)
-    x = solve(problem, prior, solver, seed=3)
-    state = solver.load(x.snapshot.tree["state"])
+    result = solve(problem, prior, solver, seed=3)
+    state = solver.load(result.snapshot.tree["state"])
     assert state.log_sigma_q is not None
     got = array(state.log_sigma_q.x[:, 0].exp())
-    assert abs(math.log(wanted / 0.3)) > 0.2  # it did not start there
-    np.testing.assert_allclose(got, wanted, rtol=0.02)
+    assert abs(np.log(got / wanted).mean()) < 0.04  # one lane varies by .05
+    np.testing.assert_allclose(got, wanted, rtol=0.2)
     rest = toy.rest(toy.pull(solver, "linear"), precision)
-    assert rms(array(x.x) - rest) < 0.03 * rms(rest - toy.posterior_mean())
-    draws = solver.sample(state, 4000, Keys(0, (0, 1)).at(0))
-    np.testing.assert_allclose(array(draws.std(1)).mean(1), got, rtol=0.03)
-    np.testing.assert_allclose(array(draws.mean(1)), array(x.x), atol=6 * wanted / 60)
+    assert rms(array(result.x) - rest) < 0.03 * rms(rest - toy.posterior_mean())
+    draws = array(solver.sample(state, 4000, Keys(0, (*range(12),)).at(0)))
+    np.testing.assert_allclose(draws.std(1).mean(1), got, rtol=0.03)
+    np.testing.assert_allclose(draws.mean(1), array(result.x), atol=6 * wanted / math.sqrt(4000))
 
 
 # -------------------------------------------------------------- RED-diff: the released recipe
@@ -587,7 +642,7 @@ def test_paper(name: str, form: str, device: torch.device) -> None:
             lam,
         )
         assert_same(got[i], wanted[0], tol=1e-9)
-        assert (got[i] - guess[i]).abs().max() > 0.1
+        assert (got[i] - guess[i]).abs().max() > 0.01
 
 
 def test_paper_settings() -> None:
@@ -607,7 +662,7 @@ def test_special_cases(device: torch.device) -> None:
     """RED: the regulariser's gradient is weight (mu - D(mu, s)). SDS: the data do not matter."""
     toy = Toy.make(2)
     problem, prior = toy.problem(device)
-    red = REDDiff.red(300, 0.4, weight=1.3, optimizer=partial(SGD, lr=0.1))
+    red = REDDiff.red(300, 0.4, weight=1.3, optimizer=partial(SGD, lr=0.1, momentum=0.9))
     mu = problem.guess()
     rng = Keys(0, (0, 1)).at(0)
     k = torch.zeros(2, dtype=torch.long, device=device)
@@ -617,10 +672,10 @@ def test_special_cases(device: torch.device) -> None:
         toy.q @ np.diag(1.3 * 0.4**2 / (toy.c + 0.4**2)) @ toy.q.T
     )  # mu - D = s^2/(c + s^2) (mu - m)
     wanted = np.linalg.solve(toy.a.T @ toy.a + h, (toy.y @ toy.a + h @ toy.m).T).T
-    np.testing.assert_allclose(array(solve(problem, prior, red).x), wanted, atol=1e-3)
+    np.testing.assert_allclose(array(solve(problem, prior, red).x), wanted, atol=1e-6)
     sds = REDDiff.sds(LEVELS, optimizer=ADAM, order=orders.random)
     other = replace(problem, y=problem.y + 1)
-    start = {"start": zoo.inits.zeros}
+    start = {"start": inits.zeros}
     one, two = (solve(p, prior, replace(sds, **start)).x for p in (problem, other))
     assert torch.equal(one, two)
     got, _ = sds.to(device).grad(mu, mu.new_zeros(2), problem, prior, k, Keys(0, (0, 1)).at(0))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-import zoo
-from laws.compare import assert_same
 from torch import Tensor
 
+import zoo
+from laws.compare import assert_same
 from reddiff import Problem, solve
 from reddiff.lanes import dot, norm
 from reddiff.linalg import cg, power_iteration

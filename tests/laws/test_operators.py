@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-import zoo
 from hypothesis import given
 from hypothesis import strategies as st
-from laws.compare import assert_same
 from torch import Tensor
 
+import zoo
+from laws.compare import assert_same
 from reddiff.lanes import dot, norm
 from reddiff.operators import (
     BlockMean,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 import zoo
 from laws.compare import assert_same
-
 from reddiff import Problem, solve
 from reddiff.priors import Prior
 from reddiff.solvers import Solver

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import zoo
 from hypothesis import given
 from hypothesis import strategies as st
-from laws.compare import fingerprint, versions
 from torch import Tensor
 
+import zoo
+from laws.compare import fingerprint, versions
 from reddiff import Gaussian, Keys, Problem, Reconstruction, Snapshot, solve
 from reddiff.hooks import History
-from reddiff.operators import LinearOperator, SpectralOperator
-from reddiff.priors import GaussianMixture
+from reddiff.operators import LinearOperator, Mask, SpectralOperator
+from reddiff.priors import GaussianMixture, GaussianPrior
 from reddiff.priors.exact import GaussianBase
+from reddiff.solvers import Solver
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -62,7 +65,7 @@ def test_state(case: zoo.SolverCase, device: torch.device) -> None:
         assert fingerprint(solver.dump(old)) == before
 
 
-def _read(solver: zoo.Solver, state: object, keys: Keys) -> None:
+def _read(solver: Solver[Any], state: object, keys: Keys) -> None:
     """What looks at a state, without a step."""
     before = fingerprint(solver.dump(state))
     index = torch.tensor([2, 0], device=solver.estimate(state).device)
@@ -199,13 +202,13 @@ def test_noise_is_white(device: torch.device) -> None:
 def test_measurement_noise_is_its_own(device: torch.device) -> None:
     """With one seed for all, no solver and no posterior draws the noise that is in y."""
     x = torch.zeros(2, 6, dtype=zoo.F64, device=device)
-    operator = zoo.Mask(torch.ones(6, dtype=zoo.F64)).to(device)
+    operator = Mask(torch.ones(6, dtype=zoo.F64)).to(device)
     problem = Problem.simulate(x, operator, Gaussian(1.0), seed=3, ids=(4, 5))
     keys = Keys(3, (4, 5))
     for step in range(-1, 50):
         for number in range(3):
             assert (draw(keys, step, number, (6,), device) != problem.y).all()
-    prior = zoo.GaussianPrior(torch.zeros(6, dtype=zoo.F64), torch.eye(6, dtype=zoo.F64))
+    prior = GaussianPrior(torch.zeros(6, dtype=zoo.F64), torch.eye(6, dtype=zoo.F64))
     samples = prior.to(device).posterior(
         Problem.simulate(x, operator, Gaussian(1.0), seed=3, ids=(0, 1))
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+import reddiff
 import zoo
 from laws import worker
 from laws.compare import assert_bits, fingerprint
-
-import reddiff
 from reddiff import Reconstruction, Snapshot
 
 ENV = {

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import zoo
 from reddiff import solve
 from reddiff.priors import Prior
 from reddiff.schedules import Schedule, constant, cosine, flow, karras, vp

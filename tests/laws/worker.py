@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import zoo
 from torch import Tensor
 
+import zoo
 from reddiff import Problem, Reconstruction, Snapshot, solve
 from reddiff.hooks import History, Hook, Progress
 from reddiff.priors import Prior

@@ -123,7 +123,7 @@ def test_no_lanes_are_no_numbers(metric):
     assert metric(empty, empty).shape == (0,)
 
 
-@given(h=st.integers(11, 40), w=st.integers(11, 40), c=st.integers(1, 4), seed=st.integers(0, 99))
+@given(h=st.integers(11, 150), w=st.integers(11, 40), c=st.integers(1, 4), seed=st.integers(0, 99))
 def test_ssim_of_any_size(h, w, c, seed):
     generator = torch.Generator().manual_seed(seed)
     x, truth = torch.rand(2, 1, c, h, w, dtype=torch.float64, generator=generator)
@@ -154,6 +154,13 @@ def test_lpips_has_a_gradient_for_the_picture_only(lpips):
     assert x.grad.abs().max() > 0
     assert x.grad.isfinite().all()
     assert not any(p.requires_grad for p in lpips.parameters())
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_pixel_metrics_have_a_gradient(metric):
+    truth = photos()[:1, :1, :14, :12]
+    x = noisy(truth).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: metric(v, truth), x)
 
 
 def test_nothing_given_is_written_to(lpips):

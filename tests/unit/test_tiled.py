@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -32,7 +34,7 @@ def test_starts_cover_with_overlap(size, tile, overlap):
     begin = starts(size, tile, overlap)
     assert begin[0] == 0
     assert begin[-1] + tile >= size
-    assert all(b - a <= tile - overlap for a, b in zip(begin, begin[1:], strict=False))
+    assert all(b - a <= tile - overlap for a, b in pairwise(begin))
     assert size <= tile or begin[-1] + tile == size
 
 

@@ -1,97 +1,135 @@
-"""`reddiff demo`: a photo of which most pixels are lost, restored, in one picture."""
+"""`reddiff demo`: photos degraded and restored, on one sheet."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
 
-LOST = 0.7  # of the pixels
-LR, WEIGHT = 0.25, 1.0  # the paper's settings for noisy inpainting
+    from reddiff.pictures import Picture
 
 
-class Photo(StrEnum):
-    """The photos in the package."""
+@dataclass(frozen=True)
+class Example:
+    """One row of the sheet.
 
-    ASTRONAUT = "astronaut"
-    CHELSEA = "chelsea"
-    COFFEE = "coffee"
+    Arguments:
+        name: Of its files.
+        photo: A photo of the package.
+        label: What was done to it.
+        task: What was done to it, as options of `reddiff degrade` and `reddiff restore`.
+        noise: Its standard deviation, pixels in [0, 1].
+        solver: What restores it.
+    """
+
+    name: str
+    photo: str
+    label: str
+    task: dict[str, Any]
+    noise: float
+    solver: str = "noise-aware"
+
+
+EXAMPLES = (
+    Example("text", "chelsea", "Text", {"task": "inpaint", "mask": "text:lorem"}, 0.01),
+    Example("sr", "astronaut", "4x smaller", {"task": "sr", "scale": 4}, 0.01),
+    Example("motion", "coffee", "Motion blur", {"task": "deblur", "kernel": "motion:15,30"}, 0.01),
+    Example("noise", "astronaut", "Noisy", {"task": "denoise"}, 0.1),
+    Example(
+        "paper",
+        "chelsea",
+        "70 % lost",
+        {"task": "inpaint", "mask": "random:0.7"},
+        0.025,
+        "paper",
+    ),
+)
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="The folder the picture goes to.")] = Path("demo"),
-    photo: Annotated[Photo, typer.Option(help="Which photo.")] = Photo.ASTRONAUT,
-    noise: Annotated[
-        float, typer.Option(min=0, help="Standard deviation of the noise, pixels in [0, 1].")
-    ] = 0.025,
-    steps: Annotated[int, typer.Option(min=1, help="Steps, one network evaluation each.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the mask and all noise.")] = 0,
+    output: Annotated[Path, typer.Option(help="The folder for all files.")] = Path("demo"),
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps; each solver's own by default.")
+    ] = None,
+    prior: Annotated[str, typer.Option(help="See `reddiff priors`.")] = "photo",
 ) -> None:
-    """Restore a photo from 30 % of its pixels, with noise, by RED-diff as published."""
-    import torch
+    """Degrade and restore five photos; one sheet, one table, all files and records.
 
-    from reddiff import Gaussian, Problem, solve
+    Nothing is tuned: four tasks by the noise-aware default, one by RED-diff as published.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from reddiff.catalogue import load_prior
     from reddiff.figure import contact_sheet
+
+    output.mkdir(parents=True, exist_ok=True)
+    network = load_prior(prior)
+    table = Table("photo", "what was done", "solver", "evaluations", "seconds", "before", "after")
+    rows, captions = [], []
+    for example in EXAMPLES:
+        pictures, record, before = _run(example, output, network, prior, steps)
+        after, cost = record["metrics"]["psnr"], record["cost"]
+        table.add_row(
+            example.photo,
+            f"{example.label}, noise {example.noise:g}",
+            example.solver,
+            str(cost["evaluations"]),
+            f"{cost['seconds']:.1f}",
+            f"{before:.2f} dB",
+            f"{after:.2f} dB",
+        )
+        rows.append(pictures)
+        done = f"{example.solver}, {cost['evaluations']} evaluations\nPSNR {after:.2f} dB"
+        what = f"{example.label}, noise {example.noise:g}\nPSNR {before:.2f} dB"
+        captions.append([what, done, example.photo])
+    sheet = contact_sheet(rows, captions, columns=["Degraded", "Restored", "Truth"])
+    sheet.save(output / "sheet.png")
+    Console(width=110).print(table)
+    typer.echo(f"PSNR against the truth. Sheet: {output / 'sheet.png'}; records: {output}/*.json")
+
+
+def _run(
+    example: Example, folder: Path, network: Any, prior: str, steps: int | None
+) -> tuple[list[Image.Image], dict[str, Any], float]:
+    """Degrade and restore one photo: the three pictures, the record, and the PSNR before."""
+    from importlib.resources import as_file, files
+
+    from reddiff import jobs
     from reddiff.hooks import ProgressBar
-    from reddiff.metrics import psnr
-    from reddiff.operators import Mask
-    from reddiff.priors import FFDNetPrior
-    from reddiff.solvers import REDDiff
+    from reddiff.pictures import read_picture
 
-    truth = _load(photo)
-    generator = torch.Generator().manual_seed(seed)
-    kept = torch.rand(truth.shape[-2:], generator=generator) >= LOST
-    problem = Problem.simulate(truth, Mask(kept), Gaussian(2 * noise), seed=seed)  # 2: [-1, 1]
-    prior = FFDNetPrior()
-    solver = REDDiff.paper(
-        steps, lr=LR, weight=WEIGHT, sigma_min=prior.sigma_min, sigma_max=prior.sigma_max
-    )
-    output.mkdir(parents=True, exist_ok=True)  # before the work, in case it cannot be made
-    result = solve(
-        problem, prior, solver, seed=seed, hooks=[ProgressBar("restoring", transient=True)]
-    )
-
-    before, after = problem.guess().clamp(-1, 1), result.x.clamp(-1, 1)
-    dB = [f"PSNR {float(psnr(x, truth, data_range=2)):.2f} dB" for x in (before, after)]
-    lost = f"{100 * LOST:.0f} % of the pixels lost, noise {noise:g}"
-    sheet = contact_sheet(
-        [[_picture(x) for x in (before, after, truth)]],
-        [[f"{lost}\n{dB[0]}", f"RED-diff, {steps} steps\n{dB[1]}", photo.value]],
-        columns=["Before", "After", "Truth"],
-    )
-    path = output / "inpainting.png"
-    sheet.save(path)
-    low, high = prior.sigma_min, prior.sigma_max
-    typer.echo(f"photo   {photo.value}, 256 x 256; {lost} (standard deviation, pixels in [0, 1])")
-    typer.echo(f"prior   FFDNet, for levels {low:.4f} to {high:.4f} (pixels in [-1, 1])")
-    typer.echo(f"solver  RED-diff as published: {steps} steps, lr {LR}, lambda {WEIGHT}")
-    typer.echo(f"before  {dB[0]}, lost pixels grey")
-    typer.echo(f"after   {dB[1]}, {result.report()}")
-    typer.echo(f"saved   {path}")
+    degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
+    with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:
+        made = jobs.simulate(truth, degraded, **example.task, noise=example.noise, force=True)
+        task = example.task | {k: made[k] for k in ("mask", "kernel") if k in made}
+        job = jobs.Job(
+            str(degraded),
+            str(restored),
+            **task,
+            noise=example.noise,
+            solver=example.solver,
+            steps=steps,
+            prior=prior,
+        )
+        bar = ProgressBar(example.label, transient=True)
+        record = jobs.run(job, prior=network, truth=truth, force=True, hooks=[bar])
+        clean = read_picture(truth)
+    before = _enlarged(read_picture(degraded), clean.size)
+    pictures = [picture.to_pil() for picture in (before, read_picture(restored), clean)]
+    return pictures, record, jobs.compare(before, clean)["psnr"]
 
 
-def _load(photo: Photo) -> Tensor:
-    """A photo of the package in [-1, 1], `(1, 3, h, w)`."""
-    from importlib.resources import files
+def _enlarged(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture at another size, so that it can be compared."""
+    from torch.nn.functional import interpolate
 
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    with files("reddiff").joinpath(f"assets/photos/{photo.value}.png").open("rb") as file:
-        pixels = np.asarray(Image.open(file).convert("RGB"))
-    return torch.tensor(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-
-
-def _picture(x: Tensor) -> Image.Image:
-    """The picture of x `(1, 3, h, w)` in [-1, 1]."""
-    from PIL import Image
-
-    pixels = ((x[0] + 1) * 127.5).round().clamp(0, 255).byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    if picture.size == size:
+        return picture
+    larger = interpolate(picture.pixels[None], size=size, mode="bicubic")
+    return replace(picture, pixels=larger[0].clamp(0, 1))

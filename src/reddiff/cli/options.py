@@ -49,7 +49,7 @@ def pictures_in(sources: list[str]) -> list[Path]:
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         elif not path.exists() and any(c in source for c in "*?["):
-            files = sorted(Path(p) for p in glob.iglob(source, recursive=True) if Path(p).is_file())
+            files = sorted(Path(p) for p in glob.iglob(source, recursive=True) if Path(p).is_file())  # noqa: PTH207
         else:
             files = [path]
         if not files:

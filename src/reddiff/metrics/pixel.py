@@ -7,12 +7,12 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from reddiff.errors import require
 
 WINDOW = 11  # pixels
 SIGMA = 1.5  # pixels
+BAND = 128  # rows
 K1, K2 = 0.01, 0.03
 
 
@@ -32,7 +32,7 @@ def psnr(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
     """
     check_pair(x, truth)
     _check_range(data_range)
-    error = (x.double() - truth.double()).square().flatten(1).mean(1)
+    error = (x - truth).double().square().flatten(1).mean(1)
     return (20 * math.log10(data_range) - 10 * error.log10()).to(x.dtype)
 
 
@@ -62,13 +62,15 @@ def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
     """
     check_pair(x, truth, least=WINDOW)
     _check_range(data_range)
-    # In float64: in flat places the variances are differences of nearly equal numbers. Channel by
-    # channel: a large picture then needs little memory beside itself.
-    each = [
-        _ssim_map(x[:, c, None].double(), truth[:, c, None].double(), data_range)
-        for c in range(x.shape[1])
-    ]
-    return torch.stack(each).mean(0).to(x.dtype)
+    # In float64: in flat places the variances are differences of nearly equal numbers. In bands: a
+    # large picture then needs little memory beside itself.
+    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for top in range(0, x.shape[2] - WINDOW + 1, BAND):
+        rows = slice(top, top + BAND + WINDOW - 1)
+        band = _likeness(x[:, :, rows].double(), truth[:, :, rows].double(), data_range)
+        total = total + band.flatten(1).sum(1)
+    places = x.shape[1] * (x.shape[2] - WINDOW + 1) * (x.shape[3] - WINDOW + 1)
+    return (total / places).to(x.dtype)
 
 
 def check_pair(x: Tensor, truth: Tensor, least: int = 1) -> None:
@@ -92,20 +94,24 @@ def _check_range(data_range: float) -> None:
     require(good, "data_range", expected="a positive finite number", got=data_range)
 
 
-def _ssim_map(x: Tensor, y: Tensor, data_range: float) -> Float[Tensor, " b"]:
-    """The mean SSIM of one channel, `(b, 1, h, w)`."""
+def _likeness(x: Tensor, y: Tensor, data_range: float) -> Tensor:
+    """The SSIM at every place of the window."""
     m_x, m_y = _window(x), _window(y)
     s_x, s_y = _window(x * x) - m_x * m_x, _window(y * y) - m_y * m_y
     s_xy = _window(x * y) - m_x * m_y
     c_1, c_2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     likeness = (2 * m_x * m_y + c_1) * (2 * s_xy + c_2)
-    likeness = likeness / ((m_x * m_x + m_y * m_y + c_1) * (s_x + s_y + c_2))
-    return likeness.flatten(1).mean(1)
+    return likeness / ((m_x * m_x + m_y * m_y + c_1) * (s_x + s_y + c_2))
 
 
-def _window(x: Float[Tensor, "b 1 h w"]) -> Tensor:
+def _window(x: Tensor) -> Tensor:
     """The weighted means under the window wherever it lies inside the picture."""
-    u = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    line = torch.exp(-(u**2) / (2 * SIGMA**2))
-    line = line / line.sum()
-    return conv2d(conv2d(x, line.reshape(1, 1, -1, 1)), line.reshape(1, 1, 1, -1))
+    weights = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
+    for axis in (-2, -1):  # by sums of shifted copies: an order faster than `conv2d` in float64
+        size = x.shape[axis] - WINDOW + 1
+        parts = [x.narrow(axis, i, size) for i in range(WINDOW)]
+        y = weights[0] * parts[0]
+        for weight, part in zip(weights[1:], parts[1:], strict=True):
+            y.add_(part, alpha=weight)
+        x = y / sum(weights)
+    return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
@@ -99,14 +100,25 @@ class LinearOperator(Operator):
         return self(x), self.adjoint
 
     def solve(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        tol: float = 0.0,
+        iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
         """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
 
-        Here by conjugate gradients; operators with a closed form override it.
+        Here by conjugate gradients, down to a relative residual `tol` or for so many `iterations`;
+        operators with a closed form override it, and are exact whatever these are.
         """
         lam, gain = lanes(lam, b), lanes(gain, b)
-        return cg(lambda v: gain * self.adjoint(self(v)) + lam * v, b, iterations=500)
+        matvec = partial(self._regularised, lam=lam, gain=gain)
+        return cg(matvec, b, tol=tol, iterations=iterations)
+
+    def _regularised(self, v: Tensor, lam: Tensor, gain: Tensor) -> Tensor:
+        return gain * self.adjoint(self(v)) + lam * v
 
     def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
@@ -160,7 +172,13 @@ class SpectralOperator(LinearOperator):
         return self.v(self.spectrum(z) * z)
 
     def solve(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        tol: float = 0.0,
+        iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
         """(gain A^T A + lam I)^-1 b, exactly."""
         z = self.vt(b)
@@ -237,10 +255,6 @@ class LinearCompose(Compose, LinearOperator):
     def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """A x and the adjoint."""
         return self(x), self.adjoint
-
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """A^+ y."""
-        return self.pinv(y)
 
 
 def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:

@@ -62,7 +62,13 @@ class CircularBlur(SpectralOperator):
         return self._filter(y, self._transfer(y).conj())
 
     def solve(
-        self, b: Float[Tensor, "b c h w"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self,
+        b: Float[Tensor, "b c h w"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        tol: float = 0.0,
+        iterations: int = 500,
     ) -> Float[Tensor, "b c h w"]:
         """The Wiener-type filter 1 / (gain |h|^2 + lam)."""
         power = self._transfer(b).abs() ** 2

@@ -48,7 +48,7 @@ class Mask(SpectralOperator):
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         """Where the mask is 1."""
-        return self.spectrum(y).expand_as(y) != 0
+        return (self.spectrum(y) != 0).expand_as(y)
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         """The mask."""

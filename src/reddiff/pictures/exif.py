@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +48,9 @@ def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
     everything about the layout of the file are not. EXIF that is damaged is left out.
     """
     try:
-        exif = get()
-        return _select(exif), exif.get(ExifTags.Base.Orientation, 1)
+        with warnings.catch_warnings(action="ignore"):  # Pillow's about damage
+            exif = get()
+            return _select(exif), exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
         return None, 1
 

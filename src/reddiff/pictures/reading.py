@@ -19,7 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from reddiff.errors import InvalidArgument, PictureError
 from reddiff.pictures import exif
 from reddiff.pictures.picture import Picture, from_array, from_pil, matching
-from reddiff.pictures.tiff import check_size, read_tiff
+from reddiff.pictures.tiff import check_single, check_size, read_tiff
 
 MAX_PIXELS = 178_000_000  # a little below the size at which Pillow refuses on its own
 
@@ -91,7 +91,8 @@ def _read(path: Path, max_pixels: int) -> Picture:
         if kind == "TIFF":
             return read_tiff(path, file, max_pixels)
         image = PLUGINS[kind](file)
-        check_size(path, image.width, image.height, getattr(image, "n_frames", 1), max_pixels)
+        check_size(path, image.width, image.height, max_pixels)
+        check_single(path, getattr(image, "n_frames", 1))
         if kind == "PNG" and _png_depth(file) == 16:
             return _read_deep_png(image, file)
         return replace(from_pil(image), format=kind)

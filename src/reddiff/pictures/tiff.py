@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,16 +22,22 @@ COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}
 JPEG = 7
 NO_ALPHA, MULTIPLIED = 0, 1  # what one more channel can be, beside alpha as `Picture` has it
 SMALLER_COPY = 1
+MAX_PAGES = 64
 LAYOUTS = ("{", "ImageJ=", "<?xml", "<OME")
 
 
-def check_size(path: Path, width: int, height: int, count: int, max_pixels: int) -> None:
-    """Refuse pictures that are too large, and files of several."""
+def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Refuse pictures that are too large."""
     if width * height > max_pixels:
         got = f"{width}x{height} = {width * height}"
         raise PictureError(path, expected=f"at most {max_pixels} pixels", got=got)
+
+
+def check_single(path: Path, count: int) -> None:
+    """Refuse animations and files of several pages."""
     if count != 1:
-        raise PictureError(path, expected="one picture per file", got=f"{count} frames or pages")
+        got = "an animation or several pages" if count else "none"
+        raise PictureError(path, expected="one picture", got=got)
 
 
 def read_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Picture:
@@ -40,19 +48,28 @@ def read_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Picture:
     if not log.handlers:  # else what it has to say of damaged files would go to stderr
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(file) as tiff:
-        pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-        pages = [page for page in pages if not page.subfiletype & SMALLER_COPY]
-        width, height = (pages[0].imagewidth, pages[0].imagelength) if pages else (0, 0)
-        check_size(path, width, height, len(pages), max_pixels)
-        _check_kind(path, pages[0])
-        array = _pixels(pages[0])
-        tags = pages[0].tags
+        page = _page(path, tiff)
+        check_size(path, page.imagewidth, page.imagelength, max_pixels)
+        _check_kind(path, page)
+        array = _pixels(page)
+        tags = page.tags
         orientation = tags.valueof(ExifTags.Base.Orientation, default=1)
         profile = tags.valueof(ExifTags.Base.InterColorProfile)
         exif, _ = cleaned(lambda: _exif(file))
     picture = from_array(turned(array, orientation))
     icc = matching(None if profile is None else bytes(profile), len(picture.pixels))
     return replace(picture, icc=icc, exif=exif, format="TIFF")
+
+
+def _page(path: Path, tiff: Any) -> Any:
+    """The one page that is no smaller copy of another."""
+    pages: dict[int, Any] = {}
+    for page in islice(tiff.pages, MAX_PAGES):  # a damaged file can have them in a circle
+        if not page.subfiletype & SMALLER_COPY:
+            pages[page.offset] = page
+            check_single(path, len(pages))
+    check_single(path, len(pages))
+    return next(iter(pages.values()))
 
 
 def _check_kind(path: Path, page: Any) -> None:
@@ -69,8 +86,9 @@ def _check_kind(path: Path, page: Any) -> None:
         expected = "gray, RGB or palette colours, with or without alpha"
         raise PictureError(path, expected=expected, got=got)
     size = path.stat().st_size
-    ends = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if any(offset + count > size for offset, count in ends):
+    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    whole = len(pieces) == math.prod(page.chunked) and all(count > 0 for _, count in pieces)
+    if not whole or any(offset + count > size for offset, count in pieces):
         raise PictureError(path, expected="a whole picture", got="a truncated file")
 
 

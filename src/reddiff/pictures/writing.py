@@ -29,6 +29,7 @@ FORMATS = {
 }
 JPEG_EXIF_BYTES = 65533  # the most one marker holds
 STRIP_BYTES = 1 << 20
+ZLIB_LEVEL = 4  # half the time of 6, and 2 % more bytes
 
 
 def write_picture(
@@ -156,7 +157,7 @@ def _encode(kind: str, picture: Picture, quality: int) -> bytes:
 def _png(array: NDArray[Any], icc: bytes | None, block: bytes | None) -> bytes:
     import imagecodecs
 
-    data = bytes(imagecodecs.png_encode(array))
+    data = bytes(imagecodecs.png_encode(array, level=ZLIB_LEVEL))
     chunks = [] if icc is None else [(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))]
     if block is not None:
         chunks.append((b"eXIf", block.removeprefix(exif.PREFIX)))
@@ -181,7 +182,7 @@ def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None) -> bytes:
     for top in range(0, height, rows):
         strip = little[top : top + rows].copy()
         strip[:, 1:] -= little[top : top + rows, :-1]  # modulo 2^bits, as it must be
-        strips.append(zlib.compress(strip.tobytes()))
+        strips.append(zlib.compress(strip.tobytes(), ZLIB_LEVEL))
     starts = np.cumsum([0, *(len(strip) for strip in strips[:-1])]).tolist()
     tags: dict[int, Any] = {
         256: width,

@@ -25,6 +25,7 @@ from reddiff.schedules import Schedule, check_steps, karras
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 
+CG_TOL, CG_ITERATIONS = 1e-3, 20
 LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: y is never trusted beyond it
 
 
@@ -49,8 +50,9 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     raised to the level it is told, :math:`y_i / s_i + \sqrt{s^2 - \sigma_i^2}\,\varepsilon`, and mu
     follows by Tweedie's formula at :math:`\sigma_i`: the noise is never counted twice. Elsewhere it
     is shown :math:`\mu_i + \rho s\,\varepsilon`, and mu takes the proximal step. Operators without
-    a spectral form take the proximal step everywhere. The answer is the mean of the iterates at
-    the last level. For A = I it is exactly :math:`D(y, \sigma_y)`.
+    a spectral form take the proximal step everywhere, by a few conjugate gradients from D where it
+    has no closed form. The answer is the mean of the iterates at the last level; for A = I it is
+    exactly :math:`D(y, \sigma_y)`.
 
     Arguments:
         schedule: The levels, from `annealing`; those at the last level are averaged.
@@ -150,7 +152,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         var = lanes(_sigma_y(problem), mu) ** 2
         # (A^T A / var + 1 / s^2)^-1 (A^T y / var + d / s^2), times s^2 throughout
         shift = operator.adjoint(problem.residual(d)) * s**2 / var
-        return d + operator.solve(shift, 1.0, (s**2 / var).flatten())
+        gain = (s**2 / var).flatten()
+        return d + operator.solve(shift, 1.0, gain, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
         """The mean of the iterates at the last level; before that, the iterate."""

@@ -34,10 +34,9 @@ PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
 
 @dataclass(frozen=True)
 class REDDiffState:
-    r"""The mean, the mean one step earlier, and :math:`\log \sigma_q` if it is learned."""
+    r"""The mean, and :math:`\log \sigma_q` if it is learned."""
 
     mu: LaneOptimizer
-    previous: Tensor
     log_sigma_q: LaneOptimizer | None
 
 
@@ -74,7 +73,8 @@ class REDDiff(Solver[REDDiffState]):
         means: Data term and regulariser are means over the M measured entries and the N entries
             of x, as in the released code, instead of sums: the same as lambda M / N on sums,
             with Adam's eps times M.
-        lag: Return the iterate before the last step, as the released code does.
+        lag: Return the iterate before the last step, as the released code does: the last gradient
+            is computed and not used.
 
     References:
         | The reparameterised spread: Section 3 of the paper. q_t has the standard deviation
@@ -169,7 +169,7 @@ class REDDiff(Solver[REDDiffState]):
         if self.learn_sigma_q:
             value = mu.x.new_full((len(mu.x), 1), math.log(self.sigma_q))
             log_sigma_q = LaneOptimizer(self.optimizer, value)
-        return REDDiffState(mu, mu.x, log_sigma_q)
+        return REDDiffState(mu, log_sigma_q)
 
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
@@ -178,11 +178,13 @@ class REDDiff(Solver[REDDiffState]):
         mu, log_sigma_q = state.mu, state.log_sigma_q
         sigma_q = self._spread(state)
         grad_mu, grad_sigma_q = self.grad(mu.x, sigma_q, problem, prior, k, rng)
+        if self.lag and mu.count + 1 == len(self.schedule):
+            return state
         factor = self.lr_schedule(mu.count / len(self.schedule))
         if log_sigma_q is not None:
             grad_log = (sigma_q * grad_sigma_q)[:, None]
             log_sigma_q = log_sigma_q.step(grad_log, factor)
-        return REDDiffState(mu.step(grad_mu, factor), mu.x, log_sigma_q)
+        return REDDiffState(mu.step(grad_mu, factor), log_sigma_q)
 
     def grad(
         self,
@@ -235,7 +237,7 @@ class REDDiff(Solver[REDDiffState]):
 
     def estimate(self, state: REDDiffState) -> Float[Tensor, "b *n"]:
         """mu."""
-        return state.previous if self.lag else state.mu.x
+        return state.mu.x
 
     def sample(self, state: REDDiffState, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
         """Draws from q = N(mu, sigma_q^2 I)."""
@@ -244,11 +246,10 @@ class REDDiff(Solver[REDDiffState]):
         return mu + lanes(self._spread(state), mu) * noise
 
     def dump(self, state: REDDiffState) -> Tree:
-        """The optimisers' states and the earlier mean."""
+        """The optimisers' states."""
         spread = state.log_sigma_q
         return {
             "mu": state.mu.state_dict(),
-            "previous": state.previous,
             "log_sigma_q": None if spread is None else spread.state_dict(),
         }
 
@@ -257,7 +258,6 @@ class REDDiff(Solver[REDDiffState]):
         spread = tree["log_sigma_q"]
         return REDDiffState(
             LaneOptimizer.from_state_dict(self.optimizer, tree["mu"]),
-            tree["previous"],
             None if spread is None else LaneOptimizer.from_state_dict(self.optimizer, spread),
         )
 
