@@ -8,8 +8,8 @@ process each, in which malloc gives every large block back at once.
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reddiff import Gaussian, Keys, Problem, iterate
+from reddiff import Gaussian, Keys, Problem, iterate, solve
+from reddiff.cost import PeakMemory
 from reddiff.operators import Mask
 from reddiff.priors import EDMPrior, UNet
 from reddiff.schedules import karras
@@ -55,8 +56,13 @@ class Bench:
             return self.net(self.x, self.c_noise)
 
     def steps(self, name: str, steps: int, net: nn.Module | None = None) -> Iterator[object]:
-        prior = EDMPrior(self.net if net is None else net, (3, None, None))
-        return iterate(self.problem, prior, solver(name, steps))
+        return iterate(self.problem, self._prior(net), solver(name, steps))
+
+    def solve(self, name: str, steps: int, net: nn.Module | None = None) -> None:
+        solve(self.problem, self._prior(net), solver(name, steps))
+
+    def _prior(self, net: nn.Module | None) -> EDMPrior:
+        return EDMPrior(self.net if net is None else net, (3, None, None))
 
 
 class Free(nn.Module):
@@ -109,61 +115,65 @@ def time_overhead(shape: tuple[int, ...], repeats: int = 50) -> dict[str, float]
     return best_of({**actions, "draws": draw}, repeats)
 
 
-def peak_kib(name: str, shape: str) -> int:
-    """The peak resident memory of a fresh process that does nothing else."""
+def peak_bytes(name: str, shape: str) -> int | None:
+    """The peak of a fresh process above what it had; None where the system does not tell."""
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     threads = str(torch.get_num_threads())
     command = [sys.executable, __file__, "--threads", threads, "--peak", name, "--shape", shape]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    return int(done.stdout)
+    done = subprocess.run(  # noqa: S603  (this very file)
+        command, env=environment, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout)
 
 
 def print_peak(name: str, shape: tuple[int, ...]) -> None:
-    """Run one of the columns for a few steps; what all of them import is there in all of them."""
+    """The peak of one column, the problem and the network being there before."""
     bench = Bench.of(shape)
-    for _ in bench.steps("plain", 1, Free()):
-        pass
+    bench.forward()
+    for every in SOLVERS:
+        bench.solve(every, MEMORY_STEPS, Free())
+    memory = PeakMemory(torch.device("cpu"))
     if name == BARE:
-        for _ in range(MEMORY_STEPS):
-            bench.forward()
+        bench.forward()
     else:
-        for _ in bench.steps(name, MEMORY_STEPS):
-            pass
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        bench.solve(name, MEMORY_STEPS)
+    print(json.dumps(memory.peak()))
 
 
-def verdict(value: float, limit: float) -> str:
-    return "ok" if value <= limit else f"over {limit:g}"
+def verdict(value: float, limit: float, digits: int) -> str:
+    return "ok" if round(value, digits) <= limit else f"over {limit:g}"
 
 
-def report_time(label: str, shape: tuple[int, ...], repeats: int) -> None:
+def report_time(shape: tuple[int, ...], repeats: int) -> None:
     whole, parts = time_steps(shape, repeats), time_overhead(shape)
     bare = whole[BARE]
-    print(f"\n{label}\n  {BARE:<24}{1e3 * bare:10.1f} ms")
+    print(f"  {BARE:<14}{1e3 * bare:9.1f} ms")
     for name in SOLVERS:
-        ratio = whole[name] / bare
-        added = 1 + parts[name] / bare
+        ratio, beside = whole[name] / bare, parts[name] / bare
         print(
-            f"  step, {name:<18}{1e3 * whole[name]:10.1f} ms   {ratio:.3f} x ({verdict(ratio, MAX_RATIO)})"
-            f"   by its parts: {1e3 * parts[name]:.2f} ms beside the network, {added:.3f} x"
+            f"  step, {name:<8}{1e3 * whole[name]:9.1f} ms = {ratio:.3f} x "
+            f"({verdict(ratio, MAX_RATIO, 3)}); beside the network "
+            f"{1e3 * parts[name]:.2f} ms = {beside:.2%} ({verdict(1 + beside, MAX_RATIO, 3)})"
         )
     share = parts["draws"] / bare
     print(
-        f"  random draws of a step  {1e3 * parts['draws']:10.2f} ms"
-        f"   {share:.2%} of a network call ({verdict(share, MAX_DRAWS)})"
+        f"  random draws  {1e3 * parts['draws']:9.2f} ms = {share:.3%} ({verdict(share, MAX_DRAWS, 4)})"
     )
 
 
 def report_memory(label: str, shape: tuple[int, ...]) -> None:
     image = torch.Size(shape).numel() * 4
-    bare = min(peak_kib(BARE, label) for _ in range(3))
-    print(f"  peak, {BARE:<18}{bare / 1024:10.1f} MiB")
+    peaks = {name: [peak_bytes(name, label) for _ in range(3)] for name in (BARE, *SOLVERS)}
+    if None in peaks[BARE]:
+        print("  peak memory: this system does not tell")
+        return
+    bare = min(peaks[BARE])
+    print(f"  peak, {BARE:<14}{bare / 2**20:7.1f} MiB")
     for name in SOLVERS:
-        peak = min(peak_kib(name, label) for _ in range(3))
-        buffers = (peak - bare) * 1024 / image
+        buffers = (min(peaks[name]) - bare) / image
         print(
-            f"  peak, {name:<18}{peak / 1024:10.1f} MiB  + {buffers:.1f} images of "
-            f"{image / 2**20:.2f} MiB ({verdict(buffers, MAX_BUFFERS)})"
+            f"  peak, {name:<14}{min(peaks[name]) / 2**20:7.1f} MiB = + {buffers:.1f} images of "
+            f"{image / 2**20:.3f} MiB ({verdict(buffers, MAX_BUFFERS, 1)})"
         )
 
 
@@ -185,7 +195,8 @@ def main() -> None:
         f"{torch.__version__}, the best of {arguments.repeats} interleaved repeats"
     )
     for label, shape in shapes.items():
-        report_time(label, shape, arguments.repeats)
+        print(f"\n{label}")
+        report_time(shape, arguments.repeats)
         report_memory(label, shape)
 
 

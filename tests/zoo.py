@@ -16,7 +16,18 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
 from reddiff import Gaussian, Keys, Problem
-from reddiff.operators import BlockMean, CircularBlur, Mask, Matrix, Operator, gaussian_psf
+from reddiff.operators import (
+    BlockMean,
+    ChannelMix,
+    CircularBlur,
+    LinearOperator,
+    Mask,
+    Matrix,
+    Operator,
+    gaussian_psf,
+    grayscale,
+    motion_psf,
+)
 from reddiff.operators.base import Shape
 from reddiff.optim import MakeOptimizer, cosine_lr, harmonic_lr
 from reddiff.priors import (
@@ -28,12 +39,13 @@ from reddiff.priors import (
     GaussianPrior,
     GaussianRandomField,
     Prior,
+    TiledPrior,
     UNet,
     VPrior,
     X0Prior,
 )
 from reddiff.schedules import Schedule, flow, karras, vp
-from reddiff.solvers import REDDiff, Solver, inits, orders
+from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver, inits, orders
 from reddiff.solvers.weightings import WEIGHTINGS
 
 F64 = torch.float64
@@ -87,7 +99,7 @@ class SoftClip(Operator):
         return y_shape
 
 
-def _motion() -> Tensor:
+def _lopsided() -> Tensor:
     """A lopsided kernel 3 x 5 of both signs."""
     psf = torch.zeros(3, 5, dtype=F64)
     psf[0, 4], psf[1, 2], psf[2, 1] = 0.3, 0.8, -0.1
@@ -129,10 +141,13 @@ OPERATORS = [
     OperatorCase("blockmean-3", (1, 9, 6), lambda b: BlockMean(3)),
     OperatorCase("blur-odd", (2, 7, 9), lambda b: _blur()),
     OperatorCase("blur-even", (1, 8, 6), lambda b: _blur()),
-    OperatorCase("blur-motion", (1, 5, 8), lambda b: CircularBlur(_motion())),
+    OperatorCase("blur-lopsided", (1, 5, 8), lambda b: CircularBlur(_lopsided())),
+    OperatorCase("blur-motion", (3, 9, 8), lambda b: CircularBlur(motion_psf(3.0, 30.0))),
     OperatorCase("blur-whole", (1, 5, 7), lambda b: CircularBlur(randn(5, 7, seed=9))),
     OperatorCase("blur-zeros", (1, 9, 6), lambda b: CircularBlur(torch.ones(3, 3, dtype=F64) / 9)),
     OperatorCase("blur-per-lane", (2, 6, 5), lambda b: CircularBlur(_psfs(b), per_lane=True)),
+    OperatorCase("channels", (3, 4, 5), lambda b: ChannelMix(randn(2, 3))),
+    OperatorCase("grayscale", (3, 5, 2), lambda b: grayscale(F64)),
     OperatorCase("matrix-wide", (6,), lambda b: Matrix(randn(4, 6))),
     OperatorCase("matrix-tall", (6,), lambda b: Matrix(randn(9, 6))),
     OperatorCase("matrix-rank-2", (6,), lambda b: Matrix(_rank_two())),
@@ -319,6 +334,11 @@ PRIORS = [
         gaussian=True,
     ),
     PriorCase("edm", (6,), lambda: EDMPrior(EDMNetwork(gaussian(), 0.5), (6,)), gaussian=True),
+    PriorCase(
+        "tiled",
+        (2, 11, 15),
+        lambda: TiledPrior(GaussianRandomField(channels=2), tile=8, overlap=3),
+    ),
     PriorCase("edm-unet", (3, 8, 12), _unet),
 ]
 
@@ -390,6 +410,8 @@ SOLVERS = [
         ),
         evaluations=2,
     ),
+    SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(0.3, n)),
+    SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(0.1, n, realism=0.0)),
     SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
     *[
         SolverCase(f"weighting-{name}", _reddiff(weighting=w))
@@ -437,6 +459,14 @@ def operator_problem(
     x = 0.5 * randn(lanes, *case.x_shape, seed=42).to(device)
     problem = Problem.simulate(x, case.make(lanes, device), Gaussian(0.1), ids=ids(lanes))
     return problem, prior.to(device)
+
+
+def operator_solvers(case: OperatorCase, steps: int) -> list[Solver[Any]]:
+    """What this operator is tried with: one solver that asks for its vjp, one for its `solve`."""
+    solvers: list[Solver[Any]] = [SOLVERS[0].make(steps)]
+    if isinstance(case.make(1), LinearOperator):
+        solvers.append(NoiseAwareREDDiff.default(0.1, steps))
+    return solvers
 
 
 def prior_problem(

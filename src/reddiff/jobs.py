@@ -108,14 +108,13 @@ def run(
     check_output(output, alpha=picture.alpha is not None, force=force)
     check_target(beside, force=force)
     wanted = None if truth is None else read_picture(truth)
-    mask, kernel, notes = _parameters(job, picture)
     network = load_prior(job.prior) if prior is None else prior
     result = restore(
         picture,
         task=job.task,
-        mask=mask,
+        mask=_mask(job, picture),
         scale=job.scale,
-        kernel=kernel,
+        kernel=job.kernel,
         noise=job.noise,
         solver=job.solver,
         steps=job.steps,
@@ -126,7 +125,7 @@ def run(
         hooks=hooks,
         preview=preview,
     )
-    record = _record(job, result, network, [*notes, *result.notes])
+    record = _record(job, result, network)
     if wanted is not None:
         record["metrics"] = compare(result.picture, wanted)
     write_picture(output, result.picture, force=force)
@@ -161,11 +160,16 @@ def replay(
         raise RecordError(
             f"{path}: expected weights {record['weights']}, got {weights_hash(prior)}"
         )
-    again = run(job, prior=prior, force=force)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(record["threads"])  # another number may round differently
+    try:
+        again = run(job, prior=prior, force=force)
+    finally:
+        torch.set_num_threads(threads)
     if again["pixels"] != record["pixels"]:
         raise RecordError(
             f"{path}: expected pixels {record['pixels']}, got {again['pixels']} in {job.output} "
-            f"(the record is of torch {record['versions']['torch']}, {record['threads']} threads)"
+            f"(the record is of torch {record['versions']['torch']})"
         )
     return again
 
@@ -189,7 +193,13 @@ def simulate(
     output = Path(output)
     picture = read_picture(source)
     job = Job(str(source), str(output), task, mask, False, scale, kernel, noise, seed=seed)
-    made_mask, made_kernel, notes = _parameters(job, picture)
+    made_mask, notes = _mask(job, picture), []
+    made_kernel = None
+    if kernel is not None:
+        found = read_kernel(kernel)
+        made_kernel = found.psf
+        if found.normalised:
+            notes.append(f"The kernel summed to {found.total:.4g}; it was divided by that.")
     degraded = degrade(
         picture,
         task=task,
@@ -201,26 +211,30 @@ def simulate(
     )
     if scale and any(n % scale for n in picture.pixels.shape[-2:]):
         notes.append(f"The size was extended to a multiple of {scale}.")
-    written = [output, record_path(output)]
-    record: dict[str, Any] = {"format": FORMAT, "command": "degrade", "job": asdict(job)}
+    beside = {}
     if made_mask is not None:
-        written.append(output.with_name(f"{output.stem}.mask.png"))
-        record["mask"] = str(written[-1])
+        beside["mask"] = output.with_name(f"{output.stem}.mask.png")
     if made_kernel is not None:
-        written.append(output.with_name(f"{output.stem}.kernel.npy"))
-        record["kernel"] = str(written[-1])
+        beside["kernel"] = output.with_name(f"{output.stem}.kernel.npy")
     check_output(output, alpha=picture.alpha is not None, force=force)
-    for path in written:
+    for path in (*beside.values(), record_path(output)):
         check_target(path, force=force)
     write_picture(output, degraded, force=force)
     if made_mask is not None:
-        page = replace(picture, pixels=made_mask, alpha=None, icc=None, exif=None, bits=8)
-        write_picture(record["mask"], page, force=force)
+        write_picture(beside["mask"], Picture(made_mask), force=force)
     if made_kernel is not None:
         buffer = BytesIO()
         np.save(buffer, made_kernel.numpy())
-        write_whole(record["kernel"], buffer.getvalue(), force=force)
-    record |= {"notes": notes, "units": UNITS, "versions": versions()}
+        write_whole(beside["kernel"], buffer.getvalue(), force=force)
+    record = {
+        "format": FORMAT,
+        "command": "degrade",
+        "job": asdict(job),
+        "notes": notes,
+        "units": UNITS,
+        "versions": versions(),
+        **{name: str(path) for name, path in beside.items()},
+    }
     write_whole(record_path(output), _json(record), force=force)
     return record
 
@@ -285,21 +299,13 @@ def _json(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def _parameters(job: Job, picture: Picture) -> tuple[Tensor | None, Tensor | None, list[str]]:
-    h, w = picture.pixels.shape[-2:]
-    mask = (
-        None if job.mask is None else make_mask(job.mask, (h, w), seed=job.seed, fit=job.fit_mask)
-    )
-    kernel, notes = None, []
-    if job.kernel is not None:
-        found = read_kernel(job.kernel)
-        kernel = found.psf
-        if found.normalised:
-            notes.append(f"The kernel summed to {found.total:.4g}; it was divided by that.")
-    return mask, kernel, notes
+def _mask(job: Job, picture: Picture) -> Tensor | None:
+    if job.mask is None:
+        return None
+    return make_mask(job.mask, picture.size, seed=job.seed, fit=job.fit_mask)
 
 
-def _record(job: Job, result: Restored, prior: Prior, notes: list[str]) -> dict[str, Any]:
+def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
     paths = {"source": job.source, "mask": job.mask, "kernel": job.kernel}
     cost = asdict(run.cost)
@@ -319,6 +325,6 @@ def _record(job: Job, result: Restored, prior: Prior, notes: list[str]) -> dict[
         "status": Status(int(run.status[0, 0])).name,
         "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
         "threads": torch.get_num_threads(),
-        "notes": notes,
+        "notes": list(result.notes),
         "pixels": sha256(pixels).hexdigest()[:16],
     }

