@@ -1,8 +1,12 @@
 """A RED-diff step against a bare forward of the same network: time, memory, random draws.
 
-Everything is timed side by side in one process: the repeats of all columns are interleaved and the
-best of each is kept, so that a busy machine disturbs them alike. Peak memory is that of a fresh
-process each, in which malloc gives every large block back at once.
+Everything is timed side by side in one process: the repeats of all rows are interleaved and the
+best of each is kept, so that a busy machine disturbs them alike. `beside the network` is the same
+step with a network that costs nothing.
+
+Peak memory is measured twice, each time above what the network and the problem take: what torch
+allocates, which is exact and the same on every machine, and the resident memory of a fresh process
+in which malloc gives every large block back at once, which is good to a MiB or so.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from reddiff import Gaussian, Keys, Problem, iterate, solve
 from reddiff.cost import PeakMemory
@@ -115,29 +122,42 @@ def time_overhead(shape: tuple[int, ...], repeats: int = 50) -> dict[str, float]
     return best_of({**actions, "draws": draw}, repeats)
 
 
-def peak_bytes(name: str, shape: str) -> int | None:
-    """The peak of a fresh process above what it had; None where the system does not tell."""
+def allocated_peak(act: Callable[[], object]) -> int:
+    """The most bytes that torch had allocated at once during a call."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        act()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(n for _, n in changes))
+
+
+def resident_peak(act: Callable[[], object]) -> int | None:
+    """The most resident bytes above those of now; None where the system does not tell."""
+    memory = PeakMemory(torch.device("cpu"))
+    act()
+    return memory.peak()
+
+
+def peaks(name: str, shape: str) -> tuple[int, int | None]:
+    """Both peaks, of a fresh process."""
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     threads = str(torch.get_num_threads())
     command = [sys.executable, __file__, "--threads", threads, "--peak", name, "--shape", shape]
     done = subprocess.run(  # noqa: S603  (this very file)
         command, env=environment, check=True, capture_output=True, text=True
     )
-    return json.loads(done.stdout)
+    allocated, resident = json.loads(done.stdout.splitlines()[-1])
+    return allocated, resident
 
 
-def print_peak(name: str, shape: tuple[int, ...]) -> None:
-    """The peak of one column, the problem and the network being there before."""
+def print_peaks(name: str, shape: tuple[int, ...]) -> None:
     bench = Bench.of(shape)
     bench.forward()
     for every in SOLVERS:
         bench.solve(every, MEMORY_STEPS, Free())
-    memory = PeakMemory(torch.device("cpu"))
-    if name == BARE:
-        bench.forward()
-    else:
-        bench.solve(name, MEMORY_STEPS)
-    print(json.dumps(memory.peak()))
+    act = bench.forward if name == BARE else partial(bench.solve, name, MEMORY_STEPS)
+    resident = resident_peak(act)
+    print("\n" + json.dumps([allocated_peak(act), resident]))
 
 
 def verdict(value: float, limit: float, digits: int) -> str:
@@ -155,26 +175,23 @@ def report_time(shape: tuple[int, ...], repeats: int) -> None:
             f"({verdict(ratio, MAX_RATIO, 3)}); beside the network "
             f"{1e3 * parts[name]:.2f} ms = {beside:.2%} ({verdict(1 + beside, MAX_RATIO, 3)})"
         )
-    share = parts["draws"] / bare
-    print(
-        f"  random draws  {1e3 * parts['draws']:9.2f} ms = {share:.3%} ({verdict(share, MAX_DRAWS, 4)})"
-    )
+    draws = parts["draws"]
+    fine = verdict(draws / bare, MAX_DRAWS, 4)
+    print(f"  random draws  {1e3 * draws:9.2f} ms = {draws / bare:.3%} ({fine})")
 
 
 def report_memory(label: str, shape: tuple[int, ...]) -> None:
     image = torch.Size(shape).numel() * 4
-    peaks = {name: [peak_bytes(name, label) for _ in range(3)] for name in (BARE, *SOLVERS)}
-    if None in peaks[BARE]:
-        print("  peak memory: this system does not tell")
-        return
-    bare = min(peaks[BARE])
-    print(f"  peak, {BARE:<14}{bare / 2**20:7.1f} MiB")
+    bare, bare_resident = peaks(BARE, label)
+    print(f"  peak, {BARE:<12}{bare / 2**20:7.1f} MiB, an image being {image / 2**20:.3f} MiB")
     for name in SOLVERS:
-        buffers = (min(peaks[name]) - bare) / image
-        print(
-            f"  peak, {name:<14}{min(peaks[name]) / 2**20:7.1f} MiB = + {buffers:.1f} images of "
-            f"{image / 2**20:.3f} MiB ({verdict(buffers, MAX_BUFFERS, 1)})"
-        )
+        allocated, resident = peaks(name, label)
+        more = (allocated - bare) / image
+        line = f"  peak, {name:<12}{allocated / 2**20:7.1f} MiB = + {more:.1f} images"
+        line += f" ({verdict(more, MAX_BUFFERS, 1)})"
+        if resident is not None and bare_resident is not None:
+            line += f"; resident + {(resident - bare_resident) / image:.1f} images"
+        print(line)
 
 
 def main() -> None:
@@ -186,7 +203,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
-        print_peak(arguments.peak, SHAPES[arguments.shape])
+        print_peaks(arguments.peak, SHAPES[arguments.shape])
         return
     shapes = {k: v for k, v in SHAPES.items() if arguments.shape in (None, k)}
     size = sum(p.numel() for p in Bench.of((1, 3, 64, 64)).net.parameters())

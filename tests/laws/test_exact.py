@@ -380,20 +380,21 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_weighting(name: str, device: torch.device) -> None:
-    settle(settling(weighting=WEIGHTINGS[name]), Toy.make(), device, name, tol=0.03)
+    solver = settling(weighting=WEIGHTINGS[name], draws=4000)
+    settle(solver, Toy.make(2), device, name, tol=0.02)
 
 
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
-    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(), device, tol=0.01)
+    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", SETTLED)
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
-    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer])
-    settle(solver, Toy.make(), device, name, tol=0.1 if optimizer == "lbfgs" else 0.04)
+    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer], draws=4000)
+    settle(solver, Toy.make(2), device, name, tol=0.1 if optimizer == "lbfgs" else 0.04)
 
 
 @pytest.mark.parametrize(
@@ -408,52 +409,68 @@ def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
 )
 def test_rest_variants(settings: dict[str, Any], tol: float, device: torch.device) -> None:
     """nats, means and lambda move the point as they should; a fixed spread does not."""
-    settle(settling(**settings), Toy.make(), device, tol=tol)
+    settle(settling(**settings), Toy.make(2), device, tol=tol)
 
 
-@pytest.mark.parametrize("nats", [False, True])
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_mean_gradient(name: str, nats: bool, device: torch.device) -> None:
-    """The mean of the stochastic gradients, in mu and in sigma_q, anywhere; to 5 standard errors.
-
-    Closed form: with x_t / alpha = mu + s eta n, <n, eps_hat> has the mean s^2 eta sum 1/(c + s^2)
-    and <n, n> / eta the mean d / eta; both times lambda_t sigma_q / (s eta).
-    """
-    n, q = 4000, 0.4
-    toy = Toy.make(1)
-    one, prior = toy.problem(device)
-    problem = one.select(torch.zeros(n, dtype=torch.long, device=device))
+def test_mean_gradient_prior(name: str, device: torch.device) -> None:
+    """The regulariser's mean gradients, in mu and in sigma_q, anywhere; to 5 standard errors."""
     solver = REDDiff(
         LEVELS,
         weighting=WEIGHTINGS[name],
         weight=0.7,
-        nats=nats,
-        order=orders.random,
-        draws=4,
-        sigma_q=q,
-    ).to(device)
-    mu = torch.full((n, 6), 0.3, dtype=zoo.F64, device=device)
-    rng = Keys(2, tuple(range(n))).at(0)
-    k = torch.zeros(n, dtype=torch.long, device=device)
-    in_mu, in_q = solver.grad(mu, mu.new_full((n,), q), problem, prior, k, rng)
-
-    precision = 1 / SIGMA_Y**2 if nats else 1.0
+        order=orders.stratified,
+        draws=400,
+        sigma_q=0.4,
+        data_weight=0.0,
+    )
+    toy, q = Toy.make(1), 0.4
     h = toy.q @ np.diag(toy.pull(solver, name)) @ toy.q.T
-    at = np.full(6, 0.3)
-    wanted_mu = precision * toy.a.T @ (toy.a @ at - toy.y[0]) + h @ (at - toy.m)
-    wanted_q = q * slope(toy, solver, name, q, precision)
-    error = array(in_mu).mean(0) - wanted_mu
-    assert (np.abs(error) < 5 * array(in_mu).std(0) / math.sqrt(n)).all()
-    assert abs(array(in_q).mean() - wanted_q) < 5 * array(in_q).std() / math.sqrt(n)
+    wanted_q = q * prior_slope(toy, solver, name, q)
+    check_mean_gradient(solver, toy, q, h @ (0.3 - toy.m), wanted_q, device, lanes=400)
 
 
-def slope(toy: Toy, solver: REDDiff, name: str, q: float, precision: float) -> float:
-    """The derivative of the loss in sigma_q at sigma_q = q, over q."""
+@pytest.mark.parametrize("nats", [False, True])
+def test_mean_gradient_data(nats: bool, device: torch.device) -> None:
+    """The same of the data term."""
+    solver = REDDiff(LEVELS, weight=0.0, nats=nats, sigma_q=0.4)
+    toy, q, precision = Toy.make(1), 0.4, 1 / SIGMA_Y**2 if nats else 1.0
+    wanted_mu = precision * toy.a.T @ (toy.a @ np.full(6, 0.3) - toy.y[0])
+    wanted_q = q * precision * np.trace(toy.a.T @ toy.a)
+    check_mean_gradient(solver, toy, q, wanted_mu, wanted_q, device, lanes=8000)
+
+
+def check_mean_gradient(
+    solver: REDDiff,
+    toy: Toy,
+    q: float,
+    wanted_mu: Array,
+    wanted_q: float,
+    device: torch.device,
+    *,
+    lanes: int,
+) -> None:
+    """At mu = .3, over lanes that are the same but for their noise."""
+    one, prior = toy.problem(device)
+    k = torch.zeros(lanes, dtype=torch.long, device=device)
+    mu = torch.full((lanes, 6), 0.3, dtype=zoo.F64, device=device)
+    rng = Keys(2, tuple(range(lanes))).at(0)
+    both = solver.to(device).grad(mu, mu.new_full((lanes,), q), one.select(k), prior, k, rng)
+    for got, wanted in zip(map(array, both), (wanted_mu, wanted_q), strict=True):
+        error = np.abs(got.mean(0) - wanted)
+        assert (error < 5 * got.std(0) / math.sqrt(lanes)).all()
+        assert error.max() < 0.05 * np.abs(wanted).max()
+
+
+def prior_slope(toy: Toy, solver: REDDiff, name: str, q: float) -> float:
+    """The derivative of the regulariser in sigma_q at sigma_q = q, over q.
+
+    With x_t / alpha = mu + s eta n, <n, eps_hat> has the mean s^2 eta sum 1/(c + s^2) and
+    <n, n> / eta the mean d / eta; both times lambda_t sigma_q / (s eta).
+    """
     s = array(solver.schedule.levels[:-1])
-    w = WEIGHTS[name](s)
     each = (1 / (toy.c + s[:, None] ** 2)).sum(1) - 6 / (q**2 + s**2)
-    data = precision * np.trace(toy.a.T @ toy.a)
-    return float(data + solver.weight * (w * s * each).mean())
+    return float(solver.weight * (WEIGHTS[name](s) * s * each).mean())
 
 
 def test_rest_is_not_the_posterior_mean(measure: Measure) -> None:
@@ -532,7 +549,10 @@ def test_learned_spread(nats: bool, device: torch.device) -> None:
         weight=250.0 if nats else 25.0,
     )
     precision = 1 / SIGMA_Y**2 if nats else 1.0
-    wanted = scipy.optimize.brentq(lambda q: slope(toy, solver, "linear", q, precision), 1e-3, 10)
+    trace = precision * np.trace(toy.a.T @ toy.a)
+    wanted = scipy.optimize.brentq(
+        lambda q: trace + prior_slope(toy, solver, "linear", q), 1e-3, 10
+    )
     assert abs(math.log(wanted / 0.2)) > 0.4  # it did not start there
     problem, prior = toy.problem(device)
     result = solve(problem, prior, solver, seed=3)

@@ -91,6 +91,11 @@ def test_spectrum(case: zoo.OperatorCase, device: torch.device) -> None:
     y = zoo.randn(*a.shape, seed=2).to(device)
     assert_same(operator.u(s * z), a)
     assert_same(operator.v(s * operator.ut(y)), operator.adjoint(y))
+    hidden = s == 0
+    assert torch.equal(
+        operator.u(torch.where(hidden, 7.0, z)), operator.u(torch.where(hidden, 0, z))
+    )
+    assert not torch.where(hidden, operator.ut(y), 0).any()
     u, ut = dense(operator.u, z), dense(operator.ut, y)
     keep = kept.flatten(1).to(u)
     assert_same(torch.where(keep[..., None] > 0, ut - u.mT, 0), torch.zeros_like(ut))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import zoo
 from laws.compare import fingerprint, versions
-from reddiff import Gaussian, Keys, Problem, Reconstruction, Snapshot, solve
+from reddiff import Gaussian, Keys, Problem, Reconstruction, Snapshot, Unsupported, solve
 from reddiff.hooks import History
 from reddiff.operators import LinearOperator, Mask, SpectralOperator
 from reddiff.priors import GaussianMixture, GaussianPrior
@@ -72,7 +73,8 @@ def _read(solver: Solver[Any], state: object, keys: Keys) -> None:
     chosen = solver.select(state, index)
     assert torch.equal(solver.estimate(chosen), solver.estimate(state)[index])
     assert fingerprint(solver.dump(solver.load(solver.dump(state)))) == before
-    solver.sample(state, 2, keys.at(7))
+    with contextlib.suppress(Unsupported):
+        solver.sample(state, 2, keys.at(7))
     assert fingerprint(solver.dump(state)) == before
 
 

@@ -47,9 +47,12 @@ class Prior(nn.Module, ABC):
         self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
         """E[x_0 | x_t]; sigma and alpha are numbers, or per lane."""
-        alpha, sigma = lanes(alpha, x_t), lanes(sigma, x_t)
-        level = (sigma / alpha).expand(len(x_t), *[1] * (x_t.ndim - 1))
-        return self.denoise(x_t / alpha, level)
+        x = x_t
+        sigma = lanes(sigma, x_t)
+        if isinstance(alpha, Tensor) or alpha != 1:  # else x_t is not copied
+            alpha = lanes(alpha, x_t)
+            x, sigma = x_t / alpha, sigma / alpha
+        return self.denoise(x, sigma.expand(len(x_t), *[1] * (x_t.ndim - 1)))
 
     def vjp(
         self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0

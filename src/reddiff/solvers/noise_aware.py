@@ -199,7 +199,7 @@ def annealing(
 
 def _sigma_y(problem: Problem) -> Tensor:
     assert isinstance(problem.noise, Gaussian)  # noqa: S101  (checked by `noises`)
-    return torch.as_tensor(problem.noise.sigma).clamp(min=LEAST_NOISE)
+    return torch.as_tensor(problem.noise.sigma, dtype=torch.float64).clamp(min=LEAST_NOISE)
 
 
 def _like(per_lane: Tensor, like: Tensor) -> Tensor:

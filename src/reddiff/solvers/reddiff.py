@@ -225,12 +225,11 @@ class REDDiff(Solver[REDDiffState]):
         eps = rng.randn_like(mu.new_empty(b, j, *mu.shape[1:])).flatten(0, 1)
         eps = self.noise_scale * eps  # eps ~ N(0, I)
         wide = repeat(mu, j)
-        alpha, sigma = (lanes(c, wide) for c in self.schedule(level))
-        s = sigma / alpha
+        s = lanes(self.schedule.levels[level], wide)
         spread = lanes(repeat(sigma_q, j), wide)
         eta = (1 + (spread / s) ** 2).sqrt()
-        x_t = alpha * wide + sigma * eta * eps  # x_t = alpha_t x_0 + sigma_t eps
-        eps_hat = (x_t - alpha * prior(x_t, sigma, alpha)) / sigma
+        x_t = wide + s * eta * eps  # x_t = alpha_t x_0 + sigma_t eps, both sides over alpha_t
+        eps_hat = (x_t - prior(x_t, s)) / s
         g = self.weight * self.weighting(s) * (eps_hat - eps / eta)
         toward_sigma = dot(eps, g) * (spread / (s * eta)).flatten()
         return g.unflatten(0, (b, j)).mean(1), toward_sigma.view(b, j).mean(1)
