@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from reddiff.errors import InvalidArgument
+from reddiff.errors import InvalidArgument, lookup
 from reddiff.priors.base import Prior
 from reddiff.priors.ffdnet import FFDNetPrior
 from reddiff.priors.photo import photo_prior
@@ -77,9 +77,7 @@ def solver_entry(name: str) -> SolverEntry:
     Raises:
         InvalidArgument: If there is none.
     """
-    if name not in SOLVERS:
-        raise InvalidArgument("solver", expected=f"one of {', '.join(SOLVERS)}", got=name)
-    return SOLVERS[name]
+    return lookup(SOLVERS, "solver", name)
 
 
 def load_prior(name: str) -> Prior:

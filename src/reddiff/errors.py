@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
 
 class ReddiffError(Exception):
     """The base of all errors raised on purpose: catch this one to catch them all."""
@@ -59,3 +64,9 @@ def require(condition: bool, argument: str, *, expected: str, got: object) -> No
     """Raise `InvalidArgument` unless the condition holds."""
     if not condition:
         raise InvalidArgument(argument, expected=expected, got=got)
+
+
+def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
+    """The entry of this name, or InvalidArgument with the names there are."""
+    require(name in table, argument, expected=f"one of {', '.join(table)}", got=name)
+    return table[name]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +164,19 @@ def test_debug_shows_the_traceback(tmp_path):
 def test_listings():
     assert "photo" in run("priors")
     assert "noise-aware" in run("solvers")
+
+
+@pytest.mark.slow
+def test_interrupted_leaves_no_half_file(photo, degraded):
+    out = photo.with_name("out.png")
+    words = ["restore", degraded, "-o", out, "--task", "denoise", "--steps", 5000]
+    command = [sys.executable, "-c", "from reddiff.cli import main; main()", *map(str, words)]
+    before = set(photo.parent.iterdir())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert b"interrupted" in errors
+    assert b"Traceback" not in errors
+    assert set(photo.parent.iterdir()) == before

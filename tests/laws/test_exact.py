@@ -459,7 +459,7 @@ def check_mean_gradient(
     for got, wanted in zip(map(array, both), (wanted_mu, wanted_q), strict=True):
         error = np.abs(got.mean(0) - wanted)
         assert (error < 5 * got.std(0) / math.sqrt(lanes)).all()
-        assert error.max() < 0.05 * np.abs(wanted).max()
+        assert error.max() < 0.1 * np.abs(wanted).max()
 
 
 def prior_slope(toy: Toy, solver: REDDiff, name: str, q: float) -> float:
@@ -525,7 +525,7 @@ def test_descending(name: str, device: torch.device, measure: Measure) -> None:
 
 def test_descending_is_not_the_posterior_mean(device: torch.device) -> None:
     """The same in short: one weighting, few lanes, a wide band."""
-    assert 0.2 < descend(Toy.make(12), "linear", device) < 0.5
+    assert 0.15 < descend(Toy.make(4), "linear", device) < 0.6
 
 
 def descend(toy: Toy, name: str, device: torch.device) -> float:
@@ -535,7 +535,7 @@ def descend(toy: Toy, name: str, device: torch.device) -> float:
     return rms(x - toy.posterior_mean())
 
 
-@pytest.mark.parametrize("nats", [False, True])
+@pytest.mark.parametrize("nats", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_learned_spread(nats: bool, device: torch.device) -> None:
     """sigma_q where the gradient of the KL divergence, data term included, is zero."""
     toy = Toy.make(12)
@@ -600,7 +600,7 @@ TASKS = {
     "blur": Task(lambda: CircularBlur(PSF), _convolve, lambda y: y.flatten()),
     "sr": Task(lambda: BlockMean(2), lambda x: F.avg_pool2d(x, 2).flatten(), Tensor.flatten),
     "matrix": Task(
-        lambda: Matrix(A, shape=(1, 4, 6)), lambda x: A.to(x) @ x.flatten(), Tensor.flatten, 1000
+        lambda: Matrix(A, shape=(1, 4, 6)), lambda x: A.to(x) @ x.flatten(), Tensor.flatten, 400
     ),
 }
 

@@ -111,12 +111,14 @@ class CircularBlur(SpectralOperator):
         kh, kw = self.psf.shape[-2:]
         padded = torch.nn.functional.pad(self.psf.to(x.dtype), (0, w - kw, 0, h - kh))
         padded = padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)).reshape(-1, 1, h, w)
-        return fft2(padded) if full else rfft2(padded)
+        transfer = fft2(padded) if full else rfft2(padded)
+        rounding = 32 * torch.finfo(x.dtype).eps * padded.abs().sum((-2, -1), keepdim=True)
+        return torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
 
     def _phase(self, x: Tensor) -> Tensor:
         transfer = self._transfer(x)
         size = transfer.abs()
-        return torch.where(size > 0, transfer / torch.where(size > 0, size, 1), 1)
+        return torch.where(size > 0, transfer / torch.where(size > 0, size, 1), 0)
 
     @staticmethod
     def _filter(x: Tensor, transfer: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class Matrix(SpectralOperator):
 
     def u(self, z: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
         """U z."""
-        return _apply(self.left, z[:, : self.left.shape[-1]])
+        return _apply(self.left, torch.where(self.s > 0, z, 0)[:, : self.left.shape[-1]])
 
     def ut(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:
         """U^T y, zero where s is."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument
+from reddiff.errors import lookup
 
 Order = Callable[[Tensor, int, Tensor], Tensor]
 
@@ -58,6 +58,4 @@ def order(name: str) -> Order:
     Raises:
         InvalidArgument: If there is none.
     """
-    if name not in ORDERS:
-        raise InvalidArgument("order", expected=f"one of {', '.join(ORDERS)}", got=name)
-    return ORDERS[name]
+    return lookup(ORDERS, "order", name)

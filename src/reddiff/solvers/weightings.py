@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument
+from reddiff.errors import lookup
 
 Weighting = Callable[[Tensor], Tensor]
 
@@ -62,6 +62,4 @@ def weighting(name: str) -> Weighting:
     Raises:
         InvalidArgument: If there is none.
     """
-    if name not in WEIGHTINGS:
-        raise InvalidArgument("weighting", expected=f"one of {', '.join(WEIGHTINGS)}", got=name)
-    return WEIGHTINGS[name]
+    return lookup(WEIGHTINGS, "weighting", name)
