@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,7 +68,7 @@ class Gaussian(Noise):
             vector = self.sigma.ndim in (0, 1)
             require(vector, "sigma", expected="a number or shape (b,)", got=self.sigma.shape)
         else:
-            number = isinstance(self.sigma, int | float)
+            number = isinstance(self.sigma, Real)
             good = number and math.isfinite(self.sigma) and self.sigma >= 0
         require(good, "sigma", expected="finite values of 0 or more", got=self.sigma)
 

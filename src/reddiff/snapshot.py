@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
@@ -53,13 +52,12 @@ class Snapshot:
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tree"}
         header |= {"format": FORMAT, "tree": _flatten(self.tree, tensors, "")}
         path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             save_file(tensors, temporary, metadata={"reddiff": json.dumps(header)})
-            Path(temporary).replace(path)
+            temporary.replace(path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:

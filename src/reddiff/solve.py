@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -118,7 +119,7 @@ class _Run:
         if resume is not None:
             _check_resume(resume, problem, solver)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
-        self.ids = tuple(range(len(problem))) if ids is None else tuple(ids)
+        self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
         self.seed, self.samples = seed, samples
         keys = Keys(seed, self.ids)
         _check(problem, prior, solver, self.ids, samples)
@@ -280,6 +281,11 @@ class _Run:
 def _repeated(problem: Problem, times: int) -> Problem:
     index = torch.arange(len(problem), device=problem.y.device)
     return problem.select(index.repeat_interleave(times))
+
+
+def _integers(ids: Sequence[Any]) -> tuple[int, ...]:
+    """The ids as Python's integers, whatever kind of integer they are."""
+    return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
 
 
 def _check_types(problem: object, prior: object, solver: object, ids: object) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
-from reddiff import Keys, Problem, Status, Unsupported, iterate, solve
+from reddiff import Gaussian, Keys, Problem, Status, Unsupported, iterate, solve
 from reddiff.priors import GaussianRandomField, Prior
-from reddiff.schedules import karras
+from reddiff.schedules import karras, vp
 from reddiff.solvers import REDDiff, Solver
 
 STEPS = 6
@@ -136,3 +137,11 @@ def test_gradients_are_not_recorded(problem):
     y = problem.y.clone().requires_grad_()
     result = solve(Problem(y, problem.operator, problem.noise), Trainable(), SOLVER)
     assert not result.x.requires_grad
+
+
+@pytest.mark.usefixtures("untyped")
+def test_numpy_numbers_are_numbers(prior, problem, tmp_path):
+    noisy = Problem(problem.y, problem.operator, Gaussian(np.float32(0.1)))
+    result = solve(noisy, prior, REDDiff(vp(2)), ids=[*np.arange(3)])
+    assert result.ids == (0, 1, 2)
+    result.snapshot.save(tmp_path / "snapshot.safetensors")
