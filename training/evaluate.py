@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,32 +15,12 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from reddiff.priors.unet import UNet
-
-SIGMA_DATA = 0.5
-Denoiser = Callable[[Tensor, Tensor], Tensor]
+from reddiff.priors import EDMPrior, Prior, UNet
 
 
-def precondition(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """EDM's c_skip, c_out, c_in, each (b, 1, 1, 1), and c_noise, (b,)."""
-    level = sigma[:, None, None, None]
-    total = level**2 + SIGMA_DATA**2
-    c_skip = SIGMA_DATA**2 / total
-    return c_skip, level * SIGMA_DATA * total.rsqrt(), total.rsqrt(), sigma.log() / 4
-
-
-def denoiser(net: torch.nn.Module, autocast: bool = True) -> Denoiser:
+def denoiser(net: UNet, autocast: bool = True) -> Prior:
     """D(x; sigma) for images in [-1, 1] and one noise level per image, in the same units."""
-
-    @torch.no_grad()
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        c_skip, c_out, c_in, c_noise = precondition(sigma)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
-            raw = net((c_in * x).contiguous(memory_format=torch.channels_last), c_noise)
-        out: Tensor = c_skip * x + c_out * raw.float()
-        return out
-
-    return denoise
+    return EDMPrior(net, (3, None, None), compute=torch.bfloat16 if autocast else None)
 
 
 def channels_last(net: UNet) -> UNet:
@@ -77,8 +57,9 @@ def read_images(sources: Sequence[Path]) -> dict[str, Tensor]:
     return {k: torch.from_numpy(a).permute(2, 0, 1)[None] / 127.5 - 1 for k, a in arrays.items()}
 
 
+@torch.no_grad()
 def denoising_psnr(
-    denoise: Denoiser, images: Iterable[Tensor], level: float, device: str = "cpu"
+    denoise: Prior, images: Iterable[Tensor], level: float, device: str = "cpu"
 ) -> list[float]:
     """PSNR in dB of each image for noise of `level`/255, seeded by its place in the list."""
     values = []
@@ -91,7 +72,8 @@ def denoising_psnr(
     return values
 
 
-def samples(denoise: Denoiser, noise: Tensor, steps: int, sigma_max: float = 80.0) -> Tensor:
+@torch.no_grad()
+def samples(denoise: Prior, noise: Tensor, steps: int, sigma_max: float = 80.0) -> Tensor:
     """Heun's method of EDM (Algorithm 1, levels of Table 1), in 2 * steps - 1 evaluations."""
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     levels = (sigma_max ** (1 / 7) + ramp * (0.002 ** (1 / 7) - sigma_max ** (1 / 7))) ** 7

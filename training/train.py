@@ -16,7 +16,6 @@ from evaluate import (
     channels_last,
     denoiser,
     denoising_psnr,
-    precondition,
     read,
     read_images,
     select,
@@ -24,7 +23,8 @@ from evaluate import (
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reddiff.priors.unet import UNet
+from reddiff.priors import UNet
+from reddiff.priors.parametric import edm_coefficients
 
 COLUMNS = ["hours", "step", "images", "lr", "loss", "psnr25", "psnr50", "psnr100"]
 
@@ -82,11 +82,12 @@ def draw_sigma(size: int, mean: float, std: float, wide: float) -> Tensor:
 
 def edm_loss(net: nn.Module, x: Tensor, sigma: Tensor) -> Tensor:
     """EDM's loss, whose weights make it the plain squared error of the raw network."""
-    c_skip, c_out, c_in, c_noise = precondition(sigma)
-    noisy = x + sigma[:, None, None, None] * torch.randn_like(x)
+    level = sigma[:, None, None, None]
+    c_skip, c_out, c_in, c_noise = edm_coefficients(level)
+    noisy = x + level * torch.randn_like(x)
     target = (x - c_skip * noisy) / c_out
     with torch.autocast(x.device.type, torch.bfloat16):
-        raw = net(c_in * noisy, c_noise)
+        raw = net(c_in * noisy, c_noise.flatten())
     loss: Tensor = (raw.float() - target).square().mean()
     return loss
 

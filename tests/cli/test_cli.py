@@ -167,16 +167,29 @@ def test_listings():
 
 
 @pytest.mark.slow
-def test_interrupted_leaves_no_half_file(photo, degraded):
-    out = photo.with_name("out.png")
-    words = ["restore", degraded, "-o", out, "--task", "denoise", "--steps", 5000]
-    command = [sys.executable, "-c", "from reddiff.cli import main; main()", *map(str, words)]
+def test_interrupted_leaves_no_half_file(photo, degraded, tmp_path_factory):
+    film = tmp_path_factory.mktemp("film") / "made when the run begins"
+    words = ["restore", degraded, "-o", photo.with_name("out.png"), "--task", "denoise"]
+    words += ["--steps", 5000, "--preview", film]
+    # A shell may have started the tests with SIGINT ignored, which children inherit.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from reddiff.cli import main; main()"
+    )
     before = set(photo.parent.iterdir())
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        time.sleep(8)
+    command = [sys.executable, "-c", code, *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 120
+        while not film.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert b"interrupted" in errors
     assert b"Traceback" not in errors
     assert set(photo.parent.iterdir()) == before
+    assert not list(film.iterdir())

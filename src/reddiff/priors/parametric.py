@@ -123,6 +123,20 @@ class FlowPrior(Prior):
         return out
 
 
+def edm_coefficients(
+    sigma: Tensor, sigma_data: float = 0.5
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """EDM's c_skip, c_out, c_in and c_noise, each of the shape of sigma.
+
+    References:
+        | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+        | Table 1, https://arxiv.org/abs/2206.00364
+    """
+    var = sigma**2 + sigma_data**2
+    c_out = sigma * sigma_data * torch.rsqrt(var)
+    return sigma_data**2 / var, c_out, torch.rsqrt(var), sigma.log() / 4
+
+
 class EDMPrior(Prior):
     r"""A network under EDM preconditioning.
 
@@ -157,8 +171,7 @@ class EDMPrior(Prior):
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """c_skip x + c_out F(c_in x, c_noise)."""
-        var = sigma**2 + self.sigma_data**2
+        c_skip, c_out, c_in, c_noise = edm_coefficients(sigma, self.sigma_data)
         with torch.autocast(x.device.type, self.compute, enabled=self.compute is not None):
-            f: Tensor = self.net(x * torch.rsqrt(var), sigma.flatten().log() / 4)
-        f = f.to(x.dtype)
-        return self.sigma_data**2 / var * x + sigma * self.sigma_data * torch.rsqrt(var) * f
+            f: Tensor = self.net(c_in * x, c_noise.flatten())
+        return c_skip * x + c_out * f.to(x.dtype)
