@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
+from reddiff.catalogue import PRIORS
 from reddiff.priors import EDMPrior, Prior, UNet
 
 
@@ -100,7 +101,9 @@ def save_grid(x: Tensor, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", type=Path, help="a checkpoint or a bare weights file")
+    parser.add_argument(
+        "weights", help="a checkpoint, a bare weights file, or a prior of the library by name"
+    )
     parser.add_argument("--images", type=Path, nargs="*", help="files or folders to denoise")
     parser.add_argument("--levels", type=float, nargs="*", default=[25, 50, 100], help="of 255")
     parser.add_argument("--grid", type=Path, help="the PNG of unconditional samples to write")
@@ -112,7 +115,11 @@ def main() -> None:
     parser.add_argument("--fp32", action="store_true", help="no bfloat16 autocast")
     args = parser.parse_args()
 
-    denoise = denoiser(load(args.weights).to(args.device), autocast=not args.fp32)
+    if args.weights in PRIORS:
+        denoise = PRIORS[args.weights].make()
+    else:
+        denoise = denoiser(load(Path(args.weights)), autocast=not args.fp32)
+    denoise = denoise.to(args.device)
     if args.images:
         images = read_images(args.images)
         columns = [denoising_psnr(denoise, images.values(), v, args.device) for v in args.levels]
