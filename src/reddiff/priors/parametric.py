@@ -149,6 +149,8 @@ class EDMPrior(Prior):
         sigma_max: The largest.
         sigma_data: The standard deviation of the data the network was trained with.
         compute: The type that the network computes in, under autocast; that of x by default.
+        bound: Where F is cut off. It has unit variance by construction, so values of many
+            deviations are errors of the network; no bound by default.
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -163,15 +165,17 @@ class EDMPrior(Prior):
         sigma_max: float = 80.0,
         sigma_data: float = 0.5,
         compute: torch.dtype | None = None,
+        bound: float = math.inf,
     ) -> None:
         super().__init__(shape, sigma_min, sigma_max)
+        require(bound > 0, "bound", expected="a positive number", got=bound)
         good = sigma_data > 0 and math.isfinite(sigma_data)
         require(good, "sigma_data", expected="a positive number", got=sigma_data)
-        self.net, self.sigma_data, self.compute = net, sigma_data, compute
+        self.net, self.sigma_data, self.compute, self.bound = net, sigma_data, compute, bound
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """c_skip x + c_out F(c_in x, c_noise)."""
         c_skip, c_out, c_in, c_noise = edm_coefficients(sigma, self.sigma_data)
         with torch.autocast(x.device.type, self.compute, enabled=self.compute is not None):
             f: Tensor = self.net(c_in * x, c_noise.flatten())
-        return c_skip * x + c_out * f.to(x.dtype)
+        return c_skip * x + c_out * f.to(x.dtype).clamp(-self.bound, self.bound)

@@ -14,6 +14,7 @@ from reddiff.errors import WeightsError
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.unet import UNet
 
+BOUND = 6.0  # the network, which has no normalisation, overshoots on rare textures
 ASSET = "assets/photo/photo.safetensors"
 
 
@@ -48,7 +49,7 @@ def _load(path: Path) -> EDMPrior:
         lines = str(error).splitlines()
         raise WeightsError(f"{path}: {' '.join(line.strip() for line in lines[:4])}") from error
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    prior = EDMPrior(net, (3, None, None), compute=torch.bfloat16)
+    prior = EDMPrior(net, (3, None, None), compute=torch.bfloat16, bound=BOUND)
     return prior.requires_grad_(False).eval()
 
 
