@@ -108,13 +108,12 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         rng: Rng,
     ) -> NoiseAwareState:
         """One denoising and one exact data step."""
-        _, sigma = self.schedule(k)
-        s = lanes(sigma / self.schedule.alpha[k], state.mu)
+        s = self.schedule.levels[k]
         if isinstance(problem.operator, SpectralOperator):
             mu = self._matched(state.mu, problem, problem.operator, prior, s, rng)
         else:
             mu = self._proximal(state.mu, problem, prior, s, rng)
-        last = (self.schedule.levels[k] <= self.schedule.levels[-2] * (1 + 1e-9)).to(mu.dtype)
+        last = (s <= self.schedule.levels[-2] * (1 + 1e-9)).to(mu.dtype)
         total = state.total + lanes(last, mu) * mu
         return NoiseAwareState(mu, total, state.count + last)
 
@@ -129,7 +128,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     ) -> Tensor:
         z_y = operator.ut(problem.y)
         gain = operator.spectrum(z_y)
-        level = _like(s, z_y)
+        level = lanes(s, z_y)
         seen = gain > 1e-6
         gain = torch.where(seen, gain, 1)
         sigma_i = lanes(_sigma_y(problem), z_y) / gain  # the noise of y_i / s_i
@@ -139,14 +138,15 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         z_mu = operator.vt(mu)
         eps = operator.vt(rng.randn_like(mu))
         z_in = torch.where(matched, z_y + fresh * eps, z_mu + self.realism * level * eps)
-        d = operator.vt(prior(operator.v(z_in), s.flatten()))
+        d = operator.vt(prior(operator.v(z_in), s))
         weight = torch.where(seen, sigma_i**2, 1)
         tweedie = z_y + (sigma_i / level) ** 2 * (d - z_in)
         proximal = torch.where(seen, (z_y * level**2 + d * weight) / (level**2 + weight), d)
         return operator.v(torch.where(matched, tweedie, proximal))
 
     def _proximal(self, mu: Tensor, problem: Problem, prior: Prior, s: Tensor, rng: Rng) -> Tensor:
-        d = prior(mu + self.realism * s * rng.randn_like(mu), s.flatten())
+        s = lanes(s, mu)
+        d = prior(mu + self.realism * s * rng.randn_like(mu), s)
         operator = problem.operator
         assert isinstance(operator, LinearOperator)  # noqa: S101  (checked by `requires`)
         var = lanes(_sigma_y(problem), mu) ** 2
@@ -200,7 +200,3 @@ def annealing(
 def _sigma_y(problem: Problem) -> Tensor:
     assert isinstance(problem.noise, Gaussian)  # noqa: S101  (checked by `noises`)
     return torch.as_tensor(problem.noise.sigma, dtype=torch.float64).clamp(min=LEAST_NOISE)
-
-
-def _like(per_lane: Tensor, like: Tensor) -> Tensor:
-    return lanes(per_lane.flatten(), like)
