@@ -20,7 +20,6 @@ from reddiff.operators import (
     BlockMean,
     ChannelMix,
     CircularBlur,
-    LinearOperator,
     Mask,
     Matrix,
     Operator,
@@ -410,8 +409,8 @@ SOLVERS = [
         ),
         evaluations=2,
     ),
-    SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(0.3, n)),
-    SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(0.1, n, realism=0.0)),
+    SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(n)),
+    SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(n, realism=0.0)),
     SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
     *[
         SolverCase(f"weighting-{name}", _reddiff(weighting=w))
@@ -462,11 +461,8 @@ def operator_problem(
 
 
 def operator_solvers(case: OperatorCase, steps: int) -> list[Solver[Any]]:
-    """What this operator is tried with: one solver that asks for its vjp, one for its `solve`."""
-    solvers: list[Solver[Any]] = [SOLVERS[0].make(steps)]
-    if isinstance(case.make(1), LinearOperator):
-        solvers.append(NoiseAwareREDDiff.default(0.1, steps))
-    return solvers
+    """What this operator is tried with: one solver that asks for its vjp, one for data steps."""
+    return [SOLVERS[0].make(steps), NoiseAwareREDDiff.default(steps)]
 
 
 def prior_problem(

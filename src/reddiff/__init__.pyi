@@ -13,6 +13,7 @@ from .errors import WeightsError as WeightsError
 from .noise import Gaussian as Gaussian
 from .noise import Noise as Noise
 from .noise import Poisson as Poisson
+from .noise import UnknownGaussian as UnknownGaussian
 from .optim import LaneOptimizer as LaneOptimizer
 from .problem import Problem as Problem
 from .random import Keys as Keys

@@ -23,12 +23,12 @@ class SolverEntry:
     Arguments:
         summary: One line on what it is.
         steps: The steps it makes unless told otherwise.
-        make: From the task, sigma_y in [-1, 1] units, the steps, and the prior's range.
+        make: From the task, the steps, and the prior, for its range.
     """
 
     summary: str
     steps: int
-    make: Callable[[Task, float, int, Prior], Solver[Any]]
+    make: Callable[[Task, int, Prior], Solver[Any]]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,11 @@ class PriorEntry:
     make: Callable[[], Prior]
 
 
-def _noise_aware(task: Task, sigma_y: float, steps: int, prior: Prior) -> Solver[Any]:
-    low, high = max(0.01, prior.sigma_min), min(80.0, prior.sigma_max)
-    return NoiseAwareREDDiff.default(sigma_y, steps, sigma_min=low, sigma_max=high)
+def _noise_aware(task: Task, steps: int, prior: Prior) -> Solver[Any]:
+    return NoiseAwareREDDiff.for_prior(prior, steps)
 
 
-def _paper(task: Task, sigma_y: float, steps: int, prior: Prior) -> Solver[Any]:
+def _paper(task: Task, steps: int, prior: Prior) -> Solver[Any]:
     low, high = prior.sigma_min, prior.sigma_max
     return REDDiff.paper(steps, lr=task.lr, weight=task.weight, sigma_min=low, sigma_max=high)
 

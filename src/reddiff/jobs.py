@@ -7,6 +7,7 @@ settings and what came of them; `replay` runs it again and checks that the pixel
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -57,6 +58,7 @@ class Job:
         noise: See `restore`.
         solver: A name in `catalogue.SOLVERS`.
         steps: See `restore`.
+        realism: See `restore`.
         prior: A name in `catalogue.PRIORS`, or a .safetensors file.
         seed: See `restore`.
         device: See `restore`.
@@ -73,6 +75,7 @@ class Job:
     noise: float | None = None
     solver: str = "noise-aware"
     steps: int | None = None
+    realism: float | None = None
     prior: str = "photo"
     seed: int = 0
     device: str = "auto"
@@ -118,6 +121,7 @@ def run(
         noise=job.noise,
         solver=job.solver,
         steps=job.steps,
+        realism=job.realism,
         prior=network,
         seed=job.seed,
         device=job.device,
@@ -308,7 +312,7 @@ def _mask(job: Job, picture: Picture) -> Tensor | None:
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
     paths = {"source": job.source, "mask": job.mask, "kernel": job.kernel}
-    cost = asdict(run.cost)
+    cost, ratio = asdict(run.cost), result.residual_ratio
     pixels = result.pixels.contiguous().numpy().tobytes()
     return {
         "format": FORMAT,
@@ -321,7 +325,7 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "solver": run.snapshot.solver,
         "noise": result.noise,
         "noise_estimated": result.estimated,
-        "residual_ratio": result.residual_ratio,
+        "residual_ratio": ratio if math.isfinite(ratio) else None,  # JSON has no inf
         "status": Status(int(run.status[0, 0])).name,
         "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
         "threads": torch.get_num_threads(),

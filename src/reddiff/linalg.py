@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.lanes import dot, lanes, norm
@@ -14,41 +15,69 @@ from reddiff.random import Keys
 Map = Callable[[Tensor], Tensor]
 
 
-def cg(
-    matvec: Map, b: Float[Tensor, "b *n"], *, tol: float = 0.0, iterations: int = 100
-) -> Float[Tensor, "b *n"]:
-    r"""Solve :math:`M x = b` for a positive semi-definite M by conjugate gradients from zero.
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What an iteration ended with, and in which lanes it reached its tolerance."""
 
-    Each lane has coefficients of its own, and stands still once its residual is below
-    `tol` times ||b||, or at the limit of its floating-point type.
+    x: Float[Tensor, "b *n"]
+    converged: Bool[Tensor, " b"]
+
+
+def conjugate_gradients(
+    matvec: Map,
+    b: Float[Tensor, "b *n"],
+    *,
+    start: Float[Tensor, "b *n"] | None = None,
+    tol: Tensor | float = 0.0,
+    iterations: int = 100,
+) -> Solution:
+    r"""Solve :math:`M x = b` for a positive semi-definite M by conjugate gradients.
+
+    Each lane has coefficients of its own, and stands still once its residual is no more than
+    `tol` times ||b||, or at the limit of its floating-point type. From zero, the answer to a
+    singular system is the shortest one.
 
     Arguments:
         matvec: v -> M v.
         b: The right-hand side.
-        tol: The relative residual at which a lane is done.
+        start: The first x; zero by default, which saves an application of M.
+        tol: The relative residual at which a lane is done: a number, or one per lane.
         iterations: The most steps taken.
+
+    Returns:
+        x, and whether the residual of each lane got below its tolerance.
 
     References:
         | Methods of Conjugate Gradients for Solving Linear Systems (Hestenes & Stiefel, 1952)
     """
-    tol = max(tol, 4 * torch.finfo(b.dtype).eps)
-    x, r, p = torch.zeros_like(b), b, b
+    least = 4 * torch.finfo(b.dtype).eps
+    goal = torch.as_tensor(tol, dtype=b.dtype, device=b.device).clamp(min=least) ** 2 * dot(b, b)
+    x = torch.zeros_like(b) if start is None else start
+    r = p = b if start is None else b - matvec(start)
     rr = dot(r, r)
-    goal = tol**2 * rr
+    definite = torch.ones_like(rr, dtype=torch.bool)
     for _ in range(iterations):
-        active = rr > goal
+        active = definite & (rr > goal)
         if not active.any():
             break
         mp = matvec(p)
         curvature = dot(p, mp)
-        active = active & (curvature > 0)
+        definite = ~active | (curvature > 0)  # else p is in the null space: nothing to gain
+        active = active & definite
         step = torch.where(active, rr / torch.where(active, curvature, 1), 0)
         x = x + lanes(step, b) * p
         r = r - lanes(step, b) * mp
-        new = torch.where(active, dot(r, r), 0)
+        new = torch.where(active, dot(r, r), rr)
         p = r + lanes(torch.where(active, new / torch.where(active, rr, 1), 0), b) * p
         rr = new
-    return x
+    return Solution(x, rr <= goal)
+
+
+def cg(
+    matvec: Map, b: Float[Tensor, "b *n"], *, tol: float = 0.0, iterations: int = 100
+) -> Float[Tensor, "b *n"]:
+    """The x of `conjugate_gradients` from zero, converged or not."""
+    return conjugate_gradients(matvec, b, tol=tol, iterations=iterations).x
 
 
 def power_iteration(matvec: Map, like: Float[Tensor, "b *n"], *, iterations: int = 100) -> Tensor:

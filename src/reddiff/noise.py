@@ -32,6 +32,18 @@ class Noise(ABC):
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """Its derivative with respect to a."""
 
+    @abstractmethod
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """The standard deviation of each entry of y given a, in the units of y."""
+
+    @abstractmethod
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """That of the parabola of slope `grad_each` at a whose least value is at a = y.
+
+        Finite and 0 or more everywhere. Where a can be a mean of y it is the Fisher information
+        about a, 1 / std(a)^2, so that Gauss-Newton with it is Fisher scoring.
+        """
+
     def nll(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
         """-log p(y | a) in nats, summed over the measured entries of each lane."""
         return torch.where(measured, self.nll_each(y, a), 0).flatten(1).sum(1)
@@ -90,6 +102,14 @@ class Gaussian(Noise):
         """(a - y) / sigma^2."""
         return (a - y) / self._positive(a) ** 2
 
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """Sigma."""
+        return lanes(self.sigma, a).expand_as(a)
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / sigma^2."""
+        return (1 / self._positive(a) ** 2).expand_as(a)
+
     def select(self, index: Tensor) -> Gaussian:
         """Picks sigma where there is one per lane."""
         if isinstance(self.sigma, Tensor) and self.sigma.ndim == 1:
@@ -109,6 +129,38 @@ class Gaussian(Noise):
                 "Gaussian(sigma=0) has no density: expected sigma > 0 for a likelihood in nats"
             )
         return lanes(self.sigma, like)
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownGaussian(Noise):
+    r""":math:`y = a + \sigma n` with a :math:`\sigma` per lane that nobody knows.
+
+    For solvers that find it as they go, such as noise-aware RED-diff; what they found is
+    `Reconstruction.noise_level`. There is nothing to sample from, and no likelihood.
+    """
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """NaN."""
+        return torch.full_like(a, torch.nan)
+
+    def _unsupported(self) -> Unsupported:
+        return Unsupported("UnknownGaussian: expected Gaussian(sigma), for a likelihood in nats")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +216,20 @@ class Poisson(Noise):
         """g (1 - y / a)."""
         slope = self.gain * (1 - y / a.clamp(min=self.floor))
         return torch.where(a < torch.as_tensor(self.floor), slope.clamp(max=0), slope)
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """sqrt(a / g), a no less than `floor`."""
+        return (a.clamp(min=self.floor) / self.gain).sqrt()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g / a; below `floor`, what a step to y needs, and g / |a| where there is no slope.
+
+        The latter keeps a step from crossing the kink that no count has at zero from either side.
+        """
+        floor = torch.as_tensor(self.floor).to(a)
+        pushed = (a < floor) & (y > floor)
+        reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)
+        return self.gain * reach / torch.where(pushed, floor, a.abs().clamp(min=self.floor))
 
     def check(self, y: Tensor) -> None:
         """Check that y has no negative entries."""

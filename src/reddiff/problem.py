@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes
-from reddiff.noise import Gaussian, Noise
+from reddiff.lanes import dot
+from reddiff.noise import Noise
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.random import MEASURING, Keys
 
@@ -131,15 +131,19 @@ class Problem:
         a, pullback = self.operator.vjp(x)
         return pullback(self.noise.grad(self.y, a, self.measured))
 
-    def residual_ratio(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """The rms of y - A(x) over sigma_y: about 1 where x explains y and no more.
+    def standardised(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """(y - a) / std(y given a): zero where nothing is measured, inf where sigma is 0."""
+        std = self.noise.std(a)
+        z = torch.where(std > 0, (self.y - a) / std, torch.inf)
+        return torch.where(self.measured, z, 0)
 
-        NaN where the noise is not Gaussian, inf where sigma is 0.
+    def residual_ratio(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
+        """The rms of (y - A(x)) / std(y given A(x)) over the measured entries; inf for sigma 0.
+
+        1, with fluctuations of 1 / sqrt(2 M), of a draw from the posterior, less of its mean.
         """
-        rms = (2 * self.misfit(x) / self.count).sqrt()
-        if not isinstance(self.noise, Gaussian):
-            return torch.full_like(rms, torch.nan)
-        return rms / lanes(self.noise.sigma, rms)
+        z = self.standardised(self.operator(x))
+        return (dot(z, z) / self.count.clamp(min=1)).sqrt()
 
     def guess(self) -> Float[Tensor, "b *n"]:
         """A first x from y alone: A^+ y where A is linear."""

@@ -10,24 +10,28 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, max_pool2d
 
 from reddiff.catalogue import load_prior, solver_entry
 from reddiff.errors import InvalidArgument, require
 from reddiff.estimate import noise_level
 from reddiff.hooks import Hook, Progress
-from reddiff.noise import Gaussian
+from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.pictures import Image, Kernel, Picture, as_picture, read_kernel
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
 from reddiff.random import MEASURING, Keys
-from reddiff.results import Reconstruction
+from reddiff.results import Reconstruction, Status
 from reddiff.solve import solve
 from reddiff.solvers.base import Solver
+from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.tasks import Colorize, Inpaint, Task, make_task
 
 LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
+# Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
+FEWEST_WINDOWS = 12
+PIXELS = 0.5  # a unit of the solver, which works on 2 pixels - 1, in [0, 1] pixel units
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +42,11 @@ class Restored:
         picture: The result, with the alpha channel, bit depth and profile of what was given.
         noise: The noise level used, in [0, 1] pixel units.
         estimated: Whether it was estimated.
-        residual_ratio: The rms of y - A(x) over the noise level: near 1 where x explains y.
+        residual_ratio: The rms of y - A(x) over the noise level: near 1 where x explains y, inf for
+            a noise level of 0.
         reconstruction: The run.
-        notes: What the user should know, in sentences.
+        notes: What the user should know, in sentences, the warnings of the run included; levels
+            are in [0, 1] pixel units there.
     """
 
     picture: Picture
@@ -66,6 +72,7 @@ def restore(
     noise: float | None = None,
     solver: str | Solver[Any] = "noise-aware",
     steps: int | None = None,
+    realism: float | None = None,
     prior: str | Prior = "photo",
     seed: int = 0,
     device: str = "auto",
@@ -82,9 +89,12 @@ def restore(
         mask: For `inpaint`, `(1, h, w)`: 1 where the picture is good.
         scale: For `sr`: how many times larger the result is.
         kernel: For `deblur`: the PSF `(kh, kw)`, or a text such as `gaussian:1.6`.
-        noise: The standard deviation of the noise in [0, 1] pixel units; estimated if None.
+        noise: The standard deviation of the noise in [0, 1] pixel units. If None it is estimated
+            from the picture, or during the run where the picture shows too little. 0 is the limit
+            of little noise: what y does not measure comes from the prior.
         solver: A name in `catalogue.SOLVERS`, or a `Solver` (in [-1, 1] units).
         steps: The number of steps; the solver's own default if None. Not for a `Solver`.
+        realism: For `noise-aware`: from 1/2, the most faithful, to 1, a draw from the posterior.
         prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1].
         seed: The seed of all randomness.
         device: `cpu`, `cuda` or another device of torch; `auto` takes CUDA where there is one.
@@ -107,9 +117,14 @@ def restore(
         pixels = pixels.expand(3, -1, -1)  # three equal channels, averaged in the end
     y, operator = task.measurement(pixels), task.operator(pixels).to(where)
     level, estimated = _noise(noise, degraded.pixels, task, notes)
-    problem = Problem((2 * y[None] - 1).to(where), operator, Gaussian(2 * level))
+    model = UnknownGaussian() if level is None else Gaussian(level / PIXELS)
+    problem = Problem((2 * y[None] - 1).to(where), operator, model)
+    notes += _doubts(problem, estimated)
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
-    method = _solver(solver, steps, task, 2 * level, network)
+    method = _solver(solver, steps, realism, task, network)
+    if level is None and not method.estimates_noise:
+        expected = "a level (--noise), as the picture measures too little to estimate it"
+        raise InvalidArgument("noise", expected=expected, got="none")
 
     def finish(x: Tensor) -> Tensor:
         out = ((task.picture(x, degraded.pixels) + 1) / 2).clamp(0, 1).cpu()
@@ -119,13 +134,17 @@ def restore(
     watch = [] if preview is None else [_Preview(preview, finish)]
     tiled = TiledPrior(network, tile, min(64, tile // 4))
     run = solve(problem, tiled, method, seed=seed, hooks=[*hooks, *watch])
+    if level is None:
+        level = PIXELS * float(run.noise_level)
+        notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
+    notes += _warnings(run)
     return Restored(
         picture=replace(
             degraded, pixels=finish(run.x[0]), alpha=_alpha(degraded.alpha, task.scale)
         ),
         noise=level,
         estimated=estimated,
-        residual_ratio=float(problem.residual_ratio(run.x)),
+        residual_ratio=float(run.residual_ratio),
         reconstruction=run,
         notes=tuple(notes),
     )
@@ -210,25 +229,73 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _noise(given: float | None, y: Tensor, task: Task, notes: list[str]) -> tuple[float, bool]:
+def _noise(
+    given: float | None, y: Tensor, task: Task, notes: list[str]
+) -> tuple[float | None, bool]:
+    """The level, None if the run has to find it; and whether it was not given."""
     if given is not None:
         good = math.isfinite(given) and 0 <= given <= 1
         require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
         return given, False
     seen = (task.mask > 0).expand_as(y)[None] if isinstance(task, Inpaint) else None
+    if _windows(y, seen) < FEWEST_WINDOWS:
+        return None, True
     level = max(float(noise_level(y[None], seen)), LEAST_ESTIMATE)
     notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
     return level, True
 
 
+def _windows(y: Tensor, seen: Tensor | None) -> int:
+    """The windows of 2 x 2 pixels, all of them measured, that `noise_level` can look at."""
+    if min(y.shape[-2:]) < 2:
+        return 0
+    hidden = torch.zeros_like(y[None]) if seen is None else (~seen).to(y)
+    return int((max_pool2d(hidden, 2) == 0).sum())
+
+
+def _doubts(problem: Problem, estimated: bool) -> list[str]:
+    """Notes on a noise level that is not what this y seems to have."""
+    if not isinstance(problem.noise, Gaussian):
+        return []
+    sigma = float(problem.noise.sigma)
+    if sigma == 0 and int(problem.count) < math.prod(problem.x_shape):
+        return [
+            "With noise 0 the result follows the picture exactly where it is measured; the rest "
+            "comes from the prior alone."
+        ]
+    signal = math.sqrt(max(float(problem.y[problem.measured].var(correction=0)) - sigma**2, 0))
+    if estimated or sigma <= signal:
+        return []
+    return [
+        f"The noise level given, {PIXELS * sigma:.2g}, is larger than what the picture shows "
+        f"beyond it, {PIXELS * signal:.2g}: most of the result comes from the prior."
+    ]
+
+
+def _warnings(run: Reconstruction) -> list[str]:
+    """What the run has to say, in pixel units."""
+    words = [finding.words(PIXELS) for finding in run.findings]
+    status = Status(int(run.status))
+    if status == Status.DIVERGED:
+        words.append(f"diverged at step {int(run.steps)}: {status.sentence.rstrip('.')}")
+    return [f"{text[0].upper()}{text[1:]}." for text in words]
+
+
 def _solver(
-    solver: str | Solver[Any], steps: int | None, task: Task, sigma_y: float, prior: Prior
+    solver: str | Solver[Any], steps: int | None, realism: float | None, task: Task, prior: Prior
 ) -> Solver[Any]:
     if isinstance(solver, Solver):
         require(steps is None, "steps", expected="None beside a Solver object", got=steps)
-        return solver
-    entry = solver_entry(solver)
-    return entry.make(task, sigma_y, entry.steps if steps is None else steps, prior)
+        method = solver
+    else:
+        entry = solver_entry(solver)
+        method = entry.make(task, entry.steps if steps is None else steps, prior)
+    if realism is None:
+        return method
+    if not isinstance(method, NoiseAwareREDDiff):
+        expected = "None beside any solver but noise-aware"
+        raise InvalidArgument("realism", expected=expected, got=realism)
+    return replace(method, realism=realism)
 
 
 def _alpha(alpha: Tensor | None, scale: int) -> Tensor | None:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reddiff.diagnostics import Finding
 from reddiff.snapshot import Snapshot
 
 
@@ -63,6 +64,16 @@ class Reconstruction:
         history: What the hooks recorded: name -> `(steps, b, S)`, NaN once a run has ended.
         cost: Evaluations, time and memory, the S runs of a lane added up.
         snapshot: The state at the end, to resume from.
+        residual_ratio: The rms of (y - A(x)) / std(y given A(x)) of every run, over the measured
+            entries: for Gaussian noise that of the residual over sigma_y. Near 1 where x explains
+            y and no more; inf where sigma is 0; NaN of a run that diverged.
+        change: The relative change of x, ||x - x'|| / ||x||, by the last step that changed it;
+            NaN before the first step, and of a run that diverged.
+        noise_level: Sigma of the Gaussian noise in the units of y, as given, or as found if it was
+            `UnknownGaussian`; NaN for other noise.
+        data_term: -log p(y | x) in nats of every run, or half the squared residual where sigma is
+            0, which has no density; NaN of a run that diverged.
+        findings: The warnings, by lane and run.
     """
 
     x: Float[Tensor, "b *n"]
@@ -73,6 +84,30 @@ class Reconstruction:
     history: Mapping[str, Float[Tensor, "steps b S"]]
     cost: Cost
     snapshot: Snapshot
+    residual_ratio: Float[Tensor, "b S"]
+    change: Float[Tensor, "b S"]
+    noise_level: Float[Tensor, "b S"]
+    data_term: Float[Tensor, "b S"]
+    findings: tuple[Finding, ...]
+
+    @property
+    def best(self) -> Float[Tensor, "b *n"]:
+        """Of each lane, the run of the least `data_term`: restarts, `solve(..., samples=8).best`.
+
+        The choice sees y and nothing else. It is for problems with several modes, such as
+        phase retrieval, where some starts never reach an x that explains y; where all runs explain
+        y, it says little, and takes the run that follows the noise closest.
+        """
+        index = self.data_term.nan_to_num(torch.inf, posinf=torch.inf).argmin(1)
+        return self.samples[torch.arange(len(index), device=index.device), index]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings in words, each naming its lane, and its run if there are several.
+
+        Of runs that ended, not of those paused or diverged: their status says it.
+        """
+        return tuple(f.sentence for f in self.findings)
 
     @property
     def mean(self) -> Float[Tensor, "b *n"]:
@@ -87,7 +122,7 @@ class Reconstruction:
         return self.samples.std(1)
 
     def report(self) -> str:
-        """One line per run that did not go through, and a summary."""
+        """One line per run that did not go through, the warnings, and a summary."""
         lines = []
         for lane, (row, counts) in enumerate(
             zip(self.status.tolist(), self.steps.tolist(), strict=True)
@@ -97,6 +132,7 @@ class Reconstruction:
                     status = Status(code)
                     where = f"lane {self.ids[lane]}, run {copy}, step {step}"
                     lines.append(f"{where}: {status.name}. {status.sentence}")
+        lines += self.warnings
         total = sum(self.cost.evaluations)
         lines.append(f"{total} network evaluations in {self.cost.seconds:.1f} s")
         return "\n".join(lines)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import require
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +140,23 @@ def karras(
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
     """
     check_steps(steps)
-    if not 0 < sigma_min <= sigma_max < math.inf:
-        raise InvalidArgument(
-            "sigma_min, sigma_max",
-            expected="0 < sigma_min <= sigma_max < inf",
-            got=f"{sigma_min}, {sigma_max}",
-        )
+    _check_range(sigma_min, sigma_max)
     u = torch.linspace(0, 1, steps, dtype=torch.float64)
     s = (sigma_max ** (1 / rho) + u * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
     s = torch.cat([s, s.new_zeros(1)])
+    return Schedule(torch.ones_like(s), s)
+
+
+def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    """Levels (alpha = 1) evenly spaced in log sigma, then clean.
+
+    Raises:
+        InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
+    """
+    check_steps(steps)
+    _check_range(sigma_min, sigma_max)
+    log_s = torch.linspace(math.log(sigma_max), math.log(sigma_min), steps, dtype=torch.float64)
+    s = torch.cat([log_s.exp(), log_s.new_zeros(1)])
     return Schedule(torch.ones_like(s), s)
 
 
@@ -183,6 +191,12 @@ def check_steps(steps: int) -> None:
     """Raise InvalidArgument unless `steps` is an integer of at least 1."""
     integer = isinstance(steps, int) and not isinstance(steps, bool)
     require(integer and steps >= 1, "steps", expected="an integer of at least 1", got=repr(steps))
+
+
+def _check_range(sigma_min: float, sigma_max: float) -> None:
+    good = 0 < sigma_min <= sigma_max < math.inf
+    expected = "0 < sigma_min <= sigma_max < inf"
+    require(good, "sigma_min, sigma_max", expected=expected, got=f"{sigma_min}, {sigma_max}")
 
 
 def _from_abar(abar: Tensor) -> Schedule:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reddiff.errors import SnapshotError
 
-FORMAT = 1
+FORMAT = 2
 
 # Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
 Tree = Any

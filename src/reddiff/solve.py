@@ -5,30 +5,35 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reddiff import diagnostics
 from reddiff.cost import Metered, PeakMemory
 from reddiff.errors import InvalidArgument, SnapshotError, require
 from reddiff.hooks import EarlyStop, Hook, Progress
-from reddiff.lanes import finite, pick
+from reddiff.lanes import finite, lanes, pick
+from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Reconstruction, Status
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
 from reddiff.solvers.base import Solver
+from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
+_KEPT = ("x", "status", "steps", "spent", "change", "noise_level")
 _CHECK_EVERY = 32  # steps between looks at the device for runs that failed
 
 
 def solve(
     problem: Problem,
     prior: Prior,
-    solver: Solver[Any],
+    solver: Solver[Any] | None = None,
     *,
     seed: int = 0,
     ids: Sequence[int] | None = None,
@@ -43,11 +48,12 @@ def solve(
     Arguments:
         problem: The measurements, b lanes.
         prior: The diffusion model.
-        solver: The method.
+        solver: The method; by default noise-aware RED-diff, which has nothing to tune.
         seed: All noise is a function of (seed, lane id, sample, step).
         ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
             own id, not on its place or its neighbours.
-        samples: Independent runs per lane. The estimate is their mean.
+        samples: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is the
+            one that explains y best, of several starts.
         tol: End a run once a step changes its estimate by less than this, relative to its norm.
         hooks: Called after every step.
         stop_at: Pause after this many steps; `Reconstruction.snapshot` goes on from there.
@@ -71,7 +77,7 @@ def solve(
 def iterate(
     problem: Problem,
     prior: Prior,
-    solver: Solver[Any],
+    solver: Solver[Any] | None = None,
     *,
     seed: int = 0,
     ids: Sequence[int] | None = None,
@@ -102,20 +108,23 @@ class _Run:
     previous: Tensor
     status: Tensor
     steps: Tensor
+    change: Tensor  # by the last step that changed the estimate
+    said: list[tuple[str, ...]]  # by the solver, of the runs that left the batch
+    noise_level: Tensor  # sigma_y as given, or as the solver found it; NaN if there is none
 
     @torch.no_grad()
     def __init__(
         self,
         problem: Problem,
         prior: Prior,
-        solver: Solver[Any],
+        given: Solver[Any] | None,
         seed: int,
         ids: Sequence[int] | None,
         samples: int,
         hooks: list[Hook],
         resume: Snapshot | None,
     ) -> None:
-        _check_types(problem, prior, solver, () if ids is None else ids)
+        solver = _default(problem, prior, given, () if ids is None else ids)
         if resume is not None:
             _check_resume(resume, problem, solver)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
@@ -150,16 +159,25 @@ class _Run:
         self._accept(self.solver.estimate(self.state))
         self.step += 1
         progress = self._progress()
+        moved = progress.alive & (progress.change > 0)  # some solvers end with an idle step
+        self.change = torch.where(moved, progress.change, self.change)
         self._call(progress)
         self.previous = self.x  # the one before is not kept in memory beside the network
         return progress
 
+    @torch.no_grad()
     def result(self) -> Reconstruction:
         b, s = self.y_shape[0], self.samples
         done = self.status == Status.RUNNING
         if self.step >= len(self.solver.schedule):
             self.status = torch.where(done, int(Status.EXHAUSTED), self.status)
         samples = self.x.unflatten(0, (b, s))
+        fit = diagnostics.fit(self._told(), self.x)
+        failed = self.status == Status.DIVERGED
+        ratio, change, data_term = (
+            torch.where(failed, torch.nan, v).view(b, s)
+            for v in (fit.ratio, self.change, fit.data_term)
+        )
         spent = self.spent.view(b, s, 2).sum(1).tolist()
         return Reconstruction(
             x=samples[:, 0] if s == 1 else samples.mean(1),
@@ -175,14 +193,20 @@ class _Run:
                 peak_bytes=self.memory.peak(),
             ),
             snapshot=self.snapshot(),
+            residual_ratio=ratio,
+            change=change,
+            noise_level=self.noise_level.view(b, s),
+            data_term=data_term,
+            findings=self._findings(fit),
         )
 
     def snapshot(self) -> Snapshot:
-        loop = {"x": self.x, "status": self.status, "steps": self.steps, "spent": self.spent}
+        loop = {n: getattr(self, n) for n in _KEPT}
         tree = {
             "state": self.solver.dump(self.state),
             "rows": self.rows,
             "loop": loop,
+            "said": [list(sentences) for sentences in self._said()],
             "history": {k: torch.stack(v) for k, v in self.history.items()},
         }
         shape = self.y_shape
@@ -203,15 +227,43 @@ class _Run:
         self.previous = self.x
         self.status = torch.where(ok, int(Status.RUNNING), int(Status.DIVERGED))
         self.steps = torch.zeros_like(self.status)
+        self.change = x.new_full((len(x),), torch.nan)
+        self.said = [()] * len(x)
+        noise = self.all_problem.noise
+        sigma = noise.sigma if isinstance(noise, Gaussian) else torch.nan
+        self.noise_level = lanes(sigma, self.change).expand_as(self.change)
 
     def _restore(self, resume: Snapshot) -> None:
         tree: Tree = to_device(resume.tree, self.all_problem.y.device)
         self.step = resume.step
         self.x, self.status, self.steps = (tree["loop"][n] for n in ("x", "status", "steps"))
         self.previous, self.spent = self.x, tree["loop"]["spent"].cpu()
+        self.change, self.noise_level = (tree["loop"][n] for n in ("change", "noise_level"))
+        self.said = [tuple(s) for s in tree["said"]]
         self.history = {k: list(v) for k, v in tree["history"].items()}
         self.state = self.solver.load(tree["state"])
         self._keep(tree["rows"].cpu())
+
+    def _told(self) -> Problem:
+        """The problem, with the noise level that the solver found where nobody gave one."""
+        if not isinstance(self.all_problem.noise, UnknownGaussian):
+            return self.all_problem
+        return replace(self.all_problem, noise=Gaussian(self.noise_level.nan_to_num(1.0)))
+
+    def _said(self) -> list[tuple[str, ...]]:
+        """What the solver says of every run, as long as it was in the batch."""
+        said, rows = list(self.said), self.rows.tolist()
+        new = self.solver.warnings(self.state) if rows else []
+        for row, sentences in zip(rows, new, strict=bool(new)):
+            said[row] = sentences
+        return said
+
+    def _findings(self, fit: diagnostics.Fit) -> tuple[diagnostics.Finding, ...]:
+        ruled = self.status == Status.CONVERGED
+        judged = ruled | (not self.solver.settles)  # by a rule, or not to be judged by its change
+        change = torch.where(judged, 0, self.change)
+        ended = (ruled | (self.status == Status.EXHAUSTED)).tolist()
+        return diagnostics.findings(fit, change, ended, self._said(), self.ids)
 
     def _count(self) -> None:
         evaluated, pulled = self.prior.take()
@@ -227,6 +279,10 @@ class _Run:
         self.previous = self.x
         self.x = self.x.index_copy(0, rows, pick(alive, x, self.x[rows]))
         self.steps = self.steps.index_add(0, rows, alive.to(self.steps.dtype))
+        level = self.solver.noise_level(self.state)
+        if level is not None and isinstance(self.problem.noise, UnknownGaussian):
+            level = torch.where(alive, level, self.noise_level[rows])
+            self.noise_level = self.noise_level.index_copy(0, rows, level)
         failed = torch.where(running & ~ok, int(Status.DIVERGED), self.status[rows])
         self.status = self.status.index_copy(0, rows, failed)
 
@@ -264,6 +320,7 @@ class _Run:
 
     def _drop(self, kept: Tensor) -> None:
         """Take runs out of the batch (a failed one stays: neighbours keep their rounding)."""
+        self.said = self._said()
         index = kept.nonzero().flatten()
         if len(index):
             self.state = self.solver.select(self.state, index)
@@ -288,15 +345,19 @@ def _integers(ids: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
 
 
-def _check_types(problem: object, prior: object, solver: object, ids: object) -> None:
+def _default(
+    problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
+) -> Solver[Any]:
+    """The solver, or the default one, once all types are right."""
     for name, value, wanted in (
         ("problem", problem, Problem),
         ("prior", prior, Prior),
-        ("solver", solver, Solver),
+        ("solver", solver, (Solver, type(None))),
         ("ids", ids, Sequence),
     ):
-        good = isinstance(value, wanted)
-        require(good, name, expected=f"a {wanted.__name__}", got=type(value).__name__)
+        expected = f"a {name.capitalize()}" if name != "ids" else "a Sequence"
+        require(isinstance(value, wanted), name, expected=expected, got=type(value).__name__)
+    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver
 
 
 def _check(

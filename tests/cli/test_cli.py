@@ -72,6 +72,34 @@ def test_replay_gives_the_same_pixels(photo, degraded):
     assert "source" in text
 
 
+def test_warnings_follow_the_summary(photo, degraded):
+    out = photo.with_name("out.png")
+    text = restore(degraded, "-o", out, "--noise", 0.4)
+    summary, *notes = text.strip().splitlines()
+    assert "residual/noise" in summary
+    assert any("Noise level looks wrong: y itself shows" in note for note in notes)
+    record = json.loads(out.with_name("out.png.json").read_text())
+    assert set(record["notes"]) <= {note.strip() for note in notes}
+    assert record["notes"]
+
+
+def test_noise_0_leaves_a_record_of_plain_json(photo):
+    out, mask = photo.with_name("out.png"), "random:0.5"
+    words = ["-o", out, "--task", "inpaint", "--mask", mask, "--steps", 2, "--noise", 0]
+    assert "residual/noise undefined" in run("restore", photo, *words)
+    text = out.with_name("out.png.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text)["residual_ratio"] is None
+    assert "undefined" in run("show", out.with_name("out.png.json"))
+
+
+def test_too_little_to_estimate_the_noise_from(photo):
+    out = photo.with_name("out.png")
+    words = ["-o", out, "--task", "inpaint", "--mask", "random:0.97", "--steps", 2]
+    assert "estimated during the run" in run("restore", photo, *words)
+    assert "--noise" in run("restore", photo, *words, "--force", "--solver", "paper", code=3)
+
+
 @pytest.mark.parametrize(
     ("task", "extra"),
     [

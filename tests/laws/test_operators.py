@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -131,6 +132,9 @@ def test_solve(case: zoo.OperatorCase, per_lane: bool, device: torch.device) -> 
     wanted = torch.linalg.solve(system, b.flatten(1)).view_as(b)
     got = operator.solve(b, lam, gain) if per_lane else operator.solve(b, 0.3, 1.7)
     assert_same(got, wanted)
+    found = operator.solution(b, lam, gain, start=b, tol=1e-9)
+    assert found.converged.all()
+    assert_same(found.x, wanted, tol=1e-6)
     assert_same(operator.solve(b, lam, 0.0), b / lam.view(-1, *[1] * (b.ndim - 1)))
 
 
@@ -149,6 +153,28 @@ def test_gradient(case: zoo.OperatorCase, device: torch.device) -> None:
         assert_same(pullback(v), wanted)
     residual = torch.where(operator.measured(a), a - a.mean() - 0.1, 0)
     assert (norm(pullback(residual)) > 0).all()
+
+
+@zoo.every("case", zoo.OPERATORS)
+def test_jvp(case: zoo.OperatorCase, device: torch.device) -> None:
+    """<J v, w> = <v, J^T w>, J v is the change of A along v, and J can be used again."""
+    operator, x = make(case, device)
+    a, push = operator.jvp(x)
+    assert not a.requires_grad
+    assert torch.equal(a, operator(x))
+    pull = operator.vjp(x)[1]
+    near = operator.linearise(x)
+    for seed in (3, 4):
+        v = zoo.randn(*x.shape, seed=seed).to(device)
+        w = zoo.randn(*a.shape, seed=seed + 2).to(device)
+        moved = push(v)
+        assert not moved.requires_grad
+        one, other = dot(moved, w), dot(v, pull(w))
+        assert ((one - other).abs() <= 1e-12 * norm(moved) * norm(w)).all()
+        h = 1e-6
+        assert_same(moved, (operator(x + h * v) - operator(x - h * v)) / (2 * h), tol=1e-8)
+        assert_same(near.push(v), moved)
+        assert_same(near.pull(w), pull(w))
 
 
 @zoo.every("case", zoo.OPERATORS)
@@ -306,3 +332,45 @@ def test_the_others_are_what_they_say(device: torch.device) -> None:
     assert isinstance(chain, LinearOperator)
     assert_same(chain(x[:, :1]), means[:, :1].flatten(1) @ a[:, :12].mT)
     assert not isinstance(zoo.SoftClip() @ chain, LinearOperator)
+
+
+class Cube(torch.autograd.Function):
+    """x^3 with a backward pass and no forward-mode derivative, as custom functions often have."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * grad
+
+
+class Pointwise(Operator):
+    """Any function of one entry."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        return y_shape
+
+
+def test_jvp_needs_no_forward_mode_derivative() -> None:
+    x, v = zoo.randn(2, 5, seed=1), zoo.randn(2, 5, seed=2)
+    a, push = Pointwise(Cube.apply).jvp(x)
+    assert_same(a, x**3)
+    assert_same(push(v), 3 * x**2 * v)
+    with torch.no_grad():
+        assert_same(Pointwise(Cube.apply).jvp(x)[1](v), 3 * x**2 * v)
+
+
+def test_jvp_of_a_flat_operator_is_zero() -> None:
+    x = zoo.randn(2, 5, seed=1)
+    assert torch.equal(Pointwise(torch.round).jvp(x)[1](x), torch.zeros_like(x))

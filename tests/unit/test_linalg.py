@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reddiff.linalg import cg, power_iteration
+from reddiff.linalg import cg, conjugate_gradients, power_iteration
 
 
 def spd(n: int, rank: int | None = None, seed: int = 0) -> torch.Tensor:
@@ -69,6 +69,35 @@ def test_cg_stops_at_its_tolerance_and_at_its_limit():
     calls.clear()
     cg(counted, RIGHT, iterations=3)
     assert len(calls) == 3
+
+
+def test_flags_say_which_lanes_reached_their_tolerance():
+    """A lane that needs more steps, that has a tolerance of its own, or that has no solution."""
+    matrix = torch.stack([spd(12)[0] + 1e-3 * torch.eye(12)] * 2 + [torch.zeros(12, 12).double()])
+    right, tol = RIGHT[:1].expand(3, 3, 4), torch.tensor([1e-8, 0.5, 1e-8]).double()
+    few = conjugate_gradients(apply(matrix), right, tol=tol, iterations=4)
+    assert few.converged.tolist() == [False, True, False]
+    many = conjugate_gradients(apply(matrix), right, tol=tol, iterations=100)
+    assert many.converged.tolist() == [True, True, False]
+    assert (many.x[2] == 0).all()
+    residual = (right - apply(matrix)(many.x)).flatten(1).norm(dim=1)
+    assert (residual <= 1.01 * tol * right.flatten(1).norm(dim=1)).tolist() == [True, True, False]
+    nothing = conjugate_gradients(apply(matrix), 0 * right)
+    assert nothing.converged.all()
+    broken = conjugate_gradients(apply(matrix), torch.full_like(right, torch.nan))
+    assert not broken.converged.any()
+
+
+def test_a_start_counts_towards_the_answer():
+    matrix = spd(12) + torch.eye(12)
+    answer = cg(apply(matrix), RIGHT)
+    found = conjugate_gradients(apply(matrix), RIGHT, start=answer, tol=1e-8, iterations=0)
+    assert found.converged.all()
+    assert torch.equal(found.x, answer)
+    far = conjugate_gradients(apply(matrix), RIGHT, start=answer + 1, iterations=0)
+    assert not far.converged.any()
+    back = conjugate_gradients(apply(matrix), RIGHT, start=answer + 1, tol=1e-10)
+    torch.testing.assert_close(back.x, answer, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

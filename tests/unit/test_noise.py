@@ -73,6 +73,36 @@ def test_below_its_floor_poisson_goes_on_along_the_tangent_towards_the_domain():
     torch.testing.assert_close(grad[:, 1:], autograd(noise, y, a, everything)[:, 1:])
 
 
+@pytest.mark.parametrize("noise", [Gaussian(0.4), Gaussian(PER_LANE), Poisson(3.0)], ids=repr)
+def test_std_is_that_of_samples_and_curvature_is_fisher_information(noise):
+    a = torch.tensor([[0.5], [3.0]], dtype=torch.float64).expand(2, 40_000)
+    std = noise.std(a)
+    assert std.shape == a.shape
+    draws = noise.sample(a, Keys(0, (0, 1)).at(0))
+    torch.testing.assert_close(draws.std(1), std[:, 0], rtol=0.02, atol=0)
+    torch.testing.assert_close(noise.curvature(draws, a), 1 / std**2)
+    fisher = noise.grad_each(draws, a).var(1)
+    torch.testing.assert_close(fisher, 1 / std[:, 0] ** 2, rtol=0.04, atol=0)
+
+
+@pytest.mark.parametrize("noise", [Gaussian(0.4), Gaussian(PER_LANE), Poisson(3.0)], ids=repr)
+def test_a_step_by_slope_over_curvature_leads_to_y(noise):
+    """Also from rates below zero, where Poisson goes on along its tangent."""
+    y, a = values(0, 2, 3).abs() + 0.1, values(1, 2, 3)
+    step = -noise.grad_each(y, a) / noise.curvature(y, a)
+    torch.testing.assert_close(a + step, y, rtol=1e-5, atol=0)
+
+
+def test_poisson_curvature_and_std_are_finite_whatever_the_rate():
+    noise = Poisson(2.0, floor=0.1)
+    y, a = rates(0.0, 0.0, 0.0, 0.05, 0.1, 0.5), rates(-3.0, 0.0, 0.05, -0.5, 0.1, 0.1)
+    torch.testing.assert_close(noise.curvature(y, a), 2 / rates(3.0, 0.1, 0.1, 0.5, 0.1, 0.1))
+    torch.testing.assert_close(noise.std(a) ** 2, rates(0.1, 0.1, 0.1, 0.1, 0.1, 0.1) / 2)
+    assert (Gaussian(0.0).std(a) == 0).all()
+    with pytest.raises(Unsupported, match="sigma=0"):
+        Gaussian(0.0).curvature(y, a)
+
+
 def test_gaussian_sample_has_the_right_scale_per_lane():
     a = torch.full((2, 40_000), 3.0, dtype=torch.float64)
     draws = Gaussian(PER_LANE).sample(a, Keys(0, (0, 1)).at(0))

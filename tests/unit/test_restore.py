@@ -13,6 +13,7 @@ from reddiff import InvalidArgument
 from reddiff.catalogue import SOLVERS
 from reddiff.masks import make_mask
 from reddiff.metrics import psnr
+from reddiff.priors import FFDNetPrior
 from reddiff.solvers import NoiseAwareREDDiff
 
 QUICK = {"steps": 6, "prior": "photo"}
@@ -46,7 +47,8 @@ def test_every_task_improves_a_photo(photo, mask, parameters, noise, gain):
     parameters = {k: mask if v == "mask" else v for k, v in parameters.items()}
     truth = tensor(photo)
     y = reddiff.degrade(photo, **parameters, noise=noise)
-    out = reddiff.restore(y, **parameters, noise=noise, steps=30)
+    faithful = 0.5 if gain is None else None  # the default trades a little PSNR for sharpness
+    out = reddiff.restore(y, **parameters, noise=noise, steps=30, realism=faithful)
     assert out.pixels.shape == truth.shape
     assert 0.5 < out.residual_ratio < 1.5
     restored = float(psnr(out.pixels[None], truth[None]))
@@ -99,6 +101,77 @@ def test_noise_is_estimated_and_said(photo):
     assert any("estimated" in note for note in out.notes)
 
 
+def test_a_wrong_noise_level_is_said_in_pixel_units(photo):
+    settings = {"task": "deblur", "kernel": "gaussian:1.6", "steps": 20}
+    y = reddiff.degrade(photo, **{k: settings[k] for k in ("task", "kernel")}, noise=0.09)
+    out = reddiff.restore(y, **settings, noise=0.03)
+    (finding,) = out.reconstruction.findings
+    assert finding.levels == pytest.approx((0.18, 0.06), rel=0.15)
+    (note,) = [n for n in out.notes if "looks wrong" in n]
+    assert note == f"Noise level looks wrong: {finding.words(0.5).partition(': ')[2]}."
+    assert "told 0.03" in note
+    assert out.residual_ratio > 2
+
+
+def test_more_noise_than_picture_is_said(photo):
+    flat = np.full((64, 64, 3), 120, np.uint8)
+    out = reddiff.restore(flat, task="denoise", noise=0.1, **QUICK)
+    assert any("larger than what the picture shows" in note for note in out.notes)
+    out = reddiff.restore(photo, task="denoise", noise=0.1, **QUICK)
+    assert not any("larger than" in note for note in out.notes)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"task": "inpaint", "mask": "mask"},
+        {"task": "sr", "scale": 2},
+        {"task": "deblur", "kernel": "gaussian:1.2"},
+        {"task": "colorize"},
+    ],
+    ids=lambda p: p["task"],
+)
+def test_no_noise_at_all(photo, mask, parameters):
+    parameters = {k: mask if v == "mask" else v for k, v in parameters.items()}
+    y = reddiff.degrade(photo, **parameters)
+    out = reddiff.restore(y, **parameters, noise=0, **QUICK)
+    assert torch.isfinite(out.pixels).all()
+    assert out.residual_ratio == float("inf")
+    assert any("comes from the prior alone" in note for note in out.notes)
+    again = reddiff.degrade(out.picture, **parameters).pixels
+    assert float(psnr(again[None], y.pixels[None])) > 25
+
+
+def test_noise_that_the_picture_cannot_show_is_found_in_the_run(photo):
+    sparse = make_mask("random:0.97", (64, 64))
+    y = reddiff.degrade(photo, task="inpaint", mask=sparse, noise=0.1)
+    out = reddiff.restore(y, task="inpaint", mask=sparse, steps=30)
+    assert out.estimated and 0.05 < out.noise < 0.2
+    assert any("estimated during the run" in note for note in out.notes)
+    with pytest.raises(InvalidArgument, match=r"noise: expected a level \(--noise\).* got none"):
+        reddiff.restore(y, task="inpaint", mask=sparse, solver="paper", **QUICK)
+
+
+def test_realism_is_for_the_noise_aware_solver(photo):
+    runs = [
+        reddiff.restore(photo, task="denoise", noise=0.1, realism=r, **QUICK) for r in (0.5, 1.0)
+    ]
+    assert not torch.equal(runs[0].pixels, runs[1].pixels)
+    for solver, realism in (("paper", 0.5), ("noise-aware", 2.0)):
+        with pytest.raises(InvalidArgument, match="realism"):
+            reddiff.restore(photo, task="denoise", solver=solver, realism=realism, **QUICK)
+
+
+def test_a_run_that_diverged_is_said(photo):
+    class Broken(FFDNetPrior):
+        def denoise(self, x, sigma):
+            return super().denoise(x, sigma) * torch.nan
+
+    out = reddiff.restore(photo, task="denoise", noise=0.1, steps=4, prior=Broken())
+    assert any(note.startswith("Diverged at step 0") for note in out.notes)
+    assert np.isnan(out.residual_ratio)
+
+
 def test_odd_sizes(photo):
     out = reddiff.restore(photo[:37, :51], task="denoise", noise=0.05, **QUICK)
     assert out.pixels.shape == (3, 37, 51)
@@ -146,7 +219,7 @@ def test_tiles_leave_no_seam(photo):
         ({"prior": "magic"}, "prior.*photo"),
         ({"device": "nowhere"}, "device"),
         ({"steps": 0}, "steps"),
-        ({"solver": NoiseAwareREDDiff.default(0.1), "steps": 5}, "steps"),
+        ({"solver": NoiseAwareREDDiff.default(), "steps": 5}, "steps"),
     ],
 )
 def test_bad_arguments_are_named(photo, change, words):

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from reddiff import Cost, Reconstruction, Snapshot, Status
+from reddiff.diagnostics import Finding
 
 
-def reconstruction(samples: torch.Tensor, status=None, steps=None) -> Reconstruction:
+def reconstruction(
+    samples: torch.Tensor, status=None, steps=None, data_term=None, findings=()
+) -> Reconstruction:
     b, s = samples.shape[:2]
     snapshot = Snapshot("", (b, 4), 0, tuple(range(b)), s, 3, {})
     return Reconstruction(
@@ -18,6 +21,11 @@ def reconstruction(samples: torch.Tensor, status=None, steps=None) -> Reconstruc
         history={},
         cost=Cost(evaluations=(3,) * b, vjps=(0,) * b, seconds=1.24, peak_bytes=None),
         snapshot=snapshot,
+        residual_ratio=torch.ones(b, s),
+        change=torch.zeros(b, s),
+        noise_level=torch.zeros(b, s),
+        data_term=torch.zeros(b, s) if data_term is None else data_term,
+        findings=findings,
     )
 
 
@@ -57,3 +65,27 @@ def test_a_report_names_every_run_that_did_not_go_through():
         f"lane 11, run 3, step 8: DIVERGED. {Status.DIVERGED.sentence}",
         "6 network evaluations in 1.2 s",
     ]
+
+
+def test_best_is_the_run_of_the_least_data_term_of_each_lane():
+    data_term = torch.tensor([[3.0, 1.0, torch.nan, 2.0, 5.0], [torch.nan, 4.0, 9.0, -1.0, 0.0]])
+    best = reconstruction(SAMPLES, data_term=data_term).best
+    assert torch.equal(best, torch.stack([SAMPLES[0, 1], SAMPLES[1, 3]]))
+
+
+def test_best_of_a_lane_whose_runs_all_failed_is_finite():
+    data_term = torch.tensor([[torch.nan] * 5, [torch.inf] * 4 + [1.0]])
+    best = reconstruction(SAMPLES, data_term=data_term).best
+    assert torch.equal(best, torch.stack([SAMPLES[0, 0], SAMPLES[1, 4]]))
+
+
+def test_best_of_a_single_run_is_it():
+    result = reconstruction(SAMPLES[:, :1])
+    assert torch.equal(result.best, result.x)
+
+
+def test_a_report_shows_the_warnings():
+    findings = Finding(10, None, "is odd, {}", (0.5,)), Finding(11, 4, "is even")
+    result = reconstruction(SAMPLES, findings=findings)
+    assert result.warnings == ("lane 10: is odd, 0.5", "lane 11, run 4: is even")
+    assert result.report().splitlines()[:2] == list(result.warnings)

@@ -84,7 +84,7 @@ def test_files_that_are_no_snapshots_are_refused(tmp_path):
     save_file({"x": torch.ones(2)}, tmp_path / "weights")
     save_file({"x": torch.ones(2)}, tmp_path / "json", metadata={"reddiff": "{"})
     save_file({"x": torch.ones(2)}, tmp_path / "string", metadata={"reddiff": '"1"'})
-    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 1}'})
+    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 2}'})
     for path in tmp_path.iterdir():
         with pytest.raises(SnapshotError, match=f"{path.name}: expected a reddiff snapshot"):
             Snapshot.load(path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reddiff import Gaussian, Keys, Problem, Status, Unsupported, iterate, solve
+from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras, vp
 from reddiff.solvers import REDDiff, Solver
@@ -82,6 +83,18 @@ def test_a_lane_that_turns_nan_keeps_its_last_estimate_and_leaves_the_others_alo
     assert f"lane 1, run 0, step {call}: DIVERGED" in result.report()
 
 
+def test_every_run_has_its_measures(problem, prior):
+    result = solve(problem, prior, SOLVER, samples=3)
+    for name in ("residual_ratio", "change", "data_term"):
+        assert getattr(result, name).shape == (3, 3)
+    for run in range(3):
+        x = result.samples[:, run]
+        torch.testing.assert_close(result.residual_ratio[:, run], problem.residual_ratio(x))
+        torch.testing.assert_close(result.data_term[:, run], problem.nll(x))
+    least = problem.nll(result.best)
+    assert torch.equal(least, result.data_term.min(1).values)
+
+
 def test_when_every_lane_has_failed_the_run_ends(problem, prior):
     one = problem.select(torch.tensor([0]))
     steps = 200
@@ -102,6 +115,54 @@ def test_a_paused_run_says_so_and_a_finished_one_is_not_begun_again(problem, pri
     assert torch.equal(again.x, full.x)
     assert again.cost.evaluations == full.cost.evaluations
     assert torch.equal(full.x, solve(problem, prior, SOLVER).x)
+
+
+def test_change_is_that_of_the_last_step_that_moved(problem, prior):
+    steps = list(iterate(problem, prior, SOLVER))
+    assert torch.equal(solve(problem, prior, SOLVER).change[:, 0], steps[-1].change)
+    lagging = REDDiff(SOLVER.schedule, lag=True)  # its last step changes nothing
+    steps = list(iterate(problem, prior, lagging))
+    assert steps[-1].change.eq(0).all()
+    assert torch.equal(solve(problem, prior, lagging).change[:, 0], steps[-2].change)
+    assert torch.isnan(solve(problem, prior, SOLVER, stop_at=0).change).all()
+
+
+def test_a_run_that_stops_on_the_way_says_so_and_one_that_is_paused_does_not(problem, prior):
+    fast = REDDiff(karras(2, 0.01, 1.0), weight=3.0)  # Adam's steps are of 0.1 at least
+    assert any("not converged" in text for text in solve(problem, prior, fast).warnings)
+    paused = solve(problem, prior, fast, stop_at=1)
+    assert paused.warnings == ()
+    assert (paused.change > 0).all()
+    ended = solve(problem, prior, fast, tol=1e9)
+    assert not any("not converged" in text for text in ended.warnings)
+
+
+def test_measures_of_a_lane_that_failed_are_nan_and_it_is_not_the_best(problem):
+    spoiled = Spoiled(Step(call=2, row=1))  # row 1 is run 1 of lane 0
+    result = solve(problem, spoiled, SOLVER, samples=2)
+    for values in (result.residual_ratio, result.change, result.data_term):
+        assert torch.isnan(values).tolist() == [[False, True], [False] * 2, [False] * 2]
+    assert torch.equal(result.best[0], result.samples[0, 0])
+    assert not any("lane 0, run 1" in text for text in result.warnings)
+
+
+def test_measures_take_one_evaluation_of_the_operator_and_none_of_the_prior(problem):
+    calls = []
+
+    class Counting(Mask):
+        def forward(self, x):
+            calls.append(len(x))
+            return super().forward(x)
+
+    operator = Counting(torch.ones(6, 6, dtype=torch.float64))
+    spoiled = Spoiled(Step(call=99, row=0))
+    run = iterate(Problem(problem.y, operator, problem.noise), spoiled, SOLVER)
+    *_, last = run
+    calls.clear()
+    before = spoiled.calls
+    last.result()
+    assert calls == [3]
+    assert spoiled.calls == before
 
 
 def test_a_solver_that_is_not_variational_has_no_samples(problem):

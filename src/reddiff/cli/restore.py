@@ -42,6 +42,10 @@ def restore(
     noise: Noise = None,
     solver: Annotated[str, typer.Option(help="See `reddiff solvers`.")] = "noise-aware",
     steps: Annotated[int | None, typer.Option(help="Steps; the solver's own by default.")] = None,
+    realism: Annotated[
+        float | None,
+        typer.Option(help="For noise-aware: 0.5 is faithful, 1 a draw from the posterior."),
+    ] = None,
     prior: Annotated[
         str, typer.Option(help="See `reddiff priors`, or a .safetensors file.")
     ] = "photo",
@@ -79,6 +83,7 @@ def restore(
         "noise": noise,
         "solver": solver,
         "steps": steps,
+        "realism": realism,
         "prior": prior,
         "seed": seed,
         "device": device,
@@ -157,10 +162,11 @@ def summary(record: dict[str, Any]) -> str:
     """A record in a few lines."""
     job, cost = record["job"], record["cost"]
     how = "estimated" if record["noise_estimated"] else "given"
+    ratio = record["residual_ratio"]
     lines = [
         f"{job['output']}: {job['task']} by {job['solver']}, {cost['evaluations']} evaluations "
         f"in {cost['seconds']:.1f} s; noise {record['noise']:.4f} ({how}), "
-        f"residual/noise {record['residual_ratio']:.2f}"
+        f"residual/noise {'undefined' if ratio is None else f'{ratio:.2f}'}"
     ]
     if record["status"] != "EXHAUSTED":
         lines.append(f"  status {record['status']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import final
 
@@ -13,10 +14,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.lanes import lanes
-from reddiff.linalg import cg, power_iteration
+from reddiff.lanes import finite, lanes
+from reddiff.linalg import Solution, cg, conjugate_gradients, power_iteration
 
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """An operator near one x: A(x + v) = a + J v + O(v^2), with J the derivative at x.
+
+    Arguments:
+        a: A(x).
+        push: v -> J v, from the shape of x to that of y.
+        pull: w -> J^T w, from the shape of y to that of x.
+    """
+
+    a: Tensor
+    push: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor], Tensor]
 
 
 class Operator(nn.Module, ABC):
@@ -46,11 +62,32 @@ class Operator(nn.Module, ABC):
             leaf = x.detach().requires_grad_()
             a = self(leaf)
 
-        def pullback(v: Tensor) -> Tensor:
-            (grad,) = torch.autograd.grad(a, leaf, v, retain_graph=True)
-            return grad
+        return a.detach(), partial(_pull, a, leaf)
 
-        return a.detach(), pullback
+    def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
+        """A(x) and its derivative both ways, from one evaluation of A.
+
+        J v is the derivative of J^T w in w: this asks of A a backward pass that can itself be
+        differentiated, which autograd functions without a forward mode have too.
+        """
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            a = self(leaf)
+            w = torch.zeros_like(a, requires_grad=True)
+            (slope,) = torch.autograd.grad(a, leaf, w, create_graph=True)
+
+        def push(v: Tensor) -> Tensor:
+            if not slope.requires_grad:  # A is flat: its backward pass is zero whatever w
+                return torch.zeros_like(a)
+            return _pull(slope, w, v)
+
+        return Linearisation(a.detach(), push, partial(_pull, a, leaf))
+
+    @final
+    def jvp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """A(x), and its pushforward v -> (d A / d x) v."""
+        near = self.linearise(x)
+        return near.a, near.push
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         """Which entries of y carry a measurement; the others are ignored everywhere."""
@@ -99,6 +136,10 @@ class LinearOperator(Operator):
         """A x, and the adjoint, which is its pullback everywhere."""
         return self(x), self.adjoint
 
+    def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
+        """A x, A and its adjoint."""
+        return Linearisation(self(x), self, self.adjoint)
+
     def solve(
         self,
         b: Float[Tensor, "b *n"],
@@ -108,14 +149,30 @@ class LinearOperator(Operator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
+        """The x of `solution`, converged or not.
+
+        Operators with a closed form override it, and are exact whatever `tol` and `iterations`.
+        """
+        return self.solution(b, lam, gain, tol=tol, iterations=iterations).x
+
+    def solution(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
         """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
 
-        Here by conjugate gradients, down to a relative residual `tol` or for so many `iterations`;
-        operators with a closed form override it, and are exact whatever these are.
+        Here by conjugate gradients from `start` (by default zero), down to a residual of `tol`
+        times ||b|| or for so many `iterations`.
         """
         lam, gain = lanes(lam, b), lanes(gain, b)
         matvec = partial(self._regularised, lam=lam, gain=gain)
-        return cg(matvec, b, tol=tol, iterations=iterations)
+        return conjugate_gradients(matvec, b, start=start, tol=tol, iterations=iterations)
 
     def _regularised(self, v: Tensor, lam: Tensor, gain: Tensor) -> Tensor:
         return gain * self.adjoint(self(v)) + lam * v
@@ -183,6 +240,20 @@ class SpectralOperator(LinearOperator):
         """(gain A^T A + lam I)^-1 b, exactly."""
         z = self.vt(b)
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+
+    def solution(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """`solve`, which has always converged."""
+        x = self.solve(b, lam, gain)
+        return Solution(x, finite(x))
 
     def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
         """A^+ y; singular values below `rcond` times the lane's largest count as zero.
@@ -255,6 +326,12 @@ class LinearCompose(Compose, LinearOperator):
     def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """A x and the adjoint."""
         return self(x), self.adjoint
+
+
+def _pull(a: Tensor, leaf: Tensor, v: Tensor) -> Tensor:
+    """(d a / d leaf)^T v."""
+    (grad,) = torch.autograd.grad(a, leaf, v, retain_graph=True)
+    return grad
 
 
 def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:

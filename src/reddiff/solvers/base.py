@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, Unsupported
-from reddiff.noise import Gaussian, Noise
+from reddiff.noise import Gaussian, Noise, UnknownGaussian
 from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -34,6 +34,8 @@ class Solver(ABC, Generic[State]):
 
     requires: ClassVar[type[Operator]] = Operator  # the operators the method is defined for
     noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
+    settles: ClassVar[bool] = True  # whether the estimate stands still at the end of a good run
+    estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
 
     @abstractmethod
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> State:
@@ -57,6 +59,15 @@ class Solver(ABC, Generic[State]):
         """
         raise Unsupported(f"{type(self).__name__}: expected a variational solver for `sample`")
 
+    def warnings(self, state: State) -> list[tuple[str, ...]]:
+        """What the user should know of each lane, such as an inner solve that did not converge.
+
+        Returns:
+            Sentences for every lane of the state, without full stops; an empty list (the default)
+            if there is nothing to say of any.
+        """
+        return []
+
     @abstractmethod
     def dump(self, state: State) -> Tree:
         """The state as a tree: dicts of lane-first tensors and of lists with one entry per lane."""
@@ -68,6 +79,10 @@ class Solver(ABC, Generic[State]):
     def select(self, state: State, index: Tensor) -> State:
         """The state of some of the lanes."""
         return self.load(select_tree(self.dump(state), index))
+
+    def noise_level(self, state: State) -> Float[Tensor, " b"] | None:
+        """Sigma of the Gaussian noise of y as the state has it; None where it is not estimated."""
+        return None
 
     def needs_density(self) -> bool:
         """Whether the method needs a likelihood in nats, so that sigma_y = 0 is no limit of it."""
@@ -91,6 +106,8 @@ class Solver(ABC, Generic[State]):
         noise = problem.noise
         if self.needs_density() and isinstance(noise, Gaussian) and noise.noiseless:
             raise Unsupported(f"{name}: expected noise with sigma > 0, got sigma = 0")
+        if isinstance(noise, UnknownGaussian) and not self.estimates_noise:
+            raise Unsupported(f"{name}: expected noise of a known level, got UnknownGaussian")
         s = self.schedule.levels[:-1]
         low, high = float(s.min()), float(s.max())
         if low < prior.sigma_min * (1 - 1e-6) or high > prior.sigma_max * (1 + 1e-6):

@@ -1,13 +1,13 @@
-r"""RED-diff in nats: the noise level of y sets all weights, and the data step is exact.
+r"""RED-diff in nats: the noise of y sets all weights, and the data step is exact.
 
 The negative log posterior with a smoothed prior has, at level s, the gradient
-:math:`A^T (A \mu - y) / \sigma_y^2 + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`: RED-diff's, with
+:math:`\nabla(-\log p(y \mid A(\mu))) + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`: RED-diff's, with
 the weight :math:`\lambda_t = 1 / s^2` against a data term in nats. Nothing is left to tune.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -15,59 +15,88 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
-from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
+from reddiff.lanes import dot, lanes
+from reddiff.linalg import Solution, power_iteration
+from reddiff.noise import Gaussian, UnknownGaussian
+from reddiff.operators.base import Linearisation, Operator, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
+from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, check_steps, karras
+from reddiff.schedules import geometric
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 
-CG_TOL, CG_ITERATIONS = 1e-3, 20
+SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
+CG_TOL, CG_ITERATIONS = 1e-2, 20  # from D; a tighter one is lost under the noise added next
 LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: y is never trusted beyond it
+REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
 @dataclass(frozen=True)
 class NoiseAwareState:
-    """The mean, and the sum and number of the iterates that are averaged."""
+    """The mean, the one before it, and what is known of the noise.
+
+    Arguments:
+        mu: The mean.
+        previous: The mean a step earlier.
+        sigma_y: The noise of y as it is known so far, `(b,)`.
+        low: The last level, `(b,)`; 0 while it is not known yet.
+        gain: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
+        solved: Whether the last data step reached its tolerance, `(b,)`.
+    """
 
     mu: Tensor
-    total: Tensor
-    count: Tensor
+    previous: Tensor
+    sigma_y: Tensor
+    low: Tensor
+    gain: Tensor
+    solved: Tensor
 
 
 @dataclass(frozen=True)
 class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     r"""Fits mu by exact data steps and denoisers while the noise level s falls.
 
-    .. math:: \mu \leftarrow \arg\min_x \; \lVert y - A x \rVert^2 / 2 \sigma_y^2
-        + \lVert x - D(\mu + \rho s\,\varepsilon, s) \rVert^2 / 2 s^2
+    .. math:: \mu \leftarrow \arg\min_x \; -\log p(y \mid A(x))
+        + \lVert x - D(w + \rho s\,\varepsilon, s) \rVert^2 / 2 s^2, \qquad
+        w = \mu + \beta (\mu - \mu_\mathrm{previous})
 
-    In the spectral basis of A, coordinate i is measured with noise of :math:`\sigma_i =
-    \sigma_y / s_i`. Where :math:`\sigma_i \le s` the denoiser is shown the measurement itself,
-    raised to the level it is told, :math:`y_i / s_i + \sqrt{s^2 - \sigma_i^2}\,\varepsilon`, and mu
-    follows by Tweedie's formula at :math:`\sigma_i`: the noise is never counted twice. Elsewhere it
-    is shown :math:`\mu_i + \rho s\,\varepsilon`, and mu takes the proximal step. Operators without
-    a spectral form take the proximal step everywhere, by a few conjugate gradients from D where it
-    has no closed form. The answer is the mean of the iterates at the last level; for A = I it is
-    exactly :math:`D(y, \sigma_y)`.
+    **Noise-matched.** Where A has a spectral form and the noise is Gaussian, coordinate i is
+    measured with noise of :math:`\sigma_i = \sigma_y / s_i`. If :math:`\sigma_i \le s` the denoiser
+    is shown the measurement itself, raised to the level it is told,
+    :math:`y_i / s_i + \sqrt{s^2 - \sigma_i^2}\,\varepsilon`, and mu follows by Tweedie's formula at
+    :math:`\sigma_i`: the noise is never counted twice. Other coordinates, and other operators, take
+    the proximal step (`reddiff.proximal`). For A = I the answer is :math:`D(y, \sigma_y)`.
+
+    **Realism** r is the share of the posterior's variance that the iterates carry. They follow
+    Langevin dynamics with momentum :math:`\beta` and noise :math:`\rho s`; in directions y leaves
+    open their stationary variance is :math:`\rho^2 / 2 (1 - \beta)` of the posterior's. At 1 the
+    last iterate is a draw; at 0, without noise, the posterior mean of a Gaussian prior. A network
+    wants :math:`\rho = 1`, so that it is shown the level it is told: r of 1/2 and more. Its answer
+    is then close to a mean, and sharper with larger r.
+
+    **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
+    of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's
+    last (for r above 3/4 lower, down to the schedule's last at r = 1).
+
+    **Unknown noise** (`UnknownGaussian`): sigma_y is the least residual of the denoised so far, and
+    s falls until it meets it (a discrepancy rule).
 
     Arguments:
-        schedule: The levels, from `annealing`; those at the last level are averaged.
-        realism: rho: 0 for a posterior-mean-like answer, 1 for a draw-like one.
+        schedule: The levels, stretched to each lane's own last one.
+        realism: r, from 0 to 1.
 
     References:
-        | The weight of RED-diff and its gradient: https://arxiv.org/abs/2305.04391, Section 3.
+        | RED-diff's weight and gradient: https://arxiv.org/abs/2305.04391, Section 3.
         | The proximal step is that of DiffPIR, https://arxiv.org/abs/2305.08995, Equation 12,
         | which differs in its noise rule.
     """
 
-    requires: ClassVar[type[Operator]] = LinearOperator
-    noises: ClassVar[type[Noise]] = Gaussian
+    settles: ClassVar[bool] = False  # the last level falls to the noise of y, where it ends
+    estimates_noise: ClassVar[bool] = True
 
-    realism: float = 1.0
+    realism: float = REALISM
 
     def __post_init__(self) -> None:
         good = 0 <= self.realism <= 1
@@ -76,28 +105,57 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     @classmethod
     def default(
         cls,
-        sigma_y: float,
         steps: int = 50,
         *,
-        sigma_min: float = 0.01,
-        sigma_max: float = 80.0,
-        realism: float = 1.0,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
+        realism: float = REALISM,
     ) -> NoiseAwareREDDiff:
-        """The solver for noise of `sigma_y` in the units of x, on a prior of the range given.
+        """The solver for x of a size about 1, whatever operator, noise and level.
 
         Arguments:
-            sigma_y: The noise level, 0 or more.
-            steps: Network evaluations; the last 40 % at the last level.
+            steps: Network evaluations.
             sigma_min: The least last level.
             sigma_max: The first level.
             realism: See the class.
+
+        Raises:
+            InvalidArgument: If an argument cannot be used.
         """
-        return cls(annealing(steps, sigma_y, sigma_min=sigma_min, sigma_max=sigma_max), realism)
+        first = sigma_max if steps > 1 else sigma_min  # a single step is at the last level
+        return cls(geometric(steps, sigma_min, first), realism)
+
+    @classmethod
+    def for_prior(
+        cls, prior: Prior, steps: int = 50, *, realism: float = REALISM
+    ) -> NoiseAwareREDDiff:
+        """`default`, within the levels the prior is good for."""
+        low, high = max(SIGMA_MIN, prior.sigma_min), min(SIGMA_MAX, prior.sigma_max)
+        return cls.default(steps, sigma_min=min(low, high), sigma_max=high, realism=realism)
+
+    @property
+    def momentum(self) -> float:
+        """Beta."""
+        r = self.realism
+        return 1 - 1 / (2 * r) if r > 0.5 else 0.8 * (1 - 2 * r)
+
+    @property
+    def noise_scale(self) -> float:
+        """Rho, so that rho^2 / 2 (1 - beta) is the realism."""
+        return min(1.0, (2 * self.realism * (1 - self.momentum)) ** 0.5)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> NoiseAwareState:
         """mu <- A^+ y."""
         mu = problem.guess()
-        return NoiseAwareState(mu, torch.zeros_like(mu), mu.new_zeros(len(mu)))
+        operator, noise = problem.operator, problem.noise
+        near = operator.linearise(mu + rng.randn_like(mu))
+        gain = _norm(operator, near, mu)
+        if isinstance(noise, UnknownGaussian):
+            sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)
+        else:
+            sigma_y = _rms(noise.std(near.a), problem)
+            low = self._last(sigma_y / gain)
+        return NoiseAwareState(mu, mu, sigma_y, low, gain, solved=torch.isfinite(gain))
 
     def step(
         self,
@@ -108,95 +166,133 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         rng: Rng,
     ) -> NoiseAwareState:
         """One denoising and one exact data step."""
-        s = self.schedule.levels[k]
-        if isinstance(problem.operator, SpectralOperator):
-            mu = self._matched(state.mu, problem, problem.operator, prior, s, rng)
+        unknown = isinstance(problem.noise, UnknownGaussian)
+        s = self._levels(state.low, k, stretched=not unknown)
+        told = replace(problem, noise=Gaussian(state.sigma_y)) if unknown else problem
+        w = state.mu + self.momentum * (state.mu - state.previous)
+        if isinstance(told.noise, Gaussian) and isinstance(told.operator, SpectralOperator):
+            mu, d, shift = self._matched(w, told.y, told.operator, _trusted(state), prior, s, rng)
+            solved = state.solved
         else:
-            mu = self._proximal(state.mu, problem, prior, s, rng)
-        last = (s <= self.schedule.levels[-2] * (1 + 1e-9)).to(mu.dtype)
-        total = state.total + lanes(last, mu) * mu
-        return NoiseAwareState(mu, total, state.count + last)
+            d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
+            found = self._proximal(state, told, d, s)
+            mu, solved, shift = found.x, found.converged, None
+        sigma_y, low = state.sigma_y, state.low
+        if unknown:
+            sigma_y, low = self._discrepancy(state, problem, d, shift, s)
+        return NoiseAwareState(mu, state.mu, sigma_y, low, state.gain, solved)
+
+    def _last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The last level of lanes whose best coordinate has this noise."""
+        levels = self.schedule.levels.to(sigma)
+        first, last = levels[0], levels[-2]
+        lower = max(0.0, 4 * self.realism - 3)
+        low = sigma.clamp(min=last) ** (1 - lower) * last**lower
+        return torch.minimum(low, first) if len(self.schedule) > 1 else low
+
+    def _levels(self, low: Tensor, k: Tensor, *, stretched: bool) -> Float[Tensor, " b"]:
+        """The level of step k in lanes whose last one is `low`: on the way there, or cut off."""
+        log_s = self.schedule.levels[:-1].log()
+        first, last = log_s[0], log_s[-1]
+        if not stretched:
+            return torch.maximum(log_s[k].exp().to(low), low)
+        u = (first - log_s) / (first - last) if len(log_s) > 1 else torch.ones_like(log_s)
+        return (first + u[k] * (low.double().log() - first)).exp().to(low)
+
+    def _discrepancy(
+        self, state: NoiseAwareState, problem: Problem, d: Tensor, shift: Tensor | None, s: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sigma_y after a step, and the last level, which is found once s is down at the noise.
+
+        Stein: with f degrees of freedom for each of the M entries, the residual of the denoised has
+        the mean square sigma^2 (1 - 2 f) + s^2 f: sigma^2 (1 - f) at the noise.
+        """
+        f = torch.zeros_like(s)
+        if shift is not None:
+            taken = (shift / lanes(s, shift)).square().nan_to_num(1.0).flatten(1)
+            f = (1 - taken).sum(1) / problem.count
+        f = f.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
+        square = 2 * problem.misfit(d) / problem.count
+        at = (s * state.gain) ** 2
+        found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
+        open_ = state.low == 0
+        sigma_y = torch.where(open_, torch.minimum(state.sigma_y, found), state.sigma_y)
+        reached = open_ & (s * state.gain <= found)
+        return sigma_y, torch.where(reached, self._last(found / state.gain), state.low)
 
     def _matched(
         self,
-        mu: Tensor,
-        problem: Problem,
+        w: Tensor,
+        y: Tensor,
         operator: SpectralOperator,
+        sigma_y: Tensor,
         prior: Prior,
         s: Tensor,
         rng: Rng,
-    ) -> Tensor:
-        z_y = operator.ut(problem.y)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The next mean, D, and by how much D changed each matched coordinate (elsewhere: NaN)."""
+        z_y = operator.ut(y)
         gain = operator.spectrum(z_y)
         level = lanes(s, z_y)
-        seen = gain > 1e-6
+        seen = gain > 1e-6 * lanes(gain.expand_as(z_y).flatten(1).amax(1), z_y)
         gain = torch.where(seen, gain, 1)
-        sigma_i = lanes(_sigma_y(problem), z_y) / gain  # the noise of y_i / s_i
+        sigma_i = lanes(sigma_y, z_y) / gain  # the noise of y_i / s_i
         z_y = z_y / gain
-        matched = seen & (sigma_i <= level * (1 + 1e-6))
+        matched = seen & (sigma_i <= level * (1 + 1e-5))
+        eps = self.noise_scale * operator.vt(rng.randn_like(w))
         fresh = (level**2 - sigma_i**2).clamp(min=0).sqrt()
-        z_mu = operator.vt(mu)
-        eps = operator.vt(rng.randn_like(mu))
-        z_in = torch.where(matched, z_y + fresh * eps, z_mu + self.realism * level * eps)
-        d = operator.vt(prior(operator.v(z_in), s))
+        z_in = torch.where(matched, z_y + fresh * eps, operator.vt(w) + level * eps)
+        denoised = prior(operator.v(z_in), s)
+        d = operator.vt(denoised)
         weight = torch.where(seen, sigma_i**2, 1)
-        tweedie = z_y + (sigma_i / level) ** 2 * (d - z_in)
-        proximal = torch.where(seen, (z_y * level**2 + d * weight) / (level**2 + weight), d)
-        return operator.v(torch.where(matched, tweedie, proximal))
+        shift = d - z_in
+        tweedie = z_y + (sigma_i / level) ** 2 * shift
+        proximal_ = torch.where(seen, (z_y * level**2 + d * weight) / (level**2 + weight), d)
+        mu = operator.v(torch.where(matched, tweedie, proximal_))
+        return mu, denoised, torch.where(matched, shift, torch.nan)
 
-    def _proximal(self, mu: Tensor, problem: Problem, prior: Prior, s: Tensor, rng: Rng) -> Tensor:
-        s = lanes(s, mu)
-        d = prior(mu + self.realism * s * rng.randn_like(mu), s)
-        operator = problem.operator
-        assert isinstance(operator, LinearOperator)  # noqa: S101  (checked by `requires`)
-        var = lanes(_sigma_y(problem), mu) ** 2
-        # (A^T A / var + 1 / s^2)^-1 (A^T y / var + d / s^2), times s^2 throughout
-        shift = operator.adjoint(problem.residual(d)) * s**2 / var
-        gain = (s**2 / var).flatten()
-        return d + operator.solve(shift, 1.0, gain, tol=CG_TOL, iterations=CG_ITERATIONS)
+    def _proximal(self, state: NoiseAwareState, problem: Problem, d: Tensor, s: Tensor) -> Solution:
+        sigma_y = _trusted(state) if isinstance(problem.noise, Gaussian) else None
+        return proximal(problem, d, s, sigma_y=sigma_y, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
-        """The mean of the iterates at the last level; before that, the iterate."""
-        count = lanes(state.count, state.mu)
-        return torch.where(count > 0, state.total / count.clamp(min=1), state.mu)
+        """mu."""
+        return state.mu
+
+    def noise_level(self, state: NoiseAwareState) -> Float[Tensor, " b"]:
+        """Sigma_y: given, or found so far."""
+        return state.sigma_y
+
+    def warnings(self, state: NoiseAwareState) -> list[tuple[str, ...]]:
+        """Names the lanes whose last data step did not reach its tolerance."""
+        text = "not converged: the last data step did not reach its tolerance"
+        return [() if solved else (text,) for solved in state.solved.tolist()]
 
     def dump(self, state: NoiseAwareState) -> Tree:
-        """The three tensors."""
-        return {"mu": state.mu, "total": state.total, "count": state.count}
+        """The tensors."""
+        return {field.name: getattr(state, field.name) for field in fields(state)}
 
     def load(self, tree: Tree) -> NoiseAwareState:
         """The inverse of `dump`."""
         return NoiseAwareState(**tree)
 
 
-def annealing(
-    steps: int,
-    sigma_y: float,
-    *,
-    sigma_min: float = 0.01,
-    sigma_max: float = 80.0,
-    tail: float = 0.4,
-) -> Schedule:
-    """Levels from sigma_max to sigma_y (at least sigma_min), where the last part of them stays.
-
-    Arguments:
-        steps: The number of levels.
-        sigma_y: The noise level in the units of x.
-        sigma_min: The least last level.
-        sigma_max: The first level.
-        tail: The part of the levels that stays at the last one.
-
-    Raises:
-        InvalidArgument: If `steps` is below 1.
-    """
-    check_steps(steps)
-    last = min(max(sigma_y, sigma_min), sigma_max)
-    falling = max(1, round(steps * (1 - tail)))
-    s = karras(falling, last, sigma_max).sigma[:-1]
-    s = torch.cat([s, s.new_full((steps - falling + 1,), last)])
-    return Schedule(torch.ones_like(s), s)
+def _trusted(state: NoiseAwareState) -> Float[Tensor, " b"]:
+    """Sigma_y, at least `LEAST_NOISE` in the units of x."""
+    return torch.maximum(state.sigma_y, LEAST_NOISE * state.gain)
 
 
-def _sigma_y(problem: Problem) -> Tensor:
-    assert isinstance(problem.noise, Gaussian)  # noqa: S101  (checked by `noises`)
-    return torch.as_tensor(problem.noise.sigma, dtype=torch.float64).clamp(min=LEAST_NOISE)
+def _norm(operator: Operator, near: Linearisation, x: Tensor) -> Float[Tensor, " b"]:
+    """The largest singular value, at least of A's derivative; 1 where A is flat."""
+    if isinstance(operator, SpectralOperator):
+        z = operator.vt(x)
+        size = operator.spectrum(z).expand_as(z).flatten(1).amax(1)
+    else:
+        size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=8).sqrt()
+    return torch.where(size > 0, size, 1)
+
+
+def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:
+    """Over the measured entries."""
+    y = torch.where(problem.measured, y, 0)
+    return (dot(y, y) / problem.count).sqrt()

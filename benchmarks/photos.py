@@ -1,0 +1,530 @@
+"""Noise-aware RED-diff beside the published recipe, as released and as tuned, on your pictures.
+
+    python benchmarks/photos.py run    --images FILES... --out results.jsonl
+    python benchmarks/photos.py tune   --images FILES... --out results.jsonl
+    python benchmarks/photos.py report --out results.jsonl
+
+A cell is a task at a noise level, in [0, 1] pixels. All methods see the same measurement and prior;
+a picture's noise depends on its place in the sorted list of files, whatever slice of it is run.
+`tune` looks for the best weight and learning rate of the published recipe on other pictures,
+truth in hand. Every result is one JSON line, and what is in the file already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, max_pool2d
+
+from reddiff import Gaussian, Keys, Problem, ReddiffError, solve
+from reddiff.catalogue import SOLVERS
+from reddiff.errors import require
+from reddiff.masks import make_mask
+from reddiff.metrics import LPIPS, psnr
+from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
+from reddiff.pictures import read_picture
+from reddiff.priors import Prior, photo_prior
+from reddiff.random import DRAWING
+from reddiff.schedules import vp
+from reddiff.snapshot import describe
+from reddiff.solvers import NoiseAwareREDDiff, REDDiff
+from reddiff.solvers.base import Solver
+from reddiff.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
+
+Row = dict[str, Any]
+Size = tuple[int, int]
+# From the size and the ids: the task whose published settings hold, and the operator of all lanes.
+MakeTask = Callable[[Size, Sequence[int]], tuple[Task, Operator]]
+Cell = tuple[str, float]
+Table = dict[Cell, dict[str, Row]]
+
+SEED = 1
+NOISES = (0.01, 0.05, 0.1)
+INPAINT_WEIGHT = 1.0  # published for noisy inpainting
+WEIGHTS, RATES = (0.05, 0.25, 1.0, 4.0, 16.0), (0.02, 0.05, 0.1, 0.25)
+SIGNS = {"psnr": 1, "lpips": -1}  # larger is better, smaller is better
+SHORT, FIRST_RATE = 100, 0.05  # steps of a trial; the rate of the first line
+
+
+# ------------------------------------------------------------------------------- pictures, tasks
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Pictures `(b, 3, h, w)` in [0, 1], their names, and their places in the list of all files."""
+
+    names: list[str]
+    ids: list[int]
+    pixels: Tensor
+
+    @property
+    def size(self) -> Size:
+        height, width = self.pixels.shape[-2:]
+        return height, width
+
+
+def read_photos(paths: Sequence[str], skip: int = 0, limit: int | None = None) -> Photos:
+    """A slice of the files in the order of their names."""
+    ordered = sorted(map(Path, paths), key=lambda p: (p.name, str(p)))
+    ids = list(range(len(ordered)))[skip:][:limit]
+    require(bool(ids), "images", expected="at least one file after --skip", got=len(ordered))
+    chosen = [ordered[i] for i in ids]
+    pixels = [read_picture(p).pixels.expand(3, -1, -1) for p in chosen]
+    sizes = {tuple(x.shape[1:]) for x in pixels}
+    require(len(sizes) == 1, "images", expected="files of one size", got=sorted(sizes))
+    return Photos([f"{p.parent.name}/{p.name}" for p in chosen], ids, torch.stack(pixels))
+
+
+def text_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
+    if max(size) > 128:
+        mask = make_mask("text:lorem", size)
+    else:  # at half the size a small picture holds a few words; a stroke stays 2 pixels wide
+        mask = 1 - max_pool2d(1 - make_mask("text:lorem", (2 * size[0], 2 * size[1])), 2)
+    return Inpaint(mask), Mask(mask)
+
+
+def random_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
+    u = Keys(SEED, tuple(ids)).at(DRAWING).rand_like(torch.empty(len(ids), 1, *size))
+    mask = (u >= 0.7).float()
+    return Inpaint(mask[0]), Mask(mask, per_lane=True)
+
+
+def box_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
+    mask = make_mask(f"box:{3 * min(size) // 8}", size)
+    return Inpaint(mask), Mask(mask)
+
+
+def motion(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
+    psf = motion_psf(9 if max(size) <= 128 else 15, 30).float()
+    return Deblur(psf), CircularBlur(psf)
+
+
+def fixed(task: Task, operator: Operator) -> MakeTask:
+    return lambda *_: (task, operator)
+
+
+PSF = gaussian_psf(1.6).float()
+TASKS: dict[str, MakeTask] = {
+    "denoise": fixed(Denoise(), Mask(torch.ones(1, 1, 1))),
+    "text": text_mask,
+    "random70": random_mask,
+    "box": box_mask,
+    "sr4": fixed(SuperResolve(4), BlockMean(4)),
+    "gaussian": fixed(Deblur(PSF), CircularBlur(PSF)),
+    "motion": motion,
+}
+
+
+# --------------------------------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's steps, and its solver from the task, sigma_y in [-1, 1], the prior and steps."""
+
+    steps: int
+    make: Callable[[Task, float, Prior, int], Solver[Any]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What `tune` chooses."""
+
+    weight: float
+    lr: float
+    steps: int
+
+
+def noise_aware(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
+    return SOLVERS["noise-aware"].make(task, steps, prior)
+
+
+def realism(rho: float) -> Method:
+    def make(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
+        solver = noise_aware(task, sigma_y, prior, steps)
+        assert isinstance(solver, NoiseAwareREDDiff)
+        return replace(solver, realism=rho)
+
+    return Method(50, make)
+
+
+def released(prior: Prior, setting: Setting) -> Solver[Any]:
+    """The released recipe; at most all of the levels that the prior is good for."""
+    low, high = prior.sigma_min, prior.sigma_max
+    steps = min(setting.steps, len(vp(1000).restrict(low, high)))
+    weight, lr = setting.weight, setting.lr
+    return REDDiff.paper(steps, lr=lr, weight=weight, sigma_min=low, sigma_max=high)
+
+
+def paper(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
+    weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else task.weight
+    return released(prior, Setting(weight, task.lr, steps))
+
+
+METHODS = {
+    "noise-aware": Method(50, noise_aware),
+    "noise-aware-20": Method(20, noise_aware),
+    "paper": Method(1000, paper),
+} | {f"realism-{rho:g}": realism(rho) for rho in (0, 0.25, 0.5, 0.75, 1)}
+DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
+TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
+
+
+def depends_on_source(method: str) -> bool:
+    return method.startswith(("noise-aware", "realism"))
+
+
+def source_hash() -> str:
+    """A hash of the noise-aware solver's source, so that results of an older one are known."""
+    home = Path(str(files("reddiff")))
+    sources = sorted([*home.glob("solvers/noise_aware*.py"), *home.glob("proximal*.py")])
+    return sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
+
+
+# --------------------------------------------------------------------------------------- results
+
+
+def load(path: Path) -> list[Row]:
+    """The rows of a file; a line that was cut off is not one."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def append(path: Path, row: Row) -> None:
+    """Add one line, after one that was cut off too."""
+    cut = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("a") as file:
+        file.write("\n" * cut + json.dumps(row) + "\n")
+
+
+def identity(row: Row) -> tuple[Any, ...]:
+    """What two rows share of which one need not be run."""
+    names = ("kind", "task", "noise", "method", "steps", "weight", "lr")
+    where = (tuple(row["images"]), tuple(row["size"]))
+    source = row["source"] if depends_on_source(row["method"]) else None
+    return (*(row[n] for n in names), *where, source)
+
+
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+class Bench:
+    """The pictures, the prior, and the file that results go to."""
+
+    def __init__(self, photos: Photos, prior: Prior, out: Path) -> None:
+        self.photos, self.prior, self.out = photos, prior, out
+        self.lpips, self.source = LPIPS(), source_hash()
+        self.rows = load(out)
+
+    def measure(self, task: str, noise: float) -> tuple[Task, Problem]:
+        """The cell's task and measurement."""
+        kind, operator = TASKS[task](self.photos.size, self.photos.ids)
+        x, ids = 2 * self.photos.pixels - 1, self.photos.ids
+        return kind, Problem.simulate(x, operator, Gaussian(2 * noise), seed=SEED, ids=ids)
+
+    def row(self, kind: str, task: str, noise: float, method: str, steps: int) -> Row:
+        """A row without results."""
+        where = {"images": self.photos.names, "size": list(self.photos.size)}
+        cell = {"kind": kind, "task": task, "noise": noise, "method": method, "steps": steps}
+        return cell | {"weight": None, "lr": None, "source": self.source} | where
+
+    def known(self, row: Row) -> bool:
+        """Whether the file has this row."""
+        return any(identity(r) == identity(row) for r in self.rows)
+
+    def keep(self, row: Row) -> None:
+        """Write a finished row."""
+        append(self.out, row)
+        self.rows.append(row)
+        cell = f"{row['kind']} {row['task']} {row['noise']:g} {row['method']} {row['steps']}"
+        tuned = "" if row["lr"] is None else f" weight {row['weight']:g} lr {row['lr']:g}"
+        scores = f"{mean(row['psnr']):.2f} dB, LPIPS {mean(row['lpips']):.3f}"
+        print(f"{cell}{tuned}: {scores}, {row['seconds']:.0f} s", flush=True)
+
+    def scores(self, pixels: Tensor) -> Row:
+        """PSNR and LPIPS of every picture."""
+        x, truth = pixels.clamp(0, 1), self.photos.pixels
+        return {"psnr": psnr(x, truth).tolist(), "lpips": self.lpips(x, truth).tolist()}
+
+    def degraded(self, task: str, noise: float) -> None:
+        """The row of y itself, where need be enlarged; missing pixels are mid-grey."""
+        row = self.row("run", task, noise, "degraded", 0)
+        if self.known(row):
+            return
+        y = (self.measure(task, noise)[1].y + 1) / 2
+        if y.shape[-2:] != self.photos.size:
+            y = interpolate(y, self.photos.size, mode="bicubic")
+        ends = {"evaluations": 0, "settings": None, "residual_ratio": None, "seconds": 0.0}
+        self.keep(row | self.scores(y) | ends)
+
+    def solved(self, row: Row, method: Method) -> None:
+        """Run what is missing."""
+        if self.known(row):
+            return
+        task, problem = self.measure(row["task"], row["noise"])
+        solver = method.make(task, 2 * row["noise"], self.prior, row["steps"])
+        run = solve(problem, self.prior, solver, ids=self.photos.ids)
+        self.keep(
+            row
+            | self.scores((run.x + 1) / 2)
+            | {
+                "evaluations": run.cost.evaluations[0],
+                "settings": describe(solver),
+                "residual_ratio": problem.residual_ratio(run.x).tolist(),
+                "seconds": run.cost.seconds,
+            }
+        )
+
+    def with_setting(self, kind: str, task: str, noise: float, method: str, s: Setting) -> None:
+        """The released recipe with other settings, or a copy of the row that has them already."""
+        row = self.row(kind, task, noise, method, s.steps) | {"weight": s.weight, "lr": s.lr}
+        for twin in TUNED:
+            same = [r for r in self.rows if identity(r) == identity(row | {"method": twin})]
+            if same and twin != method and not self.known(row):
+                self.keep(same[-1] | {"method": method})
+        self.solved(row, Method(s.steps, lambda *_: released(self.prior, s)))
+
+
+def run(bench: Bench, args: argparse.Namespace) -> None:
+    """Every method on every cell."""
+    wanted = [(task, noise) for task in args.tasks for noise in args.noise]
+    tuned = [m for m in args.methods if m in TUNED]
+    size = bench.photos.size
+    choices = {(c, m): choice(bench.rows, c, size, TUNED[m]) for m in tuned for c in wanted}
+    for cell in wanted:
+        bench.degraded(*cell)
+        for name in args.methods:
+            if name in TUNED:
+                bench.with_setting("run", *cell, name, choices[cell, name])
+                continue
+            method = METHODS[name]
+            bench.solved(bench.row("run", *cell, name, args.steps or method.steps), method)
+
+
+# ---------------------------------------------------------------------------------------- tuning
+
+
+def missing(rows: Sequence[Row], short: int) -> list[Setting]:
+    """What a cell's tuning still has to run: lines through the grid, each through the best so far.
+
+    First all weights at one rate; then, for PSNR and for LPIPS, all rates at the best weight, and
+    all weights near it at the best rate.
+    """
+    done = {Setting(r["weight"], r["lr"], r["steps"]): r for r in rows}
+    line = [Setting(weight, FIRST_RATE, short) for weight in WEIGHTS]
+    if rest := [s for s in line if s not in done]:
+        return rest
+    for measure in (lambda s: -mean(done[s]["psnr"]), lambda s: mean(done[s]["lpips"])):
+        weight = min(line, key=measure).weight
+        rates = [Setting(weight, lr, short) for lr in RATES]
+        if rest := [s for s in rates if s not in done]:
+            return rest
+        lr = min(rates, key=measure).lr
+        at = WEIGHTS.index(weight)
+        near = [Setting(w, lr, short) for w in WEIGHTS[max(0, at - 1) : at + 2]]
+        if rest := [s for s in near if s not in done]:
+            return rest
+    return []
+
+
+def tuning(rows: Sequence[Row], cell: Cell, size: Size) -> list[Row]:
+    """The cell's tuning lines, of the pictures that came last."""
+    of_cell = [r for r in rows if r["kind"] == "tune" and (r["task"], r["noise"]) == cell]
+    of_size = [r for r in of_cell if tuple(r["size"]) == size]
+    return [r for r in of_size if r["images"] == of_size[-1]["images"]]
+
+
+def choice(rows: Sequence[Row], cell: Cell, size: Size, metric: str) -> Setting:
+    """The best setting of a finished tuning by a metric's mean.
+
+    Raises:
+        InvalidArgument: If the rows hold none, or one that was broken off.
+    """
+    found = tuning(rows, cell, size)
+    todo = missing(found, min((r["steps"] for r in found), default=SHORT))
+    expected = f"a finished `tune` of {cell[0]} at noise {cell[1]:g} for {size} in the same file"
+    require(not todo, "out", expected=expected, got=f"{len(found)} lines, {len(todo)} to go")
+    best = max(found, key=lambda r: SIGNS[metric] * mean(r[metric]))
+    return Setting(best["weight"], best["lr"], best["steps"])
+
+
+def tune(bench: Bench, args: argparse.Namespace) -> None:
+    """The released recipe over its grid, cell by cell."""
+    for task in args.tasks:
+        for noise in args.noise:
+            short = args.steps or SHORT
+            while todo := missing([r for r in bench.rows if _same(r, bench, task, noise)], short):
+                for setting in todo:
+                    bench.with_setting("tune", task, noise, "paper", setting)
+
+
+def _same(row: Row, bench: Bench, task: str, noise: float) -> bool:
+    return row["kind"] == "tune" and identity(row) == identity(
+        bench.row("tune", task, noise, "paper", row["steps"])
+        | {"weight": row["weight"], "lr": row["lr"]}
+    )
+
+
+# ---------------------------------------------------------------------------------------- report
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """The results cell by cell, one table for each set of pictures; the last of equals counts."""
+    sets: dict[tuple[Any, ...], Table] = {}
+    for row in (r for r in rows if r["kind"] == "run"):
+        table = sets.setdefault((*row["size"], *row["images"]), {})
+        table.setdefault((row["task"], row["noise"]), {})[row["method"]] = row
+    return [dict(sorted(table.items(), key=_place)) for table in sets.values()]
+
+
+def _place(item: tuple[Cell, dict[str, Row]]) -> tuple[int, float]:
+    (task, noise), _ = item
+    return list(TASKS).index(task), noise
+
+
+def overview(table: Table, source: str) -> list[str]:
+    """PSNR / LPIPS of every method, the best in bold."""
+    names = ["degraded", *(m for m in METHODS if not m.startswith("realism")), *TUNED]
+    shown = [m for m in names if any(m in cell for cell in table.values())]
+    lines = [f"| task | noise | {' | '.join(shown)} |", "|---" * (len(shown) + 2) + "|"]
+    for (task, noise), cell in table.items():
+        entries = [entry(cell, m, shown, source) for m in shown]
+        lines.append(f"| {task} | {noise:g} | {' | '.join(entries)} |")
+    return lines
+
+
+def entry(cell: dict[str, Row], method: str, among: Sequence[str], source: str) -> str:
+    """One method's PSNR / LPIPS, with a dagger where the solver has changed since."""
+    if method not in cell:
+        return ""
+    parts = []
+    for (metric, sign), digits in zip(SIGNS.items(), (2, 3), strict=True):
+        best = max(sign * mean(cell[m][metric]) for m in among if m in cell)
+        value = mean(cell[method][metric])
+        bold = "**" * (sign * value == best)
+        parts.append(f"{bold}{value:.{digits}f}{bold}")
+    stale = depends_on_source(method) and cell[method]["source"] != source
+    return " / ".join(parts) + " †" * stale
+
+
+def counts(table: Table) -> list[str]:
+    """In how many cells the noise-aware methods beat the published recipe, and which they lose."""
+    rivals = [("paper", "psnr"), ("paper", "lpips"), *TUNED.items()]
+    lines = []
+    for method in ("noise-aware", "noise-aware-20"):
+        for rival, metric in rivals:
+            both = {c: v for c, v in table.items() if method in v and rival in v}
+            if not both:
+                continue
+            margin = {c: _margin(v[method], v[rival], metric) for c, v in both.items()}
+            lost = {c: m for c, m in margin.items() if m <= 0}
+            won = f"{len(both) - len(lost)} of {len(both)}"
+            lines.append(f"- {method} beats {rival} in {metric.upper()} in {won} cells")
+            digits = {"psnr": 2, "lpips": 3}[metric]
+            worst = sorted(lost.items(), key=lambda item: item[1])
+            lines += [
+                f"    - lost: {task} at {noise:g}, worse by {-gap:.{digits}f}"
+                for (task, noise), gap in worst
+            ]
+    return lines
+
+
+def _margin(a: Row, b: Row, metric: str) -> float:
+    return SIGNS[metric] * (mean(a[metric]) - mean(b[metric]))
+
+
+def trade_off(table: Table, source: str) -> list[str]:
+    """What realism buys and costs, task by task."""
+    lines = []
+    shown = [m for m in METHODS if m.startswith("realism")]
+    shown = [m for m in shown if any(m in cell for cell in table.values())]
+    curves = {c: v for c, v in table.items() if any(m in v for m in shown)}
+    for task in dict.fromkeys(task for task, _ in curves):
+        cells = {n: v for (t, n), v in curves.items() if t == task}
+        lines += ["", f"| {task} | {' | '.join(f'noise {n:g}' for n in cells)} |"]
+        lines.append("|---" * (len(cells) + 1) + "|")
+        for m in shown:
+            entries = [entry(v, m, shown, source) for v in cells.values()]
+            lines.append(f"| {m} | {' | '.join(entries)} |")
+    return lines
+
+
+def report(path: Path) -> None:
+    """Print the tables.
+
+    Raises:
+        InvalidArgument: If the file holds no results of `run`.
+    """
+    found, source = tables(load(path)), source_hash()
+    require(bool(found), "out", expected="a file with results of `run`", got=str(path))
+    for table in found:
+        first = next(iter(next(iter(table.values())).values()))
+        h, w = first["size"]
+        print(f"\n## {len(first['images'])} pictures of {w}x{h}, from {first['images'][0]} on\n")
+        print("PSNR in dB / LPIPS, means; the best in bold; † from an older solver.\n")
+        print("\n".join(overview(table, source)) + "\n")
+        print("\n".join(counts(table)))
+        print("\n".join(trade_off(table, source)))
+
+
+# -------------------------------------------------------------------------------------- commands
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    commands = parser.add_subparsers(dest="command")
+    for name in ("run", "tune", "report"):
+        command = commands.add_parser(name)
+        command.add_argument("--out", type=Path, required=True, help="the file of JSON lines")
+        if name == "report":
+            continue
+        command.add_argument("--images", nargs="+", required=True, help="files of one size")
+        command.add_argument("--skip", type=int, default=0, help="leave out the first files")
+        command.add_argument("--limit", type=int, help="and take so many")
+        command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+        command.add_argument("--noise", nargs="+", type=float, default=list(NOISES))
+        command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--steps", type=int, help=argparse.SUPPRESS)
+        if name == "run":
+            methods = [*METHODS, *TUNED]
+            command.add_argument("--methods", nargs="+", default=list(DEFAULTS), choices=methods)
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+    return args
+
+
+def main(argv: Sequence[str] | None = None, make_prior: Callable[[], Prior] = photo_prior) -> None:
+    args = arguments(argv)
+    if args.command == "report":
+        report(args.out)
+    if args.command not in ("run", "tune"):
+        return
+    torch.set_num_threads(args.threads)
+    bench = Bench(read_photos(args.images, args.skip, args.limit), make_prior(), args.out)
+    (run if args.command == "run" else tune)(bench, args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ReddiffError as error:
+        sys.exit(str(error))

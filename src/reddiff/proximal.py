@@ -1,0 +1,196 @@
+"""The data step: the x near d that explains y, for any operator and noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import dot, finite, lanes, norm, pick
+from reddiff.linalg import Solution, conjugate_gradients, power_iteration
+from reddiff.noise import Gaussian, Noise
+from reddiff.operators.base import Linearisation, LinearOperator, Operator
+from reddiff.problem import Problem
+
+LEAST_SIGMA = 1e-3  # what sigma_y = 0 stands for, in units of s ||A||
+ARMIJO, HALVINGS = 1e-4, 6
+FORCING = 0.03  # the loosest relative residual of a Gauss-Newton step
+
+
+@torch.no_grad()
+def proximal(
+    problem: Problem,
+    d: Float[Tensor, "b *n"],
+    s: Tensor,
+    *,
+    start: Tensor | None = None,
+    sigma_y: Tensor | float | None = None,
+    tol: float = 1e-3,
+    iterations: int = 50,
+    steps: int = 3,
+) -> Solution:
+    r"""The proximal map of the negative log-likelihood.
+
+    .. math:: x = \arg\min_x \; -\log p(y \mid A(x)) + \lVert x - d \rVert^2 / 2 s^2
+
+    For a linear A and Gaussian noise it is exact where A has a closed form, and otherwise found by
+    conjugate gradients. For any other, Gauss-Newton steps with `Noise.curvature` (for a linear A:
+    Fisher scoring), each shortened until the objective falls enough: no lane ever gets worse
+    than its start, and if none does the local minimum next to it is what this converges to.
+
+    Gaussian noise of sigma = 0 has no density, but a limit: the x that explains y, nearest to d.
+    It is taken as sigma = 0.001 s ||A||, which is off by a millionth where A is strong and leaves
+    what A hardly sees (below 0.001 of its norm) to d: the system keeps a condition that single
+    precision can solve. Any sigma above 0 is taken as it is.
+
+    Arguments:
+        problem: y, A and the noise. Where Poisson counts are few, a `floor` of about a hundredth
+            of a count makes the systems less stiff, and more of them converge.
+        d: The centre: what the prior thinks of x.
+        s: The standard deviation of x about d, 0 or more, in units of x; one per lane.
+        start: Where iterations begin: d by default.
+        sigma_y: In place of the sigma of a Gaussian noise, one number or one per lane.
+        tol: When a lane has converged: for a linear A with Gaussian noise, the residual of the
+            normal equations over their right-hand side; else, the two gradients of the objective
+            cancel up to this part of their sizes, or a whole step was this part of ||x - d||.
+        iterations: The most conjugate gradient steps for one linear system.
+        steps: The most Gauss-Newton steps.
+
+    Returns:
+        x, and which lanes have converged.
+
+    Raises:
+        InvalidArgument: If s or start do not fit d, or `sigma_y` is given and the noise is not
+            Gaussian.
+
+    References:
+        | Methods of Conjugate Gradients for Solving Linear Systems (Hestenes & Stiefel, 1952)
+        | Numerical Optimization (Nocedal & Wright, 2006), Algorithms 3.1 and 10.1 (line search
+        | and Gauss-Newton)
+    """
+    expected = f"one level per lane, shape ({len(d)},)"
+    require(s.shape == (len(d),), "s", expected=expected, got=tuple(s.shape))
+    start = d if start is None else start
+    fits = start.shape == d.shape
+    require(fits, "start", expected=f"shape {tuple(d.shape)}, as d", got=tuple(start.shape))
+    s = s.to(d)
+    noise = problem.noise
+    if sigma_y is not None:
+        got = type(noise).__name__
+        gaussian = isinstance(noise, Gaussian)
+        require(gaussian, "sigma_y", expected="none, unless the noise is Gaussian", got=got)
+        noise = Gaussian(sigma_y)
+        noise.check(problem.y)
+    if isinstance(noise, Gaussian) and noise.noiseless:
+        noise = _limit(noise, problem.operator, start, s)
+    if isinstance(noise, Gaussian) and isinstance(problem.operator, LinearOperator):
+        return _linear(problem, problem.operator, noise, d, s, start, tol, iterations)
+    return _Objective(problem, noise, d, s).descend(start, tol, iterations, steps)
+
+
+def _limit(noise: Gaussian, operator: Operator, x: Tensor, s: Tensor) -> Gaussian:
+    """The noise with LEAST_SIGMA s ||A|| in place of sigma = 0 (A linearised at x)."""
+    near = operator.linearise(x)
+    # from below, and within a factor of 2 or so: it sets a scale, and nothing depends on it finely
+    size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=4).sqrt()
+    least = LEAST_SIGMA * s * size
+    sigma = torch.where(lanes(noise.sigma, s) > 0, lanes(noise.sigma, s), least)
+    return Gaussian(torch.where(sigma > 0, sigma, 1))  # s = 0 or A = 0: any will do
+
+
+def _linear(
+    problem: Problem,
+    operator: LinearOperator,
+    noise: Gaussian,
+    d: Tensor,
+    s: Tensor,
+    start: Tensor,
+    tol: float,
+    iterations: int,
+) -> Solution:
+    """(g A^T A + I) (x - d) = g A^T (y - A d), g = s^2 / sigma^2: well scaled for any s."""
+    gain = (s / lanes(noise.sigma, s)) ** 2
+    shift = lanes(gain, d) * operator.adjoint(problem.residual(d))
+    first = None if start is d else start - d
+    found = operator.solution(shift, 1.0, gain, start=first, tol=tol, iterations=iterations)
+    return Solution(d + found.x, found.converged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Objective:
+    """s^2 nll(y, A(x)) + ||x - d||^2 / 2: the objective times s^2, which may be 0."""
+
+    problem: Problem
+    noise: Noise
+    d: Tensor
+    s: Tensor
+
+    def descend(self, x: Tensor, tol: float, iterations: int, steps: int) -> Solution:
+        """Gauss-Newton steps from x until gradient or step is small, or so many."""
+        small = torch.zeros_like(self.s, dtype=torch.bool)
+        for step in range(steps + 1):
+            near = self.problem.operator.linearise(x)
+            force, ratio = self.force(x, near)
+            done = small | (ratio <= tol)
+            if step == steps or done.all():
+                break
+            force = pick(done, torch.zeros_like(force), force)
+            found = self.direction(near, force, ratio, iterations)
+            delta, a = found.x, near.a
+            del near  # its graph is freed before the next one is made
+            small = done | (found.converged & (norm(delta) <= tol * norm(x - self.d)))
+            x = x + lanes(self.stride(x, a, delta, -dot(force, delta)), x) * delta
+        return Solution(x, done)
+
+    def force(self, x: Tensor, near: Linearisation) -> tuple[Tensor, Tensor]:
+        """The negative gradient, and its size over the sum of those of its two parts `(b,)`."""
+        slope = self.noise.grad(self.problem.y, near.a, self.problem.measured)
+        data, prior = lanes(self.s**2, x) * near.pull(slope), x - self.d
+        force = -(data + prior)
+        total = norm(data) + norm(prior)
+        return force, norm(force) / torch.where(total > 0, total, 1)
+
+    def direction(
+        self, near: Linearisation, force: Tensor, ratio: Tensor, iterations: int
+    ) -> Solution:
+        """The x of (s^2 J^T W J + I) x = force, as precise as the linearisation is worth.
+
+        Conjugate gradients from zero: downhill, however early they stop.
+        """
+        curvature = self.noise.curvature(self.problem.y, near.a)
+        weight = torch.where(self.problem.measured, curvature, 0)
+        weight = lanes(self.s**2, weight) * weight
+
+        def matvec(v: Tensor) -> Tensor:
+            return near.pull(weight * near.push(v)) + v
+
+        tol = ratio.clamp(max=FORCING)
+        found = conjugate_gradients(matvec, force, tol=tol, iterations=iterations)
+        usable = finite(found.x)
+        x = pick(usable, found.x, torch.zeros_like(force))
+        return Solution(x, found.converged & usable)
+
+    def stride(self, x: Tensor, a: Tensor, delta: Tensor, slope: Tensor) -> Tensor:
+        """The first of 1, 1/2, 1/4, ... with enough descent along delta, else 0, per lane."""
+        stride = torch.ones_like(self.s)
+        for _ in range(HALVINGS + 1):
+            change = self.change(x, a, lanes(stride, x) * delta)
+            enough = (change <= ARMIJO * stride * slope) | (slope == 0)  # nowhere to go: done
+            if enough.all():
+                break
+            stride = torch.where(enough, stride, stride / 2)
+        return torch.where(enough, stride, 0)
+
+    def change(self, x: Tensor, a: Tensor, step: Tensor) -> Tensor:
+        """By how much a step from x changes the objective.
+
+        Summed over differences of entries, each in double precision: a difference of sums, or
+        the rounding of -log p(y | a) of thousands of counts, would hide the last digits of descent.
+        """
+        y, after = self.problem.y.double(), self.problem.operator(x + step).double()
+        each = self.noise.nll_each(y, after) - self.noise.nll_each(y, a.double())
+        data = torch.where(self.problem.measured, each, 0).flatten(1).sum(1)
+        return self.s**2 * data.to(x) + dot(step, x - self.d + step / 2)
