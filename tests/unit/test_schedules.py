@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from reddiff import InvalidArgument, Schedule
-from reddiff.schedules import constant, cosine, flow, karras, vp
+from reddiff.schedules import constant, cosine, flow, geometric, karras, vp
 
 T = 1000
 BETA = np.linspace(1e-4, 2e-2, T)
 ABAR = np.cumprod(1 - BETA)
+logarithmic = partial(geometric, sigma_min=0.01, sigma_max=50.0)
 
 
 def test_vp_has_exactly_n_levels_from_the_last_trained_step_to_the_first():
@@ -51,6 +53,15 @@ def test_karras_follows_equation_5(n):
     assert len(schedule) == n
 
 
+@pytest.mark.parametrize("n", [1, 2, 18, 500])
+def test_geometric_is_even_in_log_sigma(n):
+    schedule = geometric(n, 0.01, 50.0)
+    ratio = (0.01 / 50.0) ** (1 / max(n - 1, 1))
+    np.testing.assert_allclose(schedule.sigma[:-1], 50.0 * ratio ** np.arange(n), rtol=1e-12)
+    assert (schedule.alpha == 1).all()
+    assert len(schedule) == n
+
+
 @pytest.mark.parametrize("n", [1, 2, 30])
 def test_flow_is_a_straight_path(n):
     schedule = flow(n, t_max=0.9)
@@ -64,7 +75,7 @@ def test_constant_stays_at_one_level():
     assert schedule.levels.tolist() == [0.2] * 4
 
 
-@pytest.mark.parametrize("make", [vp, cosine, karras, flow])
+@pytest.mark.parametrize("make", [vp, cosine, karras, logarithmic, flow])
 def test_all_but_the_constant_one_arrive_at_the_clean_image(make):
     schedule = make(7)
     assert (schedule.alpha[-1], schedule.sigma[-1]) == (1, 0)
@@ -111,6 +122,7 @@ FAMILIES = {
     "vp": vp,
     "cosine": cosine,
     "karras": karras,
+    "geometric": logarithmic,
     "flow": flow,
     "constant": lambda n: constant(n, 0.1),
     "subsample": lambda n: karras(20).subsample(n),
@@ -136,6 +148,8 @@ def test_steps_is_an_integer_of_at_least_1(make, steps):
         (lambda: karras(5, 2.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 2.0, 1.0"),
         (lambda: karras(5, 0.1, math.inf), "sigma_min, sigma_max: .*, got 0.1, inf"),
         (lambda: karras(5, math.nan, 1.0), "sigma_min, sigma_max: .*, got nan, 1.0"),
+        (lambda: geometric(5, 0.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 0.0, 1.0"),
+        (lambda: geometric(5, 2.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 2.0, 1.0"),
         (lambda: flow(5, 1.0), "t_max: expected a number between 0 and 1, got 1.0"),
         (lambda: flow(5, math.nan), "t_max: expected a number between 0 and 1, got nan"),
         (lambda: constant(5, 0.0), "sigma: expected a positive number, got 0.0"),

@@ -154,7 +154,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)
         else:
             sigma_y = _rms(noise.std(near.a), problem)
-            low = self._last(sigma_y / gain)
+            low = self._last(sigma_y / gain).clamp(max=prior.sigma_max)
         return NoiseAwareState(mu, mu, sigma_y, low, gain, solved=torch.isfinite(gain))
 
     def step(
@@ -196,7 +196,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         first, last = log_s[0], log_s[-1]
         if not stretched:
             return torch.maximum(log_s[k].exp().to(low), low)
-        u = (first - log_s) / (first - last) if len(log_s) > 1 else torch.ones_like(log_s)
+        u = (first - log_s) / (first - last) if first > last else torch.ones_like(log_s)
         return (first + u[k] * (low.double().log() - first)).exp().to(low)
 
     def _discrepancy(

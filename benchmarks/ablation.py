@@ -1,0 +1,471 @@
+"""Noise-aware RED-diff with one choice changed at a time; prints rows in Markdown.
+
+    python benchmarks/ablation.py fields  [--variants NAMES...]
+    python benchmarks/ablation.py photos  --images FILES... [--variants NAMES...]
+    python benchmarks/ablation.py unknown --images FILES...
+
+fields: a Gaussian random field (power spectrum |f|^-2.2, standard deviation 0.5, 64 x 64, double
+precision), whose posterior is known: what is lost against the exact posterior mean, in dB of PSNR,
+and the variance of last iterates over independent runs against the exact posterior's, in the
+coordinates that y leaves open.
+photos: PSNR in dB and LPIPS x 1000 with the photo prior; noise in units of [0, 1] pixels.
+unknown: sigma_y as the solver found it, and what not knowing it costs.
+
+The loop is written once, in the spectral coordinates of A: `run`. A variant is a `Setting`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam
+
+from reddiff import Gaussian, Keys, LaneOptimizer, Problem, UnknownGaussian, solve
+from reddiff.lanes import lanes, norm
+from reddiff.metrics import LPIPS, psnr
+from reddiff.operators import (
+    BlockMean,
+    CircularBlur,
+    Mask,
+    SpectralOperator,
+    gaussian_psf,
+    motion_psf,
+)
+from reddiff.optim import MakeOptimizer, cosine_lr
+from reddiff.pictures import read_picture
+from reddiff.priors import GaussianRandomField, Prior, photo_prior
+from reddiff.random import DRAWING, Rng
+from reddiff.solvers import NoiseAwareREDDiff
+
+F64 = torch.float64
+SIDE = 64
+SIGMAS = (0.01, 0.1, 0.4)  # of `fields`
+DRAWS = 8  # of the exact posterior, for its variance
+BISECTIONS = 40
+SOLVER = NoiseAwareREDDiff.default()
+
+# ------------------------------------------------------------------------------------- the loop
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What y says of each spectral coordinate: `y` = y_i / s_i with noise of `sigma`."""
+
+    problem: Problem
+    y: Tensor
+    sigma: Tensor
+    seen: Tensor
+    operator: SpectralOperator
+    sigma_y: Tensor
+    norm: Tensor
+
+    @classmethod
+    def of(cls, problem: Problem) -> View:
+        operator = problem.operator
+        assert isinstance(operator, SpectralOperator)
+        assert isinstance(problem.noise, Gaussian)
+        y = operator.ut(problem.y)
+        gain = operator.spectrum(y).expand_as(y)
+        size = gain.flatten(1).amax(1)
+        seen = gain > 1e-6 * lanes(size, y)
+        gain = torch.where(seen, gain, 1)
+        sigma_y = torch.as_tensor(problem.noise.sigma, dtype=y.dtype).expand(len(y))
+        sigma = torch.where(seen, lanes(sigma_y, y) / gain, 1)
+        return cls(problem, torch.where(seen, y / gain, 0), sigma, seen, operator, sigma_y, size)
+
+    def proximal(self, d: Tensor, s: Tensor) -> Tensor:
+        x = (self.y * s**2 + d * self.sigma**2) / (s**2 + self.sigma**2)
+        return torch.where(self.seen, x, d)
+
+    def matched(self, s: Tensor) -> Tensor:
+        return self.seen & (self.sigma <= s * (1 + 1e-5))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The iterate z and the one before, and what some variants remember besides."""
+
+    z: Tensor
+    previous: Tensor
+    eps: Tensor | None = None  # the noise as the network saw it, (z_in - D) / s
+    dual: Tensor | None = None
+    optimizer: LaneOptimizer | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the network was shown, its answer D, the level of each lane, progress from 0 to 1."""
+
+    z: Tensor
+    d: Tensor
+    s: Tensor
+    progress: float
+
+
+Update = Callable[[View, State, Seen], State]
+
+
+def tweedie(view: View, state: State, net: Seen) -> State:
+    """Tweedie's formula where the measurement was shown, the proximal step elsewhere."""
+    known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
+    return replace(state, z=torch.where(view.matched(net.s), known, view.proximal(net.d, net.s)))
+
+
+def proximal(view: View, state: State, net: Seen) -> State:
+    """The x that weighs the measurement against D."""
+    return replace(state, z=view.proximal(net.d, net.s))
+
+
+def ball(view: View, state: State, net: Seen) -> State:
+    """The x nearest to D with ||y - A x|| <= sigma_y sqrt(M), by bisection on log lambda."""
+    d, radius = net.d, view.sigma_y * view.problem.count.sqrt()
+    gain = torch.where(view.seen, lanes(view.sigma_y, d) / view.sigma, 0)
+    r = gain * (view.y - d)
+    low = -40.0 - 2 * view.norm.log()
+    high = low + 80 + 2 * (norm(r) / radius).log()
+    for _ in range(BISECTIONS):
+        mid = (low + high) / 2
+        outside = norm(r / (1 + lanes(mid.exp(), d) * gain**2)) > radius
+        low, high = torch.where(outside, mid, low), torch.where(outside, high, mid)
+    outside = norm(r) > radius
+    weight = lanes(torch.where(outside, high.exp(), 0), d) * gain**2
+    return replace(state, z=(d + weight * view.y) / (1 + weight))
+
+
+def admm(view: View, state: State, net: Seen) -> State:
+    """The scaled dual variable u gathers what denoiser and data disagree on."""
+    u = (0 if state.dual is None else state.dual) + state.z - net.d
+    return replace(state, z=view.proximal(net.d - u, net.s), dual=u)
+
+
+def gradient(
+    view: View,
+    state: State,
+    net: Seen,
+    *,
+    make: MakeOptimizer,
+    scaled: bool = False,
+    diagonal: bool = False,
+) -> State:
+    """A step of an optimiser, in pixels, on the gradient in nats.
+
+    Arguments:
+        scaled: The gradient over its largest curvature, ||A||^2 / sigma_y^2 + 1 / s^2.
+        diagonal: Over its curvature in each spectral coordinate (to z - `proximal`, then).
+    """
+    data = torch.where(view.seen, view.sigma**-2, 0)
+    slope = data * (state.z - view.y) + (state.z - net.d) / net.s**2
+    if diagonal:
+        slope = slope / (data + net.s**-2)
+    if scaled:
+        slope = slope / lanes((view.norm / view.sigma_y) ** 2 + net.s.flatten() ** -2, slope)
+    v, vt = view.operator.v, view.operator.vt
+    optimizer = state.optimizer or LaneOptimizer(make, v(state.z))
+    optimizer = optimizer.step(v(slope), cosine_lr(net.progress))
+    return replace(state, z=vt(optimizer.x), optimizer=optimizer)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The method, and everything about it that the study changes.
+
+    Arguments:
+        beta, rho: Momentum and noise in units of s. `zeta`: the part of its variance that is fresh.
+        steps, draws: Levels, and evaluations with noise of their own at each.
+        first, last: Levels; the last in units of sigma_y / ||A||, or of sigma_y (`in_y`).
+        spacing: 0: even in log s; p: even in s^(1/p).
+        tail: The part of the steps that stays at the last level; the answer is the mean of the
+            iterates there.
+        matched: Whether the denoiser is shown measured coordinates, rather than the iterate.
+    """
+
+    beta: float = SOLVER.momentum
+    rho: float = SOLVER.noise_scale
+    zeta: float = 1.0
+    steps: int = 50
+    draws: int = 1
+    first: float = 20.0
+    last: float = 1.0
+    in_y: bool = False
+    spacing: float = 0.0
+    tail: float = 0.0
+    matched: bool = True
+    update: Update = tweedie
+    seed: int = 0
+
+    @property
+    def falling(self) -> int:
+        """Levels until the last is reached."""
+        return self.steps - min(self.steps, max(1, round(self.steps * self.tail))) + 1
+
+    def levels(self, view: View, k: int) -> Tensor:
+        """Those of step k, one per lane, to broadcast with z."""
+        u = k / (self.falling - 1) if k < self.falling - 1 else 1.0
+        last = self.last * view.sigma_y / (1 if self.in_y else view.norm)
+        first, p = torch.full_like(last, self.first), self.spacing
+        s = first ** (1 - u) * last**u
+        if p:
+            s = (first ** (1 / p)).lerp(last ** (1 / p), u) ** p
+        return lanes(s, view.y)
+
+
+def look(c: Setting, view: View, state: State, s: Tensor, rng: Rng) -> Tensor:
+    """What the network is shown, in spectral coordinates."""
+    n = view.operator.vt(rng.randn_like(view.operator.v(view.y)))
+    known = c.rho * (s**2 - view.sigma**2).clamp(min=0).sqrt() * n
+    if state.eps is not None and c.zeta < 1:
+        n = (1 - c.zeta) ** 0.5 * state.eps + c.zeta**0.5 * n
+    w = state.z + c.beta * (state.z - state.previous)
+    if state.dual is not None:
+        w = w + state.dual
+    shown = w + c.rho * s * n
+    return torch.where(view.matched(s), view.y + known, shown) if c.matched else shown
+
+
+@torch.no_grad()
+def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tensor, Tensor]:
+    """The estimate, and the last iterate."""
+    view = View.of(problem)
+    v, vt = view.operator.v, view.operator.vt
+    ids = tuple(range(len(problem)))
+    keys = Keys(c.seed, ids, (copy,) * len(ids))
+    z = vt(problem.guess())
+    state, total, count = State(z, z), torch.zeros_like(z), 0
+    for k in range(c.steps):
+        s, rng = c.levels(view, k), keys.at(k)
+        shown = [look(c, view, state, s, rng) for _ in range(c.draws)]
+        answers = [vt(prior(v(z_in), s.flatten())) for z_in in shown]
+        z_in, d = sum(shown) / c.draws, sum(answers) / c.draws
+        after = c.update(view, state, Seen(z_in, d, s, k / c.steps))
+        state = replace(after, previous=state.z, eps=(z_in - d) / s)
+        if k >= c.falling - 1:
+            total, count = total + state.z, count + 1
+    return v(total / count), v(state.z)
+
+
+# ------------------------------------------------------------------------------------- variants
+
+DEFAULT = Setting()
+MEAN = Setting(beta=0.8, rho=0.0)
+FREE = Setting(beta=0.0, matched=False)
+ADAM = {f"Adam, lr {lr:g}": partial(Adam, lr=lr) for lr in (0.02, 0.05, 0.1)}
+HEAVY = {
+    f"SGD, lr {lr:g}, momentum {m:g}": partial(SGD, lr=lr, momentum=m)
+    for lr, m in ((0.1, 0.9), (0.5, 0.5))
+}
+
+
+def descent(make: MakeOptimizer, *, scaled: bool = False, diagonal: bool = False) -> Setting:
+    return replace(FREE, update=partial(gradient, make=make, scaled=scaled, diagonal=diagonal))
+
+
+GRID = ((0, 0.707), (0, 1), (0, 1.414), (0.167, 1), (0.5, 1), (0.5, 0.707), (0.8, 0.632))
+VARIANTS: dict[str, Setting] = {
+    "default": DEFAULT,
+    **{f"seed {i}": Setting(seed=i) for i in (1, 2)},
+    **{f"beta {beta:g}, rho {rho:g}": Setting(beta=beta, rho=rho) for beta, rho in GRID},
+    **{f"rho 0, beta {beta:g}": replace(MEAN, beta=beta) for beta in (0, 0.4, 0.8, 0.9)},
+    **{f"zeta {zeta:g}": Setting(zeta=zeta) for zeta in (0.5, 0.2)},
+    "zeta 0.5, beta 0": Setting(zeta=0.5, beta=0),
+    **{f"4 draws x {n} levels": Setting(draws=4, steps=n) for n in (12, 50)},
+    **{f"tail {tail:g}": Setting(tail=tail) for tail in (0.1, 0.2, 0.4)},
+    **{f"Karras, {p}": Setting(spacing=p) for p in (3, 7)},
+    **{f"first level {first}": Setting(first=first) for first in (80, 5, 2)},
+    "last level halved": Setting(last=0.5),
+    "last level sigma_y": Setting(in_y=True),
+    **{f"{n} steps": Setting(steps=n) for n in (10, 20, 100)},
+    **{f"rho 0, beta 0.8, {n} steps": replace(MEAN, steps=n) for n in (10, 20, 100)},
+    "proximal": Setting(matched=False, update=proximal),
+    "rho 0, beta 0.8, proximal": replace(MEAN, matched=False, update=proximal),
+    "rho 0, beta 0.8, proximal, halved": replace(MEAN, matched=False, update=proximal, last=0.5),
+    "residual ball": Setting(matched=False, update=ball),
+    "rho 0, beta 0.8, residual ball": replace(MEAN, matched=False, update=ball),
+    **{f"ADMM, rho {rho:g}": replace(FREE, rho=rho, update=admm) for rho in (1, 0.5, 0)},
+    **{name: descent(make) for name, make in ADAM.items()},
+    **{f"{name}, diagonal": descent(make, diagonal=True) for name, make in ADAM.items()},
+    **{f"{name}, scaled": descent(make, scaled=True) for name, make in HEAVY.items()},
+    **{f"{name}, diagonal": descent(make, diagonal=True) for name, make in HEAVY.items()},
+}
+
+
+# --------------------------------------------------------------------------------------- tables
+
+
+def row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def header(*cells: str) -> None:
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def random_mask(count: int, dtype: torch.dtype) -> Mask:
+    u = Keys(0, tuple(range(count))).at(DRAWING).rand_like(torch.empty(count, 1, SIDE, SIDE))
+    return Mask((u >= 0.7).to(dtype), per_lane=True)
+
+
+def box_mask(dtype: torch.dtype) -> Mask:
+    box = torch.ones(SIDE, SIDE, dtype=dtype)
+    box[20:44, 20:44] = 0
+    return Mask(box)
+
+
+PRIOR = GaussianRandomField(-2.2, std=0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """One operator at all levels of noise; lanes are levels x fields."""
+
+    problem: Problem
+    truth: Tensor
+    mean: Tensor  # of the exact posterior
+    spread: Tensor  # its variance in the coordinates that y leaves open, of each level
+
+    @classmethod
+    def of(cls, operator: SpectralOperator, count: int) -> Fields:
+        like = torch.empty(count, 1, SIDE, SIDE, dtype=F64)
+        truth = PRIOR.sample(like, Keys(0, tuple(range(count))).at(DRAWING))
+        truth = truth.repeat(len(SIGMAS), 1, 1, 1)
+        noise = Gaussian(torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count))
+        problem = Problem.simulate(truth, operator, noise, seed=1)
+        posterior = PRIOR.posterior(problem)
+        mean = posterior.mean
+        off = [x - mean for x in posterior.sample(DRAWS).unbind(1)]
+        squares = torch.stack([open_part(problem, x).square() for x in off])
+        return cls(problem, truth, mean, per_level(squares.mean(0)))
+
+    def loss(self, x: Tensor) -> Tensor:
+        """In dB, of each level."""
+        lost = psnr(self.mean, self.truth, 2.0) - psnr(x, self.truth, 2.0)
+        return lost.view(len(SIGMAS), -1).mean(1)
+
+    def kept(self, runs: Tensor) -> Tensor:
+        """The variance over runs as part of the posterior's, of each level; nan if all is seen."""
+        return (
+            per_level(torch.stack([open_part(self.problem, x) for x in runs]).var(0)) / self.spread
+        )
+
+
+def open_part(problem: Problem, x: Tensor) -> Tensor:
+    """What y says nothing of: zero in the coordinates it shows."""
+    view = View.of(problem)
+    return torch.where(view.seen, 0, view.operator.vt(x))
+
+
+def per_level(x: Tensor) -> Tensor:
+    """The mean over all but the levels."""
+    return x.view(len(SIGMAS), -1).mean(1)
+
+
+def fields_table(chosen: dict[str, Setting], count: int, runs: int) -> None:
+    """Losses of an estimate, on average over levels; the variance over runs of last iterates."""
+    operators = {
+        "mask": random_mask(len(SIGMAS) * count, F64),
+        "box": box_mask(F64),
+        "blur": CircularBlur(gaussian_psf(2.0, 6)),
+        "SR x4": BlockMean(4),
+    }
+    cells = [Fields.of(operator, count) for operator in operators.values()]
+    variances = [f"variance, {sigma:g}" for sigma in SIGMAS]
+    header("variant", *operators, "mean", "largest", *variances)
+    for name, c in chosen.items():
+        loss, kept = [], []
+        for cell in cells:
+            got = [run(c, cell.problem, PRIOR, copy) for copy in range(runs)]
+            loss.append(torch.stack([cell.loss(estimate) for estimate, _ in got]).mean(0))
+            kept.append(cell.kept(torch.stack([last for _, last in got])))
+        lost = torch.stack(loss)
+        numbers = [*lost.mean(1), lost.mean(), lost.max(), *torch.stack(kept).nanmean(0)]
+        row(name, *[f"{v:.2f}" for v in numbers])
+
+
+Cells = dict[str, Problem]
+
+
+def photo_problems(images: list[str]) -> tuple[Tensor, Cells]:
+    """The pictures in [0, 1], and the problem of each cell, of pictures in [-1, 1]."""
+    x = torch.stack([read_picture(p).pixels for p in sorted(map(Path, images))])
+    mask, sr = random_mask(len(x), torch.float32), BlockMean(4)
+    gaussian, motion = (CircularBlur(k.float()) for k in (gaussian_psf(1.6), motion_psf(9, 30)))
+    cells = (
+        ("mask", mask, 0.01),
+        ("mask", mask, 0.1),
+        ("box", box_mask(torch.float32), 0.05),
+        ("SR x4", sr, 0.01),
+        ("SR x4", sr, 0.1),
+        ("blur", gaussian, 0.05),
+        ("motion", motion, 0.05),
+    )
+    problems = {
+        f"{name} {noise:g}": Problem.simulate(2 * x - 1, a, Gaussian(2 * noise), seed=1)
+        for name, a, noise in cells
+    }
+    return x, problems
+
+
+def score(x: Tensor, truth: Tensor, lpips: LPIPS) -> tuple[float, float]:
+    """PSNR, and LPIPS x 1000."""
+    x = ((x + 1) / 2).clamp(0, 1)
+    return float(psnr(x, truth).mean()), 1000 * float(lpips(x, truth).mean())
+
+
+def photos_table(chosen: dict[str, Setting], images: list[str]) -> None:
+    (truth, problems), lpips, prior = photo_problems(images), LPIPS(), photo_prior()
+    header("variant", *problems, "mean")
+    for name, c in chosen.items():
+        got = [score(run(c, p, prior)[0], truth, lpips) for p in problems.values()]
+        got.append((sum(a for a, _ in got) / len(got), sum(b for _, b in got) / len(got)))
+        row(name, *[f"{a:.2f} / {b:.0f}" for a, b in got])
+
+
+def unknown_table(images: list[str]) -> None:
+    (truth, problems), lpips, prior = photo_problems(images), LPIPS(), photo_prior()
+    header("cell", "sigma_y", "found: median (range)", "known", "unknown")
+    solver = NoiseAwareREDDiff.for_prior(prior)
+    for name, problem in problems.items():
+        told = solve(problem, prior, solver)
+        found = solve(replace(problem, noise=UnknownGaussian()), prior, solver)
+        assert isinstance(problem.noise, Gaussian)
+        assert found.noise_level is not None
+        sigma = found.noise_level.flatten()
+        scores = [score(r.x, truth, lpips) for r in (told, found)]
+        level = f"{sigma.median():.3f} ({sigma.min():.3f} to {sigma.max():.3f})"
+        row(name, f"{problem.noise.sigma:g}", level, *[f"{a:.2f} / {b:.0f}" for a, b in scores])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=["fields", "photos", "unknown"])
+    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="of 64 x 64 pixels")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--fields", type=int, default=4, help="of a cell (default 4)")
+    parser.add_argument("--runs", type=int, default=4, help="of each field (default 4)")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    chosen = {name: VARIANTS[name] for name in arguments.variants}
+    start = time.perf_counter()
+    if arguments.table == "fields":
+        fields_table(chosen, arguments.fields, arguments.runs)
+    elif not arguments.images:
+        parser.error(f"{arguments.table}: expected --images")
+    elif arguments.table == "photos":
+        photos_table(chosen, arguments.images)
+    else:
+        unknown_table(arguments.images)
+    print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests import zoo
+from torch import Tensor
+
+from reddiff import Gaussian, InvalidArgument, Problem, solve
+from reddiff.operators import LinearOperator, Mask, Matrix
+from reddiff.operators.base import Shape
+from reddiff.priors import GaussianRandomField, Prior
+from reddiff.solvers import NoiseAwareREDDiff
+
+
+class Recorder(Prior):
+    """The denoiser of independent entries of variance 1; keeps the levels it is asked for."""
+
+    def __init__(self, shape: Shape, low: float = 0.002, high: float = 80.0) -> None:
+        super().__init__(shape, low, high)
+        self.levels: list[Tensor] = []
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.levels.append(sigma.flatten())
+        return x / (1 + sigma**2)
+
+
+class Diagonal(LinearOperator):
+    """diag(d), of which nobody knows the spectrum."""
+
+    def __init__(self, d: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("d", d)
+
+    d: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.d * x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.d * y
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        return y_shape
+
+
+# ----------------------------------------------------------------------------------- realism
+
+
+@pytest.mark.parametrize("realism", [-0.1, 1.1, math.nan, math.inf])
+def test_realism_is_a_share(realism):
+    with pytest.raises(InvalidArgument, match="realism: expected a number from 0 to 1, got"):
+        NoiseAwareREDDiff.default(realism=realism)
+
+
+@pytest.mark.parametrize("realism", [i / 20 for i in range(21)])
+def test_momentum_and_noise_keep_this_share_of_the_variance(realism):
+    solver = NoiseAwareREDDiff.default(realism=realism)
+    beta, rho = solver.momentum, solver.noise_scale
+    assert 0 <= beta < 1
+    assert 0 <= rho <= 1
+    assert rho**2 / (2 * (1 - beta)) == pytest.approx(realism, abs=1e-12)
+
+
+def test_the_share_is_the_stationary_variance_where_y_sees_nothing():
+    """x <- D(w + rho s eps, s) for small s / std: the variance of the iterates, over the prior's.
+
+    The recursion of (x, previous) in one coordinate of variance 1, solved for its fixed point.
+    """
+    s = 0.01
+    a = 1 / (1 + s**2)
+    for realism in (0.3, 0.6, 1.0):
+        solver = NoiseAwareREDDiff.default(realism=realism)
+        beta, rho = solver.momentum, solver.noise_scale
+        m = torch.tensor([[a * (1 + beta), -a * beta], [1.0, 0.0]], dtype=zoo.F64)
+        noise = torch.tensor([(a * rho * s) ** 2, 0.0, 0.0, 0.0], dtype=zoo.F64)
+        fixed = torch.linalg.solve(torch.eye(4, dtype=zoo.F64) - torch.kron(m, m), noise)
+        assert float(fixed[0]) == pytest.approx(realism, rel=0.01)
+
+
+def test_without_realism_nothing_is_random():
+    problem, prior = zoo.solver_problem()
+    solver = NoiseAwareREDDiff.default(6, realism=0.0)
+    one, two = (solve(problem, prior, solver, seed=seed).x for seed in (0, 1))
+    assert torch.equal(one, two)
+
+
+# ------------------------------------------------------------------------------------ levels
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_levels_are_so_many_and_even_in_log_sigma(steps):
+    schedule = NoiseAwareREDDiff.default(steps).schedule
+    s = schedule.levels[:-1]
+    assert len(schedule) == steps
+    assert float(s[-1]) == pytest.approx(0.01)
+    if steps > 1:  # a single step is at the last level
+        assert float(s[0]) == pytest.approx(20.0)
+        falling = s.log().diff()
+        assert (falling < 0).all()
+        torch.testing.assert_close(falling, falling[:1].expand_as(falling))
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps: expected an integer of at least 1, got 0"),
+        ({"sigma_min": 0.0}, "sigma_min, sigma_max: expected 0 < "),
+        ({"sigma_min": 2.0, "sigma_max": 1.0}, "sigma_min, sigma_max: expected 0 < "),
+    ],
+)
+def test_levels_that_are_none(settings, message):
+    with pytest.raises(InvalidArgument, match=message):
+        NoiseAwareREDDiff.default(**settings)
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+@pytest.mark.parametrize("realism", [0.0, 0.6])
+def test_levels_end_at_the_noise_of_each_lane(steps, realism):
+    """At sigma_y in units of x, but no lower than the schedule."""
+    sigma = torch.tensor([0.3, 0.02, 0.0, 3.0], dtype=zoo.F64)
+    problem = Problem(zoo.randn(4, 6), Mask(torch.ones(6, dtype=zoo.F64)), Gaussian(sigma))
+    prior = Recorder((6,))
+    solve(problem, prior, NoiseAwareREDDiff.default(steps, realism=realism))
+    levels = torch.stack(prior.levels)
+    assert len(levels) == steps
+    assert (levels.diff(dim=0) < 0).all()
+    wanted = torch.tensor([0.3, 0.02, 0.01, 3.0], dtype=zoo.F64)
+    torch.testing.assert_close(levels[-1], wanted, rtol=1e-6, atol=0)
+    if steps > 1:
+        torch.testing.assert_close(levels[0], torch.full_like(wanted, 20.0), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_no_noise_is_above_the_first_level(steps):
+    problem = Problem(zoo.randn(1, 6), Mask(torch.ones(6, dtype=zoo.F64)), Gaussian(60.0))
+    prior = Recorder((6,))
+    solve(problem, prior, NoiseAwareREDDiff.default(steps))
+    torch.testing.assert_close(torch.cat(prior.levels), torch.full((steps,), 20.0, dtype=zoo.F64))
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_levels_may_all_be_one(steps):
+    problem = Problem(zoo.randn(1, 6), Mask(torch.ones(6, dtype=zoo.F64)), Gaussian(0.1))
+    prior = Recorder((6,))
+    solve(problem, prior, NoiseAwareREDDiff.default(steps, sigma_min=0.5, sigma_max=0.5))
+    torch.testing.assert_close(torch.cat(prior.levels), torch.full((steps,), 0.5, dtype=zoo.F64))
+
+
+def test_all_of_the_realism_goes_down_to_the_last_level():
+    problem = Problem(zoo.randn(1, 6), Mask(torch.ones(6, dtype=zoo.F64)), Gaussian(0.3))
+    prior = Recorder((6,))
+    solve(problem, prior, NoiseAwareREDDiff.default(9, realism=1.0))
+    assert float(prior.levels[-1]) == pytest.approx(0.01)
+
+
+def test_the_gain_of_the_operator_counts():
+    problem = Problem(zoo.randn(1, 6), Matrix(5 * torch.eye(6, dtype=zoo.F64)), Gaussian(0.5))
+    prior = Recorder((6,))
+    solve(problem, prior, NoiseAwareREDDiff.default(9))
+    assert float(prior.levels[-1]) == pytest.approx(0.1, rel=1e-6)
+
+
+def test_levels_stay_within_what_the_prior_is_good_for():
+    prior = Recorder((6,), 0.05, 3.0)
+    problem = Problem(zoo.randn(1, 6), Mask(torch.ones(6, dtype=zoo.F64)), Gaussian(0.0))
+    solve(problem, prior, NoiseAwareREDDiff.for_prior(prior, 7))
+    assert float(prior.levels[0]) == pytest.approx(3.0)
+    assert float(prior.levels[-1]) == pytest.approx(0.05)
+
+
+# ---------------------------------------------------------------------------------- warnings
+
+
+def _ill(lanes: int = 2) -> Problem:
+    """Singular values from 1 to 1e-8, and a y of which A^T y has all of them alike."""
+    d = torch.logspace(0, -8, 400, dtype=zoo.F64)
+    return Problem(zoo.randn(lanes, 400) / d, Diagonal(d), Gaussian(0.0))
+
+
+def test_a_data_step_that_does_not_converge_is_told():
+    """At a high level y is trusted so much more than D that the system is as stiff as A."""
+    solver = NoiseAwareREDDiff.default(3, sigma_min=10.0)
+    result = solve(_ill(), Recorder((400,)), solver)
+    told = [w for w in result.warnings if "not converged: the last data step" in w]
+    assert [w.split(":")[0] for w in told] == ["lane 0", "lane 1"]
+
+
+def test_a_data_step_that_converges_is_not():
+    result = solve(_ill(), Recorder((400,)), NoiseAwareREDDiff.default(30))
+    assert not [w for w in result.warnings if "data step" in w]
+
+
+def test_closed_forms_always_converge(problem, prior: GaussianRandomField):
+    result = solve(problem, prior, NoiseAwareREDDiff.default(3))
+    assert not [w for w in result.warnings if "data step" in w]
