@@ -256,7 +256,7 @@ def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tens
 DEFAULT = Setting()
 MEAN = Setting(beta=0.8, rho=0.0)
 FREE = Setting(beta=0.0, matched=False)
-ADAM = {f"Adam, lr {lr:g}": partial(Adam, lr=lr) for lr in (0.02, 0.05, 0.1)}
+ADAM = {f"Adam, lr {lr:g}": partial(Adam, lr=lr) for lr in (0.02, 0.05, 0.1, 0.25, 0.5)}
 HEAVY = {
     f"SGD, lr {lr:g}, momentum {m:g}": partial(SGD, lr=lr, momentum=m)
     for lr, m in ((0.1, 0.9), (0.5, 0.5))
@@ -272,6 +272,7 @@ VARIANTS: dict[str, Setting] = {
     "default": DEFAULT,
     **{f"seed {i}": Setting(seed=i) for i in (1, 2)},
     **{f"beta {beta:g}, rho {rho:g}": Setting(beta=beta, rho=rho) for beta, rho in GRID},
+    "beta 0.8, rho 0.632, 200 steps": Setting(beta=0.8, rho=0.632, steps=200),
     **{f"rho 0, beta {beta:g}": replace(MEAN, beta=beta) for beta in (0, 0.4, 0.8, 0.9)},
     **{f"zeta {zeta:g}": Setting(zeta=zeta) for zeta in (0.5, 0.2)},
     "zeta 0.5, beta 0": Setting(zeta=0.5, beta=0),
