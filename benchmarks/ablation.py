@@ -448,9 +448,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=["fields", "photos", "unknown"])
+    parser.add_argument(
+        "table", nargs="?", choices=["fields", "photos", "unknown"], default="fields"
+    )
     parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="of 64 x 64 pixels")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument(
+        "--variants", metavar="VARIANT", nargs="+", choices=VARIANTS, default=list(VARIANTS)
+    )
     parser.add_argument("--fields", type=int, default=4, help="of a cell (default 4)")
     parser.add_argument("--runs", type=int, default=4, help="of each field (default 4)")
     arguments = parser.parse_args(argv)
