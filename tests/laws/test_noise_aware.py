@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests import zoo
 from torch import Tensor
 
-from reddiff import Gaussian, Keys, Poisson, Problem, solve
+from reddiff import Gaussian, Keys, Poisson, Problem, UnknownGaussian, Unsupported, solve
 from reddiff.lanes import norm
 from reddiff.operators import (
     BlockMean,
@@ -21,7 +23,7 @@ from reddiff.operators import (
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.random import DRAWING
-from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 
 from .compare import assert_same
 
@@ -251,3 +253,38 @@ def test_the_best_of_several_starts_explains_y(mode):
     nearest = torch.cdist(result.best, prior.means).argmin(1)
     assert (nearest == mode).all()
     assert (problem.residual_ratio(result.best) < 1.2).all()
+
+
+# ---------------------------------------------------------------------------- unknown noise
+
+
+UNKNOWN = {
+    **CELLS,
+    "denoise": IDENTITY,
+    "masked blur": random_mask(0.7) @ CircularBlur(gaussian_psf(1.0)),
+}
+
+
+@pytest.mark.parametrize("name", ["denoise", "mask", "blur", "sr", "masked blur"])
+def test_noise_of_unknown_level_is_found(name):
+    operator = UNKNOWN[name]
+    sigma = torch.tensor([0.4, 0.6, 0.8], dtype=zoo.F64)  # below, this prior is as rough as noise
+    known = Problem.simulate(fields(3), operator, Gaussian(sigma))
+    problem = replace(known, noise=UnknownGaussian())
+    result = solve(problem, PRIOR)
+    found = result.noise_level[:, 0] / sigma
+    assert found.min() > 0.75
+    assert found.max() < 1.35
+    alone = solve(problem.select(torch.tensor([1])), PRIOR, ids=[1])
+    torch.testing.assert_close(result.x[1:2], alone.x, atol=1e-9, rtol=0)
+    half = solve(problem, PRIOR, stop_at=20)
+    resumed = solve(problem, PRIOR, resume=half.snapshot)
+    assert torch.equal(result.x, resumed.x)
+    assert torch.equal(result.noise_level, resumed.noise_level)
+
+
+def test_a_solver_that_needs_the_level_refuses_unknown_noise():
+    y = torch.zeros(1, 1, SIDE, SIDE, dtype=zoo.F64)
+    problem = Problem(y, UNKNOWN["denoise"], UnknownGaussian())
+    with pytest.raises(Unsupported, match="known level"):
+        solve(problem, PRIOR, REDDiff.paper(3))
