@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -130,10 +130,10 @@ TASKS: dict[str, MakeTask] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method's steps, and its solver from the task, sigma_y in [-1, 1], the prior and steps."""
+    """A method's steps, and its solver from the task, the steps and the prior."""
 
     steps: int
-    make: Callable[[Task, float, Prior, int], Solver[Any]]
+    make: Callable[[Task, int, Prior], Solver[Any]]
 
 
 @dataclass(frozen=True)
@@ -145,17 +145,10 @@ class Setting:
     steps: int
 
 
-def noise_aware(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
-    return SOLVERS["noise-aware"].make(task, steps, prior)
-
-
-def realism(rho: float) -> Method:
-    def make(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
-        solver = noise_aware(task, sigma_y, prior, steps)
-        assert isinstance(solver, NoiseAwareREDDiff)
-        return replace(solver, realism=rho)
-
-    return Method(50, make)
+def realism(share: float) -> Method:
+    return Method(
+        50, lambda _, steps, prior: NoiseAwareREDDiff.for_prior(prior, steps, realism=share)
+    )
 
 
 def released(prior: Prior, setting: Setting) -> Solver[Any]:
@@ -166,16 +159,16 @@ def released(prior: Prior, setting: Setting) -> Solver[Any]:
     return REDDiff.paper(steps, lr=lr, weight=weight, sigma_min=low, sigma_max=high)
 
 
-def paper(task: Task, sigma_y: float, prior: Prior, steps: int) -> Solver[Any]:
+def paper(task: Task, steps: int, prior: Prior) -> Solver[Any]:
     weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else task.weight
     return released(prior, Setting(weight, task.lr, steps))
 
 
 METHODS = {
-    "noise-aware": Method(50, noise_aware),
-    "noise-aware-20": Method(20, noise_aware),
+    "noise-aware": Method(50, SOLVERS["noise-aware"].make),
+    "noise-aware-20": Method(20, SOLVERS["noise-aware"].make),
     "paper": Method(1000, paper),
-} | {f"realism-{rho:g}": realism(rho) for rho in (0, 0.25, 0.5, 0.75, 1)}
+} | {f"realism-{r:g}": realism(r) for r in (0, 0.25, 0.5, 0.75, 1)}
 DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
 TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
 
@@ -279,7 +272,7 @@ class Bench:
         if self.known(row):
             return
         task, problem = self.measure(row["task"], row["noise"])
-        solver = method.make(task, 2 * row["noise"], self.prior, row["steps"])
+        solver = method.make(task, row["steps"], self.prior)
         run = solve(problem, self.prior, solver, ids=self.photos.ids)
         self.keep(
             row

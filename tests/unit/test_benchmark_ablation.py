@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from tests import scripts
 
 from reddiff import Gaussian, Keys, Problem, solve
 from reddiff.operators import BlockMean
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ablation.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_ablation", SCRIPT)
-assert SPEC is not None
-assert SPEC.loader is not None
-ablation = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = ablation  # dataclasses look their module up
-SPEC.loader.exec_module(ablation)
+ablation = scripts.benchmark("ablation")
 
 PRIOR = GaussianRandomField(-2.2, std=0.5)
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests import scripts
 from torch import Tensor
 
 from reddiff import InvalidArgument
 from reddiff.pictures import Picture, write_picture
 from reddiff.priors import Prior
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "photos.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_photos", SCRIPT)
-assert SPEC is not None
-assert SPEC.loader is not None
-photos = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = photos  # dataclasses look their module up
-SPEC.loader.exec_module(photos)
+photos = scripts.benchmark("photos")
 
 
 class Shrink(Prior):
