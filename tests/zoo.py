@@ -44,7 +44,7 @@ from reddiff.priors import (
     X0Prior,
 )
 from reddiff.schedules import Schedule, flow, karras, vp
-from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver, inits, orders
+from reddiff.solvers import DDIM, DPS, Heun, NoiseAwareREDDiff, REDDiff, Solver, inits, orders
 from reddiff.solvers.weightings import WEIGHTINGS
 
 F64 = torch.float64
@@ -352,6 +352,8 @@ class SolverCase:
     name: str
     build: Callable[[int], Solver[Any]]
     evaluations: int = 1  # per step
+    vjps: int = 0  # per step
+    blind: bool = False  # it never looks at y
 
     def make(self, steps: int) -> Solver[Any]:
         """The solver."""
@@ -377,6 +379,13 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
     "adafactor": partial(Adafactor, lr=0.1),
     "lbfgs": partial(LBFGS, lr=0.05, max_iter=1, history_size=3),
 }
+
+PEERS = [
+    SolverCase("ddim", lambda n: DDIM(vp(n)), blind=True),
+    SolverCase("ddpm", lambda n: DDIM.ddpm(n), blind=True),
+    SolverCase("heun", lambda n: Heun.edm(n), evaluations=2, blind=True),
+    SolverCase("dps", lambda n: DPS.paper(n), vjps=1),
+]
 
 SOLVERS = [
     SolverCase("default", _reddiff()),
@@ -409,6 +418,7 @@ SOLVERS = [
         ),
         evaluations=2,
     ),
+    *PEERS,
     SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(n)),
     SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(n, realism=0.0)),
     SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),

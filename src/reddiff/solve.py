@@ -147,7 +147,7 @@ class _Run:
             self._restore(resume)
 
     def more(self) -> bool:
-        return self.step < len(self.solver.schedule) and len(self.rows) > 0
+        return self.step < self.solver.steps and len(self.rows) > 0
 
     @torch.no_grad()
     def advance(self) -> Progress:
@@ -169,7 +169,7 @@ class _Run:
     def result(self) -> Reconstruction:
         b, s = self.y_shape[0], self.samples
         done = self.status == Status.RUNNING
-        if self.step >= len(self.solver.schedule):
+        if self.step >= self.solver.steps:
             self.status = torch.where(done, int(Status.EXHAUSTED), self.status)
         samples = self.x.unflatten(0, (b, s))
         fit = diagnostics.fit(self._told(), self.x)
@@ -289,7 +289,7 @@ class _Run:
     def _progress(self) -> Progress:
         return Progress(
             step=self.step,
-            steps=len(self.solver.schedule),
+            steps=self.solver.steps,
             problem=self.all_problem,
             x=self.x,
             previous=self.previous,
@@ -396,5 +396,5 @@ def _check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any]) -> 
         raise SnapshotError(
             f"resume: expected y of shape {snapshot.y_shape}, got {tuple(problem.y.shape)}"
         )
-    if snapshot.step > len(solver.schedule):
+    if snapshot.step > solver.steps:
         raise InvalidArgument("resume", expected="at most the solver's steps", got=snapshot.step)

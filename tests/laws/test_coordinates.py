@@ -90,3 +90,14 @@ def test_solver(stock: Callable[[int], Schedule], device: torch.device) -> None:
                 solve(problem, p, replace(solver, schedule=good), seed=5).x for p in (behind, prior)
             ]
             assert_same(*same, tol=1e-8)
+
+
+@zoo.every("case", zoo.SOLVERS)
+def test_every_solver(case: zoo.SolverCase, device: torch.device) -> None:
+    """Also those that are published in the variables of one schedule."""
+    problem, prior = zoo.solver_problem(device=device)
+    solver = case.make(6)
+    s, x = solver.schedule.levels, solve(problem, prior, solver, seed=5).x
+    for alpha in ALPHA.values():
+        other = Schedule(alpha(s), alpha(s) * s)
+        assert_same(solve(problem, prior, replace(solver, schedule=other), seed=5).x, x, tol=1e-8)

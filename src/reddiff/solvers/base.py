@@ -27,7 +27,7 @@ class Solver(ABC, Generic[State]):
     """Hyper-parameters and a few functions; holds nothing that changes.
 
     Arguments:
-        schedule: The noise levels; one step is made for each of its K levels.
+        schedule: The noise levels, K of them.
     """
 
     schedule: Schedule
@@ -36,6 +36,11 @@ class Solver(ABC, Generic[State]):
     noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
     settles: ClassVar[bool] = True  # whether the estimate stands still at the end of a good run
     estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
+
+    @property
+    def steps(self) -> int:
+        """How many steps a run makes: one per level, unless a method walks some levels again."""
+        return len(self.schedule)
 
     @abstractmethod
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> State:

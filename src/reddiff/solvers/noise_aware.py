@@ -16,9 +16,9 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes
-from reddiff.linalg import Solution, power_iteration
+from reddiff.linalg import Solution
 from reddiff.noise import Gaussian, UnknownGaussian
-from reddiff.operators.base import Linearisation, LinearOperator, Operator, SpectralOperator
+from reddiff.operators.base import LinearOperator, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
@@ -153,7 +153,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         mu = problem.guess()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
-        gain = _norm(operator, near, mu)
+        gain = operator.gain(mu, near)
+        gain = torch.where(gain > 0, gain, 1)
         if isinstance(noise, UnknownGaussian):
             sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)
         else:
@@ -286,16 +287,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 def _trusted(state: NoiseAwareState) -> Float[Tensor, " b"]:
     """Sigma_y, at least `LEAST_NOISE` in the units of x."""
     return torch.maximum(state.sigma_y, LEAST_NOISE * state.gain)
-
-
-def _norm(operator: Operator, near: Linearisation, x: Tensor) -> Float[Tensor, " b"]:
-    """The largest singular value, at least of A's derivative; 1 where A is flat."""
-    if isinstance(operator, SpectralOperator):
-        z = operator.vt(x)
-        size = operator.spectrum(z).expand_as(z).flatten(1).amax(1)
-    else:
-        size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=8).sqrt()
-    return torch.where(size > 0, size, 1)
 
 
 def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:

@@ -1,0 +1,151 @@
+r"""What samplers share: a state :math:`x_0 + s\,n` that walks down the levels.
+
+All of them are written in the variables :math:`x = x_t / \alpha_t`, at the level
+:math:`s = \sigma_t / \alpha_t`, in which VP, VE and flow schedules are one thing. Constants that a
+paper states in VP variables are converted where they are used, by `vp_alpha`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.priors.base import Prior, Pullback
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.snapshot import Tree
+from reddiff.solvers.base import Solver
+from reddiff.solvers.inits import Init, zeros
+
+
+@dataclass(frozen=True)
+class Diffused:
+    """A noisy x, and what it says of the clean one.
+
+    Arguments:
+        x: x_0 + s n, at the level of the step to come.
+        x_0: The estimate; x itself once s is 0.
+    """
+
+    x: Tensor
+    x_0: Tensor
+
+
+@dataclass(frozen=True)
+class Sampler(Solver[Diffused], ABC):
+    """A solver whose state is a sample on its way from noise to the answer.
+
+    Arguments:
+        schedule: The levels; a step goes from each to the next.
+        start: The x_0 of the first sample, to which noise of the first level is added: zeros, as
+            published. With a prior of low levels only, `inits.pinv` is a better one.
+        clip: Every x_0 of the prior is cut to [-clip, clip]: 1 in codes that clamp pictures.
+    """
+
+    start: Init = field(default=zeros, kw_only=True)
+    clip: float = field(default=math.inf, kw_only=True)
+
+    def __post_init__(self) -> None:
+        require(self.clip > 0, "clip", expected="a number above 0", got=self.clip)
+
+    def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
+        """x <- start + s n at the first level."""
+        x_0 = self.start(problem, rng)
+        s = self.schedule.levels[0].to(x_0)
+        return Diffused(x_0 + s * rng.randn_like(x_0), x_0)
+
+    def estimate(self, state: Diffused) -> Float[Tensor, "b *n"]:
+        """x_0."""
+        return state.x_0
+
+    def dump(self, state: Diffused) -> Tree:
+        """The tensors."""
+        return {"x": state.x, "x_0": state.x_0}
+
+    def load(self, tree: Tree) -> Diffused:
+        """The inverse of `dump`."""
+        return Diffused(tree["x"], tree["x_0"])
+
+    def levels(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
+        """The level of step k and the one where it arrives, `(b,)`, in the dtype of `like`."""
+        table = self.schedule.levels.to(like)
+        return table[k], table[k + 1]
+
+    def denoise(self, prior: Prior, x: Float[Tensor, "b *n"], s: Tensor) -> Float[Tensor, "b *n"]:
+        """D(x, s), clipped."""
+        return self._clipped(prior(x, s))
+
+    def denoise_vjp(
+        self, prior: Prior, x: Float[Tensor, "b *n"], s: Tensor
+    ) -> tuple[Float[Tensor, "b *n"], Pullback]:
+        """D(x, s), clipped, and its pullback, the clip included."""
+        x_0, pullback = prior.vjp(x, s)
+        if self.clip == math.inf:
+            return x_0, pullback
+        inside = x_0.abs() <= self.clip
+        return self._clipped(x_0), lambda v: pullback(v * inside)
+
+    def _clipped(self, x_0: Tensor) -> Tensor:
+        if self.clip == math.inf:
+            return x_0
+        clipped = x_0.clamp(-self.clip, self.clip)
+        return clipped.where(torch.isfinite(x_0), torch.nan)  # a clip must not hide a divergence
+
+
+def arrive(x: Tensor, x_0: Tensor, s_next: Tensor) -> Diffused:
+    """The state at x, of level `s_next` `(b,)`, on the way from the estimate x_0."""
+    return Diffused(x, torch.where(lanes(s_next, x) > 0, x_0, x))
+
+
+def ddim(
+    x: Float[Tensor, "b *n"],
+    x_0: Float[Tensor, "b *n"],
+    s: Tensor,
+    s_next: Tensor,
+    eta: float,
+    rng: Rng,
+) -> Float[Tensor, "b *n"]:
+    r"""The DDIM step from level s to `s_next` `(b,)`; at eta = 1 the ancestral step of DDPM.
+
+    .. math:: x' = x_0 + \sqrt{s'^2 - u^2}\,\hat\varepsilon + u z, \qquad
+        u = \eta\,s' \sqrt{1 - s'^2 / s^2}, \quad \hat\varepsilon = (x - x_0) / s
+
+    References:
+        | Denoising Diffusion Implicit Models (Song et al., 2020), Equations 12 and 16,
+        | https://arxiv.org/abs/2010.02502
+    """
+    s, s_next = lanes(s, x), lanes(s_next, x)
+    up = eta * s_next * (1 - (s_next / s) ** 2).clamp(min=0).sqrt()
+    down = (s_next**2 - up**2).clamp(min=0).sqrt()
+    out = x_0 + down / s * (x - x_0)
+    return out + up * rng.randn_like(x) if eta else out
+
+
+def renoise(
+    x_0: Float[Tensor, "b *n"], eps: Tensor, s_next: Tensor, fresh: float, rng: Rng
+) -> Float[Tensor, "b *n"]:
+    r"""x_0 at level `s_next` `(b,)`: :math:`x_0 + s' (\sqrt{1 - f^2}\,\varepsilon + f z)`.
+
+    Arguments:
+        x_0: The clean estimate.
+        eps: The noise to keep.
+        s_next: The level to reach.
+        fresh: f, the part of the new noise, from 0 to 1.
+        rng: The source of z.
+    """
+    noise = (1 - fresh**2) ** 0.5 * eps
+    if fresh:
+        noise = noise + fresh * rng.randn_like(x_0)
+    return x_0 + lanes(s_next, x_0) * noise
+
+
+def vp_alpha(s: Tensor) -> Tensor:
+    """The alpha of the VP variables at level s: alpha^2 + sigma^2 = 1."""
+    return (1 + s**2).rsqrt()

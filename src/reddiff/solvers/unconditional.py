@@ -1,0 +1,91 @@
+"""Samplers of the prior, which never look at y: a check of the prior, and the base of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.schedules import karras, vp
+from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""x <- DDIM step from D(x, s): draws from the prior.
+
+    Arguments:
+        schedule: The levels.
+        eta: How much of DDPM's noise each step adds: 0 is a deterministic map of the first noise,
+            1 is DDPM.
+
+    References:
+        | Denoising Diffusion Implicit Models (Song et al., 2020), Equation 12,
+        | https://arxiv.org/abs/2010.02502
+        | Denoising Diffusion Probabilistic Models (Ho et al., 2020), Algorithm 2,
+        | https://arxiv.org/abs/2006.11239
+
+    Raises:
+        InvalidArgument: If eta is not in [0, 1].
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+
+    @classmethod
+    def ddpm(
+        cls, steps: int = 1000, *, sigma_min: float = 0.0, sigma_max: float = float("inf")
+    ) -> DDIM:
+        """DDPM: eta = 1 on the linear VP schedule (T = 1000), within a range of sigma / alpha."""
+        return cls(vp(1000).restrict(sigma_min, sigma_max).subsample(steps), eta=1.0)
+
+    def step(
+        self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> Diffused:
+        """One DDIM step."""
+        s, s_next = self.levels(k, state.x)
+        x_0 = self.denoise(prior, state.x, s)
+        return arrive(ddim(state.x, x_0, s, s_next, self.eta, rng), x_0, s_next)
+
+
+@dataclass(frozen=True)
+class Heun(Sampler):
+    r"""Heun's second-order steps along the probability flow: draws from the prior.
+
+    .. math:: \frac{dx}{ds} = \frac{x - D(x, s)}{s}
+
+    Two evaluations a step. (At the last one, to level 0, the second has no use, and is made to keep
+    all steps alike.)
+
+    References:
+        | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+        | Algorithm 1, https://arxiv.org/abs/2206.00364
+    """
+
+    @classmethod
+    def edm(cls, steps: int = 18, *, sigma_min: float = 0.002, sigma_max: float = 80.0) -> Heun:
+        """The levels of the paper."""
+        return cls(karras(steps, sigma_min, sigma_max))
+
+    def step(
+        self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> Diffused:
+        """Euler's step, then the trapezoid rule."""
+        s, s_next = self.levels(k, state.x)
+        x_0 = self.denoise(prior, state.x, s)
+        euler = ddim(state.x, x_0, s, s_next, 0.0, rng)
+        level = torch.where(s_next > 0, s_next, s)
+        slope = (state.x - x_0) / lanes(s, x_0)
+        there = (euler - self.denoise(prior, euler, level)) / lanes(level, x_0)
+        x = state.x + lanes(s_next - s, x_0) * (slope + there) / 2
+        return arrive(torch.where(lanes(s_next, x) > 0, x, euler), x_0, s_next)
