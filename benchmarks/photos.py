@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from reddiff import Gaussian, Keys, Problem, ReddiffError, solve
-from reddiff.catalogue import SOLVERS
+from reddiff.catalogue import SOLVERS, Make
 from reddiff.errors import require
 from reddiff.masks import make_mask
 from reddiff.metrics import LPIPS, psnr
@@ -130,10 +130,10 @@ TASKS: dict[str, MakeTask] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method's steps, and its solver from the task, the steps and the prior."""
+    """A method's steps, and its solver from the task, the problem, the steps and the prior."""
 
     steps: int
-    make: Callable[[Task, int, Prior], Solver[Any]]
+    make: Make
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Setting:
 
 def realism(share: float) -> Method:
     return Method(
-        50, lambda _, steps, prior: NoiseAwareREDDiff.for_prior(prior, steps, realism=share)
+        50, lambda _, __, steps, prior: NoiseAwareREDDiff.for_prior(prior, steps, realism=share)
     )
 
 
@@ -159,7 +159,7 @@ def released(prior: Prior, setting: Setting) -> Solver[Any]:
     return REDDiff.paper(steps, lr=lr, weight=weight, sigma_min=low, sigma_max=high)
 
 
-def paper(task: Task, steps: int, prior: Prior) -> Solver[Any]:
+def paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
     weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else task.weight
     return released(prior, Setting(weight, task.lr, steps))
 
@@ -272,7 +272,7 @@ class Bench:
         if self.known(row):
             return
         task, problem = self.measure(row["task"], row["noise"])
-        solver = method.make(task, row["steps"], self.prior)
+        solver = method.make(task, problem, row["steps"], self.prior)
         run = solve(problem, self.prior, solver, ids=self.photos.ids)
         self.keep(
             row

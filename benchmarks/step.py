@@ -1,9 +1,9 @@
-"""A RED-diff step against a bare forward of the same network: time, memory, random draws.
+"""The step of every solver against the bare network: time, memory, random draws.
 
 Everything is timed side by side in one process: the repeats of all rows are interleaved and the
 best of each is kept, so that a busy machine disturbs them alike. `beside the network` is the same
-step with a network that costs nothing. A step of noise-aware RED-diff is the network, the exact
-data step and the noise; it is timed for three operators.
+step with a network that costs nothing. The bare network is a forward for every evaluation of the
+step, and for every vjp what a forward and backward cost more than a forward.
 
 Peak memory is measured twice, each time above what the network and the problem take: what torch
 allocates, which is exact and the same on every machine, and the resident memory of a fresh process
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,19 +33,41 @@ from reddiff.cost import PeakMemory
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, gaussian_psf
 from reddiff.priors import EDMPrior, UNet
 from reddiff.schedules import karras
-from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver
+from reddiff.solvers import DPS, NoiseAwareREDDiff, REDDiff, Solver
 
 SHAPES = {"8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
-ROWS = {  # solver, operator
-    "paper": ("paper", "mask"),
-    "plain": ("plain", "mask"),
-    "noise-aware, mask": ("noise-aware", "mask"),
-    "noise-aware, SR x4": ("noise-aware", "SR x4"),
-    "noise-aware, blur": ("noise-aware", "blur"),
+
+
+@dataclass(frozen=True)
+class Row:
+    """A solver to time.
+
+    Arguments:
+        make: From the steps.
+        operator: What it is timed on.
+        evaluations: Network evaluations of a step.
+        vjps: And backward passes.
+        ratio: The most a step should cost, over the bare network.
+        buffers: The most images that it should take beside the network.
+    """
+
+    make: Callable[[int], Solver[Any]]
+    operator: str = "mask"
+    evaluations: int = 1
+    vjps: int = 0
+    ratio: float = 1.10
+    buffers: int = 12
+
+
+ROWS = {
+    "RED-diff, paper": Row(lambda n: REDDiff.paper(n, sigma_max=80.0), ratio=1.05, buffers=8),
+    "RED-diff": Row(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
+    "noise-aware, mask": Row(NoiseAwareREDDiff.default),
+    "noise-aware, SR x4": Row(NoiseAwareREDDiff.default, "SR x4"),
+    "noise-aware, blur": Row(NoiseAwareREDDiff.default, "blur"),
+    "DPS": Row(lambda n: DPS.paper(n, sigma_max=80.0), vjps=1, ratio=1.15),
 }
-BARE = "bare forward"
-MAX_RATIO = {"paper": 1.05, "plain": 1.05, "noise-aware": 1.10}
-MAX_BUFFERS = {"paper": 8, "plain": 8, "noise-aware": 12}
+BARE, BOTH = "forward", "forward + backward"
 MAX_DRAWS = 0.01
 MEMORY_STEPS = 3
 
@@ -69,6 +92,7 @@ class Bench:
     def of(cls, shape: tuple[int, ...]) -> Bench:
         torch.manual_seed(0)
         net = UNet(channels=(112, 160, 224, 320), blocks=(2, 2, 2, 1)).eval()
+        net.requires_grad_(False)
         x = torch.rand(shape) * 2 - 1
         mask = (torch.rand(shape[-2:]) > 0.7).float()
         operators: dict[str, LinearOperator] = {
@@ -83,13 +107,16 @@ class Bench:
         with torch.inference_mode():
             return self.net(self.x, self.c_noise)
 
-    def steps(self, name: str, steps: int, net: nn.Module | None = None) -> Iterator[object]:
-        name, operator = ROWS[name]
-        return iterate(self.problems[operator], self._prior(net), solver(name, steps))
+    def both(self) -> Tensor:
+        x = self.x.clone().requires_grad_()
+        out = self.net(x, self.c_noise)
+        return torch.autograd.grad(out, x, torch.ones_like(out))[0]
 
-    def solve(self, name: str, steps: int, net: nn.Module | None = None) -> None:
-        name, operator = ROWS[name]
-        solve(self.problems[operator], self._prior(net), solver(name, steps))
+    def steps(self, row: Row, steps: int, net: nn.Module | None = None) -> Iterator[object]:
+        return iterate(self.problems[row.operator], self._prior(net), row.make(steps))
+
+    def solve(self, row: Row, steps: int, net: nn.Module | None = None) -> None:
+        solve(self.problems[row.operator], self._prior(net), row.make(steps))
 
     def _prior(self, net: nn.Module | None) -> EDMPrior:
         return EDMPrior(self.net if net is None else net, (3, None, None))
@@ -100,14 +127,6 @@ class Free(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         return x
-
-
-def solver(name: str, steps: int) -> Solver:
-    if name == "paper":
-        return REDDiff.paper(steps, sigma_max=80.0)
-    if name == "noise-aware":
-        return NoiseAwareREDDiff.default(steps)
-    return REDDiff(karras(steps))
 
 
 def best_of(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -121,18 +140,20 @@ def best_of(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     return {name: min(values[2:]) for name, values in times.items()}
 
 
-def time_steps(shape: tuple[int, ...], repeats: int) -> dict[str, float]:
+def time_steps(shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> dict[str, float]:
     bench = Bench.of(shape)
-    loops = {name: bench.steps(name, repeats + 2) for name in ROWS}
-    actions: dict[str, Callable[[], object]] = {BARE: bench.forward}
+    loops = {name: bench.steps(row, repeats + 2) for name, row in rows.items()}
+    actions: dict[str, Callable[[], object]] = {BARE: bench.forward, BOTH: bench.both}
     actions |= {name: lambda loop=loop: next(loop) for name, loop in loops.items()}
     return best_of(actions, repeats)
 
 
-def time_overhead(shape: tuple[int, ...], repeats: int = 50) -> dict[str, float]:
+def time_overhead(
+    shape: tuple[int, ...], rows: dict[str, Row], repeats: int = 50
+) -> dict[str, float]:
     """The parts of a step that are not the network, much cheaper than it and timed alone."""
     bench, keys = Bench.of(shape), Keys(0, tuple(range(shape[0])))
-    loops = {name: bench.steps(name, repeats + 2, Free()) for name in ROWS}
+    loops = {name: bench.steps(row, repeats + 2, Free()) for name, row in rows.items()}
     actions: dict[str, Callable[[], object]] = {
         name: lambda loop=loop: next(loop) for name, loop in loops.items()
     }
@@ -178,46 +199,53 @@ def peaks(name: str, shape: str) -> tuple[int, int | None]:
 def print_peaks(name: str, shape: tuple[int, ...]) -> None:
     bench = Bench.of(shape)
     bench.forward()
-    for every in ROWS:
-        bench.solve(every, MEMORY_STEPS, Free())
-    act = bench.forward if name == BARE else partial(bench.solve, name, MEMORY_STEPS)
-    resident = resident_peak(act)
-    print("\n" + json.dumps([allocated_peak(act), resident]))
+    acts = {BARE: bench.forward, BOTH: bench.both}
+    if name in ROWS:
+        bench.solve(ROWS[name], MEMORY_STEPS, Free())
+        acts[name] = partial(bench.solve, ROWS[name], MEMORY_STEPS)
+    resident = resident_peak(acts[name])
+    print("\n" + json.dumps([allocated_peak(acts[name]), resident]))
 
 
 def verdict(value: float, limit: float, digits: int) -> str:
     return "ok" if round(value, digits) <= limit else f"over {limit:g}"
 
 
-def report_time(shape: tuple[int, ...], repeats: int) -> None:
-    whole, parts = time_steps(shape, repeats), time_overhead(shape)
-    bare = whole[BARE]
-    print(f"  {BARE:<24}{1e3 * bare:9.1f} ms")
-    for name in ROWS:
-        ratio, beside = whole[name] / bare, parts[name] / bare
-        limit = MAX_RATIO[ROWS[name][0]]
-        print(
-            f"  step, {name:<18}{1e3 * whole[name]:9.1f} ms = {ratio:.3f} x "
-            f"({verdict(ratio, limit, 3)}); beside the network "
-            f"{1e3 * parts[name]:.2f} ms = {beside:.2%} ({verdict(1 + beside, limit, 3)})"
-        )
-    draws = parts["draws"]
-    fine = verdict(draws / bare, MAX_DRAWS, 4)
-    print(f"  random draws{1e3 * draws:21.2f} ms = {draws / bare:.3%} ({fine})")
-
-
-def report_memory(label: str, shape: tuple[int, ...]) -> None:
+def report(label: str, shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> None:
+    whole, parts = time_steps(shape, repeats, rows), time_overhead(shape, rows)
+    bare = {name: peaks(name, label) for name in (BARE, BOTH)}
     image = torch.Size(shape).numel() * 4
-    bare, bare_resident = peaks(BARE, label)
-    print(f"  peak, {BARE:<18}{bare / 2**20:7.1f} MiB, an image being {image / 2**20:.3f} MiB")
-    for name in ROWS:
+    for name, (allocated, _) in bare.items():
+        print(f"{name}: {1e3 * whole[name]:.1f} ms, peak {allocated / 2**20:.1f} MiB", end="; ")
+    draws = parts["draws"] / whole[BARE]
+    print(f"random draws {draws:.3%} ({verdict(draws, MAX_DRAWS, 4)}); ", end="")
+    print(f"an image is {image / 2**20:.3f} MiB\n")
+    print(
+        "| solver | evaluations + vjps | step, ms | over the network | beside the network | ",
+        end="",
+    )
+    print("peak, MiB | images more | resident more |")
+    print("|" + "---|" * 8)
+    for name, row in rows.items():
+        network = row.evaluations * whole[BARE] + row.vjps * (whole[BOTH] - whole[BARE])
+        ratio, beside = whole[name] / network, parts[name] / network
         allocated, resident = peaks(name, label)
-        more = (allocated - bare) / image
-        line = f"  peak, {name:<18}{allocated / 2**20:7.1f} MiB = + {more:.1f} images"
-        line += f" ({verdict(more, MAX_BUFFERS[ROWS[name][0]], 1)})"
-        if resident is not None and bare_resident is not None:
-            line += f"; resident + {(resident - bare_resident) / image:.1f} images"
-        print(line)
+        least, least_resident = bare[BOTH if row.vjps else BARE]
+        more = (allocated - least) / image
+        grown = ""
+        if resident is not None and least_resident is not None:
+            grown = f"{(resident - least_resident) / image:.1f}"
+        cells = (
+            name,
+            f"{row.evaluations}" + (f" + {row.vjps}" if row.vjps else ""),
+            f"{1e3 * whole[name]:.0f}",
+            f"{ratio:.3f} ({verdict(ratio, row.ratio, 3)})",
+            f"{beside:.2%} ({verdict(1 + beside, row.ratio, 3)})",
+            f"{allocated / 2**20:.0f}",
+            f"{more:.1f} ({verdict(more, row.buffers, 1)})",
+            grown,
+        )
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
@@ -225,22 +253,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
     parser.add_argument("--repeats", type=int, default=10, help="repeats to take the best of")
     parser.add_argument("--shape", choices=SHAPES, help="only this shape")
-    parser.add_argument("--peak", choices=[BARE, *ROWS], help=argparse.SUPPRESS)
+    parser.add_argument("--solvers", nargs="*", choices=ROWS, help="only these solvers")
+    parser.add_argument("--peak", choices=[BARE, BOTH, *ROWS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
         print_peaks(arguments.peak, SHAPES[arguments.shape])
         return
     shapes = {k: v for k, v in SHAPES.items() if arguments.shape in (None, k)}
+    rows = {k: v for k, v in ROWS.items() if not arguments.solvers or k in arguments.solvers}
     size = sum(p.numel() for p in Bench.of((1, 3, 64, 64)).net.parameters())
     print(
         f"U-Net of {size / 1e6:.1f} M parameters, {arguments.threads} threads, torch "
         f"{torch.__version__}, the best of {arguments.repeats} interleaved repeats"
     )
     for label, shape in shapes.items():
-        print(f"\n{label}")
-        report_time(shape, arguments.repeats)
-        report_memory(label, shape)
+        print(f"\n## {label}\n")
+        report(label, shape, arguments.repeats, rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
 from reddiff import Gaussian, Keys, Problem
+from reddiff.conditional import HMC, Langevin, PerturbAndSolve
 from reddiff.operators import (
     BlockMean,
     ChannelMix,
@@ -43,8 +44,33 @@ from reddiff.priors import (
     VPrior,
     X0Prior,
 )
-from reddiff.schedules import Schedule, flow, karras, vp
-from reddiff.solvers import DDIM, DPS, Heun, NoiseAwareREDDiff, REDDiff, Solver, inits, orders
+from reddiff.schedules import Schedule, constant, flow, geometric, karras, vp
+from reddiff.solvers import (
+    DAPS,
+    DDIM,
+    DDNM,
+    DDRM,
+    DPS,
+    MCG,
+    MMPS,
+    RED,
+    RSD,
+    SITCOM,
+    TMPD,
+    ULA,
+    DDNMPlus,
+    DiffPIR,
+    Heun,
+    NoiseAwareREDDiff,
+    PiGDM,
+    PnPADMM,
+    PnPDM,
+    PnPHQS,
+    REDDiff,
+    Solver,
+    inits,
+    orders,
+)
 from reddiff.solvers.weightings import WEIGHTINGS
 
 F64 = torch.float64
@@ -205,6 +231,12 @@ def mixture() -> GaussianMixture:
     return GaussianMixture(torch.tensor([1.0, 2.0, 0.5], dtype=F64), randn(3, 4, seed=30), covs)
 
 
+def diagonal_mixture() -> GaussianMixture:
+    """Two components without correlations."""
+    covs = torch.tensor([[0.1, 0.3, 0.2, 0.4], [0.5, 0.1, 0.1, 0.2]], dtype=F64).diag_embed()
+    return GaussianMixture(torch.tensor([1.0, 2.0], dtype=F64), randn(2, 1, 2, 2, seed=34), covs)
+
+
 class Network(nn.Module):
     """An exact denoiser dressed as a network: what a perfect training run would give.
 
@@ -300,6 +332,7 @@ PRIORS = [
     PriorCase("field-odd", (1, 7, 5), lambda: GaussianRandomField(-2.2, mean=0.2)),
     PriorCase("field-even", (3, 6, 8), lambda: GaussianRandomField(-1.0, channels=3)),
     PriorCase("mixture", (4,), mixture),
+    PriorCase("mixture-diagonal", (1, 2, 2), diagonal_mixture),
     PriorCase("ffdnet", (3, 7, 6), FFDNetPrior, (0.02, 0.2, 0.5)),
     PriorCase(
         "eps",
@@ -380,11 +413,62 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
     "lbfgs": partial(LBFGS, lr=0.05, max_iter=1, history_size=3),
 }
 
+
+def _embed(x: Tensor) -> Tensor:
+    """A fixed map to three features."""
+    return torch.tanh(x.flatten(1) @ randn(x[0].numel(), 3, seed=44).to(x))
+
+
+def _repulsive(steps: int) -> RSD:
+    """RSD with everything on, and an optimiser that looks at the shape of its parameters."""
+    return RSD(
+        karras(steps, 0.02, 20.0),
+        optimizer=partial(Adafactor, lr=0.1),
+        order=orders.random,
+        draws=2,
+        sigma_q=0.1,
+        learn_sigma_q=True,
+        start=inits.noise,
+        particles=2,
+        gamma=3.0,
+        features=_embed,
+    )
+
+
 PEERS = [
     SolverCase("ddim", lambda n: DDIM(vp(n)), blind=True),
     SolverCase("ddpm", lambda n: DDIM.ddpm(n), blind=True),
     SolverCase("heun", lambda n: Heun.edm(n), evaluations=2, blind=True),
     SolverCase("dps", lambda n: DPS.paper(n), vjps=1),
+    SolverCase("ddrm", lambda n: DDRM.paper(n)),
+    SolverCase("ddnm", lambda n: DDNM.paper(n)),
+    SolverCase("ddnm-plus", lambda n: DDNMPlus.paper(n)),
+    SolverCase("diffpir", lambda n: DiffPIR.paper(n)),
+    SolverCase("red-fixed-point", lambda n: RED(constant(n, 0.4), 6.0)),
+    SolverCase("red-accelerated", lambda n: RED(constant(n, 0.4), 6.0, accelerated=True)),
+    SolverCase("pnp-hqs", lambda n: PnPHQS.paper(n)),
+    SolverCase("pnp-admm", lambda n: PnPADMM(geometric(n, 0.2, 1.0))),
+    SolverCase("rsd", lambda n: RSD(vp(n), particles=3), evaluations=3),
+    SolverCase("rsd-features", _repulsive, evaluations=4),
+    SolverCase("mcg", lambda n: MCG.paper(n), vjps=1),
+    SolverCase("pigdm", lambda n: PiGDM.paper(n), vjps=1),
+    SolverCase("mmps", lambda n: MMPS(karras(n), iterations=3), vjps=4),
+    SolverCase("mmps-paper", lambda n: MMPS.paper(n), vjps=2),
+    SolverCase("tmpd", lambda n: TMPD(karras(n)), vjps=2),
+    SolverCase("tmpd-paper", lambda n: TMPD.paper(n), vjps=2),
+    SolverCase("daps", lambda n: DAPS(karras(n, 0.1, 10.0), Langevin(8)), evaluations=5),
+    SolverCase(
+        "daps-exact", lambda n: DAPS(karras(n, 0.1, 10.0), PerturbAndSolve()), evaluations=5
+    ),
+    SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3), evaluations=5),
+    SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2), evaluations=10),
+    SolverCase(
+        "pnpdm-hmc",
+        lambda n: PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
+        evaluations=3,
+    ),
+    SolverCase("sitcom", lambda n: SITCOM.paper(n, inner=5), evaluations=6, vjps=5),
+    SolverCase("ula", lambda n: ULA(geometric(n, 0.3, 2.0))),
 ]
 
 SOLVERS = [

@@ -3,6 +3,7 @@ from . import operators as operators
 from . import priors as priors
 from . import schedules as schedules
 from . import solvers as solvers
+from .draw import draw as draw
 from .errors import InvalidArgument as InvalidArgument
 from .errors import PictureError as PictureError
 from .errors import RecordError as RecordError
@@ -23,6 +24,7 @@ from .restore import restore as restore
 from .results import Cost as Cost
 from .results import Reconstruction as Reconstruction
 from .results import Status as Status
+from .sampling import sample as sample
 from .schedules import Schedule as Schedule
 from .snapshot import Snapshot as Snapshot
 from .solve import iterate as iterate

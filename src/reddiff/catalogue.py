@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import torch
+from torch.optim import Adam
+
 from reddiff.errors import InvalidArgument, lookup
+from reddiff.noise import Gaussian
 from reddiff.priors.base import Prior
 from reddiff.priors.ffdnet import FFDNetPrior
 from reddiff.priors.photo import photo_prior
-from reddiff.solvers.base import Solver
-from reddiff.solvers.noise_aware import NoiseAwareREDDiff
-from reddiff.solvers.reddiff import REDDiff
-from reddiff.tasks import Task
+from reddiff.problem import Problem
+from reddiff.schedules import Schedule, geometric, vp
+from reddiff.solvers import (
+    DAPS,
+    DDNM,
+    DDRM,
+    DPS,
+    MCG,
+    MMPS,
+    RED,
+    RSD,
+    SITCOM,
+    TMPD,
+    ULA,
+    DDNMPlus,
+    DiffPIR,
+    NoiseAwareREDDiff,
+    PiGDM,
+    PnPADMM,
+    PnPDM,
+    PnPHQS,
+    REDDiff,
+    Solver,
+)
+from reddiff.solvers.inits import pinv
+from reddiff.solvers.sampler import Sampler
+from reddiff.tasks import Deblur, Inpaint, Task
+
+Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
+NOISE = 10.0  # a level that leaves nothing of x
+LEAST_NOISE = 0.01  # where the levels of methods end that end at the noise, if there is none
 
 
 @dataclass(frozen=True)
@@ -23,12 +55,12 @@ class SolverEntry:
     Arguments:
         summary: One line on what it is.
         steps: The steps it makes unless told otherwise.
-        make: From the task, the steps, and the prior, for its range.
+        make: From the task, the problem (for its noise), the steps, and the prior (for its range).
     """
 
     summary: str
     steps: int
-    make: Callable[[Task, int, Prior], Solver[Any]]
+    make: Make
 
 
 @dataclass(frozen=True)
@@ -44,13 +76,82 @@ class PriorEntry:
     make: Callable[[], Prior]
 
 
-def _noise_aware(task: Task, steps: int, prior: Prior) -> Solver[Any]:
+def _range(prior: Prior) -> dict[str, float]:
+    return {"sigma_min": prior.sigma_min, "sigma_max": prior.sigma_max}
+
+
+def _vp(steps: int, prior: Prior) -> Schedule:
+    return vp(1000).restrict(**_range(prior)).subsample(steps)
+
+
+def _from_y(solver: Sampler, prior: Prior) -> Sampler:
+    """The sampler, started from what y says, if the prior's first level is no plain noise."""
+    return solver if prior.sigma_max >= NOISE else replace(solver, start=pinv)
+
+
+def _noise(problem: Problem, otherwise: float) -> float:
+    """The noise of y over ||A||, if its level is known, and the same of all lanes."""
+    noise = problem.noise
+    if not isinstance(noise, Gaussian):
+        return otherwise
+    x = problem.y.new_zeros(len(problem), *problem.x_shape)
+    level = float((torch.as_tensor(noise.sigma).to(x) / problem.operator.gain(x)).max())
+    return level if 0 < level < float("inf") else otherwise
+
+
+def _noise_aware(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
     return NoiseAwareREDDiff.for_prior(prior, steps)
 
 
-def _paper(task: Task, steps: int, prior: Prior) -> Solver[Any]:
-    low, high = prior.sigma_min, prior.sigma_max
-    return REDDiff.paper(steps, lr=task.lr, weight=task.weight, sigma_min=low, sigma_max=high)
+def _paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return REDDiff.paper(steps, lr=task.lr, weight=task.weight, **_range(prior))
+
+
+def _rsd(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    adam = partial(Adam, lr=task.lr, betas=(0.9, 0.99))
+    return RSD(_vp(steps, prior), adam, weight=task.weight)
+
+
+def _dps(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    zeta = 0.5 if isinstance(task, Inpaint) else 0.3
+    return _from_y(DPS.paper(steps, zeta=zeta, **_range(prior)), prior)
+
+
+def _mcg(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    zeta = 0.5 if isinstance(task, Inpaint) else 0.3
+    return _from_y(MCG.paper(steps, zeta=zeta, **_range(prior)), prior)
+
+
+def _diffpir(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    lam, zeta = (7.0, 0.3) if isinstance(task, Deblur) else (1.0, 1.0)
+    return _from_y(DiffPIR.paper(steps, lam=lam, zeta=zeta, **_range(prior)), prior)
+
+
+def _plain(make: Callable[..., Sampler]) -> Make:
+    """A preset that knows no task."""
+    return lambda _, __, steps, prior: _from_y(make(steps, **_range(prior)), prior)
+
+
+def _pnpdm(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return PnPDM.paper(steps, average=max(1, steps // 3), **_range(prior))
+
+
+def _red(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return RED.paper(steps, accelerated=True, **_range(prior))
+
+
+def _hqs(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return PnPHQS.paper(steps, sigma_n=_noise(problem, LEAST_NOISE), **_range(prior))
+
+
+def _admm(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    low = max(_noise(problem, LEAST_NOISE), LEAST_NOISE, prior.sigma_min)
+    high = min(max(1.0, low), prior.sigma_max)
+    return PnPADMM(geometric(steps, min(low, high), high))
+
+
+def _ula(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return ULA.paper(steps, **_range(prior))
 
 
 SOLVERS = {
@@ -62,6 +163,23 @@ SOLVERS = {
     "paper": SolverEntry(
         "RED-diff as released: Adam on weighted means, published settings per task", 100, _paper
     ),
+    "rsd": SolverEntry("RED-diff with four particles that repel each other; their mean", 100, _rsd),
+    "dps": SolverEntry("DPS: DDPM, guided by the residual's norm through the network", 500, _dps),
+    "mcg": SolverEntry("MCG: DPS and a projection; ignores noise", 500, _mcg),
+    "pigdm": SolverEntry("PiGDM: guidance by the pseudo-inverse", 100, _plain(PiGDM.paper)),
+    "tmpd": SolverEntry("TMPD: guidance by the denoiser's row sums", 200, _plain(TMPD.paper)),
+    "mmps": SolverEntry("MMPS: guidance by the denoiser's covariance", 100, _plain(MMPS.paper)),
+    "ddrm": SolverEntry("DDRM: in spectral coordinates of A", 20, _plain(DDRM.paper)),
+    "ddnm": SolverEntry("DDNM: null-space projection; ignores noise", 100, _plain(DDNM.paper)),
+    "ddnm-plus": SolverEntry("DDNM+: the same for noisy y", 100, _plain(DDNMPlus.paper)),
+    "diffpir": SolverEntry("DiffPIR: proximal data steps and fresh noise", 100, _diffpir),
+    "daps": SolverEntry("DAPS: clean draws around the flow, new noise", 200, _plain(DAPS.paper)),
+    "pnp-dm": SolverEntry("PnP-DM: split Gibbs sampling; mean of the last third", 60, _pnpdm),
+    "sitcom": SolverEntry("SITCOM: optimises the network's input", 20, _plain(SITCOM.paper)),
+    "red": SolverEntry("RED, accelerated: one level, fixed point", 200, _red),
+    "pnp-hqs": SolverEntry("PnP-HQS (DPIR): a denoiser of falling level", 8, _hqs),
+    "pnp-admm": SolverEntry("PnP-ADMM: the same with a dual variable", 30, _admm),
+    "ula": SolverEntry("Langevin at one level; slow, and a draw", 1000, _ula),
 }
 
 PRIORS = {

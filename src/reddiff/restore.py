@@ -121,7 +121,7 @@ def restore(
     problem = Problem((2 * y[None] - 1).to(where), operator, model)
     notes += _doubts(problem, estimated)
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
-    method = _solver(solver, steps, realism, task, network)
+    method = _solver(solver, steps, realism, task, problem, network)
     if level is None and not method.estimates_noise:
         expected = "a level (--noise), as the picture measures too little to estimate it"
         raise InvalidArgument("noise", expected=expected, got="none")
@@ -282,14 +282,19 @@ def _warnings(run: Reconstruction) -> list[str]:
 
 
 def _solver(
-    solver: str | Solver[Any], steps: int | None, realism: float | None, task: Task, prior: Prior
+    solver: str | Solver[Any],
+    steps: int | None,
+    realism: float | None,
+    task: Task,
+    problem: Problem,
+    prior: Prior,
 ) -> Solver[Any]:
     if isinstance(solver, Solver):
         require(steps is None, "steps", expected="None beside a Solver object", got=steps)
         method = solver
     else:
         entry = solver_entry(solver)
-        method = entry.make(task, entry.steps if steps is None else steps, prior)
+        method = entry.make(task, problem, entry.steps if steps is None else steps, prior)
     if realism is None:
         return method
     if not isinstance(method, NoiseAwareREDDiff):

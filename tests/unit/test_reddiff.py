@@ -9,12 +9,14 @@ import torch
 from torch.optim import SGD, Adam
 
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Schedule, solve
+from reddiff.operators import Matrix
 from reddiff.optim import cosine_lr
+from reddiff.priors import GaussianPrior
 from reddiff.random import STARTING
 from reddiff.schedules import karras, vp
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import zeros
-from reddiff.solvers.orders import ascending, random
+from reddiff.solvers.orders import ascending, random, stratified
 from reddiff.solvers.weightings import WEIGHTINGS, const, square
 
 SCHEDULE = karras(5, 0.05, 2.0)
@@ -253,3 +255,28 @@ def test_draws_is_an_integer():
         InvalidArgument, match=r"draws: expected an integer of at least 1, got 1\.5"
     ):
         REDDiff(SCHEDULE, draws=1.5)
+
+
+@pytest.mark.parametrize("data_weight", [0.0, 0.6])
+def test_score_distillation_with_data_rests_at_its_closed_form(data_weight):
+    """d A^T (A mu - y) + lambda E_t[s / (c + s^2)] (mu - m) = 0, for a prior N(m, diag(c))."""
+    c, m = torch.tensor([0.1, 0.5, 1.0, 3.0]).double(), torch.tensor([0.5, -1.0, 0.2, 1.0]).double()
+    a = torch.tensor([[1.0, 0.5, 0.0, -0.2], [0.0, 1.0, 1.0, 0.3]]).double()
+    problem = Problem(torch.tensor([[0.7, -0.9]]).double(), Matrix(a), Gaussian(0.1))
+    schedule = karras(40, 0.05, 5.0)
+    solver = REDDiff.sds(
+        schedule.subsample(40),
+        optimizer=partial(SGD, lr=0.1),
+        order=stratified,
+        data_weight=data_weight,
+        weight=1.4,
+    )
+    levels = Schedule(*(v[:-1].repeat_interleave(15) for v in (schedule.alpha, schedule.sigma)))
+    solver = replace(solver, schedule=levels, draws=400, lr_schedule=cosine_lr, start=zeros)
+    s = schedule.levels[:-1, None]
+    pull = 1.4 * (s / (c + s**2)).mean(0)
+    h = data_weight * a.mT @ a + pull.diag()
+    rest = torch.linalg.solve(h, data_weight * problem.y[0] @ a + pull * m)
+    got = solve(problem, GaussianPrior(m, c.diag()), solver).x[0]
+    torch.testing.assert_close(got, rest, rtol=0, atol=0.02)
+    assert (rest - (m if data_weight else 0)).norm() > 0.3

@@ -15,6 +15,7 @@ from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
 from reddiff.cli.listing import priors, show, solvers
 from reddiff.cli.restore import restore
+from reddiff.cli.sample import sample
 
 app = typer.Typer(
     cls=Group,
@@ -56,7 +57,7 @@ def options(
     debugging.set(debug)
 
 
-for command in (restore, degrade, priors, solvers, show, demo):
+for command in (restore, degrade, sample, priors, solvers, show, demo):
     app.command()(command)
 
 

@@ -235,7 +235,9 @@ class GaussianMixture(Prior):
         require(weights.shape == (k,), "weights", expected=f"shape {(k,)}", got=weights.shape)
         require(covs.shape == (k, n, n), "covs", expected=f"shape {(k, n, n)}", got=covs.shape)
         require(bool((weights > 0).all()), "weights", expected="values above 0", got=weights)
-        c, q = torch.linalg.eigh(covs)
+        c = covs.diagonal(dim1=1, dim2=2)
+        self.diagonal = torch.equal(c.diag_embed(), covs)  # then no basis is changed
+        c, q = (c.clone(), torch.eye(n).to(covs)) if self.diagonal else torch.linalg.eigh(covs)
         require(bool((c > 0).all()), "covs", expected="positive definite matrices", got=c.min())
         self.register_buffer("weights", weights / weights.sum())
         self.register_buffer("means", means.flatten(1))
@@ -247,14 +249,17 @@ class GaussianMixture(Prior):
         """The components' denoisers, weighted by how likely each made x."""
         var = sigma.reshape(-1, 1, 1) ** 2
         d = x.flatten(1)[:, None] - self.means
-        z = torch.einsum("bkn,knm->bkm", d, self.q)
+        z = d if self.diagonal else torch.einsum("bkn,knm->bkm", d, self.q)
         log_p = self.weights.log() - 0.5 * (z**2 / (self.c + var) + (self.c + var).log()).sum(2)
-        each = self.means + torch.einsum("bkm,knm->bkn", z * self.c / (self.c + var), self.q)
+        shrunk = z * self.c / (self.c + var)
+        back = shrunk if self.diagonal else torch.einsum("bkm,knm->bkn", shrunk, self.q)
+        each = self.means + back
         return (log_p.softmax(1)[:, :, None] * each).sum(1).view_as(x)
 
     def sample(self, like: Float[Tensor, "b *n"], rng: Rng) -> Float[Tensor, "b *n"]:
         """Draws of x, one per lane, of the shape of `like`."""
-        return _draw(self.weights.expand(len(like), -1), self.means, self.covs, like, rng)
+        rows = torch.zeros(len(like), dtype=torch.int64, device=like.device)
+        return _draw(self.weights[None], self.means[None], self.covs[None], rows, like, rng)
 
     def posterior(self, problem: Problem) -> MixturePosterior:
         """The exact posterior of a linear problem with Gaussian noise.
@@ -312,8 +317,9 @@ class MixturePosterior:
         b = len(self.weights)
         like = self.means.new_empty(b * n, *self.shape)
         rng = Keys(seed, tuple(range(b))).repeat(n).at(DRAWING)
-        weights, means, covs = (repeat(t, n) for t in (self.weights, self.means, self.covs))
-        return _draw(weights, means, covs, like, rng).unflatten(0, (b, n))
+        rows = repeat(torch.arange(b, device=like.device), n)
+        x = _draw(self.weights, self.means, self.covs, rows, like, rng)
+        return x.unflatten(0, (b, n))
 
 
 def dense_matrix(problem: Problem) -> Float[Tensor, "b M N"]:
@@ -347,12 +353,12 @@ def _spread(problem: Problem, n: int) -> Tensor:
     return torch.arange(len(problem), device=problem.y.device).repeat_interleave(n)
 
 
-def _draw(weights: Tensor, means: Tensor, covs: Tensor, like: Tensor, rng: Rng) -> Tensor:
-    """One draw per lane of mixtures with weights (b, K), means and covs with or without lanes."""
-    u = rng.rand_like(weights[:, :1].contiguous())
-    k = (weights.cumsum(1) < u).sum(1).clamp(max=weights.shape[1] - 1)
-    rows = torch.arange(len(k), device=k.device)
-    m = means[k] if means.ndim == 2 else means[rows, k]
-    c = covs[k] if covs.ndim == 3 else covs[rows, k]
+def _draw(
+    weights: Tensor, means: Tensor, covs: Tensor, rows: Tensor, like: Tensor, rng: Rng
+) -> Tensor:
+    """One draw for each of the rows from that row of the mixtures (b, K, ...)."""
+    u = rng.rand_like(like.flatten(1)[:, :1].to(weights))
+    k = (weights[rows].cumsum(1) < u).sum(1).clamp(max=weights.shape[1] - 1)
     n = rng.randn_like(like).flatten(1)
-    return (m + (torch.linalg.cholesky(c) @ n[..., None])[..., 0]).view_as(like)
+    root = torch.linalg.cholesky(covs)[rows, k]
+    return (means[rows, k] + (root @ n[..., None])[..., 0]).view_as(like)

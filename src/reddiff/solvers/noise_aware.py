@@ -292,4 +292,4 @@ def _trusted(state: NoiseAwareState) -> Float[Tensor, " b"]:
 def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:
     """Over the measured entries."""
     y = torch.where(problem.measured, y, 0)
-    return (dot(y, y) / problem.count).sqrt()
+    return (dot(y, y) / problem.count.clamp(min=1)).sqrt()

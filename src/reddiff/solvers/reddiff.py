@@ -150,13 +150,36 @@ class REDDiff(Solver[REDDiffState]):
         return cls(constant(steps, sigma), optimizer, weight=weight, noise_scale=0.0)
 
     @classmethod
-    def sds(cls, schedule: Schedule, *, optimizer: MakeOptimizer, order: Order) -> REDDiff:
-        """Score distillation: no data term, the weight constant in eps.
+    def sds(
+        cls,
+        schedule: Schedule,
+        *,
+        optimizer: MakeOptimizer,
+        order: Order,
+        data_weight: float = 0.0,
+        weight: float = 1.0,
+    ) -> REDDiff:
+        r"""Score distillation: the weight is constant in eps, :math:`w(s) = 1`.
+
+        Arguments:
+            schedule: The noise levels.
+            optimizer: As for the class.
+            order: As for the class; at random in the paper.
+            data_weight: The weight of half the squared residual; 0, as published, knows no data
+                and draws mu to a mode of the prior.
+            weight: The weight of the distillation.
 
         References:
             | DreamFusion (Poole et al., 2023), Equation 3, https://arxiv.org/abs/2209.14988
         """
-        return cls(schedule, optimizer, weight=1.0, weighting=const, order=order, data_weight=0.0)
+        return cls(
+            schedule,
+            optimizer,
+            weight=weight,
+            weighting=const,
+            order=order,
+            data_weight=data_weight,
+        )
 
     def needs_density(self) -> bool:
         """With `nats` it does."""
@@ -164,8 +187,10 @@ class REDDiff(Solver[REDDiffState]):
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu <- A^+ y."""
-        mu = LaneOptimizer(self.optimizer, self.start(problem, rng))
-        log_sigma_q = None
+        return self._begin(self.start(problem, rng))
+
+    def _begin(self, x: Tensor) -> REDDiffState:
+        mu, log_sigma_q = LaneOptimizer(self.optimizer, x), None
         if self.learn_sigma_q:
             value = mu.x.new_full((len(mu.x), 1), math.log(self.sigma_q))
             log_sigma_q = LaneOptimizer(self.optimizer, value)
@@ -196,7 +221,9 @@ class REDDiff(Solver[REDDiffState]):
         rng: Rng,
     ) -> tuple[Float[Tensor, "b *n"], Float[Tensor, " b"]]:
         """The stochastic gradients of the loss in mu and in sigma_q."""
-        prior_mu, prior_sigma = self._regulariser(mu, sigma_q, prior, k, rng)
+        u = rng.rand_like(mu.new_empty(len(mu), self.draws, dtype=torch.float64))
+        s = self.schedule.levels[self.order(k, len(self.schedule), u)]
+        prior_mu, prior_sigma = self._regulariser(mu, sigma_q, prior, s, rng)
         data_mu, data_sigma = self._data(mu, sigma_q, problem, rng)
         m = problem.count if self.means else mu.new_ones(len(mu))
         n = mu[0].numel() if self.means else 1
@@ -217,15 +244,13 @@ class REDDiff(Solver[REDDiffState]):
         return g, dot(z, g)
 
     def _regulariser(
-        self, mu: Tensor, sigma_q: Tensor, prior: Prior, k: Tensor, rng: Rng
+        self, mu: Tensor, sigma_q: Tensor, prior: Prior, levels: Float[Tensor, "b j"], rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        b, j = len(mu), self.draws
-        u = rng.rand_like(mu.new_empty(b, j, dtype=torch.float64))
-        level = self.order(k, len(self.schedule), u).flatten()
+        b, j = levels.shape
         eps = rng.randn_like(mu.new_empty(b, j, *mu.shape[1:])).flatten(0, 1)
         eps = self.noise_scale * eps  # eps ~ N(0, I)
         wide = repeat(mu, j)
-        s = lanes(self.schedule.levels[level], wide)
+        s = lanes(levels.flatten(), wide)
         spread = lanes(repeat(sigma_q, j), wide)
         eta = (1 + (spread / s) ** 2).sqrt()
         x_t = wide + s * eta * eps  # x_t = alpha_t x_0 + sigma_t eps, both sides over alpha_t

@@ -1,0 +1,423 @@
+"""Every solver against posteriors known in closed form; prints tables in Markdown.
+
+    python benchmarks/posterior.py [gaussian|mixtures|calibration|convergence|all]
+
+gaussian: error of mean and covariance of many draws of one posterior, 4 operators x 3 noises.
+mixtures: sliced Wasserstein distance to exact draws, 20 random problems in 2, 8 and 80 dimensions.
+calibration: coverage of intervals and rank histograms over many truths (simulation-based).
+convergence: the errors against the number of steps, and a figure of them.
+
+All in double precision, at the settings of METHODS: the published ones where there are some, but
+without clipping, which these priors do not call for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reddiff import Gaussian, Keys, Problem, Reconstruction, draw, solve
+from reddiff.conditional import PerturbAndSolve
+from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
+from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
+from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
+from reddiff.priors.exact import dense_matrix
+from reddiff.random import DRAWING
+from reddiff.schedules import constant, geometric, karras, vp
+from reddiff.solvers import (
+    DAPS,
+    DDNM,
+    DDRM,
+    DPS,
+    MCG,
+    MMPS,
+    RED,
+    RSD,
+    SITCOM,
+    TMPD,
+    ULA,
+    DDNMPlus,
+    DiffPIR,
+    NoiseAwareREDDiff,
+    PiGDM,
+    PnPADMM,
+    PnPDM,
+    PnPHQS,
+    REDDiff,
+    Solver,
+)
+
+F64 = torch.float64
+SIDE = 8
+FIELD = GaussianRandomField(-2.2, std=0.5)
+SIGMAS = (0.02, 0.1, 0.4)
+CHUNK = 2**18  # numbers that the prior handles at a time: they fit into a cache
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver as it is tried here.
+
+    Arguments:
+        make: From the problem (for the size of its noise, where a method asks for one) and the
+            steps.
+        steps: The steps it makes.
+        sweep: The numbers of steps of `convergence`.
+        draws: How many draws one run gives through `reddiff.draw`; 0 takes its estimate.
+        most: The most runs, for slow ones.
+    """
+
+    make: Callable[[Problem, int], Solver[Any]]
+    steps: int
+    sweep: tuple[int, ...] = (10, 20, 50, 100, 200, 500)
+    draws: int = 0
+    most: int = 4000
+
+
+def finest(problem: Problem) -> float:
+    """The least noise of any coordinate of x that y shows: sigma_y / ||A||."""
+    assert isinstance(problem.noise, Gaussian)
+    x = torch.zeros(len(problem), *problem.x_shape, dtype=problem.y.dtype)
+    return float((torch.as_tensor(problem.noise.sigma) / problem.operator.gain(x)).min())
+
+
+def spread(n: int) -> REDDiff:
+    return REDDiff(vp(n), nats=True, weight=100.0, sigma_q=0.1, learn_sigma_q=True)
+
+
+METHODS: dict[str, Method] = {
+    "noise-aware, realism 1": Method(lambda _, n: NoiseAwareREDDiff.default(n, realism=1.0), 50),
+    "noise-aware, realism 0.65": Method(lambda _, n: NoiseAwareREDDiff.default(n), 50),
+    "RED-diff": Method(lambda _, n: REDDiff.paper(n), 1000, most=200),
+    "DPS": Method(lambda _, n: replace(DPS.paper(n), clip=math.inf), 1000),
+    "MCG": Method(lambda _, n: replace(MCG.paper(n), clip=math.inf), 1000),
+    "PiGDM": Method(lambda _, n: PiGDM.paper(n), 100),
+    "TMPD": Method(lambda _, n: TMPD(karras(n)), 200),
+    "MMPS": Method(lambda _, n: MMPS(karras(n), iterations=20), 100),
+    "MMPS, 1 CG step": Method(lambda _, n: MMPS.paper(n), 256),
+    "DDRM": Method(lambda _, n: DDRM.paper(n), 20),
+    "DDNM": Method(lambda _, n: DDNM.paper(n), 100),
+    "DDNM+": Method(lambda _, n: DDNMPlus.paper(n), 100),
+    "DiffPIR": Method(lambda _, n: DiffPIR(vp(n)), 100),
+    "DAPS": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200),
+    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 400, most=1000),
+    "SITCOM": Method(lambda _, n: replace(SITCOM.paper(n), clip=math.inf), 20, most=1000),
+    "ULA": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000),
+    "RED": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2),
+    "PnP-HQS": Method(lambda p, n: PnPHQS(geometric(n, min(finest(p), 1.0), 1.0)), 24, most=2),
+    "PnP-ADMM": Method(lambda _, n: PnPADMM(constant(n, 0.3)), 100, most=2),
+    "RSD": Method(lambda _, n: RSD(vp(n), nats=True, weight=100.0), 200, draws=4, most=50),
+    "RED-diff, learned spread": Method(lambda _, n: spread(n), 1000, draws=20, most=100),
+}
+
+
+# ------------------------------------------------------------------------------------ running
+
+
+def runs(
+    problem: Problem, prior: Prior, method: Method, steps: int, count: int
+) -> tuple[Tensor, Reconstruction]:
+    """Draws from runs of each lane in chunks `(b, S, ...)`, and the last chunk's result."""
+    solver, count = method.make(problem, steps), min(count, method.most)
+    entries = math.prod(problem.x_shape) * (25 if isinstance(prior, GaussianMixture) else 1)
+    per = max(1, CHUNK // (len(problem) * entries))
+    parts = []
+    for seed, done in enumerate(range(0, count, per)):
+        result = solve(problem, prior, solver, samples=min(per, count - done), seed=seed)
+        drawn = draw(result, solver, method.draws).flatten(1, 2) if method.draws else result.samples
+        parts.append(drawn)
+    return torch.cat(parts, 1), result
+
+
+def cost(result: Reconstruction) -> str:
+    """Network evaluations and vjps of one run."""
+    samples = result.samples.shape[1]
+    evaluations, vjps = (v[0] // samples for v in (result.cost.evaluations, result.cost.vjps))
+    return f"{evaluations}" + (f" + {vjps}" if vjps else "")
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> None:
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+    print()
+
+
+def chosen(arguments: argparse.Namespace) -> dict[str, Method]:
+    names = arguments.methods or list(METHODS)
+    return {name: METHODS[name] for name in names}
+
+
+# ----------------------------------------------------------------------------------- gaussian
+
+
+def operators() -> dict[str, LinearOperator]:
+    g = torch.Generator().manual_seed(0)
+    n = SIDE * SIDE
+    matrix = torch.randn(n // 2, n, generator=g, dtype=F64) / SIDE
+    mask = (torch.rand(SIDE, SIDE, generator=g, dtype=F64) > 0.5).to(F64)
+    return {
+        "random matrix": Matrix(matrix, shape=(1, SIDE, SIDE)),
+        "mask": Mask(mask),
+        "blur": CircularBlur(gaussian_psf(1.0, 3)),
+        "block mean": BlockMean(2),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One y, and its exact posterior."""
+
+    name: str
+    sigma: float
+    problem: Problem
+    mean: Tensor
+    cov: Tensor
+
+    @classmethod
+    def of(cls, name: str, operator: LinearOperator, sigma: float) -> Cell:
+        truth = FIELD.sample(torch.empty(1, 1, SIDE, SIDE, dtype=F64), Keys(0, (0,)).at(DRAWING))
+        problem = Problem.simulate(truth, operator, Gaussian(sigma), seed=1)
+        n = SIDE * SIDE
+        prior_cov = FIELD.covariance(torch.eye(n, dtype=F64).view(n, 1, SIDE, SIDE)).flatten(1)
+        a = dense_matrix(problem)[0]
+        gain = (
+            prior_cov @ a.mT @ torch.linalg.inv(a @ prior_cov @ a.mT + sigma**2 * torch.eye(len(a)))
+        )
+        cov = prior_cov - gain @ a @ prior_cov
+        return cls(name, sigma, problem, FIELD.posterior(problem).mean, cov[None])
+
+    def errors(self, method: Method, steps: int, count: int) -> tuple[float, float, str]:
+        """Of the mean and of the covariance, and the cost of a run."""
+        samples, result = runs(self.problem, FIELD, method, steps, count)
+        mean, cov = moment_errors(samples, self.mean, self.cov)
+        return float(mean), float(cov), cost(result)
+
+
+@cache
+def cells() -> tuple[Cell, ...]:
+    return tuple(Cell.of(n, a, s) for n, a in operators().items() for s in SIGMAS)
+
+
+def gaussian(arguments: argparse.Namespace) -> None:
+    print(
+        f"Gaussian random field of {SIDE} x {SIDE}, standard deviation 0.5. For each of 12 cells "
+        f"{arguments.runs} runs on one y; error of their mean over sqrt(tr C), and of their "
+        "covariance over ||C||_F, C the exact posterior covariance, less what is due to the number "
+        "of runs: mean over cells (largest). Cost: network evaluations + vjps of a run.\n"
+    )
+    rows = []
+    for name, method in chosen(arguments).items():
+        got = [c.errors(method, method.steps, arguments.runs) for c in cells()]
+        each = []
+        for part in (0, 1):
+            values = torch.tensor([g[part] for g in got])
+            each.append(f"{values.mean():.3f} ({values.max():.3f})")
+            if arguments.verbose:
+                print(name, ["mean", "cov"][part], [round(v, 3) for v in values.tolist()])
+        rows.append([name, got[0][2], *each])
+    table(["solver", "cost", "error of the mean", "error of the covariance"], rows)
+
+
+# ----------------------------------------------------------------------------------- mixtures
+
+
+def mixture_problem(n: int, seed: int) -> tuple[GaussianMixture, Problem, float]:
+    """A random problem of the protocol of MCGdiff, in units in which x is of a size about 1.
+
+    25 components of random weights at (8 i, 8 j, 8 i, ...), i and j from -2 to 2, of unit variance,
+    all divided by 16; A = U diag(s) V^T with s uniform on [0, 1] and M = 1, 2 or 4 (at most n)
+    rows; sigma_y uniform between 0 and max s of the paper's units.
+    """
+    g = torch.Generator().manual_seed(1000 * n + seed)
+    unit = 16.0
+    grid = torch.cartesian_prod(*[torch.arange(-2.0, 3.0, dtype=F64)] * 2) * 8 / unit
+    means = grid.repeat(1, n // 2)
+    weights = torch.rand(25, generator=g, dtype=F64) + 1e-3
+    covs = (torch.eye(n, dtype=F64) / unit**2).expand(25, n, n)
+    prior = GaussianMixture(weights, means, covs)
+    rows = min(n, (1, 2, 4)[seed % 3])
+    u, _, vt = torch.linalg.svd(torch.randn(rows, n, generator=g, dtype=F64), full_matrices=False)
+    s = torch.rand(rows, generator=g, dtype=F64)
+    a = u @ torch.diag(s) @ vt
+    sigma = float(torch.rand((), generator=g, dtype=F64) * s.max()) / unit
+    x = prior.sample(torch.empty(1, n, dtype=F64), Keys(seed, (0,)).at(DRAWING))
+    return prior, Problem.simulate(x, Matrix(a), Gaussian(sigma), seed=seed), unit
+
+
+MIXTURE_RUNS, MIXTURE_PROBLEMS = 1000, 20
+
+
+def mixtures(arguments: argparse.Namespace) -> None:
+    print(
+        f"The protocol of MCGdiff and TMPD: mixtures of 25 Gaussians, {MIXTURE_PROBLEMS} random "
+        f"problems in each dimension, {MIXTURE_RUNS} runs of each against as many exact draws. "
+        "Sliced Wasserstein distance in the papers' units (components 8 apart, of standard "
+        "deviation 1), mean and 95 % interval over problems. `exact draws` is what chance leaves.\n"
+    )
+    dims = (2, 8, 80)
+    rows = []
+    for name, method in {"exact draws": None, **chosen(arguments)}.items():
+        row = [name, "", *[""] * len(dims)]
+        for i, n in enumerate(dims):
+            values = []
+            for seed in range(MIXTURE_PROBLEMS):
+                prior, problem, unit = mixture_problem(n, seed)
+                posterior = prior.posterior(problem)
+                exact = posterior.sample(MIXTURE_RUNS)[0]
+                if method is None:
+                    got = posterior.sample(MIXTURE_RUNS, seed=1)[0]
+                else:
+                    samples, result = runs(problem, prior, method, method.steps, MIXTURE_RUNS)
+                    got, row[1] = samples[0], cost(result)
+                values.append(unit * sliced_wasserstein(got, exact))
+            v = torch.stack(values)
+            row[2 + i] = f"{v.mean():.2f} ± {1.96 * v.std() / len(v) ** 0.5:.2f}"
+        rows.append(row)
+    table(["solver", "cost", *[f"{n} dimensions" for n in dims]], rows)
+
+
+# -------------------------------------------------------------------------------- calibration
+
+TRUTHS, DRAWS, BINS = 256, 39, 8
+
+
+@cache
+def truths() -> tuple[tuple[Prior, Problem, Tensor], ...]:
+    """Problems whose truth comes from the prior: a field under a mask and a blur, a mixture."""
+    ids = tuple(range(TRUTHS))
+    sigma = Gaussian(0.1)
+    like = torch.empty(TRUTHS, 1, SIDE, SIDE, dtype=F64)
+    x = FIELD.sample(like, Keys(3, ids).at(DRAWING))
+    got: list[tuple[Prior, Problem, Tensor]] = [
+        (FIELD, Problem.simulate(x, operators()[name], sigma, seed=3), x)
+        for name in ("mask", "blur")
+    ]
+    mixture, posed, _ = mixture_problem(8, 2)
+    x = mixture.sample(torch.empty(TRUTHS, 8, dtype=F64), Keys(3, ids).at(DRAWING))
+    got.append((mixture, Problem.simulate(x, posed.operator, sigma, seed=3), x))
+    return tuple(got)
+
+
+def calibration(arguments: argparse.Namespace) -> None:
+    print(
+        f"{TRUTHS} truths from the prior, a measurement of each, {DRAWS} runs on each: how often "
+        "the central 50 % and 90 % intervals of the runs hold the truth, and the ranks of the "
+        f"truth among the runs in {BINS} bins (per cent; 12.5 each if calibrated), over all "
+        "entries of x. Three problems: field under a mask, field under a blur, mixture of 25 "
+        "Gaussians in 8 dimensions; sigma_y 0.1. High ends of the histogram: too sure.\n"
+    )
+    rows = []
+    for name, method in {"exact draws": None, **chosen(arguments)}.items():
+        for what, (prior, problem, x) in zip(("mask", "blur", "mixture"), truths(), strict=True):
+            if method is None:
+                samples = prior.posterior(problem).sample(DRAWS, seed=5)
+            else:
+                samples, _ = runs(problem, prior, method, method.steps, DRAWS)
+            held = [float(coverage(samples, x, level).mean()) for level in (0.5, 0.9)]
+            bins = ranks(samples, x).flatten() * BINS // (DRAWS + 1)
+            counts = torch.bincount(bins, minlength=BINS) / len(bins)
+            histogram = " ".join(f"{100 * float(c):.0f}" for c in counts)
+            rows.append([name, what, *[f"{100 * h:.0f}" for h in held], histogram])
+    table(["solver", "problem", "50 % holds", "90 % holds", "ranks, %"], rows)
+
+
+# -------------------------------------------------------------------------------- convergence
+
+
+def convergence(arguments: argparse.Namespace) -> None:
+    cell = next(c for c in cells() if c.name == "mask" and c.sigma == 0.1)
+    print(
+        f"{arguments.runs} runs on the mask cell at sigma_y 0.1: error of the mean / of the "
+        "covariance, against steps.\n"
+    )
+    steps = sorted({n for m in chosen(arguments).values() for n in m.sweep})
+    curves: dict[str, dict[int, tuple[float, float]]] = {}
+    rows = []
+    for name, method in chosen(arguments).items():
+        curves[name] = {}
+        for n in method.sweep:
+            mean, cov, _ = cell.errors(method, n, arguments.runs)
+            curves[name][n] = mean, cov
+        said = {n: f"{m:.3f} / {c:.3f}" for n, (m, c) in curves[name].items()}
+        rows.append([name, *[said.get(n, "") for n in steps]])
+    table(["solver", *[str(n) for n in steps]], rows)
+    if arguments.figure:
+        plot(curves, arguments.figure)
+
+
+def plot(curves: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = list(curves)
+    columns, rows = 4, math.ceil(len(names) / 4)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(11, 2.3 * rows),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        axis.set_visible(True)
+        n = list(curves[name])
+        for part, label in enumerate(("mean", "covariance")):
+            axis.loglog(n, [max(curves[name][k][part], 1e-3) for k in n], "o-", ms=3, label=label)
+        axis.set_title(name, fontsize=9)
+        axis.grid(alpha=0.3, which="both")
+        axis.set_ylim(3e-3, 3)
+    axes[0, 0].legend(fontsize=8)
+    figure.supxlabel("steps")
+    figure.supylabel("relative error")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    print(f"Figure: {path}\n")
+
+
+TABLES = {
+    "gaussian": gaussian,
+    "mixtures": mixtures,
+    "calibration": calibration,
+    "convergence": convergence,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", nargs="?", choices=[*TABLES, "all"], default="all")
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), help="only these solvers")
+    parser.add_argument("--runs", type=int, default=2000, help="runs of a cell (default 2000)")
+    parser.add_argument("--figure", type=Path, help="where `convergence` draws its figure (PNG)")
+    parser.add_argument("--verbose", action="store_true", help="`gaussian`: every cell")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for name in TABLES if arguments.table == "all" else [arguments.table]:
+        print(f"## {name}\n\n`python benchmarks/posterior.py {name}`\n")
+        start = time.perf_counter()
+        TABLES[name](arguments)
+        sys.stdout.flush()
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

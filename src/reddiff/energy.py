@@ -1,0 +1,80 @@
+"""The negative logarithm of a density of x given y: its gradient, tamed, and how stiff it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.lanes import dot, lanes
+from reddiff.noise import Noise
+from reddiff.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The negative logarithm of the density, up to a constant.
+
+    Arguments:
+        problem: y and A.
+        noise: The noise.
+        centre: c.
+        r: Standard deviations about the centre `(b,)`.
+        cap: The most curvature that a slope of the noise is believed with `(b,)`.
+    """
+
+    problem: Problem
+    noise: Noise
+    centre: Tensor
+    r: Tensor
+    cap: Tensor
+
+    def grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient, slopes of the noise tamed, and A(x)."""
+        data, a = tamed_grad(self.problem, self.noise, x, self.cap)
+        return data + (x - self.centre) / lanes(self.r, x) ** 2, a
+
+    def stiffness(self, x: Tensor) -> Tensor:
+        """A bound on its curvature near x `(b,)`."""
+        return self.problem.operator.gain(x) ** 2 * self.cap + 1 / self.r.to(self.cap) ** 2
+
+    def rise(self, x: Tensor, a: Tensor, new: Tensor, new_a: Tensor) -> Tensor:
+        """How much higher it is at `new` than at x `(b,)`: differences of entries, in double."""
+        y, c = self.problem.y.double(), self.centre.double()
+        each = self.noise.nll_each(y, new_a.double()) - self.noise.nll_each(y, a.double())
+        data = torch.where(self.problem.measured, each, 0).flatten(1).sum(1)
+        x, new = x.double(), new.double()
+        return data + dot(new - x, (new - c) + (x - c)) / (2 * self.r.double() ** 2)
+
+
+def tamed_grad(problem: Problem, noise: Noise, x: Tensor, cap: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of -log p(y | A(x)) with slopes as of curvature no more than `cap`, and A(x).
+
+    The slope of Gaussian noise is never changed. That of Poisson noise is where the rate falls
+    far below the count: it has no bound there, and no step size would be stable.
+    """
+    a, pull = problem.operator.vjp(x)
+    slope = noise.grad(problem.y, a, problem.measured)
+    ratio = lanes(cap, a) / noise.curvature(problem.y, a).clamp(min=torch.finfo(a.dtype).tiny)
+    return pull(slope * ratio.clamp(max=1)), a
+
+
+def curvatures(problem: Problem, noise: Noise) -> Float[Tensor, "b *m"]:
+    """`Noise.curvature` one standard deviation above y: finite for a count of zero, too.
+
+    That is a = y + std(a), found by iteration: for no count at all the rate of one.
+
+    Raises:
+        Unsupported: If the noise is Gaussian with sigma 0.
+    """
+    a = problem.y.abs()
+    for _ in range(8):
+        a = problem.y + noise.std(a)
+    return torch.where(problem.measured, noise.curvature(problem.y, a), 0)
+
+
+def curvature(problem: Problem, noise: Noise) -> Float[Tensor, " b"]:
+    """The largest of `curvatures`, per lane."""
+    return curvatures(problem, noise).flatten(1).amax(1)

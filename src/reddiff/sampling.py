@@ -1,0 +1,125 @@
+"""Draws from the prior alone: pictures that measure nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import lookup, require
+from reddiff.hooks import Hook
+from reddiff.noise import Gaussian
+from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.results import Status
+from reddiff.schedules import vp
+from reddiff.solve import solve
+from reddiff.solvers.base import Solver
+from reddiff.solvers.unconditional import DDIM, Heun
+
+STEPS = {"heun": 18, "ddim": 100, "ddpm": 1000}  # of `sampler`, unless told otherwise
+
+
+def sample(
+    prior: Prior,
+    shape: Sequence[int],
+    count: int,
+    *,
+    solver: Solver[Any] | None = None,
+    seed: int = 0,
+    hooks: Sequence[Hook] = (),
+) -> Float[Tensor, "b *n"]:
+    """Draws from a prior.
+
+    They are as good as the solver and its highest level: a draw starts from noise of that level
+    and knows nothing of the prior's mean, so a prior of low levels only gives noise with texture.
+
+    Arguments:
+        prior: The diffusion model; the draws are on its device and of its dtype (torch's default
+            for a prior without parameters).
+        shape: The shape of one x.
+        count: How many, at least 1.
+        solver: A sampler such as `Heun`, `DDIM` or `DDIM.ddpm`; by default Heun's method on the 18
+            levels of EDM, within those of the prior (some percent too wide where the prior is
+            narrow; 40 steps are closer). `REDDiff` gets a y without entries: score distillation.
+        seed: Draw i is a function of (seed, i): more draws leave the first ones as they are.
+        hooks: Called after every step.
+
+    Returns:
+        The draws `(count, *shape)`; NaN in those that diverged.
+
+    Raises:
+        InvalidArgument: If the shape is none the prior takes, or another argument cannot be used.
+        Unsupported: If the solver has no theory for such a problem.
+    """
+    require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
+    good = isinstance(count, int) and count >= 1
+    require(good, "count", expected="an integer of at least 1", got=repr(count))
+    shape = tuple(shape)
+    good = all(isinstance(n, int) and n >= 1 for n in shape) and prior.accepts(shape)
+    require(good, "shape", expected=f"one that fits {prior.shape}", got=shape)
+    like = next(chain(prior.parameters(), prior.buffers()), torch.empty(0))
+    y = torch.zeros(count, *shape, dtype=prior.dtype, device=like.device)
+    problem = Problem(y, _Nothing(), Gaussian(1.0))
+    method = sampler("heun", prior) if solver is None else solver
+    result = solve(problem, prior, method, seed=seed, hooks=hooks)
+    failed = (result.status[:, 0] == Status.DIVERGED).to(y.device)
+    return torch.where(failed.view(-1, *[1] * len(shape)), torch.nan, result.x)
+
+
+def sampler(name: str, prior: Prior, steps: int | None = None) -> Solver[Any]:
+    """The sampler of this name, on the levels that a prior is good for.
+
+    Arguments:
+        name: `heun` (EDM), `ddim` or `ddpm` (the linear VP schedule).
+        prior: What it is for.
+        steps: How many; by default those in `STEPS`, or as many as there are levels.
+
+    Raises:
+        InvalidArgument: If there is none of this name, or there are not as many levels.
+    """
+    default = lookup(STEPS, "solver", name)
+    low, high = prior.sigma_min, prior.sigma_max
+    if name == "heun":
+        ends = max(0.002, low), min(80.0, high)
+        return Heun.edm(default if steps is None else steps, sigma_min=ends[0], sigma_max=ends[1])
+    levels = vp(1000).restrict(low, high)
+    schedule = levels.subsample(min(default, len(levels)) if steps is None else steps)
+    return DDIM(schedule, eta=1.0 if name == "ddpm" else 0.0)
+
+
+class _Nothing(SpectralOperator):
+    """Measures no entry: y has the shape of x, all singular values are 0."""
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Nowhere."""
+        return torch.zeros_like(y, dtype=torch.bool)
+
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """Zero."""
+        return z.new_zeros(())
+
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """The identity."""
+        return z
+
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """The identity."""
+        return x
+
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """Zeros."""
+        return torch.zeros_like(z)
+
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """Zeros."""
+        return torch.zeros_like(y)

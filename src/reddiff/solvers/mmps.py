@@ -1,0 +1,129 @@
+"""MMPS: the posterior mean at a level, from the mean and the covariance that the network gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.linalg import cg
+from reddiff.noise import Gaussian, Noise
+from reddiff.operators.base import Linearisation
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.proximal import LEAST_SIGMA
+from reddiff.random import Rng
+from reddiff.schedules import geometric
+from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+
+
+@dataclass(frozen=True)
+class MMPS(Sampler):
+    r"""Moment matching posterior sampling.
+
+    .. math:: E[x \mid x_t, y] \approx x_0 + V A^T (\sigma_y^2 + A V A^T)^{-1} (y - A x_0), \qquad
+        V = \sigma_t^2\, \partial x_0 / \partial x_t \quad (\alpha_t = 1)
+
+    takes the place of the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's
+    formula; a product with it is a pullback through the network, and the system is solved by a few
+    conjugate gradient steps. A nonlinear A is linearised at x_0, which is our generalisation.
+
+    On a Gaussian prior the mean is exact once the conjugate gradients have converged, and draws
+    are biased by the steps' size alone; on others x given x_t is taken to be Gaussian, and V to
+    be symmetric, which it is for an exact denoiser. sigma_y = 0 is taken as 0.001 of the spread
+    that PiGDM would give to A x, and leaves what A hardly sees to the prior.
+
+    Arguments:
+        schedule: The levels.
+        iterations: Conjugate gradient steps, each with a pullback; one more gives the mean.
+            Published are 1 to 5; as many as y has entries solve the system exactly.
+        eta: How much of the noise a DDIM step draws anew, from 0 to 1. Half of it takes fewest
+            steps on Gaussian priors: 100 of `karras` are within 10 % of the covariance.
+
+    References:
+        | Learning Diffusion Priors from Observations by Expectation Maximization (Rozet et al.,
+        | 2024), Section 4.2, https://arxiv.org/abs/2405.13712
+
+    Raises:
+        InvalidArgument: If iterations is not an integer above 0, or eta not between 0 and 1.
+    """
+
+    iterations: int = 5
+    eta: float = 0.5
+
+    noises: ClassVar[type[Noise]] = Gaussian
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = isinstance(self.iterations, int) and self.iterations >= 1
+        require(whole, "iterations", expected="an integer of at least 1", got=self.iterations)
+        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+
+    @classmethod
+    def paper(
+        cls,
+        steps: int = 256,
+        *,
+        iterations: int = 1,
+        sigma_min: float = 0.0,
+        sigma_max: float = float("inf"),
+    ) -> MMPS:
+        """The published settings: DDPM (eta = 1), levels even in log sigma from 100 to 0.001.
+
+        Arguments:
+            steps: Levels; 256 in the released code for CIFAR-10.
+            iterations: 1 for masked pictures; more for operators of a wider spectrum.
+            sigma_min: The least level is no less, for priors of limited range.
+            sigma_max: Nor the greatest one more.
+        """
+        schedule = geometric(steps, max(1e-3, sigma_min), min(1e2, sigma_max))
+        return cls(schedule, iterations, eta=1.0)
+
+    def step(
+        self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> Diffused:
+        """DDIM with the posterior mean."""
+        s, s_next = self.levels(k, state.x)
+        x_0 = self.guided(problem, prior, state.x, s)
+        return arrive(ddim(state.x, x_0, s, s_next, self.eta, rng), x_0, s_next)
+
+    def guided(
+        self, problem: Problem, prior: Prior, x: Float[Tensor, "b *n"], s: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b *n"]:
+        """E[x_0 | x_0 + s n = x, y], by moment matching."""
+        x_0, pullback = prior.vjp(x, s)
+        x_0 = self._clipped(x_0)  # the mean alone: V stays symmetric
+        near = problem.operator.linearise(x_0)
+        var_y = noise_variance(problem, near, x_0, s)
+
+        def back(w: Tensor) -> Tensor:
+            return lanes(s**2, x) * pullback(near.pull(w))
+
+        def matvec(w: Tensor) -> Tensor:
+            return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
+
+        r = torch.where(problem.measured, problem.y - near.a, 0)
+        return x_0 + back(cg(matvec, r, iterations=self.iterations))
+
+
+def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor) -> Tensor:
+    """sigma_y^2, broadcastable with y, with a little in the place of 0.
+
+    Arguments:
+        problem: Of Gaussian noise.
+        near: A at x_0.
+        x_0: The estimate at level s.
+        s: The levels `(b,)`.
+    """
+    noise = problem.noise
+    assert isinstance(noise, Gaussian)  # noqa: S101  (checked before step 0)
+    sigma = lanes(noise.sigma, s)
+    if noise.noiseless:
+        least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.gain(x_0, near)
+        sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
+    return lanes(sigma**2, problem.y)

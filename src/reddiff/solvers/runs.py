@@ -1,0 +1,63 @@
+r"""Runs down the levels within one step of a solver, from a level per lane to a clean x."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.lanes import lanes
+from reddiff.random import Rng
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+
+POWER = 7  # of the levels of Karras et al., Equation 5
+
+
+def inner_levels(s: Tensor, end: Tensor, n: int) -> list[Tensor]:
+    """n levels `(b,)` from s down to `end`, evenly spaced in the 7th root; then 0."""
+    first, last = s ** (1 / POWER), torch.minimum(end, s) ** (1 / POWER)
+    fractions = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
+    return [*((first + u * (last - first)) ** POWER for u in fractions), torch.zeros_like(s)]
+
+
+def probability_flow(
+    denoise: Denoise, x: Float[Tensor, "b *n"], levels: list[Tensor]
+) -> Float[Tensor, "b *n"]:
+    """Euler's steps along the probability flow: one evaluation a level; the last to D(x, s)."""
+    for s, s_next in pairwise(levels):
+        x_0 = denoise(x, s)
+        x = x_0 + lanes(s_next / s, x) * (x - x_0)
+    return x
+
+
+def reverse_sde(
+    denoise: Denoise, x: Float[Tensor, "b *n"], levels: list[Tensor], rng: Rng
+) -> Float[Tensor, "b *n"]:
+    r"""A draw of x_0 given x at the first level: the reverse SDE, one evaluation a level.
+
+    .. math:: x' = w x + (1 - w)\,\hat D + s' \sqrt{1 - w}\,n, \qquad w = s'^2 / s^2
+
+    with D extrapolated to the middle of the step, in log s, from the level before:
+    :math:`\hat D = D + \frac{h}{2 h_{-}} (D - D_{-})`, :math:`h = \log s / s'`. The first step,
+    the last one, and any between equal levels take D as it is.
+
+    References:
+        | DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models
+        | (Lu et al., 2022), SDE-DPM-Solver++(2M), https://arxiv.org/abs/2211.01095
+    """
+    before, h_before = None, levels[0]
+    for s, s_next in pairwise(levels[:-1]):
+        x_0, h = denoise(x, s), (s / s_next).log()
+        ahead = x_0
+        if before is not None:
+            slope = torch.where(h_before > 0, h / (2 * h_before.where(h_before > 0, 1)), 0)
+            ahead = x_0 + lanes(slope, x) * (x_0 - before)
+        w = lanes((s_next / s) ** 2, x)
+        noise = lanes(s_next, x) * (1 - w).clamp(min=0).sqrt() * rng.randn_like(x)
+        x = w * x + (1 - w) * ahead + noise
+        before, h_before = x_0, h
+    return denoise(x, levels[-2])

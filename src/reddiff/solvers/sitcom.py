@@ -1,0 +1,131 @@
+"""SITCOM: the input of the network nearest to x_t whose denoised picture explains y."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from reddiff.energy import curvatures
+from reddiff.errors import require
+from reddiff.lanes import dot, lanes, pick
+from reddiff.noise import Gaussian
+from reddiff.operators.base import Operator
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.schedules import vp
+from reddiff.solvers.sampler import Diffused, Sampler, arrive, vp_alpha
+
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Adam's
+LEAST_NOISE = 1e-3  # the least rms residual asked for, over the rms of y
+
+
+@dataclass(frozen=True)
+class SITCOM(Sampler):
+    r"""Step-wise triple-consistent sampling.
+
+    At every level, in VP variables:
+
+    .. math:: v = \arg\min_v \lVert y - A(D(v)) \rVert^2 + \lambda \lVert x_t - v \rVert^2, \qquad
+        x_{t'} = \alpha' D(v) + \sigma' n
+
+    by Adam from :math:`v = x_t`, through the network. A lane stands still once the rms of its
+    residual is that of the noise (or a thousandth of that of y): y is not fitted closer. (Its
+    evaluations are made all the same: all steps cost alike.) An optimiser and not a sampler: the
+    law of its results is not the posterior. For noise that is not Gaussian the squares are
+    weighted by its curvature, and the residual is measured in its standard deviations.
+
+    Arguments:
+        schedule: The levels.
+        lr: Adam's step, in units of x_t.
+        inner: Adam's steps a level.
+        weight: :math:`\lambda`.
+
+    References:
+        | SITCOM: Step-wise Triple-Consistent Diffusion Sampling for Inverse Problems
+        | (Alkhouri et al., 2024), Algorithm 1, https://arxiv.org/abs/2410.04479
+        | Adam: A Method for Stochastic Optimization (Kingma & Ba, 2014)
+
+    Raises:
+        InvalidArgument: If an argument is out of its range.
+    """
+
+    lr: float = 0.02
+    inner: int = 30
+    weight: float = 0.0
+
+    requires: ClassVar[type[Operator]] = Operator
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.lr < math.inf, "lr", expected="a positive finite number", got=self.lr)
+        require(self.inner >= 1, "inner", expected="at least 1", got=self.inner)
+        good = 0 <= self.weight < math.inf
+        require(good, "weight", expected="a finite value >= 0", got=self.weight)
+
+    @classmethod
+    def paper(
+        cls,
+        steps: int = 20,
+        *,
+        lr: float = 0.02,
+        inner: int = 30,
+        sigma_min: float = 0.0,
+        sigma_max: float = math.inf,
+    ) -> SITCOM:
+        """The published settings, for pictures in [-1, 1], without the regulariser.
+
+        Arguments:
+            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            lr: See the class.
+            inner: See the class.
+            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
+            sigma_max: And those above it.
+        """
+        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        return cls(schedule, lr, inner, clip=1.0)
+
+    def step(
+        self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> Diffused:
+        """Adam on the input, D, and the noise of the next level."""
+        s, s_next = self.levels(k, state.x)
+        alpha = lanes(vp_alpha(s), state.x)
+        weight = _weight(problem)
+        x_t = v = alpha * state.x
+        first = second = torch.zeros_like(v)
+        done = torch.zeros_like(s, dtype=torch.bool)
+        for i in range(1, self.inner + 1):
+            x_0, pullback = self.denoise_vjp(prior, v / alpha, s)
+            a, pull = problem.operator.vjp(x_0)
+            done = done | _explained(problem, a)
+            residual = torch.where(problem.measured, a - problem.y, 0)
+            grad = pullback(pull(2 * weight * residual)) / alpha + 2 * self.weight * (v - x_t)
+            first = BETA_1 * first + (1 - BETA_1) * grad
+            second = BETA_2 * second + (1 - BETA_2) * grad**2
+            size = (second / (1 - BETA_2**i)).sqrt() + EPS
+            v = pick(done, v, v - self.lr * first / (1 - BETA_1**i) / size)
+        x_0 = self.denoise(prior, v / alpha, s)
+        return arrive(x_0 + lanes(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+
+
+def _weight(problem: Problem) -> Float[Tensor, "b *m"]:
+    """Of the squares: 1 for Gaussian noise, of which sigma is not needed."""
+    if isinstance(problem.noise, Gaussian):
+        return torch.ones_like(problem.y)
+    return curvatures(problem, problem.noise)
+
+
+def _explained(problem: Problem, a: Tensor) -> Bool[Tensor, " b"]:
+    """Whether y - a is no more than the noise."""
+    count = problem.count.clamp(min=1)
+    least = LEAST_NOISE * (dot(problem.y, problem.y) / count).sqrt()
+    std = torch.maximum(problem.noise.std(a), lanes(least, a))
+    std = std.clamp(min=torch.finfo(a.dtype).tiny)
+    z = torch.where(problem.measured, (problem.y - a) / std, 0)
+    return dot(z, z) <= count

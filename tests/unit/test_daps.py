@@ -1,0 +1,108 @@
+"""DAPS: against its equations, in the paper's variables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+import zoo
+from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
+from reddiff.conditional import HMC, Langevin, PerturbAndSolve
+from reddiff.priors import GaussianMixture
+from reddiff.schedules import karras
+from reddiff.solvers import DAPS
+
+
+@torch.no_grad()
+def test_transcription() -> None:
+    """Five Euler steps of dx = (x - D) / sigma d sigma, 4 Langevin steps, new noise; twice."""
+    problem, prior = zoo.solver_problem(3)
+    solver = replace(DAPS.paper(6, lr=1e-3, tau=0.2), conditional=Langevin(4, lr=1e-3, tau=0.2))
+    keys = Keys(5, zoo.ids(3))
+    state = solver.init(problem, prior, keys.at(-1))
+    x, a = state.x, problem.operator.a
+    sigma = solver.schedule.levels
+    for k in range(2):
+        state = solver.step(state, problem, prior, torch.full((3,), k), keys.at(k))
+        rng, s = keys.at(k), float(sigma[k])
+        t = [(s ** (1 / 7) + i / 4 * (0.01 ** (1 / 7) - s ** (1 / 7))) ** 7 for i in range(5)] + [0]
+        for now, then in pairwise(t):
+            x = x + (then - now) * (x - prior(x, now)) / now
+        centre, lr = x, 1e-3 * (1 - 0.99 * k / 5)
+        for _ in range(4):
+            data = torch.einsum("bij,bi->bj", a, torch.einsum("bij,bj->bi", a, x) - problem.y)
+            step = data / 0.2**2 + (x - centre) / s**2
+            x = x - lr * step + (2 * lr) ** 0.5 * rng.randn_like(x)
+        torch.testing.assert_close(solver.estimate(state), x, rtol=0, atol=1e-8)
+        x = x + sigma[k + 1] * rng.randn_like(x)
+        torch.testing.assert_close(state.x, x, rtol=0, atol=1e-8)
+
+
+def test_noiseless() -> None:
+    """Without noise its answers explain y."""
+    problem, prior = zoo.solver_problem(3)
+    clean = replace(problem, noise=Gaussian(0.0))
+    x = solve(clean, prior, DAPS(karras(20, 0.1, 20.0), PerturbAndSolve())).x
+    assert clean.residual(x).abs().max() < 1e-3 * problem.y.abs().max()
+
+
+def test_moments() -> None:
+    """The mean of its draws is near the posterior's; the spread is not, as the class says."""
+    problem, prior = zoo.solver_problem(2)
+    solver = DAPS(karras(200, 0.05, 100.0), PerturbAndSolve())
+    draws = solve(problem, prior, solver, samples=60).samples
+    posterior = prior.posterior(problem)
+    for i in range(2):
+        exact = posterior.sample(2000)[i]
+        spread = exact.var(0).sum()
+        assert (draws[i].mean(0) - posterior.mean[i]).norm() < 0.6 * spread**0.5
+        assert 0.7 < draws[i].var(0).sum() / spread < 2.5
+
+
+def test_modes() -> None:
+    """It finds the mode that y speaks of, of a nonlinear problem whose gradient vanishes at 0."""
+    eye = 0.01 * torch.eye(4, dtype=zoo.F64)
+    means = torch.tensor([[1.0, 1, 1, 1], [-1, -1, -1, -1]], dtype=zoo.F64)
+    prior = GaussianMixture(torch.ones(2, dtype=zoo.F64), means, eye.expand(2, 4, 4))
+    y = torch.tanh(2 * means[:1].expand(12, 4)).clone()
+    problem = Problem(y, zoo.SoftClip(), Gaussian(0.2))
+    for method in (Langevin(30), HMC(2, 4)):
+        x = solve(problem, prior, DAPS(karras(12, 0.1, 10.0), method)).x
+        assert (x - 1).abs().mean() < 0.3
+
+
+def test_paper() -> None:
+    solver = DAPS.paper()
+    assert len(solver.schedule) == 200
+    assert solver.schedule.levels[0] == pytest.approx(100.0)
+    assert solver.schedule.levels[-2] == pytest.approx(0.1)
+    assert isinstance(solver.conditional, Langevin)
+    assert (solver.conditional.steps, solver.conditional.lr, solver.conditional.tau) == (
+        100,
+        1e-4,
+        0.01,
+    )
+    narrow = DAPS.paper(10, sigma_min=0.2, sigma_max=3.0)
+    assert narrow.schedule.levels[0] == pytest.approx(3.0)
+    assert narrow.schedule.levels[-2] == pytest.approx(0.2)
+    assert narrow.ode_end == 0.2
+
+
+def test_refusals() -> None:
+    problem, prior = zoo.solver_problem(2)
+    schedule = karras(3, 0.1, 2.0)
+    nonlinear = Problem(problem.y, zoo.SoftClip(), problem.noise)
+    with pytest.raises(Unsupported, match="PerturbAndSolve: expected a LinearOperator"):
+        solve(nonlinear, prior, DAPS(schedule, PerturbAndSolve()))
+    with pytest.raises(Unsupported, match="Langevin: expected noise with sigma > 0"):
+        solve(replace(problem, noise=Gaussian(0.0)), prior, DAPS(schedule))
+    prior.sigma_min = 0.05
+    with pytest.raises(InvalidArgument, match=r"ode_end: expected at least 0.05"):
+        solve(problem, prior, DAPS(schedule))
+    solve(problem, prior, DAPS(schedule, ode_end=0.05), stop_at=0)
+    for name, value in (("ode_steps", 0), ("ode_end", 0.0), ("decay", -1.0), ("clip", 0.0)):
+        with pytest.raises(InvalidArgument, match=name):
+            DAPS(schedule, **{name: value})
