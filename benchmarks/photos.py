@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from reddiff import Gaussian, Keys, Problem, ReddiffError, solve
+from reddiff import Gaussian, Keys, Problem, ReddiffError, Unsupported, solve
 from reddiff.catalogue import SOLVERS, Make
 from reddiff.errors import require
 from reddiff.masks import make_mask
@@ -169,6 +169,8 @@ METHODS = {
     "noise-aware-20": Method(20, SOLVERS["noise-aware"].make),
     "paper": Method(1000, paper),
 } | {f"realism-{r:g}": realism(r) for r in (0, 0.25, 0.5, 0.75, 1)}
+PEERS = [name for name in SOLVERS if name not in METHODS]
+METHODS |= {name: Method(SOLVERS[name].steps, SOLVERS[name].make) for name in PEERS}
 DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
 TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
 
@@ -273,7 +275,11 @@ class Bench:
             return
         task, problem = self.measure(row["task"], row["noise"])
         solver = method.make(task, problem, row["steps"], self.prior)
-        run = solve(problem, self.prior, solver, ids=self.photos.ids)
+        try:
+            run = solve(problem, self.prior, solver, ids=self.photos.ids)
+        except Unsupported as error:
+            print(f"{row['task']}: left out. {error}", file=sys.stderr)
+            return
         self.keep(
             row
             | self.scores((run.x + 1) / 2)

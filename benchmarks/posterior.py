@@ -74,7 +74,10 @@ class Method:
         steps: The steps it makes.
         sweep: The numbers of steps of `convergence`.
         draws: How many draws one run gives through `reddiff.draw`; 0 takes its estimate.
-        most: The most runs, for slow ones.
+        most: The most draws of a cell of `gaussian` and `convergence`, for slow ones.
+        few: Draws of a problem of `mixtures`; below 1000 also a fourth of the truths of
+            `calibration`.
+        point: Whether all its runs are one: it gives no draws, and is left out of both.
     """
 
     make: Callable[[Problem, int], Solver[Any]]
@@ -82,6 +85,8 @@ class Method:
     sweep: tuple[int, ...] = (10, 20, 50, 100, 200, 500)
     draws: int = 0
     most: int = 4000
+    few: int = 1000
+    point: bool = False
 
 
 def finest(problem: Problem) -> float:
@@ -98,26 +103,30 @@ def spread(n: int) -> REDDiff:
 METHODS: dict[str, Method] = {
     "noise-aware, realism 1": Method(lambda _, n: NoiseAwareREDDiff.default(n, realism=1.0), 50),
     "noise-aware, realism 0.65": Method(lambda _, n: NoiseAwareREDDiff.default(n), 50),
-    "RED-diff": Method(lambda _, n: REDDiff.paper(n), 1000, most=200),
-    "DPS": Method(lambda _, n: replace(DPS.paper(n), clip=math.inf), 1000),
-    "MCG": Method(lambda _, n: replace(MCG.paper(n), clip=math.inf), 1000),
+    "RED-diff": Method(lambda _, n: REDDiff.paper(n), 1000, most=200, few=50),
+    "DPS": Method(lambda _, n: replace(DPS.paper(n), clip=math.inf), 1000, few=200),
+    "MCG": Method(lambda _, n: replace(MCG.paper(n), clip=math.inf), 1000, few=200),
     "PiGDM": Method(lambda _, n: PiGDM.paper(n), 100),
-    "TMPD": Method(lambda _, n: TMPD(karras(n)), 200),
+    "TMPD": Method(lambda _, n: TMPD(karras(n)), 200, few=500),
     "MMPS": Method(lambda _, n: MMPS(karras(n), iterations=20), 100),
     "MMPS, 1 CG step": Method(lambda _, n: MMPS.paper(n), 256),
     "DDRM": Method(lambda _, n: DDRM.paper(n), 20),
     "DDNM": Method(lambda _, n: DDNM.paper(n), 100),
     "DDNM+": Method(lambda _, n: DDNMPlus.paper(n), 100),
     "DiffPIR": Method(lambda _, n: DiffPIR(vp(n)), 100),
-    "DAPS": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200),
-    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 400, most=1000),
-    "SITCOM": Method(lambda _, n: replace(SITCOM.paper(n), clip=math.inf), 20, most=1000),
-    "ULA": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000),
-    "RED": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2),
-    "PnP-HQS": Method(lambda p, n: PnPHQS(geometric(n, min(finest(p), 1.0), 1.0)), 24, most=2),
-    "PnP-ADMM": Method(lambda _, n: PnPADMM(constant(n, 0.3)), 100, most=2),
-    "RSD": Method(lambda _, n: RSD(vp(n), nats=True, weight=100.0), 200, draws=4, most=50),
-    "RED-diff, learned spread": Method(lambda _, n: spread(n), 1000, draws=20, most=100),
+    "DAPS": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
+    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 400, most=1000, few=100),
+    "SITCOM": Method(lambda _, n: replace(SITCOM.paper(n), clip=math.inf), 20, most=1000, few=200),
+    "ULA": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),
+    "RED": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2, point=True),
+    "PnP-HQS": Method(
+        lambda p, n: PnPHQS(geometric(n, min(finest(p), 1.0), 1.0)), 24, most=2, point=True
+    ),
+    "PnP-ADMM": Method(lambda _, n: PnPADMM(constant(n, 0.3)), 100, most=2, point=True),
+    "RSD": Method(
+        lambda _, n: RSD(vp(n), nats=True, weight=100.0), 200, draws=4, most=400, few=200
+    ),
+    "RED-diff, learned spread": Method(lambda _, n: spread(n), 1000, draws=40, most=2000, few=200),
 }
 
 
@@ -128,7 +137,9 @@ def runs(
     problem: Problem, prior: Prior, method: Method, steps: int, count: int
 ) -> tuple[Tensor, Reconstruction]:
     """Draws from runs of each lane in chunks `(b, S, ...)`, and the last chunk's result."""
-    solver, count = method.make(problem, steps), min(count, method.most)
+    solver = method.make(problem, steps)
+    if method.draws:
+        count = math.ceil(count / method.draws)
     entries = math.prod(problem.x_shape) * (25 if isinstance(prior, GaussianMixture) else 1)
     per = max(1, CHUNK // (len(problem) * entries))
     parts = []
@@ -200,7 +211,7 @@ class Cell:
 
     def errors(self, method: Method, steps: int, count: int) -> tuple[float, float, str]:
         """Of the mean and of the covariance, and the cost of a run."""
-        samples, result = runs(self.problem, FIELD, method, steps, count)
+        samples, result = runs(self.problem, FIELD, method, steps, min(count, method.most))
         mean, cov = moment_errors(samples, self.mean, self.cov)
         return float(mean), float(cov), cost(result)
 
@@ -259,28 +270,37 @@ def mixture_problem(n: int, seed: int) -> tuple[GaussianMixture, Problem, float]
 MIXTURE_RUNS, MIXTURE_PROBLEMS = 1000, 20
 
 
+def drawing(arguments: argparse.Namespace) -> list[tuple[str, Method | int]]:
+    """The solvers that give draws, after exact draws, as many as those of each solver."""
+    methods = [(n, m) for n, m in chosen(arguments).items() if not m.point]
+    counts = sorted({MIXTURE_RUNS, *(m.few for _, m in methods)}, reverse=True)
+    return [*(("exact draws", count) for count in counts), *methods]
+
+
 def mixtures(arguments: argparse.Namespace) -> None:
     print(
         f"The protocol of MCGdiff and TMPD: mixtures of 25 Gaussians, {MIXTURE_PROBLEMS} random "
-        f"problems in each dimension, {MIXTURE_RUNS} runs of each against as many exact draws. "
+        f"problems in each dimension, {MIXTURE_RUNS} draws of each (or as many as in brackets) "
+        "against as many exact ones. "
         "Sliced Wasserstein distance in the papers' units (components 8 apart, of standard "
         "deviation 1), mean and 95 % interval over problems. `exact draws` is what chance leaves.\n"
     )
     dims = (2, 8, 80)
     rows = []
-    for name, method in {"exact draws": None, **chosen(arguments)}.items():
-        row = [name, "", *[""] * len(dims)]
+    for name, method in drawing(arguments):
+        count = method.few if isinstance(method, Method) else method
+        row = [name + f" ({count})" * (count < MIXTURE_RUNS), "", *[""] * len(dims)]
         for i, n in enumerate(dims):
             values = []
             for seed in range(MIXTURE_PROBLEMS):
                 prior, problem, unit = mixture_problem(n, seed)
                 posterior = prior.posterior(problem)
-                exact = posterior.sample(MIXTURE_RUNS)[0]
-                if method is None:
-                    got = posterior.sample(MIXTURE_RUNS, seed=1)[0]
+                exact = posterior.sample(count)[0]
+                if isinstance(method, Method):
+                    samples, result = runs(problem, prior, method, method.steps, count)
+                    got, row[1] = samples[0, :count], cost(result)
                 else:
-                    samples, result = runs(problem, prior, method, method.steps, MIXTURE_RUNS)
-                    got, row[1] = samples[0], cost(result)
+                    got = posterior.sample(count, seed=1)[0]
                 values.append(unit * sliced_wasserstein(got, exact))
             v = torch.stack(values)
             row[2 + i] = f"{v.mean():.2f} ± {1.96 * v.std() / len(v) ** 0.5:.2f}"
@@ -312,19 +332,25 @@ def truths() -> tuple[tuple[Prior, Problem, Tensor], ...]:
 
 def calibration(arguments: argparse.Namespace) -> None:
     print(
-        f"{TRUTHS} truths from the prior, a measurement of each, {DRAWS} runs on each: how often "
+        f"{TRUTHS} truths from the prior (a fourth of them for slow solvers), a measurement of "
+        f"each, {DRAWS} draws for each: how often "
         "the central 50 % and 90 % intervals of the runs hold the truth, and the ranks of the "
         f"truth among the runs in {BINS} bins (per cent; 12.5 each if calibrated), over all "
         "entries of x. Three problems: field under a mask, field under a blur, mixture of 25 "
         "Gaussians in 8 dimensions; sigma_y 0.1. High ends of the histogram: too sure.\n"
     )
     rows = []
-    for name, method in {"exact draws": None, **chosen(arguments)}.items():
+    for name, method in drawing(arguments):
+        if not isinstance(method, Method) and method < MIXTURE_RUNS:
+            continue
         for what, (prior, problem, x) in zip(("mask", "blur", "mixture"), truths(), strict=True):
-            if method is None:
-                samples = prior.posterior(problem).sample(DRAWS, seed=5)
-            else:
+            if isinstance(method, Method):
+                lanes = torch.arange(TRUTHS if method.few >= MIXTURE_RUNS else TRUTHS // 4)
+                problem, x = problem.select(lanes), x[lanes]
                 samples, _ = runs(problem, prior, method, method.steps, DRAWS)
+                samples = samples[:, :DRAWS]
+            else:
+                samples = prior.posterior(problem).sample(DRAWS, seed=5)
             held = [float(coverage(samples, x, level).mean()) for level in (0.5, 0.9)]
             bins = ranks(samples, x).flatten() * BINS // (DRAWS + 1)
             counts = torch.bincount(bins, minlength=BINS) / len(bins)
@@ -405,7 +431,9 @@ def main() -> None:
     )
     parser.add_argument("table", nargs="?", choices=[*TABLES, "all"], default="all")
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), help="only these solvers")
-    parser.add_argument("--runs", type=int, default=2000, help="runs of a cell (default 2000)")
+    parser.add_argument(
+        "--runs", type=int, default=2000, help="runs of a Gaussian cell (default 2000)"
+    )
     parser.add_argument("--figure", type=Path, help="where `convergence` draws its figure (PNG)")
     parser.add_argument("--verbose", action="store_true", help="`gaussian`: every cell")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")

@@ -32,9 +32,33 @@ from reddiff import Gaussian, Keys, Problem, iterate, solve
 from reddiff.cost import PeakMemory
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, gaussian_psf
 from reddiff.priors import EDMPrior, UNet
-from reddiff.schedules import karras
-from reddiff.solvers import DPS, NoiseAwareREDDiff, REDDiff, Solver
+from reddiff.schedules import geometric, karras
+from reddiff.solvers import (
+    DAPS,
+    DDIM,
+    DDNM,
+    DDRM,
+    DPS,
+    MCG,
+    MMPS,
+    RED,
+    RSD,
+    SITCOM,
+    TMPD,
+    ULA,
+    DDNMPlus,
+    DiffPIR,
+    Heun,
+    NoiseAwareREDDiff,
+    PiGDM,
+    PnPADMM,
+    PnPDM,
+    PnPHQS,
+    REDDiff,
+    Solver,
+)
 
+RANGE = {"sigma_min": 0.002, "sigma_max": 80.0}  # of the network
 SHAPES = {"8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
 
 
@@ -59,13 +83,37 @@ class Row:
     buffers: int = 12
 
 
+def _through(make: Callable[[int], Solver[Any]], evaluations: int = 1, vjps: int = 1) -> Row:
+    """A solver that goes through the network and back."""
+    return Row(make, "mask", evaluations, vjps, ratio=1.15, buffers=48)
+
+
 ROWS = {
-    "RED-diff, paper": Row(lambda n: REDDiff.paper(n, sigma_max=80.0), ratio=1.05, buffers=8),
+    "RED-diff, paper": Row(lambda n: REDDiff.paper(n, **RANGE), ratio=1.05, buffers=8),
     "RED-diff": Row(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
     "noise-aware, mask": Row(NoiseAwareREDDiff.default),
     "noise-aware, SR x4": Row(NoiseAwareREDDiff.default, "SR x4"),
     "noise-aware, blur": Row(NoiseAwareREDDiff.default, "blur"),
-    "DPS": Row(lambda n: DPS.paper(n, sigma_max=80.0), vjps=1, ratio=1.15),
+    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), evaluations=4, buffers=48),
+    "DPS": _through(lambda n: DPS.paper(n, **RANGE)),
+    "MCG": _through(lambda n: MCG.paper(n, **RANGE)),
+    "PiGDM": _through(lambda n: PiGDM.paper(n, **RANGE)),
+    "TMPD": _through(lambda n: TMPD(karras(n)), vjps=2),
+    "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n, **RANGE), vjps=2),
+    "MMPS, 5 CG steps": _through(lambda n: MMPS(karras(n)), vjps=6),
+    "DDRM": Row(lambda n: DDRM.paper(n, **RANGE)),
+    "DDNM": Row(lambda n: DDNM.paper(n, **RANGE)),
+    "DDNM+": Row(lambda n: DDNMPlus.paper(n, **RANGE)),
+    "DiffPIR": Row(lambda n: DiffPIR.paper(n, **RANGE)),
+    "DAPS": Row(lambda n: DAPS.paper(n, **RANGE), evaluations=5),
+    "PnP-DM": Row(lambda n: PnPDM.paper(n, **RANGE), evaluations=10),
+    "SITCOM, 3 inner": _through(lambda n: SITCOM.paper(n, inner=3, **RANGE), evaluations=4, vjps=3),
+    "RED": Row(lambda n: RED.paper(n, **RANGE)),
+    "PnP-HQS": Row(lambda n: PnPHQS.paper(n, **RANGE)),
+    "PnP-ADMM": Row(lambda n: PnPADMM(geometric(n, 0.1, 1.0))),
+    "ULA": Row(lambda n: ULA.paper(n, **RANGE)),
+    "DDIM": Row(lambda n: DDIM(karras(n))),
+    "Heun": Row(Heun.edm, evaluations=2),
 }
 BARE, BOTH = "forward", "forward + backward"
 MAX_DRAWS = 0.01

@@ -56,11 +56,13 @@ class SolverEntry:
         summary: One line on what it is.
         steps: The steps it makes unless told otherwise.
         make: From the task, the problem (for its noise), the steps, and the prior (for its range).
+        evaluations: Network evaluations of a step.
     """
 
     summary: str
     steps: int
     make: Make
+    evaluations: int = 1
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,9 @@ SOLVERS = {
     "paper": SolverEntry(
         "RED-diff as released: Adam on weighted means, published settings per task", 100, _paper
     ),
-    "rsd": SolverEntry("RED-diff with four particles that repel each other; their mean", 100, _rsd),
+    "rsd": SolverEntry(
+        "RED-diff with four particles that repel each other; their mean", 100, _rsd, 4
+    ),
     "dps": SolverEntry("DPS: DDPM, guided by the residual's norm through the network", 500, _dps),
     "mcg": SolverEntry("MCG: DPS and a projection; ignores noise", 500, _mcg),
     "pigdm": SolverEntry("PiGDM: guidance by the pseudo-inverse", 100, _plain(PiGDM.paper)),
@@ -173,9 +177,9 @@ SOLVERS = {
     "ddnm": SolverEntry("DDNM: null-space projection; ignores noise", 100, _plain(DDNM.paper)),
     "ddnm-plus": SolverEntry("DDNM+: the same for noisy y", 100, _plain(DDNMPlus.paper)),
     "diffpir": SolverEntry("DiffPIR: proximal data steps and fresh noise", 100, _diffpir),
-    "daps": SolverEntry("DAPS: clean draws around the flow, new noise", 200, _plain(DAPS.paper)),
-    "pnp-dm": SolverEntry("PnP-DM: split Gibbs sampling; mean of the last third", 60, _pnpdm),
-    "sitcom": SolverEntry("SITCOM: optimises the network's input", 20, _plain(SITCOM.paper)),
+    "daps": SolverEntry("DAPS: clean draws around the flow, new noise", 200, _plain(DAPS.paper), 5),
+    "pnp-dm": SolverEntry("PnP-DM: split Gibbs sampling; mean of the last third", 60, _pnpdm, 10),
+    "sitcom": SolverEntry("SITCOM: optimises the network's input", 20, _plain(SITCOM.paper), 31),
     "red": SolverEntry("RED, accelerated: one level, fixed point", 200, _red),
     "pnp-hqs": SolverEntry("PnP-HQS (DPIR): a denoiser of falling level", 8, _hqs),
     "pnp-admm": SolverEntry("PnP-ADMM: the same with a dual variable", 30, _admm),

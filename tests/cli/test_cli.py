@@ -221,3 +221,24 @@ def test_interrupted_leaves_no_half_file(photo, degraded, tmp_path_factory):
     assert b"Traceback" not in errors
     assert set(photo.parent.iterdir()) == before
     assert not list(film.iterdir())
+
+
+@pytest.mark.parametrize("solver", ["ddrm", "ddnm-plus", "diffpir", "pigdm", "mmps", "pnp-admm"])
+def test_peers_fill_holes(photo, solver):
+    holes, out = photo.with_name("holes.png"), photo.with_name("out.png")
+    run("degrade", photo, "-o", holes, "--task", "inpaint", "--mask", "random:0.5", "--noise", 0.02)
+    words = ("--task", "inpaint", "--mask", photo.with_name("holes.mask.png"), "--noise", 0.02)
+    words = (*words, "--solver", solver, "--steps", 20, "--truth", photo)
+    run("restore", holes, "-o", out, *words)
+    record = json.loads(out.with_name("out.png.json").read_text())
+    assert record["metrics"]["psnr"] > 23
+    assert record["job"]["solver"] == solver
+
+
+def test_a_solver_without_a_theory_for_the_task_says_so(photo):
+    blurred, out = photo.with_name("blurred.png"), photo.with_name("out.png")
+    words = ("--task", "deblur", "--kernel", "gaussian:1.6")
+    run("degrade", photo, "-o", blurred, *words, "--noise", 0.02)
+    text = run("restore", blurred, "-o", out, *words, "--noise", 0.02, "--solver", "ddrm", code=3)
+    assert "DDRM: expected operator of type SpectralOperator, got LinearCompose" in text
+    assert not out.exists()

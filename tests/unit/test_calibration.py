@@ -64,5 +64,5 @@ def test_refusals() -> None:
     x = zoo.randn(2, 3)
     with pytest.raises(InvalidArgument, match="samples: expected at least 2 draws"):
         moment_errors(x[:, None], x, torch.eye(3, dtype=zoo.F64).expand(2, 3, 3))
-    with pytest.raises(InvalidArgument, match="S = 20 for level 0.9"):
+    with pytest.raises(InvalidArgument, match=r"S = 20 for level 0\.9"):
         coverage(zoo.randn(2, 20, 3), x, 0.9)

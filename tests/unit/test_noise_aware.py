@@ -7,7 +7,7 @@ import torch
 from tests import zoo
 from torch import Tensor
 
-from reddiff import Gaussian, InvalidArgument, Problem, solve
+from reddiff import Gaussian, InvalidArgument, Problem, sample, solve
 from reddiff.operators import LinearOperator, Mask, Matrix
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior
@@ -196,3 +196,9 @@ def test_a_data_step_that_converges_is_not():
 def test_closed_forms_always_converge(problem, prior: GaussianRandomField):
     result = solve(problem, prior, NoiseAwareREDDiff.default(3))
     assert not [w for w in result.warnings if "data step" in w]
+
+
+def test_where_nothing_is_measured_a_run_is_a_draw_from_the_prior():
+    x = sample(Recorder((6,)), (6,), 2000, solver=NoiseAwareREDDiff.default(100, realism=1.0))
+    assert x.mean().abs() < 0.05
+    assert x.var().item() == pytest.approx(1, abs=0.1)

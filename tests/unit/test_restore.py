@@ -71,7 +71,7 @@ def test_colorize_keeps_the_luma(photo):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_of_the_catalogue_runs(photo, solver):
     out = reddiff.restore(photo, task="denoise", noise=0.05, solver=solver, **QUICK)
-    assert out.reconstruction.cost.evaluations == (6,)
+    assert out.reconstruction.cost.evaluations == (6 * SOLVERS[solver].evaluations,)
 
 
 def test_same_door_for_arrays_images_and_tensors(photo):

@@ -33,9 +33,9 @@ def solvers() -> None:
 
     from reddiff.catalogue import SOLVERS
 
-    table = Table("name", "what it is", "steps")
+    table = Table("name", "what it is", "steps", "evaluations")
     for name, entry in SOLVERS.items():
-        table.add_row(name, entry.summary, str(entry.steps))
+        table.add_row(name, entry.summary, str(entry.steps), str(entry.steps * entry.evaluations))
     Console().print(table)
 
 

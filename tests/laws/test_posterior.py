@@ -1,0 +1,88 @@
+"""Posterior: the draws of every solver against the closed form, by the benchmark's own protocol.
+
+BOUNDS are asserted, and what `docs/solvers.md` says of a method follows from them. Of the methods
+whose theory promises the posterior they are the promise: 5 % of its spread in the mean, 10 % in the
+covariance. Of the others they are what was measured, and a little: how biased a method is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests import scripts
+
+posterior = scripts.benchmark("posterior")
+
+RIGHT = 0.05, 0.10
+# The largest errors over the cells tried, of the mean and of the covariance.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "MMPS": RIGHT,
+    "PnP-DM": RIGHT,
+}
+QUICK = [name for name, method in posterior.METHODS.items() if method.steps <= 100]
+
+
+def check(name: str, cells: list[tuple[str, float]], runs: int) -> None:
+    method = posterior.METHODS[name]
+    worst = [0.0, 0.0]
+    for operator, sigma in cells:
+        cell = next(c for c in posterior.cells() if (c.name, c.sigma) == (operator, sigma))
+        got = cell.errors(method, method.steps, runs)
+        worst = [max(w, g) for w, g in zip(worst, got[:2], strict=True)]
+    assert all(w <= b for w, b in zip(worst, BOUNDS[name], strict=True)), (worst, BOUNDS[name])
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_one_cell(name: str) -> None:
+    check(name, [("mask", 0.1)], runs=400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", posterior.METHODS)
+def test_every_operator(name: str) -> None:
+    check(name, [(operator, 0.1) for operator in posterior.operators()], runs=1000)
+
+
+def test_every_solver_has_its_bounds() -> None:
+    assert set(BOUNDS) == set(posterior.METHODS)
+
+
+def test_the_protocol_finds_nothing_in_exact_draws_and_what_is_wrong_in_others() -> None:
+    """The errors of exact draws are chance; of draws with a known fault they are the fault."""
+    cell = posterior.cells()[4]
+    exact = posterior.FIELD.posterior(cell.problem).sample(2000)
+    mean, cov = posterior.moment_errors(exact, cell.mean, cell.cov)
+    assert mean.item() < 0.03
+    assert cov.item() < 0.05
+    shift = 0.2 * cell.cov[0].trace().sqrt() / math.sqrt(posterior.SIDE**2)
+    wide = cell.mean[:, None] + 1.2 * (exact - cell.mean[:, None]) + shift
+    mean, cov = posterior.moment_errors(wide, cell.mean, cell.cov)
+    assert mean.item() == pytest.approx(0.2, abs=0.03)
+    assert cov.item() == pytest.approx(0.44, abs=0.05)
+
+
+def test_the_cells_are_what_they_say() -> None:
+    """Mean and covariance against Bayes' rule in information form."""
+    for cell in posterior.cells()[::5]:
+        a = posterior.dense_matrix(cell.problem)[0]
+        n = a.shape[1]
+        eye = torch.eye(n, dtype=torch.float64)
+        prior = posterior.FIELD.covariance(eye.view(n, *cell.problem.x_shape)).flatten(1)
+        precision = torch.linalg.inv(prior) + a.mT @ a / cell.sigma**2
+        torch.testing.assert_close(torch.linalg.inv(precision), cell.cov[0], rtol=1e-6, atol=1e-9)
+        mean = torch.linalg.solve(precision, a.mT @ cell.problem.y.flatten() / cell.sigma**2)
+        torch.testing.assert_close(mean, cell.mean.flatten(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 8, 80])
+def test_mixture_problems_follow_the_protocol(n: int) -> None:
+    prior, problem, unit = posterior.mixture_problem(n, 1)
+    assert prior.means.shape == (25, n)
+    assert (prior.means * unit).abs().max().item() == pytest.approx(16)
+    a = posterior.dense_matrix(problem)[0]
+    s = torch.linalg.svdvals(a)
+    assert len(s) == 2
+    assert 0 < s.min() <= s.max() <= 1
+    assert 0 < problem.noise.sigma * unit <= s.max()
