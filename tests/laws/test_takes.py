@@ -1,0 +1,102 @@
+"""Takes: every solver runs on every kind of problem, or says in one error that it has no theory.
+
+REFUSED is the whole list of what is refused; all else must run, to finite answers that depend on y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import zoo
+from reddiff import Gaussian, Keys, Noise, Poisson, Problem, Status, Unsupported, solve
+from reddiff.operators import Mask, Matrix, Operator
+from reddiff.operators.base import Shape
+from reddiff.priors import Prior
+from reddiff.random import DRAWING
+
+LANES, STEPS = 3, 6
+
+
+class Rates(Operator):
+    """x -> exp(x / 2), for photons."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """exp(x / 2)."""
+        return (x / 2).exp()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+
+def matrix() -> Matrix:
+    return Matrix(zoo.randn(5, 6, seed=41))
+
+
+def composed() -> Operator:
+    """A linear operator of which no spectrum is known."""
+    return Mask(zoo.coin(1, 5, p=0.6, seed=3)[0]) @ matrix()
+
+
+PROBLEMS: dict[str, tuple[Callable[[], Operator], Noise]] = {
+    "no-spectrum": (composed, Gaussian(0.2)),
+    "nonlinear": (zoo.SoftClip, Gaussian(0.2)),
+    "poisson": (Rates, Poisson(20.0)),
+    "noiseless": (matrix, Gaussian(0.0)),
+    "some-noiseless": (matrix, Gaussian(torch.tensor([0.0, 0.2, 0.0], dtype=zoo.F64))),
+}
+SPECTRAL = {"ddrm", "ddnm-plus"}
+LINEAR = {"ddnm", "mcg", "daps-exact"} | SPECTRAL
+GAUSSIAN = {"mmps", "mmps-paper", "tmpd", "tmpd-paper"} | LINEAR
+DENSITY = {"nats", "everything", "daps", "pnpdm-hmc", "ula"}
+REFUSED = {
+    "no-spectrum": SPECTRAL,
+    "nonlinear": LINEAR,
+    "poisson": GAUSSIAN,
+    "noiseless": DENSITY,
+    "some-noiseless": DENSITY,
+}
+
+
+def pose(name: str, device: torch.device) -> tuple[Problem, Prior]:
+    make, noise = PROBLEMS[name]
+    prior, operator = zoo.gaussian().to(device), make().to(device)
+    ids = zoo.ids(LANES)
+    x = prior.sample(torch.empty(LANES, 6, dtype=zoo.F64, device=device), Keys(1, ids).at(DRAWING))
+    return Problem.simulate(x, operator, noise, ids=ids), prior
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@zoo.every("case", zoo.SOLVERS)
+def test_runs_or_refuses(case: zoo.SolverCase, name: str, device: torch.device) -> None:
+    problem, prior = pose(name, device)
+    solver = case.make(STEPS)
+    if case.name in REFUSED[name]:
+        with pytest.raises(Unsupported, match=r": expected .*, got "):
+            solve(problem, prior, solver)
+        return
+    result = solve(problem, prior, solver, seed=5)
+    assert torch.isfinite(result.x).all()
+    assert result.status.eq(int(Status.EXHAUSTED)).all()
+    other = solve(replace(problem, y=1.5 * problem.y), prior, solver, seed=5)
+    if case.name != "sds":  # it knows of y by its start alone, which a nonlinear A has none of
+        assert torch.equal(other.x, result.x) == case.blind
+
+
+@zoo.every("case", zoo.SOLVERS)
+def test_single_precision(case: zoo.SolverCase, device: torch.device) -> None:
+    """Everything stays in the dtype of y."""
+    problem, prior = zoo.solver_problem(LANES, device)
+    single = Problem(
+        problem.y.float(), problem.operator.float(), Gaussian(problem.noise.std(problem.y)[:, 0])
+    )
+    if case.name == "start-given":
+        return  # it is given in double
+    x = solve(single, prior.float(), case.make(STEPS), seed=5).x
+    assert x.dtype == torch.float32
+    assert torch.isfinite(x).all()
