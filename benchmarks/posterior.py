@@ -115,7 +115,7 @@ METHODS: dict[str, Method] = {
     "DDNM+": Method(lambda _, n: DDNMPlus.paper(n), 100),
     "DiffPIR": Method(lambda _, n: DiffPIR(vp(n)), 100),
     "DAPS": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
-    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 400, most=1000, few=100),
+    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),
     "SITCOM": Method(lambda _, n: replace(SITCOM.paper(n), clip=math.inf), 20, most=1000, few=200),
     "ULA": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),
     "RED": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2, point=True),

@@ -463,6 +463,9 @@ PEERS = [
     SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3), evaluations=5),
     SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2), evaluations=10),
     SolverCase(
+        "pnpdm-annealed", lambda n: PnPDM.annealed(n, rho_min=0.1, average=2), evaluations=10
+    ),
+    SolverCase(
         "pnpdm-hmc",
         lambda n: PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
         evaluations=3,

@@ -15,10 +15,11 @@ from reddiff.energy import Target, curvature
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import dot, finite, lanes, pick
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.base import LinearOperator, SpectralOperator
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
+from reddiff.spectral import Measured
 
 TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is far below its spread
 SPREAD = 0.2  # how much a trajectory's step varies about the one asked for: none has a period
@@ -77,6 +78,47 @@ class PerturbAndSolve(Conditional):
             got = f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
             raise Unsupported(
                 f"PerturbAndSolve: expected a LinearOperator and Gaussian noise, got {got}"
+            )
+
+
+@final
+@dataclass(frozen=True)
+class Sharpened(Conditional):
+    r"""Draws for split Gibbs sampling that leave its other half without bias.
+
+    .. math:: z \sim N(y;\, A z,\; \sigma_y^2 - r^2 A A^T)\; e^{-\|z - x\|^2 / 2 r^2}
+
+    The noise of y is sharpened by what the split adds: integrated over z, that is exactly
+    :math:`N(y; A x, \sigma_y^2)`, so that x follows the posterior at any r up to
+    :math:`\sigma_y / \|A\|`, where `PerturbAndSolve` gives the one of noise
+    :math:`\sigma_y^2 + r^2 A A^T`. In spectral coordinates, with
+    :math:`g_i = \min(1, r^2 s_i^2 / \sigma_y^2)`,
+
+    .. math:: z_i = x_i + g_i (y_i / s_i - x_i) + r \sqrt{1 - g_i}\, n_i
+
+    For a larger r the variance is cut at 0: z explains y exactly, and x sees y_i / s_i with noise
+    r. For spectral operators and Gaussian noise, sigma_y = 0 included. Ours.
+    """
+
+    def __call__(
+        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+    ) -> Float[Tensor, "b *n"]:
+        """One draw per lane."""
+        y = Measured.of(problem)
+        x = y.operator.vt(centre)
+        r = lanes(r, x)
+        reached = r * y.s >= y.sigma  # also where sigma_y is 0
+        ratio = r * y.s / torch.where(reached, 1, y.sigma)
+        g = torch.where(reached, 1, ratio**2) * y.seen
+        noise = y.operator.vt(rng.randn_like(centre))
+        return y.operator.v(x + g * (y.scaled - x) + r * (1 - g).sqrt() * noise)
+
+    def check(self, problem: Problem) -> None:
+        """Raise Unsupported unless A has a spectral form and the noise is Gaussian."""
+        if not _spectral_gaussian(problem):
+            raise Unsupported(
+                "Sharpened: expected a SpectralOperator and Gaussian noise, got "
+                f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
             )
 
 
@@ -204,9 +246,11 @@ class Automatic(Conditional):
 
     Arguments:
         otherwise: The other.
+        sharpen: Whether to take `Sharpened` where A has a spectral form as well.
     """
 
     otherwise: Conditional = field(default_factory=HMC)
+    sharpen: bool = False
 
     def __call__(
         self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
@@ -219,6 +263,8 @@ class Automatic(Conditional):
         self._of(problem).check(problem)
 
     def _of(self, problem: Problem) -> Conditional:
+        if self.sharpen and _spectral_gaussian(problem):
+            return Sharpened()
         return PerturbAndSolve() if _linear_gaussian(problem) else self.otherwise
 
 
@@ -242,6 +288,11 @@ def _half_square(p: Tensor, q: Tensor) -> Tensor:
 def _linear_gaussian(problem: Problem) -> bool:
     linear = isinstance(problem.operator, LinearOperator)
     return linear and isinstance(problem.noise, Gaussian)
+
+
+def _spectral_gaussian(problem: Problem) -> bool:
+    spectral = isinstance(problem.operator, SpectralOperator)
+    return spectral and isinstance(problem.noise, Gaussian)
 
 
 def _check_density(method: Conditional, noise: Noise) -> None:

@@ -14,8 +14,10 @@ from reddiff.conditional import (
     Conditional,
     Langevin,
     PerturbAndSolve,
+    Sharpened,
 )
 from reddiff.energy import Target, curvature
+from reddiff.metrics import moment_errors
 from reddiff.noise import Poisson
 from reddiff.operators import Mask, Matrix
 
@@ -166,6 +168,27 @@ def test_divergence_shows(method: Conditional) -> None:
     assert torch.isfinite(x).all(1).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("r", [0.02, 0.1])
+def test_sharpened(r: float) -> None:
+    """Mean and covariance of z in closed form, r being at most sigma / ||A||."""
+    problem, centre, _ = wide(0.3, r)
+    a = problem.operator.a
+    assert r < 0.3 / torch.linalg.matrix_norm(a, 2)
+    z = Sharpened()(problem, centre, torch.full((LANES,), r, dtype=zoo.F64), centre, keys().at(0))
+    pull = (r / 0.3) ** 2
+    mean = centre[0] + pull * a.mT @ (problem.y[0] - a @ centre[0])
+    cov = r**2 * (torch.eye(4, dtype=zoo.F64) - pull * a.mT @ a)
+    off, wrong = moment_errors(z[None], mean[None], cov[None])
+    assert off.item() < 0.03
+    assert wrong.item() < 0.05
+
+
+def test_sharpened_beyond_the_noise_explains_y() -> None:
+    problem, centre, r = wide(0.0, 0.5)
+    z = Sharpened()(problem, centre, r, centre, keys().at(0))
+    torch.testing.assert_close(problem.operator(z), problem.y, rtol=0, atol=1e-8)
+
+
 def test_refusals() -> None:
     problem, _, _ = wide(0.0, 1.0, 2)
     for method in (Langevin(), HMC(), Automatic(Langevin())):
@@ -174,6 +197,9 @@ def test_refusals() -> None:
             method.check(nonlinear)
     with pytest.raises(Unsupported, match=r"PerturbAndSolve: expected a LinearOperator .*SoftClip"):
         PerturbAndSolve().check(nonlinear)
+    composed = Problem(problem.y[:, :2], Matrix(zoo.randn(2, 3)) @ problem.operator, Gaussian(0.1))
+    with pytest.raises(Unsupported, match=r"Sharpened: expected a SpectralOperator .*LinearCompos"):
+        Sharpened().check(composed)
     Langevin(tau=0.1).check(nonlinear)
     Automatic().check(problem)
     for make in (

@@ -10,11 +10,11 @@ from torch import Tensor
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
-from reddiff.conditional import HMC, Langevin, PerturbAndSolve
-from reddiff.operators import Mask
+from reddiff.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
+from reddiff.operators import Mask, Matrix
 from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant
-from reddiff.solvers import PnPDM
+from reddiff.solvers import PnPDM, inits
 from reddiff.solvers.pnpdm import decaying, harmonic
 from reddiff.solvers.runs import inner_levels, reverse_sde
 
@@ -108,6 +108,31 @@ def test_transcription() -> None:
         draws.append(x)
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-8)
     torch.testing.assert_close(solver.estimate(state), (draws[2] + draws[3]) / 2)
+
+
+@torch.no_grad()
+def test_sharpened_leaves_the_posterior_as_it_is() -> None:
+    """Exact draws are exact draws after ten steps, at a rho where the plain split blurs y."""
+    lanes, sigma, steps = 4000, 0.3, 10
+    prior = zoo.gaussian()
+    operator = Matrix(zoo.randn(4, 6, seed=60))
+    rho = 0.99 * sigma / float(torch.linalg.matrix_norm(operator.a, 2))
+    one = Problem(zoo.randn(1, 4, seed=61), operator, Gaussian(sigma))
+    posterior = prior.posterior(one)
+    start = inits.Given(posterior.sample(lanes)[0])
+    many = one.select(torch.zeros(lanes, dtype=torch.int64))
+    n = torch.eye(6, dtype=zoo.F64)
+    wide = prior.posterior(one.select(torch.zeros(6, dtype=torch.int64)))
+    cov = wide.covariance(n)
+    seen = operator.a @ cov @ operator.a.mT  # where y speaks, and the two differ
+    off = []
+    for conditional in (Sharpened(), PerturbAndSolve()):
+        solver = PnPDM(constant(steps, rho), conditional, evaluations=20, start=start)
+        x = solve(many, prior, solver).x
+        assert (x.mean(0) - posterior.mean[0]).norm() < 0.05 * cov.trace().sqrt()
+        off.append(float((torch.cov(operator(x).mT) - seen).norm() / seen.norm()))
+    assert off[0] < 0.07
+    assert off[1] > 0.15
 
 
 def test_schedules() -> None:

@@ -13,9 +13,10 @@ from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, vp
-from reddiff.solvers.ddrm import Measured
+from reddiff.solvers.ddrm import restored
 from reddiff.solvers.sampler import renoise
 from reddiff.solvers.travel import Traveller
+from reddiff.spectral import Measured
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class DDNMPlus(Traveller):
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
         """The corrected estimate with the noise that is missing."""
-        x = Measured.of(problem).restored(x, x_0, s, s_next, self.eta, 1.0, rng)
+        y = Measured.of(problem)
+        x = restored(y, x, x_0, s, s_next, self.eta, 1.0, rng)
         return x, x_0
 
 

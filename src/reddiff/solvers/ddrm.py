@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
@@ -18,6 +18,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp
 from reddiff.solvers.sampler import Diffused, Sampler, arrive
+from reddiff.spectral import Measured
 
 
 @dataclass(frozen=True)
@@ -97,73 +98,28 @@ class DDRM(Sampler):
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         y = Measured.of(problem)
-        x = y.restored(state.x, x_0, s, s_next, self.eta, self.eta_b, rng)
+        x = restored(y, state.x, x_0, s, s_next, self.eta, self.eta_b, rng)
         return arrive(x, x_0, s_next)
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    r"""What y says of the spectral coordinates of x.
-
-    Arguments:
-        operator: A.
-        y: :math:`U^T y`, in units of y.
-        s: The singular values, 1 where they are 0 or below the rounding error of the largest.
-        sigma: sigma_y, in units of y, with all axes.
-        seen: Where the singular values are neither.
-    """
-
-    operator: SpectralOperator
-    y: Tensor
-    s: Tensor
-    sigma: Tensor
-    seen: Bool[Tensor, "b *k"]
-
-    @classmethod
-    def of(cls, problem: Problem) -> Measured:
-        """That of a problem with a spectral operator and Gaussian noise."""
-        operator, noise = problem.operator, problem.noise
-        assert isinstance(operator, SpectralOperator)  # noqa: S101  (`check` has seen to it)
-        assert isinstance(noise, Gaussian)  # noqa: S101
-        y = operator.ut(problem.y)
-        s = operator.spectrum(y).expand_as(y)
-        least = 100 * torch.finfo(y.dtype).eps * s.flatten(1).amax(1)
-        seen = s > lanes(least, s)
-        return cls(operator, y, torch.where(seen, s, 1), lanes(noise.sigma, y), seen)
-
-    @property
-    def scaled(self) -> Tensor:
-        """y_i / s_i, 0 where nothing is seen."""
-        return torch.where(self.seen, self.y / self.s, 0)
-
-    def reach(self, level: Float[Tensor, " b"]) -> Bool[Tensor, "b *k"]:
-        """Where y_i / s_i has no more noise than this level."""
-        return self.seen & (self.sigma <= self.s * lanes(level, self.s))
-
-    def fresh(self, level: Float[Tensor, " b"], eta_b: float) -> Float[Tensor, "b *k"]:
-        """The noise that takes eta_b y_i / s_i to the level where it is within `reach`, else it."""
-        wide = lanes(level, self.s).expand_as(self.s)
-        rest = (wide**2 - (eta_b * self.sigma / self.s) ** 2).clamp(min=0).sqrt()
-        return torch.where(self.reach(level), rest, wide)
-
-    def restored(
-        self,
-        x: Float[Tensor, "b *n"],
-        x_0: Float[Tensor, "b *n"],
-        s: Float[Tensor, " b"],
-        s_next: Float[Tensor, " b"],
-        eta: float,
-        eta_b: float,
-        rng: Rng,
-    ) -> Float[Tensor, "b *n"]:
-        """The step of `DDRM` from x at level s to `s_next`, with the estimate x_0."""
-        old, d = self.operator.vt(x), self.operator.vt(x_0)
-        level, reach = lanes(s_next, d), self.reach(s_next)
-        noisy = torch.where(self.sigma > 0, self.sigma, 1)  # is only used where y is out of reach
-        residual = (self.y - self.s * d) / noisy  # (y / s - d) / sigma_i, for any s_i
-        eps = torch.where(self.seen, residual, (old - d) / lanes(s, d))
-        kept = (1 - eta**2) ** 0.5 * level * eps
-        mean = torch.where(reach, (1 - eta_b) * d + eta_b * self.scaled, d + kept)
-        rest = self.fresh(s_next, eta_b)
-        fresh = torch.where(reach, rest, eta * rest)
-        return self.operator.v(mean + fresh * self.operator.vt(rng.randn_like(x)))
+def restored(
+    y: Measured,
+    x: Float[Tensor, "b *n"],
+    x_0: Float[Tensor, "b *n"],
+    s: Float[Tensor, " b"],
+    s_next: Float[Tensor, " b"],
+    eta: float,
+    eta_b: float,
+    rng: Rng,
+) -> Float[Tensor, "b *n"]:
+    """The step of `DDRM` from x at level s to `s_next`, with the estimate x_0."""
+    old, d = y.operator.vt(x), y.operator.vt(x_0)
+    level, reach = lanes(s_next, d), y.reach(s_next)
+    noisy = torch.where(y.sigma > 0, y.sigma, 1)  # is only used where y is out of reach
+    residual = (y.y - y.s * d) / noisy  # (y / s - d) / sigma_i, for any s_i
+    eps = torch.where(y.seen, residual, (old - d) / lanes(s, d))
+    kept = (1 - eta**2) ** 0.5 * level * eps
+    mean = torch.where(reach, (1 - eta_b) * d + eta_b * y.scaled, d + kept)
+    rest = y.fresh(s_next, eta_b)
+    fresh = torch.where(reach, rest, eta * rest)
+    return y.operator.v(mean + fresh * y.operator.vt(rng.randn_like(x)))

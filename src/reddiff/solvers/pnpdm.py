@@ -45,10 +45,10 @@ class PnPDM(Solver[Chain]):
 
     The second is what the reverse diffusion from level rho makes of z, so that it needs no
     approximation but that of its steps. The x of the stationary chain follow p(x) times the
-    likelihood blurred by rho: that of A x + A rho n + noise, and the posterior as rho -> 0. But
-    what y leaves open with the variance c takes of the order of c / rho^2 steps to forget.
-    (Random Gaussian problems of gain g, `annealed`: in 400 steps to sigma_y / g the mean ends
-    within .04 of the posterior's spread and the covariance within 5 %; 100 steps: .3 and 8 %.)
+    likelihood blurred by rho: that of A x + A rho n + noise, and the posterior as rho -> 0; with
+    `conditional.Sharpened`, the posterior itself for any rho up to sigma_y / ||A||. But what y
+    leaves open with the variance c takes of the order of c / rho^2 steps to forget: hence levels
+    that fall.
 
     Arguments:
         schedule: rho, step by step.
@@ -119,7 +119,8 @@ class PnPDM(Solver[Chain]):
         """Draws that are closer to the posterior: 1 / rho rises evenly, from 1 / 10.
 
         That leaves the more time the smaller rho is and the slower the chain. On Gaussian problems
-        it needs a fourth of the steps of the published coupling, or of one even in log rho.
+        it needs a fourth of the steps of the published coupling, or of one even in log rho. Where
+        A has a spectral form, z is drawn by `conditional.Sharpened`.
 
         Arguments:
             steps: Draws, the burn-in included.
@@ -128,7 +129,8 @@ class PnPDM(Solver[Chain]):
             sigma_min: No rho is below it, for priors of limited range.
             sigma_max: And none above it.
         """
-        return cls(harmonic(steps, max(rho_min, sigma_min), min(10.0, sigma_max)), average=average)
+        schedule = harmonic(steps, max(rho_min, sigma_min), min(10.0, sigma_max))
+        return cls(schedule, Automatic(sharpen=True), average=average)
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Also the conditional."""
