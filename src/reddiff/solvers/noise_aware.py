@@ -26,6 +26,7 @@ from reddiff.random import Rng
 from reddiff.schedules import geometric
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
+from reddiff.solvers.inner import unsolved
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # from D; a tighter one is lost under the noise added next
@@ -272,8 +273,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     def warnings(self, state: NoiseAwareState) -> list[tuple[str, ...]]:
         """Names the lanes whose last data step did not reach its tolerance."""
-        text = "not converged: the last data step did not reach its tolerance"
-        return [() if solved else (text,) for solved in state.solved.tolist()]
+        return unsolved(state.solved)
 
     def dump(self, state: NoiseAwareState) -> Tree:
         """The tensors."""
