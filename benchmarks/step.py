@@ -73,6 +73,7 @@ class Row:
         vjps: And backward passes.
         ratio: The most a step should cost, over the bare network.
         buffers: The most images that it should take beside the network.
+        rows: Network evaluations that are made as one batch.
     """
 
     make: Callable[[int], Solver[Any]]
@@ -81,6 +82,7 @@ class Row:
     vjps: int = 0
     ratio: float = 1.10
     buffers: int = 12
+    rows: int = 1
 
 
 def _through(make: Callable[[int], Solver[Any]], evaluations: int = 1, vjps: int = 1) -> Row:
@@ -94,7 +96,7 @@ ROWS = {
     "noise-aware, mask": Row(NoiseAwareREDDiff.default),
     "noise-aware, SR x4": Row(NoiseAwareREDDiff.default, "SR x4"),
     "noise-aware, blur": Row(NoiseAwareREDDiff.default, "blur"),
-    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), evaluations=4, buffers=48),
+    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), evaluations=4, buffers=48, rows=4),
     "DPS": _through(lambda n: DPS.paper(n, **RANGE)),
     "MCG": _through(lambda n: MCG.paper(n, **RANGE)),
     "PiGDM": _through(lambda n: PiGDM.paper(n, **RANGE)),
@@ -115,7 +117,7 @@ ROWS = {
     "DDIM": Row(lambda n: DDIM(karras(n))),
     "Heun": Row(Heun.edm, evaluations=2),
 }
-BARE, BOTH = "forward", "forward + backward"
+BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01
 MEMORY_STEPS = 3
 
@@ -151,9 +153,12 @@ class Bench:
         problems = {k: Problem.simulate(x, a, Gaussian(0.1)) for k, a in operators.items()}
         return cls(net, problems, x, torch.zeros(len(x)))
 
-    def forward(self) -> Tensor:
+    def forward(self, rows: int = 1) -> Tensor:
         with torch.inference_mode():
-            return self.net(self.x, self.c_noise)
+            return self.net(self.x.repeat(rows, 1, 1, 1), self.c_noise.repeat(rows))
+
+    def bare(self) -> dict[str, Callable[[], Tensor]]:
+        return {BARE: self.forward, BOTH: self.both, FOUR: partial(self.forward, 4)}
 
     def both(self) -> Tensor:
         x = self.x.clone().requires_grad_()
@@ -191,7 +196,7 @@ def best_of(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 def time_steps(shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> dict[str, float]:
     bench = Bench.of(shape)
     loops = {name: bench.steps(row, repeats + 2) for name, row in rows.items()}
-    actions: dict[str, Callable[[], object]] = {BARE: bench.forward, BOTH: bench.both}
+    actions: dict[str, Callable[[], object]] = {**bench.bare()}
     actions |= {name: lambda loop=loop: next(loop) for name, loop in loops.items()}
     return best_of(actions, repeats)
 
@@ -247,7 +252,7 @@ def peaks(name: str, shape: str) -> tuple[int, int | None]:
 def print_peaks(name: str, shape: tuple[int, ...]) -> None:
     bench = Bench.of(shape)
     bench.forward()
-    acts = {BARE: bench.forward, BOTH: bench.both}
+    acts: dict[str, Callable[[], object]] = {**bench.bare()}
     if name in ROWS:
         bench.solve(ROWS[name], MEMORY_STEPS, Free())
         acts[name] = partial(bench.solve, ROWS[name], MEMORY_STEPS)
@@ -261,7 +266,7 @@ def verdict(value: float, limit: float, digits: int) -> str:
 
 def report(label: str, shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> None:
     whole, parts = time_steps(shape, repeats, rows), time_overhead(shape, rows)
-    bare = {name: peaks(name, label) for name in (BARE, BOTH)}
+    bare = {name: peaks(name, label) for name in (BARE, BOTH, FOUR)}
     image = torch.Size(shape).numel() * 4
     for name, (allocated, _) in bare.items():
         print(f"{name}: {1e3 * whole[name]:.1f} ms, peak {allocated / 2**20:.1f} MiB", end="; ")
@@ -275,10 +280,11 @@ def report(label: str, shape: tuple[int, ...], repeats: int, rows: dict[str, Row
     print("peak, MiB | images more | resident more |")
     print("|" + "---|" * 8)
     for name, row in rows.items():
-        network = row.evaluations * whole[BARE] + row.vjps * (whole[BOTH] - whole[BARE])
+        once = whole[FOUR if row.rows == 4 else BARE]
+        network = row.evaluations // row.rows * once + row.vjps * (whole[BOTH] - whole[BARE])
         ratio, beside = whole[name] / network, parts[name] / network
         allocated, resident = peaks(name, label)
-        least, least_resident = bare[BOTH if row.vjps else BARE]
+        least, least_resident = bare[BOTH if row.vjps else FOUR if row.rows == 4 else BARE]
         more = (allocated - least) / image
         grown = ""
         if resident is not None and least_resident is not None:
@@ -302,7 +308,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10, help="repeats to take the best of")
     parser.add_argument("--shape", choices=SHAPES, help="only this shape")
     parser.add_argument("--solvers", nargs="*", choices=ROWS, help="only these solvers")
-    parser.add_argument("--peak", choices=[BARE, BOTH, *ROWS], help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=[BARE, BOTH, FOUR, *ROWS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:

@@ -140,6 +140,9 @@ def test_schedules() -> None:
     assert paper.schedule.levels[:2].tolist() == pytest.approx([10.0, 9.0])
     assert paper.schedule.levels[34:].tolist() == pytest.approx([0.3] * 27)
     assert paper.average == 20
+    short, long = PnPDM.paper(12).schedule.levels, PnPDM.paper(100).schedule.levels
+    assert short.tolist() == pytest.approx([*paper.schedule.levels[:60:5].tolist(), 0.3])
+    assert long[1].item() == pytest.approx(9)
     assert (1 / harmonic(4, 0.25, 1.0).levels).tolist() == pytest.approx([1.0, 2.0, 3.0, 4.0, 4.0])
     narrow = PnPDM.annealed(5, rho_min=0.1, sigma_min=0.2, sigma_max=3.0).schedule.levels
     assert (float(narrow[-1]), float(narrow[0])) == pytest.approx((0.2, 3.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -55,8 +54,6 @@ class DAPS(Sampler):
     ode_steps: int = 5
     ode_end: float = 0.01
     decay: float = 1.0
-
-    settles: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -48,6 +49,8 @@ class Sampler(Solver[Diffused], ABC):
             published. With a prior of low levels only, `inits.pinv` is a better one.
         clip: Every x_0 of the prior is cut to [-clip, clip]: 1 in codes that clamp pictures.
     """
+
+    settles: ClassVar[bool] = False  # the last step goes from the last level to the clean x
 
     start: Init = field(default=zeros, kw_only=True)
     clip: float = field(default=math.inf, kw_only=True)
