@@ -102,7 +102,6 @@ ROWS = {
     "PiGDM": _through(lambda n: PiGDM.paper(n, **RANGE)),
     "TMPD": _through(lambda n: TMPD(karras(n)), vjps=2),
     "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n, **RANGE), vjps=2),
-    "MMPS, 5 CG steps": _through(lambda n: MMPS(karras(n)), vjps=6),
     "DDRM": Row(lambda n: DDRM.paper(n, **RANGE)),
     "DDNM": Row(lambda n: DDNM.paper(n, **RANGE)),
     "DDNM+": Row(lambda n: DDNMPlus.paper(n, **RANGE)),
