@@ -167,8 +167,10 @@ class Langevin(Conditional):
         target = Target(problem, noise, centre, r, curvature(problem, noise))
         h = self.step / target.stiffness(start) if self.lr is None else self.lr
         h, x = lanes(h, start), start
+        scale = (2 * h).sqrt()
         for _ in range(self.steps):
-            x = x - h * target.grad(x)[0] + (2 * h).sqrt() * rng.randn_like(x)
+            x = torch.addcmul(x, h, target.grad(x)[0], value=-1)
+            x = x.addcmul_(scale, rng.randn_like(x))
         return x
 
     def check(self, problem: Problem) -> None:

@@ -50,6 +50,14 @@ class Mask(SpectralOperator):
         """Where the mask is 1."""
         return (self.spectrum(y) != 0).expand_as(y)
 
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """The kept entries, zeros elsewhere."""
+        return self.spectrum(x) * x
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """The kept entries, zeros elsewhere."""
+        return self.spectrum(y) * y
+
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         """The mask."""
         self._check_shape(tuple(z.shape[1:]))
