@@ -106,6 +106,7 @@ class SITCOM(Sampler):
             done = done | _explained(problem, a)
             residual = torch.where(problem.measured, a - problem.y, 0)
             grad = pullback(pull(2 * weight * residual)) / alpha + 2 * self.weight * (v - x_t)
+            del pullback, pull  # their graphs are freed before the next ones are made
             first = BETA_1 * first + (1 - BETA_1) * grad
             second = BETA_2 * second + (1 - BETA_2) * grad**2
             size = (second / (1 - BETA_2**i)).sqrt() + EPS
