@@ -20,15 +20,15 @@ RIGHT = 0.05, 0.10
 BOUNDS: dict[str, tuple[float, float]] = {
     "noise-aware, realism 1": (0.10, 0.18),
     "noise-aware, realism 0.65": (0.14, 0.56),
-    "RED-diff": (9.0, 9.0),
+    "RED-diff": (0.60, 0.90),
     "DPS": (0.50, 0.60),
-    "MCG": (9.0, 9.0),
+    "MCG": (150.0, 1.05),
     "PiGDM": (0.50, 0.52),
     "TMPD": (0.56, 0.60),
     "MMPS": RIGHT,
     "MMPS, 1 CG step": (0.35, 0.21),
     "DDRM": (0.50, 0.82),
-    "DDNM": (150.0, 1.05),  # a blur amplifies the noise it ignores
+    "DDNM": (150.0, 1.05),  # as MCG, ignores noise that a blur amplifies
     "DDNM+": (0.70, 0.80),
     "DiffPIR": (0.23, 0.63),
     "DAPS": (0.20, 0.85),
@@ -38,8 +38,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "RED": (0.10, 1.01),
     "PnP-HQS": (0.50, 1.01),
     "PnP-ADMM": (0.01, 1.01),
-    "RSD": (9.0, 9.0),
-    "RED-diff, learned spread": (9.0, 9.0),
+    "RSD": (0.35, 0.75),
+    "RED-diff, learned spread": (0.60, 0.95),
 }
 QUICK = [name for name, method in posterior.METHODS.items() if method.steps <= 100]
 
