@@ -75,7 +75,7 @@ class Method:
         sweep: The numbers of steps of `convergence`.
         draws: How many draws one run gives through `reddiff.draw`; 0 takes its estimate.
         most: The most draws of a cell of `gaussian` and `convergence`, for slow ones.
-        few: Draws of a problem of `mixtures`; below 1000 also a fourth of the truths of
+        few: The most draws of a problem of `mixtures`; below 1000 also a fourth of the truths of
             `calibration`.
         point: Whether all its runs are one: it gives no draws, and is left out of both.
     """
@@ -267,20 +267,21 @@ def mixture_problem(n: int, seed: int) -> tuple[GaussianMixture, Problem, float]
     return prior, Problem.simulate(x, Matrix(a), Gaussian(sigma), seed=seed), unit
 
 
-MIXTURE_RUNS, MIXTURE_PROBLEMS = 1000, 20
+MIXTURE_PROBLEMS = 20
 
 
 def drawing(arguments: argparse.Namespace) -> list[tuple[str, Method | int]]:
     """The solvers that give draws, after exact draws, as many as those of each solver."""
     methods = [(n, m) for n, m in chosen(arguments).items() if not m.point]
-    counts = sorted({MIXTURE_RUNS, *(m.few for _, m in methods)}, reverse=True)
+    most = arguments.draws
+    counts = sorted({most, *(min(m.few, most) for _, m in methods)}, reverse=True)
     return [*(("exact draws", count) for count in counts), *methods]
 
 
 def mixtures(arguments: argparse.Namespace) -> None:
     print(
         f"The protocol of MCGdiff and TMPD: mixtures of 25 Gaussians, {MIXTURE_PROBLEMS} random "
-        f"problems in each dimension, {MIXTURE_RUNS} draws of each (or as many as in brackets) "
+        f"problems in each dimension, {arguments.draws} draws of each (or as many as in brackets) "
         "against as many exact ones. "
         "Sliced Wasserstein distance in the papers' units (components 8 apart, of standard "
         "deviation 1), mean and 95 % interval over problems. `exact draws` is what chance leaves.\n"
@@ -288,8 +289,8 @@ def mixtures(arguments: argparse.Namespace) -> None:
     dims = (2, 8, 80)
     rows = []
     for name, method in drawing(arguments):
-        count = method.few if isinstance(method, Method) else method
-        row = [name + f" ({count})" * (count < MIXTURE_RUNS), "", *[""] * len(dims)]
+        count = min(method.few if isinstance(method, Method) else method, arguments.draws)
+        row = [name + f" ({count})" * (count < arguments.draws), "", *[""] * len(dims)]
         for i, n in enumerate(dims):
             values = []
             for seed in range(MIXTURE_PROBLEMS):
@@ -341,11 +342,11 @@ def calibration(arguments: argparse.Namespace) -> None:
     )
     rows = []
     for name, method in drawing(arguments):
-        if not isinstance(method, Method) and method < MIXTURE_RUNS:
+        if not isinstance(method, Method) and method < arguments.draws:
             continue
         for what, (prior, problem, x) in zip(("mask", "blur", "mixture"), truths(), strict=True):
             if isinstance(method, Method):
-                lanes = torch.arange(TRUTHS if method.few >= MIXTURE_RUNS else TRUTHS // 4)
+                lanes = torch.arange(TRUTHS if method.few >= 1000 else TRUTHS // 4)
                 problem, x = problem.select(lanes), x[lanes]
                 samples, _ = runs(problem, prior, method, method.steps, DRAWS)
                 samples = samples[:, :DRAWS]
@@ -434,6 +435,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, default=2000, help="runs of a Gaussian cell (default 2000)"
     )
+    parser.add_argument("--draws", type=int, default=1000, help="of a mixture (default 1000)")
     parser.add_argument("--figure", type=Path, help="where `convergence` draws its figure (PNG)")
     parser.add_argument("--verbose", action="store_true", help="`gaussian`: every cell")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")

@@ -39,7 +39,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "PnP-HQS": (0.50, 1.01),
     "PnP-ADMM": (0.01, 1.01),
     "RSD": (0.35, 0.75),
-    "RED-diff, learned spread": (0.60, 0.95),
+    "RED-diff, learned spread": (0.25, 0.90),
 }
 QUICK = [name for name, method in posterior.METHODS.items() if method.steps <= 100]
 
