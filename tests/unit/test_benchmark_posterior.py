@@ -1,0 +1,71 @@
+"""`benchmarks/posterior.py`: its tables come out whole, on very few runs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+from tests import scripts
+
+posterior = scripts.benchmark("posterior")
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(posterior, "MIXTURE_PROBLEMS", 2)
+    monkeypatch.setattr(posterior, "TRUTHS", 8)
+    posterior.truths.cache_clear()
+    yield
+    posterior.truths.cache_clear()
+
+
+def arguments(*methods: str, **settings: object) -> Namespace:
+    given = {"methods": list(methods), "runs": 20, "draws": 20, "figure": None, "verbose": False}
+    return Namespace(**(given | settings))
+
+
+def test_gaussian(capsys):
+    posterior.gaussian(arguments("DDRM", "PnP-ADMM"))
+    header, ddrm, admm = rows(capsys.readouterr().out)
+    assert header == ["solver", "cost", "error of the mean", "error of the covariance"]
+    assert ddrm[:2] == ["DDRM", "20"]
+    assert admm == ["PnP-ADMM", "100", "0.000 (0.000)", "1.000 (1.000)"]
+
+
+def test_mixtures(capsys, few):
+    posterior.mixtures(arguments("DDRM"))
+    _, exact, ddrm = rows(capsys.readouterr().out)
+    assert exact[0] == "exact draws"
+    assert ddrm[:2] == ["DDRM", "20"]
+    distance = [float(cell.split(" ± ")[0]) for cell in ddrm[2:]]
+    assert all(0 < d < 30 for d in distance)
+
+
+def test_calibration(capsys, few):
+    posterior.calibration(arguments("PiGDM", draws=20))
+    table = rows(capsys.readouterr().out)[1:]
+    assert [row[1] for row in table] == ["mask", "blur", "mixture"] * 2
+    for row in table:
+        assert 0 <= float(row[2]) <= float(row[3]) <= 100
+        assert sum(float(v) for v in row[4].split()) == pytest.approx(100, abs=4)
+
+
+def test_points_are_left_out_of_tables_of_draws():
+    assert [name for name, _ in posterior.drawing(arguments("RED", "DDRM"))] == [
+        "exact draws",
+        "DDRM",
+    ]
+
+
+def test_convergence_and_its_figure(capsys, tmp_path):
+    figure = tmp_path / "figure.png"
+    posterior.convergence(arguments("PnP-ADMM", figure=figure))
+    header, row = rows(capsys.readouterr().out)
+    assert header == ["solver", "10", "20", "50", "100", "200", "500"]
+    assert row[-1] == "0.000 / 1.000"
+    assert figure.stat().st_size > 10_000
