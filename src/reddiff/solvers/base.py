@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, Unsupported
@@ -126,3 +126,9 @@ class Solver(ABC, Generic[State]):
     def to(self, device: torch.device) -> Solver[State]:
         """The solver with its schedule on another device."""
         return replace(self, schedule=self.schedule.to(device))
+
+
+def unsolved(solved: Bool[Tensor, " b"]) -> list[tuple[str, ...]]:
+    """`Solver.warnings` of solvers whose data step is solved to a tolerance, or is not."""
+    text = "not converged: the last data step did not reach its tolerance"
+    return [() if ok else (text,) for ok in solved.tolist()]

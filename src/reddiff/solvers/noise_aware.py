@@ -25,8 +25,7 @@ from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import geometric
 from reddiff.snapshot import Tree
-from reddiff.solvers.base import Solver
-from reddiff.solvers.inner import unsolved
+from reddiff.solvers.base import Solver, unsolved
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # from D; a tighter one is lost under the noise added next

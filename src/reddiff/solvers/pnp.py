@@ -17,9 +17,8 @@ from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import geometric
 from reddiff.snapshot import Tree
-from reddiff.solvers.base import Solver
+from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
-from reddiff.solvers.inner import unsolved
 
 BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 
