@@ -16,7 +16,7 @@ from reddiff.priors.base import Prior
 from reddiff.priors.ffdnet import FFDNetPrior
 from reddiff.priors.photo import photo_prior
 from reddiff.problem import Problem
-from reddiff.schedules import Schedule, geometric, vp
+from reddiff.schedules import geometric, vp_within
 from reddiff.solvers import (
     DAPS,
     DDNM,
@@ -82,10 +82,6 @@ def _range(prior: Prior) -> dict[str, float]:
     return {"sigma_min": prior.sigma_min, "sigma_max": prior.sigma_max}
 
 
-def _vp(steps: int, prior: Prior) -> Schedule:
-    return vp(1000).restrict(**_range(prior)).subsample(steps)
-
-
 def _from_y(solver: Sampler, prior: Prior) -> Sampler:
     """The sampler, started from what y says, if the prior's first level is no plain noise."""
     return solver if prior.sigma_max >= NOISE else replace(solver, start=pinv)
@@ -111,17 +107,17 @@ def _paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any
 
 def _rsd(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
     adam = partial(Adam, lr=task.lr, betas=(0.9, 0.99))
-    return RSD(_vp(steps, prior), adam, weight=task.weight)
+    return RSD(vp_within(steps, **_range(prior)), adam, weight=task.weight)
 
 
-def _dps(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    zeta = 0.5 if isinstance(task, Inpaint) else 0.3
-    return _from_y(DPS.paper(steps, zeta=zeta, **_range(prior)), prior)
+def _stepped(make: Callable[..., Sampler]) -> Make:
+    """A preset of DPS's step size."""
 
+    def from_task(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+        zeta = 0.5 if isinstance(task, Inpaint) else 0.3
+        return _from_y(make(steps, zeta=zeta, **_range(prior)), prior)
 
-def _mcg(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    zeta = 0.5 if isinstance(task, Inpaint) else 0.3
-    return _from_y(MCG.paper(steps, zeta=zeta, **_range(prior)), prior)
+    return from_task
 
 
 def _diffpir(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
@@ -168,8 +164,10 @@ SOLVERS = {
     "rsd": SolverEntry(
         "RED-diff with four particles that repel each other; their mean", 100, _rsd, 4
     ),
-    "dps": SolverEntry("DPS: DDPM, guided by the residual's norm through the network", 500, _dps),
-    "mcg": SolverEntry("MCG: DPS and a projection; ignores noise", 500, _mcg),
+    "dps": SolverEntry(
+        "DPS: DDPM, guided by the residual's norm through the network", 500, _stepped(DPS.paper)
+    ),
+    "mcg": SolverEntry("MCG: DPS and a projection; ignores noise", 500, _stepped(MCG.paper)),
     "pigdm": SolverEntry("PiGDM: guidance by the pseudo-inverse", 100, _plain(PiGDM.paper)),
     "tmpd": SolverEntry("TMPD: guidance by the denoiser's row sums", 200, _plain(TMPD.paper)),
     "mmps": SolverEntry("MMPS: guidance by the denoiser's covariance", 100, _plain(MMPS.paper)),

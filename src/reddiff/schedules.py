@@ -110,6 +110,20 @@ def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000
     return _from_abar(abar).subsample(steps)
 
 
+def vp_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -> Schedule:
+    """`steps` of those levels of the linear VP schedule (T = 1000) that lie in a range.
+
+    Arguments:
+        steps: How many, evenly by index, both ends of the range kept.
+        sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
+        sigma_max: And those above it.
+
+    Raises:
+        InvalidArgument: If there are no levels in the range, or fewer than `steps`.
+    """
+    return vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+
+
 def cosine(steps: int, offset: float = 0.008, beta_max: float = 0.999, T: int = 1000) -> Schedule:
     r"""The cosine schedule: :math:`\bar\alpha = \cos^2(\frac{t/T + c}{1 + c} \frac{\pi}{2})`.
 

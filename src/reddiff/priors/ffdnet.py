@@ -59,7 +59,7 @@ class FFDNetPrior(Prior):
     where :math:`f` is `FFDNet`. It was trained for noise of 0 to 75/255 on [0, 1]. The range stated
     here was measured on Kodak photos: above 75/255 the quality goes on falling at the same slow
     pace (26.3 dB at 75/255, 25.0 dB at 100/255), below 1/255 more is lost than gained. Restrict a
-    schedule to it with `vp(1000).restrict(prior.sigma_min, prior.sigma_max).subsample(steps)`.
+    schedule to it with `vp_within(steps, prior.sigma_min, prior.sigma_max)`.
 
     Its weights stay as loaded: they take no gradient, but their input does.
     """

@@ -12,7 +12,7 @@ from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.ddrm import restored
 from reddiff.solvers.sampler import renoise
 from reddiff.solvers.travel import Traveller
@@ -67,7 +67,7 @@ class DDNM(Traveller):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        return cls(_vp(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
+        return cls(vp_within(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
@@ -125,7 +125,7 @@ class DDNMPlus(Traveller):
         sigma_max: float = float("inf"),
     ) -> DDNMPlus:
         """The published settings, as `DDNM.paper`."""
-        return cls(_vp(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
+        return cls(vp_within(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
@@ -134,7 +134,3 @@ class DDNMPlus(Traveller):
         y = Measured.of(problem)
         x = restored(y, x, x_0, s, s_next, self.eta, 1.0, rng)
         return x, x_0
-
-
-def _vp(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    return vp(1000).restrict(sigma_min, sigma_max).subsample(steps)

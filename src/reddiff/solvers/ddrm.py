@@ -16,7 +16,7 @@ from reddiff.operators.base import Operator, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive
 from reddiff.spectral import Measured
 
@@ -80,7 +80,7 @@ class DDRM(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        return cls(vp(1000).restrict(sigma_min, sigma_max).subsample(steps))
+        return cls(vp_within(steps, sigma_min, sigma_max))
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """y with noise added up to the first level where it is precise, elsewhere start + s n."""

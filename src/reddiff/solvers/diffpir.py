@@ -13,7 +13,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, renoise
 
 
@@ -74,7 +74,7 @@ class DiffPIR(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        schedule = vp_within(steps, sigma_min, sigma_max)
         return cls(schedule, lam, zeta, clip=1.0)
 
     def step(

@@ -16,7 +16,7 @@ from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 
 
@@ -69,20 +69,34 @@ class DPS(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        schedule = vp_within(steps, sigma_min, sigma_max)
         return cls(schedule, zeta, clip=1.0)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
         """DDPM, then the gradient."""
-        s, s_next = self.levels(k, state.x)
-        x_0, pullback = self.denoise_vjp(prior, state.x, s)
-        grad = pullback(residual_norm_grad(problem, x_0))
-        # x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
-        step = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
-        x = ddim(state.x, x_0, s, s_next, 1.0, rng) - lanes(step, grad) * grad
+        x, x_0, s_next = guided(self, self.zeta, state, problem, prior, k, rng)
         return arrive(x, x_0, s_next)
+
+
+def guided(
+    sampler: Sampler,
+    zeta: float,
+    state: Diffused,
+    problem: Problem,
+    prior: Prior,
+    k: Int[Tensor, " b"],
+    rng: Rng,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """DDPM's step and zeta times the gradient: x, the estimate it came from, and its level."""
+    s, s_next = sampler.levels(k, state.x)
+    x_0, pullback = sampler.denoise_vjp(prior, state.x, s)
+    grad = pullback(residual_norm_grad(problem, x_0))
+    # x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
+    step = zeta / (vp_alpha(s) * vp_alpha(s_next))
+    x = ddim(state.x, x_0, s, s_next, 1.0, rng) - lanes(step, grad) * grad
+    return x, x_0, s_next
 
 
 def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from reddiff.operators.base import LinearOperator, Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp
-from reddiff.solvers.dps import residual_norm_grad
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.schedules import vp_within
+from reddiff.solvers.dps import guided
+from reddiff.solvers.sampler import Diffused, Sampler, arrive
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MCG(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        schedule = vp_within(steps, sigma_min, sigma_max)
         return cls(schedule, zeta, clip=1.0)
 
     def step(
@@ -82,12 +82,7 @@ class MCG(Sampler):
         """DDPM, the gradient, the projection."""
         operator = problem.operator
         assert isinstance(operator, LinearOperator)  # noqa: S101  (checked before step 0)
-        s, s_next = self.levels(k, state.x)
-        x_0, pullback = self.denoise_vjp(prior, state.x, s)
-        grad = pullback(residual_norm_grad(problem, x_0))
-        # x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
-        step = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
-        x = ddim(state.x, x_0, s, s_next, 1.0, rng) - lanes(step, grad) * grad
+        x, x_0, s_next = guided(self, self.zeta, state, problem, prior, k, rng)
         noise = lanes(s_next, x) * rng.randn_like(x)
         x = x + operator.pinv(problem.residual(x - noise))  # y + A (s' n) - A x where measured
         return arrive(x, x_0, s_next)

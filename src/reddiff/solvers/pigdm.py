@@ -12,7 +12,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 
 TOL = 1e-4  # of the data step, where it has no closed form
@@ -64,7 +64,7 @@ class PiGDM(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        return cls(vp(1000).restrict(sigma_min, sigma_max).subsample(steps))
+        return cls(vp_within(steps, sigma_min, sigma_max))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

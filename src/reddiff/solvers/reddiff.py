@@ -22,7 +22,7 @@ from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, constant, vp
+from reddiff.schedules import Schedule, constant, vp_within
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, pinv
@@ -135,7 +135,7 @@ class REDDiff(Solver[REDDiffState]):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        schedule = vp_within(steps, sigma_min, sigma_max)
         optimizer = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
         return cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
 

@@ -18,7 +18,7 @@ from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, vp_alpha
 
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Adam's
@@ -87,7 +87,7 @@ class SITCOM(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        schedule = vp(1000).restrict(sigma_min, sigma_max).subsample(steps)
+        schedule = vp_within(steps, sigma_min, sigma_max)
         return cls(schedule, lr, inner, clip=1.0)
 
     def step(

@@ -15,7 +15,7 @@ from reddiff.noise import Gaussian, Noise
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp
+from reddiff.schedules import vp_within
 from reddiff.solvers.mmps import noise_variance
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim
 
@@ -73,7 +73,7 @@ class TMPD(Sampler):
             sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
             sigma_max: And those above it.
         """
-        return cls(vp(1000).restrict(sigma_min, sigma_max).subsample(steps), shorten=False)
+        return cls(vp_within(steps, sigma_min, sigma_max), shorten=False)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -13,7 +13,7 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import karras, vp
+from reddiff.schedules import karras, vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim
 
 
@@ -47,7 +47,7 @@ class DDIM(Sampler):
         cls, steps: int = 1000, *, sigma_min: float = 0.0, sigma_max: float = float("inf")
     ) -> DDIM:
         """DDPM: eta = 1 on the linear VP schedule (T = 1000), within a range of sigma / alpha."""
-        return cls(vp(1000).restrict(sigma_min, sigma_max).subsample(steps), eta=1.0)
+        return cls(vp_within(steps, sigma_min, sigma_max), eta=1.0)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
