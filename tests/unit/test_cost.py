@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
@@ -87,14 +90,29 @@ def test_seconds_are_those_of_the_clock(problem, prior):
     assert 0 < cost.seconds <= time.perf_counter() - start
 
 
+PEAK = """
+import torch
+from reddiff.cost import PeakMemory
+
+cpu = torch.device("cpu")
+torch.ones(8).sum()
+memory = PeakMemory(cpu)
+if memory.peak() is None:
+    print("unknown")
+else:
+    torch.ones(256 * 2**20 // 4).sum()
+    print(memory.peak(), PeakMemory(cpu).peak())
+"""
+
+
 def test_peak_memory_sees_a_tensor_that_came_and_went():
-    memory = PeakMemory(CPU)
-    if memory.peak() is None:
+    """In a process of its own: what earlier tests left may be freed at any time, and hide it."""
+    out = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    if out.stdout.strip() == "unknown":
         pytest.skip("this system does not let the high-water mark of memory be reset")
-    torch.ones(64 * MEBI // 4).sum()
-    assert 60 * MEBI < memory.peak() < 90 * MEBI
-    again = PeakMemory(CPU)
-    assert again.peak() < 30 * MEBI
+    peak, again = map(int, out.stdout.split())
+    assert 200 * MEBI < peak < 320 * MEBI
+    assert again < 64 * MEBI
 
 
 def test_peak_memory_is_unknown_where_the_system_does_not_tell(monkeypatch, tmp_path):
@@ -106,6 +124,7 @@ def test_a_run_reports_its_peak():
     prior = GaussianRandomField(dtype=torch.float32)
     # Above 32 MiB malloc asks the system for every block, so the peak is seen whatever ran before.
     problem = Problem.simulate(torch.zeros(1, 1, 3072, 3072), BlockMean(2), Gaussian(0.1))
+    gc.collect()  # what earlier tests left is not freed during the run, which would hide its peak
     result = solve(problem, prior, REDDiff(karras(2, 0.01, 1.0)))
     image = result.x.nbytes
     if result.cost.peak_bytes is not None:

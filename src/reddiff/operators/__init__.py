@@ -1,6 +1,7 @@
 """Forward models: y = A(x) + noise."""
 
 from reddiff.operators.base import (
+    ClosedForm,
     Compose,
     LinearCompose,
     LinearOperator,
@@ -17,6 +18,7 @@ __all__ = [
     "BlockMean",
     "ChannelMix",
     "CircularBlur",
+    "ClosedForm",
     "Compose",
     "LinearCompose",
     "LinearOperator",

@@ -154,6 +154,7 @@ class LinearOperator(Operator):
         """A x, A and its adjoint."""
         return Linearisation(self(x), self, self.adjoint)
 
+    @final
     def solve(
         self,
         b: Float[Tensor, "b *n"],
@@ -163,10 +164,7 @@ class LinearOperator(Operator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
-        """The x of `solution`, converged or not.
-
-        Operators with a closed form override it, and are exact whatever `tol` and `iterations`.
-        """
+        """The x of `solution`, converged or not; exact for a `ClosedForm`."""
         return self.solution(b, lam, gain, tol=tol, iterations=iterations).x
 
     def solution(
@@ -204,7 +202,32 @@ class LinearOperator(Operator):
         return power_iteration(lambda v: self.adjoint(self(v)), x).sqrt()
 
 
-class SpectralOperator(LinearOperator):
+class ClosedForm(LinearOperator):
+    """A linear A whose regularised inverse is known: adds `invert`, and solves exactly."""
+
+    @abstractmethod
+    def invert(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0."""
+
+    @final
+    def solution(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """`invert`, which has always converged."""
+        x = self.invert(b, lam, gain)
+        return Solution(x, finite(x))
+
+
+class SpectralOperator(ClosedForm):
     r"""A linear A with a known singular value decomposition :math:`A = U\,\mathrm{diag}(s)\,V^T`.
 
     V is a full orthonormal basis of x: `vt` takes x to n real spectral coordinates and `v` takes
@@ -242,32 +265,12 @@ class SpectralOperator(LinearOperator):
         z = self.ut(y)
         return self.v(self.spectrum(z) * z)
 
-    def solve(
-        self,
-        b: Float[Tensor, "b *n"],
-        lam: Tensor | float,
-        gain: Tensor | float = 1.0,
-        *,
-        tol: float = 0.0,
-        iterations: int = 500,
+    def invert(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """(gain A^T A + lam I)^-1 b, exactly."""
+        """One division in the spectral coordinates."""
         z = self.vt(b)
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
-
-    def solution(
-        self,
-        b: Float[Tensor, "b *n"],
-        lam: Tensor | float,
-        gain: Tensor | float = 1.0,
-        *,
-        start: Float[Tensor, "b *n"] | None = None,
-        tol: float = 0.0,
-        iterations: int = 500,
-    ) -> Solution:
-        """`solve`, which has always converged."""
-        x = self.solve(b, lam, gain)
-        return Solution(x, finite(x))
 
     def gain(
         self, x: Float[Tensor, "b *n"], near: Linearisation | None = None

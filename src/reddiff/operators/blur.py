@@ -61,14 +61,8 @@ class CircularBlur(SpectralOperator):
         """Correlation with the PSF."""
         return self._filter(y, self._transfer(y).conj())
 
-    def solve(
-        self,
-        b: Float[Tensor, "b c h w"],
-        lam: Tensor | float,
-        gain: Tensor | float = 1.0,
-        *,
-        tol: float = 0.0,
-        iterations: int = 500,
+    def invert(
+        self, b: Float[Tensor, "b c h w"], lam: Tensor | float, gain: Tensor | float = 1.0
     ) -> Float[Tensor, "b c h w"]:
         """The Wiener-type filter 1 / (gain |h|^2 + lam)."""
         power = self._transfer(b).abs() ** 2

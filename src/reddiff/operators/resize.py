@@ -54,14 +54,8 @@ class BlockMean(SpectralOperator):
         f = self.factor
         return (y / f**2).repeat_interleave(f, -2).repeat_interleave(f, -1)
 
-    def solve(
-        self,
-        b: Float[Tensor, "b c H W"],
-        lam: Tensor | float,
-        gain: Tensor | float = 1.0,
-        *,
-        tol: float = 0.0,
-        iterations: int = 500,
+    def invert(
+        self, b: Float[Tensor, "b c H W"], lam: Tensor | float, gain: Tensor | float = 1.0
     ) -> Float[Tensor, "b c H W"]:
         """By the Woodbury identity, because A A^T = I / factor^2."""
         lam, gain = lanes(lam, b), lanes(gain, b)
