@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format docs bench clean
+.PHONY: help install demo test test-slow test-deepinv lint format docs bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=...  the interpreter .venv is made from (3.11 or later; now: $(PYTHON))\n'
 	@printf '  ARGS=...    passed on to pytest, the demo or the benchmarks: make test ARGS="-k lanes -n 2"\n'
 
@@ -30,6 +30,9 @@ test: $(STAMP) ## Run the tests, except those marked slow
 
 test-slow: $(STAMP) ## Run the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 || exit $$code; }
+
+test-deepinv: $(STAMP) ## Run the tests against the real deepinv, in .venv/deepinv
+	@$(BIN)/python tests/deepinv/run.py $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check

@@ -25,6 +25,7 @@ settings.load_profile("reddiff")
 torch.set_num_threads(1)
 
 MEASURED = "measured"
+collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)], scope="session")

@@ -39,13 +39,13 @@ class Fit:
 
     Arguments:
         ratio: The rms of (y - A(x)) / std(y given A(x)) over the M measured entries.
-        rms: The rms of y - A(x), in the units of y.
+        rms: The rms of y - A(x) (of `Noise.residual`), in the units of y.
         noise: The rms of std(y given A(x)), in the units of y.
         size: The rms of y.
         data_term: -log p(y | x) in nats; ||y - A(x)||^2 / 2 where sigma is 0, which has no density.
         smooth: The mean square of the sums (u + v) / sqrt 2 of neighbours in y / std.
         rough: That of their differences (u - v) / sqrt 2.
-        pairs: How many pairs of neighbours were measured.
+        pairs: How many pairs of neighbours were measured; none where y may be a bound.
         count: M.
     """
 
@@ -101,7 +101,7 @@ def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
     a = problem.operator(x)
     measured, count = problem.measured, problem.count.clamp(min=1)
     std = torch.where(measured, problem.noise.std(a), 0)
-    r = torch.where(measured, problem.y - a, 0)
+    r = torch.where(measured, problem.noise.residual(problem.y, a), 0)
     z = problem.standardised(a)
     nll = _with_density(problem.noise).nll(problem.y, a, measured)
     exact = (measured & (std == 0)).flatten(1).any(1)
@@ -203,7 +203,7 @@ def _powers(problem: Problem, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     measured = problem.measured.flatten(1)
     end = z.shape[1] // 2 * 2
     u, v = z[:, 0:end:2], z[:, 1:end:2]
-    both = measured[:, 0:end:2] & measured[:, 1:end:2]
+    both = measured[:, 0:end:2] & measured[:, 1:end:2] & (not problem.noise.bounds)
     pairs = both.sum(1).to(z)
     smooth, rough = (
         torch.where(both, w.square() / 2, 0).sum(1) / pairs.clamp(min=1) for w in (u + v, u - v)

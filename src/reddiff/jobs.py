@@ -25,6 +25,7 @@ from reddiff.catalogue import load_prior
 from reddiff.errors import InvalidArgument, RecordError
 from reddiff.hooks import Hook
 from reddiff.masks import make_mask
+from reddiff.operators.jpeg import JPEG
 from reddiff.pictures import (
     Picture,
     check_output,
@@ -38,6 +39,8 @@ from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 from reddiff.restore import Restored, degrade, restore
 from reddiff.results import Status
+from reddiff.tasks import Compressed, Task
+from reddiff.tasks.own import OWN
 
 FORMAT = 1
 UNITS = "pixels and noise in [0, 1]; the solver works on 2 pixels - 1"
@@ -50,7 +53,7 @@ class Job:
     Arguments:
         source: The degraded picture's file.
         output: The restored picture's file; its suffix is its format.
-        task: See `restore`.
+        task: A name, see `restore`; `jpeg` alone reads the quality from the file.
         mask: A text for `masks.make_mask`.
         fit_mask: Resize a mask file of another size.
         scale: See `restore`.
@@ -114,7 +117,7 @@ def run(
     network = load_prior(job.prior) if prior is None else prior
     result = restore(
         picture,
-        task=job.task,
+        task=_task(job),
         mask=_mask(job, picture),
         scale=job.scale,
         kernel=job.kernel,
@@ -156,7 +159,8 @@ def replay(
     if output is not None:
         job = replace(job, output=str(output))
     for name, digest in record["inputs"].items():
-        source = getattr(job, name)
+        own = OWN.fullmatch(getattr(job, name)) if name == "task" else None
+        source = own[1] if own else getattr(job, name)
         if not Path(source).is_file() or file_hash(source) != digest:
             raise RecordError(f"{path}: expected {name} {source} as it was, got another or none")
     prior = load_prior(job.prior)
@@ -303,6 +307,11 @@ def _json(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
+def _task(job: Job) -> str | Task:
+    """The task; for `jpeg` alone the compression is read from the file."""
+    return Compressed(JPEG.of(job.source)) if job.task == "jpeg" else job.task
+
+
 def _mask(job: Job, picture: Picture) -> Tensor | None:
     if job.mask is None:
         return None
@@ -312,6 +321,8 @@ def _mask(job: Job, picture: Picture) -> Tensor | None:
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
     paths = {"source": job.source, "mask": job.mask, "kernel": job.kernel}
+    if own := OWN.fullmatch(job.task):
+        paths["task"] = own[1]
     cost, ratio = asdict(run.cost), result.residual_ratio
     pixels = result.pixels.contiguous().numpy().tobytes()
     return {

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import dot
-from reddiff.noise import Noise
+from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked
 from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.diagonal import Diagonal
+from reddiff.operators.mask import Selection
+from reddiff.operators.stack import stack
 from reddiff.random import MEASURING, Keys
 
 
@@ -41,7 +44,8 @@ class Problem:
     def __post_init__(self) -> None:
         y, operator, noise = self.y, self.operator, self.noise
         require(isinstance(y, Tensor), "y", expected="a torch.Tensor", got=type(y).__name__)
-        require(y.is_floating_point(), "y", expected="a floating-point dtype", got=y.dtype)
+        expected = "a floating-point dtype; complex data as two channels, torch.view_as_real"
+        require(y.is_floating_point(), "y", expected=expected, got=y.dtype)
         require(y.ndim >= 2, "y", expected="shape (b, ...)", got=tuple(y.shape))
         require(y.numel() > 0, "y", expected="at least one lane and entry", got=tuple(y.shape))
         is_operator = isinstance(operator, Operator)
@@ -101,18 +105,18 @@ class Problem:
         return self.measured.flatten(1).sum(1).to(self.y.dtype)
 
     def residual(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """y - A(x), zero where nothing is measured."""
-        return torch.where(self.measured, self.y - self.operator(x), 0)
+        """y - A(x), zero where nothing is measured, or y is a bound that A(x) meets."""
+        return torch.where(self.measured, self.noise.residual(self.y, self.operator(x)), 0)
 
     def misfit(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """||y - A(x)||^2 / 2, a sum per lane that ignores the noise level."""
+        """||y - A(x)||^2 / 2 of `residual`, a sum per lane that ignores the noise level."""
         r = self.residual(x)
         return 0.5 * dot(r, r)
 
     def misfit_grad(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """The gradient of `misfit`."""
         a, pullback = self.operator.vjp(x)
-        return pullback(torch.where(self.measured, a - self.y, 0))
+        return pullback(torch.where(self.measured, -self.noise.residual(self.y, a), 0))
 
     def nll(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
         """-log p(y | x) in nats, summed over y, per lane.
@@ -132,9 +136,9 @@ class Problem:
         return pullback(self.noise.grad(self.y, a, self.measured))
 
     def standardised(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """(y - a) / std(y given a): zero where nothing is measured, inf where sigma is 0."""
+        """`Noise.residual` / std(y given a): 0 where nothing is measured, inf where sigma is 0."""
         std = self.noise.std(a)
-        z = torch.where(std > 0, (self.y - a) / std, torch.inf)
+        z = torch.where(std > 0, self.noise.residual(self.y, a) / std, torch.inf)
         return torch.where(self.measured, z, 0)
 
     def residual_ratio(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
@@ -159,9 +163,62 @@ class Problem:
         """The problems of some of the lanes (or some of them repeated), in the order given."""
         return Problem(self.y[index], self.operator.select(index), self.noise.select(index))
 
+    @classmethod
+    def stack(cls, problems: Sequence[Problem]) -> Problem:
+        """Several measurements of the same x as one, each with its own operator and noise.
+
+        y is `(b, M)`: the measurements, flattened, one after the other.
+
+        Raises:
+            InvalidArgument: If there is none, or they are of different lanes or x.
+        """
+        require(len(problems) > 0, "problems", expected="at least one", got="none")
+        counts = [len(problem) for problem in problems]
+        expected = f"{counts[0]} lanes each, as the first"
+        require(len(set(counts)) == 1, "problems", expected=expected, got=counts)
+        shapes = tuple(tuple(problem.y.shape[1:]) for problem in problems)
+        operator = stack([problem.operator for problem in problems], shapes)
+        noises = tuple(problem.noise for problem in problems)
+        levels = {n.sigma if isinstance(n, Gaussian) else n for n in noises}
+        alike = len(levels) == 1 and isinstance(noises[0], Gaussian)
+        noise = noises[0] if alike else Stacked(noises, shapes)
+        return cls(torch.cat([problem.y.flatten(1) for problem in problems], 1), operator, noise)
+
+    def whitened(self) -> Problem:
+        """The same problem with Gaussian noise of level 1, where it is Gaussian of several levels.
+
+        y and A are divided by the levels, entry by entry; the likelihood of x stays as it is.
+        `solve` does it by itself. Other problems are returned as they are.
+        """
+        levels = _levels(self.noise, self.y)
+        if levels is None:
+            return self
+        weights = (1 / levels).expand(len(levels), *self.y.shape[1:])
+        return Problem(self.y / levels, _weighted(self.operator, weights), Gaussian(1.0))
+
     def pullback(self, decoder: Operator) -> Problem:
         """The problem of z with x = decoder(z): a latent problem."""
         return Problem(self.y, self.operator @ decoder, self.noise)
+
+
+def _levels(noise: Noise, y: Tensor) -> Tensor | None:
+    """The standard deviations of Gaussian noise of several levels, `(1 or b, ...)`, else None."""
+    if isinstance(noise, DiagonalGaussian):
+        return noise.sigma.to(y)
+    if isinstance(noise, Stacked):
+        known = all(isinstance(part, Gaussian | DiagonalGaussian) for part in noise.parts)
+        sharp = any(isinstance(part, Gaussian) and part.noiseless for part in noise.parts)
+        return noise.std(y) if known and not sharp else None
+    return None
+
+
+def _weighted(operator: Operator, weights: Tensor) -> Operator:
+    """A with each entry of y times its weight, `(1 or b, *m)`, 0 where it is not measured."""
+    count = len(weights) if operator.lanes is None else operator.lanes
+    weights = weights * operator.measured(weights.expand(count, *weights.shape[1:]))
+    per_lane = len(weights) > 1
+    diagonal = Diagonal(weights if per_lane else weights[0], per_lane=per_lane)
+    return diagonal if isinstance(operator, Selection) else diagonal @ operator
 
 
 def _check_place(y: Tensor, operator: Operator) -> None:

@@ -55,7 +55,8 @@ def proximal(
         sigma_y: In place of the sigma of a Gaussian noise, one number or one per lane.
         tol: When a lane has converged: for a linear A with Gaussian noise, the residual of the
             normal equations over their right-hand side; else, the two gradients of the objective
-            cancel up to this part of their sizes, or a whole step was this part of ||x - d||.
+            cancel up to this part of their sizes, or a whole step was this part of ||x - d||; for
+            a straight-through A also once no step along them gets lower.
         iterations: The most conjugate gradient steps for one linear system.
         steps: The most Gauss-Newton steps.
 
@@ -142,7 +143,10 @@ class _Objective:
             delta, a = found.x, near.a
             del near  # its graph is freed before the next one is made
             small = done | (found.converged & (norm(delta) <= tol * norm(x - self.d)))
-            x = x + lanes(self.stride(x, a, delta, -dot(force, delta)), x) * delta
+            stride = self.stride(x, a, delta, -dot(force, delta))
+            if self.problem.operator.straight_through:  # its gradient does not vanish at the end
+                small = small | (stride == 0)
+            x = x + lanes(stride, x) * delta
         return Solution(x, done)
 
     def force(self, x: Tensor, near: Linearisation) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from reddiff.results import Reconstruction, Status
 from reddiff.solve import solve
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
-from reddiff.tasks import Colorize, Inpaint, Task, make_task
+from reddiff.tasks import Task, make_task
 
 LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
 # Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
@@ -85,7 +85,7 @@ def restore(
     Arguments:
         image: The degraded picture: a NumPy array `(h, w)` or `(h, w, c)` of uint8, uint16 or
             floats in [0, 1]; a PIL image; a tensor `(c, h, w)` in [0, 1]; or a `Picture`.
-        task: What was done to it: a name in `tasks.TASKS`, or a `Task`.
+        task: What was done to it: a name in `tasks.TASKS`, such as `jpeg:10`, or a `Task`.
         mask: For `inpaint`, `(1, h, w)`: 1 where the picture is good.
         scale: For `sr`: how many times larger the result is.
         kernel: For `deblur`: the PSF `(kh, kw)`, or a text such as `gaussian:1.6`.
@@ -113,7 +113,7 @@ def restore(
         task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, notes))
     where = _device(device)
     pixels = degraded.pixels
-    if len(pixels) == 1 and not isinstance(task, Colorize):
+    if len(pixels) == 1 and not task.adds_colour:
         pixels = pixels.expand(3, -1, -1)  # three equal channels, averaged in the end
     y, operator = task.measurement(pixels), task.operator(pixels).to(where)
     level, estimated = _noise(noise, degraded.pixels, task, notes)
@@ -128,7 +128,7 @@ def restore(
 
     def finish(x: Tensor) -> Tensor:
         out = ((task.picture(x, degraded.pixels) + 1) / 2).clamp(0, 1).cpu()
-        grey = len(degraded.pixels) == 1 and not isinstance(task, Colorize)
+        grey = len(degraded.pixels) == 1 and not task.adds_colour
         return out.mean(0, keepdim=True) if grey else out
 
     watch = [] if preview is None else [_Preview(preview, finish)]
@@ -180,14 +180,13 @@ def degrade(
         task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, []))
     good = math.isfinite(noise) and 0 <= noise <= 1
     require(good, "noise", expected="a level in [0, 1] pixel units", got=noise)
-    y = task.degrade(picture.pixels)[None]
-    y = y + noise * Keys(seed, (0,)).at(MEASURING).randn_like(y)
-    if isinstance(task, Inpaint):
-        y = y * task.mask
+    clean = task.degrade(picture.pixels)[None]
+    y = (clean + noise * Keys(seed, (0,)).at(MEASURING).randn_like(clean))[0]
+    y = torch.where(task.seen(y), y, 0)
     alpha = picture.alpha
     if alpha is not None and task.scale > 1:
         alpha = task.degrade(alpha)
-    return replace(picture, pixels=y[0].clamp(0, 1), alpha=alpha)
+    return replace(picture, pixels=y.clamp(0, 1), alpha=alpha)
 
 
 class _Preview(Hook):
@@ -237,20 +236,22 @@ def _noise(
         good = math.isfinite(given) and 0 <= given <= 1
         require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
         return given, False
-    seen = (task.mask > 0).expand_as(y)[None] if isinstance(task, Inpaint) else None
-    if _windows(y, seen) < FEWEST_WINDOWS:
+    if task.level is not None:
+        notes.append(f"The noise was taken as {task.level:.4f}, from the steps of the quantiser.")
+        return task.level, True
+    plain, seen = task.plain(y)
+    if _windows(plain, seen[None]) < FEWEST_WINDOWS:
         return None, True
-    level = max(float(noise_level(y[None], seen)), LEAST_ESTIMATE)
+    level = max(float(noise_level(plain[None], seen[None])), LEAST_ESTIMATE)
     notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
     return level, True
 
 
-def _windows(y: Tensor, seen: Tensor | None) -> int:
+def _windows(y: Tensor, seen: Tensor) -> int:
     """The windows of 2 x 2 pixels, all of them measured, that `noise_level` can look at."""
     if min(y.shape[-2:]) < 2:
         return 0
-    hidden = torch.zeros_like(y[None]) if seen is None else (~seen).to(y)
-    return int((max_pool2d(hidden, 2) == 0).sum())
+    return int((max_pool2d((~seen).to(y), 2) == 0).sum())
 
 
 def _doubts(problem: Problem, estimated: bool) -> list[str]:

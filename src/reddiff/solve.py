@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reddiff import diagnostics
+from reddiff.checks import require_sane
 from reddiff.cost import Metered, PeakMemory
 from reddiff.errors import InvalidArgument, SnapshotError, require
 from reddiff.hooks import EarlyStop, Hook, Progress
@@ -42,6 +43,7 @@ def solve(
     hooks: Sequence[Hook] = (),
     stop_at: int | None = None,
     resume: Snapshot | None = None,
+    check: bool = True,
 ) -> Reconstruction:
     """Reconstruct x from y = A(x) + noise.
 
@@ -59,13 +61,15 @@ def solve(
         stop_at: Pause after this many steps; `Reconstruction.snapshot` goes on from there.
         resume: A snapshot of the same problem and solver to go on from, bit by bit as if the run
             had not stopped; seed, ids and samples are taken from it.
+        check: Try the operator on one random x first: shapes, the same at every call, linearity,
+            adjoint, gradient (the cheap part of `reddiff.check`).
 
     Raises:
         InvalidArgument: If an argument cannot be used; before any network evaluation.
         Unsupported: If the solver has no theory for this operator or noise.
         SnapshotError: If `resume` belongs to another solver or problem.
     """
-    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume)
+    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume, check)
     try:
         while run.more() and (stop_at is None or run.step < stop_at):
             run.advance()
@@ -85,9 +89,10 @@ def iterate(
     tol: float | None = None,
     hooks: Sequence[Hook] = (),
     resume: Snapshot | None = None,
+    check: bool = True,
 ) -> Iterator[Progress]:
     """`solve` as a generator: yields after every step. Arguments and errors as there."""
-    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume)
+    run = _Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume, check)
     try:
         while run.more():
             yield run.advance()
@@ -123,15 +128,19 @@ class _Run:
         samples: int,
         hooks: list[Hook],
         resume: Snapshot | None,
+        check: bool,
     ) -> None:
         solver = _default(problem, prior, given, () if ids is None else ids)
         if resume is not None:
             _check_resume(resume, problem, solver)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
+        problem = problem.whitened()
         self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
         self.seed, self.samples = seed, samples
         keys = Keys(seed, self.ids)
         _check(problem, prior, solver, self.ids, samples)
+        if check:
+            require_sane(problem.operator, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings = tuple(problem.y.shape), describe(solver)
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks

@@ -206,7 +206,7 @@ NOISE_CASES = {
         lambda p: run(p, noise=Gaussian(torch.tensor([0.1, math.nan]))), "sigma", "finite", "nan"
     ),
     "per pixel": Case(
-        lambda p: run(p, noise=Gaussian(psf(6, 6))), "sigma", "a number or shape (b,)", "[6, 6]"
+        lambda p: run(p, noise=Gaussian(psf(6, 6))), "sigma", "a number or shape (b,)", "(6, 6)"
     ),
     "other lanes": Case(
         partial(run, noise=Gaussian(psf(2))), "sigma", "one value per lane of y, 3", "2 values"
@@ -350,7 +350,7 @@ SIMULATE_CASES = {
         "(7, 7)",
     ),
     "sides": Case(
-        lambda p: Problem.simulate(Y, BlockMean(4), Gaussian(0.1)), "x", "divisible by 4", "(6, 6)"
+        lambda p: Problem.simulate(Y, BlockMean(4), Gaussian(0.1)), "x", "divisible by the factor 4", "6 x 6"
     ),
     "columns of a matrix": Case(
         lambda p: Problem.simulate(Y, Matrix(psf(3, 4)), Gaussian(0.1)),

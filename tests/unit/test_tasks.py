@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reddiff import InvalidArgument
-from reddiff.operators import gaussian_psf
+from reddiff.operators import LinearOperator, gaussian_psf
 from reddiff.tasks import (
     TASKS,
     Colorize,
@@ -84,6 +86,16 @@ def test_sr_extends_sizes_that_the_factor_does_not_divide():
         ({"name": "deblur"}, ["kernel"]),
         ({"name": "denoise", "scale": 2}, ["scale", "denoise"]),
         ({"name": "sr", "scale": 1}, ["scale", "2 or more"]),
+        ({"name": "sr:cubic", "scale": 2}, ["sr", "bicubic", "cubic"]),
+        ({"name": "denoise:3"}, ["denoise alone", "denoise:3"]),
+        ({"name": "demosaic:RGB"}, ["RGGB", "RGB"]),
+        ({"name": "hdr:x"}, ["hdr:GAIN", "x"]),
+        ({"name": "hdr:1"}, ["above 1"]),
+        ({"name": "quantise"}, ["quantise:LEVELS", "nothing"]),
+        ({"name": "quantise:1"}, ["2 to 256", "1"]),
+        ({"name": "quantise:2.5"}, ["whole", "2.5"]),
+        ({"name": "jpeg"}, ["jpeg:QUALITY", ".jpg"]),
+        ({"name": "jpeg:101"}, ["quality", "101"]),
     ],
 )
 def test_bad_arguments_are_named(arguments, names):
@@ -105,3 +117,99 @@ def test_kernel_larger_than_the_picture():
 def test_smooth_sizes():
     sizes = [smooth_size(n) for n in (1, 7, 11, 257, 3037)]
     assert sizes == [1, 8, 12, 270, 3072]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["demosaic", "demosaic:GBRG", "hdr", "hdr:3", "quantise:8", "jpeg:20"],
+)
+def test_tasks_with_words_measure_what_degrade_makes(text):
+    task, x = make_task(text), picture()
+    y = task.degrade(x)
+    modelled = task.operator(y)(2 * task.picture(x, y)[None] - 1)[0]
+    wanted = torch.where(task.seen(y), 2 * task.measurement(y) - 1, 0)
+    torch.testing.assert_close(torch.where(task.seen(y), modelled, 0), wanted)
+    assert not torch.equal(y, x)
+
+
+@pytest.mark.parametrize("filter_", ["mean", "bicubic", "lanczos"])
+def test_sr_knows_the_filters(filter_):
+    x = picture()
+    y = make_task(f"sr:{filter_}", scale=4).degrade(x)
+    pillow = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+    if filter_ == "mean":
+        wanted = x.unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4))
+    else:
+        planes = [Image.fromarray(c.numpy()).resize((12, 10), pillow[filter_]) for c in x]
+        wanted = torch.stack([torch.from_numpy(np.array(p)) for p in planes])
+    torch.testing.assert_close(y, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_raw_picture_in_grey_is_demosaicked_to_colour():
+    task, x = make_task("demosaic"), picture()
+    raw = task.degrade(x).sum(0, keepdim=True)
+    assert torch.equal(task.measurement(raw), task.degrade(x))
+    planes, seen = task.plain(raw)
+    assert planes.shape == (4, 20, 24)
+    assert seen.all()
+    assert torch.equal(planes[0], x[0, ::2, ::2])
+    assert torch.equal(planes[3], x[2, 1::2, 1::2])
+
+
+def test_the_steps_of_a_quantiser_are_its_noise():
+    assert make_task("quantise:4").level == pytest.approx(0.05)
+    assert make_task("jpeg:10").level > 2 * make_task("jpeg:50").level > 0
+    assert make_task("denoise").level is None
+
+
+OWN = """
+import torch
+from reddiff.operators import BlockMean
+
+half = BlockMean(2)
+number = 3
+
+def darker(x):
+    return 0.5 * x
+
+def squared(x):
+    return x.clamp(min=0) ** 2
+
+def normalised(x):
+    return x / x.norm()
+"""
+
+
+@pytest.mark.parametrize("name", ["half", "darker", "squared"])
+def test_an_operator_of_the_users_own_is_a_task(name, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    task, x = make_task(f"{tmp_path}/mine.py:{name}"), picture()
+    y = task.degrade(x)
+    torch.testing.assert_close(
+        task.operator(y)(2 * x[None] - 1)[0], 2 * task.measurement(y) - 1, atol=1e-5, rtol=0
+    )
+    assert isinstance(task.operator(y), LinearOperator) == (name != "squared")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine.py:none", ["darker", "none"]),
+        ("mine.py:normalised", ["alone"]),
+        ("mine.py:number", ["function"]),
+        ("broken.py:x", ["broken.py", "NameError"]),
+        ("missing.py:x", ["missing.py"]),
+    ],
+)
+def test_what_is_wrong_with_an_own_operator_is_said(name, words, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "broken.py").write_text("x = y\n")
+    with pytest.raises(InvalidArgument) as caught:
+        make_task(f"{tmp_path}/{name}")
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_an_own_operator_takes_no_parameter_of_other_tasks(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    with pytest.raises(InvalidArgument, match="scale"):
+        make_task(f"{tmp_path}/mine.py:half", scale=2)

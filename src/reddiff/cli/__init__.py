@@ -13,7 +13,7 @@ import typer
 from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
-from reddiff.cli.listing import priors, show, solvers
+from reddiff.cli.listing import check, priors, show, solvers, tasks
 from reddiff.cli.restore import restore
 from reddiff.cli.sample import sample
 
@@ -57,7 +57,7 @@ def options(
     debugging.set(debug)
 
 
-for command in (restore, degrade, sample, priors, solvers, show, demo):
+for command in (restore, degrade, sample, check, tasks, priors, solvers, show, demo):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""`reddiff priors`, `reddiff solvers` and `reddiff show`."""
+"""`reddiff priors`, `reddiff solvers`, `reddiff tasks` and `reddiff show`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from reddiff.cli.errors import INVALID_INPUT
 
 
 def priors() -> None:
@@ -37,6 +39,47 @@ def solvers() -> None:
     for name, entry in SOLVERS.items():
         table.add_row(name, entry.summary, str(entry.steps), str(entry.steps * entry.evaluations))
     Console().print(table)
+
+
+def tasks() -> None:
+    """List the tasks, and the words for masks and kernels."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reddiff.masks import WORDS as MASKS
+    from reddiff.pictures.inputs import WORDS as KERNELS
+    from reddiff.tasks import TASKS
+
+    table = Table("name", "what the picture is", "after a colon", "needs")
+    for name, entry in TASKS.items():
+        table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
+    table.add_row("FILE.py:NAME", "what an operator of yours makes, of pixels in [0, 1]")
+    Console().print(table)
+    kernels = (f"{word}:{','.join(names)}" for word, (_, names, _) in KERNELS.items())
+    Console().print("--mask:", "  ".join(MASKS), " or a picture, white where kept", highlight=False)
+    Console().print("--kernel:", "  ".join(kernels), " or a file", highlight=False)
+
+
+def check(
+    operator: Annotated[
+        str, typer.Argument(metavar="FILE.py:NAME", help="An operator, or a function of tensors.")
+    ],
+    shape: Annotated[str, typer.Option(help="That of one x: 3,64,64.")],
+) -> None:
+    """Try an operator of yours: is it linear, is its adjoint one, does a gradient reach x, ..."""
+    import re
+
+    from reddiff import check as try_operator
+    from reddiff.errors import require
+    from reddiff.tasks import load_operator
+
+    good = re.fullmatch(r"\d+(,\d+)*", shape) is not None
+    require(good, "--shape", expected="whole numbers with commas, 3,64,64", got=shape)
+    x_shape = tuple(map(int, shape.split(",")))
+    report = try_operator(load_operator(operator, x_shape), x_shape=x_shape)
+    typer.echo(str(report))
+    if not report:
+        raise typer.Exit(INVALID_INPUT)
 
 
 def show(

@@ -8,20 +8,27 @@ from typing import Annotated
 import typer
 
 TaskName = Annotated[
-    str | None, typer.Option("--task", help="inpaint, sr, deblur, denoise or colorize.")
+    str | None,
+    typer.Option(
+        "--task",
+        help="See `reddiff tasks`: inpaint, sr, deblur, jpeg:10, ...; or FILE.py:NAME of your own.",
+    ),
 ]
 MaskText = Annotated[
     str | None,
     typer.Option(
         "--mask",
-        help="inpaint: a picture, white where kept; or random:0.7, box:96, text:lorem.",
+        help="inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ...",
     ),
 ]
 Fit = Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")]
 Scale = Annotated[int | None, typer.Option("--scale", help="sr: how many times larger.")]
 KernelText = Annotated[
     str | None,
-    typer.Option("--kernel", help="deblur: a .png, .npy or .npz; or gaussian:1.6, motion:15,30."),
+    typer.Option(
+        "--kernel",
+        help="deblur: a .png, .npy or .npz; or gaussian:1.6, motion:15,30, disk:3, levin:1, ...",
+    ),
 ]
 Noise = Annotated[
     float | None,

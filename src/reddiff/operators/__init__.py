@@ -8,25 +8,93 @@ from reddiff.operators.base import (
     Operator,
     SpectralOperator,
 )
-from reddiff.operators.blur import CircularBlur, gaussian_psf, motion_psf
+from reddiff.operators.blur import CircularBlur
+from reddiff.operators.boundary import Boundary
+from reddiff.operators.codes import octanary_codes, uniform_codes
 from reddiff.operators.colour import ChannelMix, grayscale
+from reddiff.operators.convolution import Blur
+from reddiff.operators.diagonal import Diagonal
+from reddiff.operators.hadamard import WalshHadamard
+from reddiff.operators.jpeg import JPEG, Subsampling
+from reddiff.operators.kspace import birdcage_maps, cartesian_mask, equispaced_mask, radial_mask
+from reddiff.operators.make_blur import make_blur
 from reddiff.operators.mask import Mask
 from reddiff.operators.matrix import Matrix
-from reddiff.operators.resize import BlockMean
+from reddiff.operators.mosaic import Bayer, BayerPattern
+from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
+from reddiff.operators.nonlinear import NonlinearBlur
+from reddiff.operators.phase import CodedDiffraction, Modulus, PhaseRetrieval
+from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
+from reddiff.operators.radon import Radon, hann, ramp
+from reddiff.operators.resampling import Filter, bicubic, box, lanczos, triangle
+from reddiff.operators.resize import BlockMean, Resize
+from reddiff.operators.sensing import BlockGaussian, RandomFourier
+from reddiff.operators.separable import Separable
+from reddiff.operators.separable_blur import SeparableBlur
+from reddiff.operators.shake import levin_psf, shake_psf
+from reddiff.operators.stack import side_by_side, stack
+from reddiff.operators.symmetric_blur import SymmetricBlur
+from reddiff.operators.tone import Clip, Gamma, Quantise
+from reddiff.operators.varying import VaryingBlur
 
 __all__ = [
+    "JPEG",
+    "Bayer",
+    "BayerPattern",
+    "BlockGaussian",
     "BlockMean",
+    "Blur",
+    "Boundary",
     "ChannelMix",
     "CircularBlur",
+    "Clip",
     "ClosedForm",
+    "CodedDiffraction",
     "Compose",
+    "Diagonal",
+    "Filter",
+    "Gamma",
     "LinearCompose",
     "LinearOperator",
     "Mask",
     "Matrix",
+    "Modulus",
+    "MultiCoilMRI",
+    "NonlinearBlur",
     "Operator",
+    "PhaseRetrieval",
+    "Quantise",
+    "Radon",
+    "RandomFourier",
+    "Resize",
+    "Separable",
+    "SeparableBlur",
+    "SingleCoilMRI",
     "SpectralOperator",
+    "Subsampling",
+    "SymmetricBlur",
+    "VaryingBlur",
+    "WalshHadamard",
+    "bicubic",
+    "birdcage_maps",
+    "box",
+    "cartesian_mask",
+    "disk_psf",
+    "equispaced_mask",
     "gaussian_psf",
     "grayscale",
+    "hann",
+    "lanczos",
+    "levin_psf",
+    "make_blur",
     "motion_psf",
+    "octanary_codes",
+    "radial_mask",
+    "ramp",
+    "shake_psf",
+    "side_by_side",
+    "stack",
+    "triangle",
+    "uniform_codes",
+    "uniform_psf",
 ]

@@ -43,6 +43,7 @@ class Operator(nn.Module, ABC):
     """
 
     batched: tuple[str, ...] = ()
+    straight_through: bool = False  # its derivative is a stand-in for one that says nothing
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -307,6 +308,7 @@ class Compose(Operator):
         expected = f"an operator for {outer.lanes} lanes, as the outer one"
         require(alike, "inner", expected=expected, got=f"one for {inner.lanes}")
         self.outer, self.inner = outer, inner
+        self.straight_through = outer.straight_through or inner.straight_through
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
         """outer(inner(x))."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,7 +12,46 @@ from reddiff.errors import require
 from reddiff.operators.base import Shape, SpectralOperator, check_broadcast
 
 
-class Mask(SpectralOperator):
+class Selection(SpectralOperator):
+    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`; y keeps the size of x.
+
+    A subclass gives m as `spectrum`, and `x_shape`.
+    """
+
+    @abstractmethod
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """M, broadcastable with z; raises InvalidArgument if it has no m for this shape."""
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Where m is 1."""
+        return (self.spectrum(y) != 0).expand_as(y)
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """The kept entries, zeros elsewhere."""
+        return self.spectrum(x) * x
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """The kept entries, zeros elsewhere."""
+        return self.spectrum(y) * y
+
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """The identity."""
+        return z
+
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """The identity."""
+        return x
+
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """The kept entries."""
+        return self.spectrum(z) * z
+
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """The kept entries."""
+        return self.spectrum(y) * y
+
+
+class Mask(Selection):
     r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`; y keeps the size of x.
 
     Arguments:
@@ -46,18 +87,6 @@ class Mask(SpectralOperator):
         self._check_shape(y_shape)
         return y_shape
 
-    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where the mask is 1."""
-        return (self.spectrum(y) != 0).expand_as(y)
-
-    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """The kept entries, zeros elsewhere."""
-        return self.spectrum(x) * x
-
-    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The kept entries, zeros elsewhere."""
-        return self.spectrum(y) * y
-
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         """The mask."""
         self._check_shape(tuple(z.shape[1:]))
@@ -65,22 +94,6 @@ class Mask(SpectralOperator):
             return self.mask
         gap = z.ndim - self.mask.ndim  # a mask (b, h, w) serves all channels of (b, c, h, w)
         return self.mask.reshape(len(self.mask), *[1] * gap, *self.mask.shape[1:])
-
-    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        """The identity."""
-        return z
-
-    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        """The identity."""
-        return x
-
-    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        """The kept entries."""
-        return self.spectrum(z) * z
-
-    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        """The kept entries."""
-        return self.spectrum(y) * y
 
     def _check_shape(self, wanted: Shape) -> None:
         shape = tuple(self.mask.shape[1:] if self.batched else self.mask.shape)

@@ -10,6 +10,8 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.resampling import Filter, bicubic, resampling
+from reddiff.operators.separable import Factor, Separable
 
 
 class BlockMean(SpectralOperator):
@@ -29,9 +31,7 @@ class BlockMean(SpectralOperator):
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        integer = isinstance(factor, int) and factor >= 1
-        require(integer, "factor", expected="an integer of at least 1", got=repr(factor))
-        self.factor = factor
+        self.factor = _checked(factor)
         w = torch.full((factor**2,), -1.0 / factor, dtype=torch.float64)
         w[0] += 1.0  # H = I - 2 w w^T / w^T w takes e_0 to the constant vector, and back
         self.register_buffer("reflector", w / w.norm() if factor > 1 else 0 * w, persistent=False)
@@ -44,9 +44,7 @@ class BlockMean(SpectralOperator):
 
     def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
         """The block means."""
-        sides = tuple(x.shape[-2:])
-        whole = sides[0] % self.factor == 0 and sides[1] % self.factor == 0
-        require(whole, "x", expected=f"sides divisible by {self.factor}", got=sides)
+        _check_sides(x.shape[-2], x.shape[-1], self.factor)
         return avg_pool2d(x, self.factor)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
@@ -89,3 +87,58 @@ class BlockMean(SpectralOperator):
     def _reflect(self, z: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c k h w"]:
         w = self.reflector.to(z.dtype)[:, None, None]
         return z - 2 * w * (w * z).sum(2, keepdim=True)
+
+
+class Resize(Separable):
+    r"""y is x resized to 1 / `factor` of its sides, with a filter against aliasing.
+
+    As Pillow does: :math:`y = A_h x A_w^T` with the matrices of `resampling_matrix`. A flat picture
+    stays as it is.
+
+    Arguments:
+        factor: The scale, at least 1. x is `(b, c, h factor, w factor)`, y `(b, c, h, w)`.
+        filter: `bicubic` (the cubic convolution of a = -1/2), `lanczos` (of 3 lobes), `triangle`
+            (bilinear) or `box`, or a `Filter` of your own.
+
+    Raises:
+        InvalidArgument: If `factor` is not an integer of at least 1, or `filter` not a Filter, or
+            (when used) x has sides that the factor does not divide.
+
+    References:
+        R. Keys, "Cubic convolution interpolation for digital image processing", 1981, eq. 15.
+    """
+
+    def __init__(self, factor: int, filter: Filter = bicubic) -> None:  # noqa: A002
+        super().__init__()
+        self.factor = _checked(factor)
+        is_filter = isinstance(filter, Filter)
+        expected = "a Filter, such as bicubic"
+        require(is_filter, "filter", expected=expected, got=type(filter).__name__)
+        self.filter = filter
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """(c, h factor, w factor) for y of (c, h, w)."""
+        check_y_shape(y_shape, 3, "c, h, w")
+        c, h, w = y_shape
+        return c, h * self.factor, w * self.factor
+
+    def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
+        """The resampling matrices of both sides, memoised."""
+        _check_sides(height, width, self.factor)
+        sides = (height, width)
+        down, across = (
+            resampling(n, self.factor, self.filter, like.dtype, like.device) for n in sides
+        )
+        return down, across
+
+
+def _checked(factor: int) -> int:
+    integer = isinstance(factor, int) and not isinstance(factor, bool) and factor >= 1
+    require(integer, "factor", expected="an integer of at least 1", got=repr(factor))
+    return factor
+
+
+def _check_sides(height: int, width: int, factor: int) -> None:
+    whole = height % factor == 0 and width % factor == 0
+    expected = f"sides divisible by the factor {factor}"
+    require(whole, "x", expected=expected, got=f"{height} x {width}")

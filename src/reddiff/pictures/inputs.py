@@ -17,13 +17,31 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from reddiff.errors import InvalidArgument, PictureError, require
-from reddiff.operators.blur import gaussian_psf, motion_psf
+from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
+from reddiff.operators.shake import levin_psf, shake_psf
 from reddiff.pictures.reading import check_regular, read_picture, reading
 
 MAX_SIDE = 1023  # pixels, of kernels: larger files are some other picture
+
+
+def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function of integers, given as floats."""
+
+    def made(*numbers: float) -> Tensor:
+        whole = all(number.is_integer() for number in numbers)
+        require(whole, "kernel", expected="whole numbers after the colon", got=numbers)
+        return make(*(int(number) for number in numbers))
+
+    return made
+
+
 WORDS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], float]] = {
     "gaussian": (gaussian_psf, ("SIGMA",), MAX_SIDE // 8),
     "motion": (motion_psf, ("LENGTH", "ANGLE"), MAX_SIDE - 2),
+    "uniform": (uniform_psf, ("SIDE",), MAX_SIDE),
+    "disk": (disk_psf, ("RADIUS",), MAX_SIDE // 2),
+    "shake": (_whole(shake_psf), ("SIDE", "SEED"), MAX_SIDE),
+    "levin": (_whole(levin_psf), ("NUMBER",), math.inf),
 }
 
 
@@ -78,9 +96,10 @@ def read_kernel(source: str | Path) -> Kernel:
     is entry n // 2 of either side.
 
     Arguments:
-        source: `gaussian:SIGMA` or `motion:LENGTH,ANGLE`, in pixels and degrees counterclockwise; a
-            .npy file; a .npz file, `file.npz:name` if it holds several arrays; or a picture, where
-            black is zero.
+        source: `gaussian:SIGMA`, `motion:LENGTH,ANGLE`, `uniform:SIDE` or `disk:RADIUS`, in pixels
+            and degrees counterclockwise; `shake:SIDE,SEED`, a random camera shake; `levin:NUMBER`,
+            one of the eight shakes of Levin et al. 2009; a .npy file; a .npz file,
+            `file.npz:name` if it holds several arrays; or a picture, where black is zero.
 
     Raises:
         InvalidArgument: If the words cannot be used.

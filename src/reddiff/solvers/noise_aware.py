@@ -32,7 +32,7 @@ CG_TOL, CG_ITERATIONS = 1e-2, 20  # from D; a tighter one is lost under the nois
 # The proximal step counts y in D and once more: at a level well below its noise, the former is
 # little. Photons (30 a pixel): 22.2 dB at its noise, 25.5 at a quarter. Blurs do not need it.
 APART = 0.25
-LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: y is never trusted beyond it
+LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: what sigma_y = 0 stands for
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
@@ -178,11 +178,12 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         told = replace(problem, noise=Gaussian(state.sigma_y)) if unknown else problem
         w = state.mu + self.momentum * (state.mu - state.previous)
         if isinstance(told.noise, Gaussian) and isinstance(told.operator, SpectralOperator):
-            mu, d, shift = self._matched(w, told.y, told.operator, _trusted(state), prior, s, rng)
+            sigma_y = _trusted(state, known=not unknown)
+            mu, d, shift = self._matched(w, told.y, told.operator, sigma_y, prior, s, rng)
             solved = state.solved
         else:
             d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
-            found = self._proximal(state, told, d, s)
+            found = self._proximal(state, told, d, s, known=not unknown)
             mu, solved, shift = found.x, found.converged, None
         sigma_y, low = state.sigma_y, state.low
         if unknown:
@@ -258,8 +259,10 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         mu = operator.v(torch.where(matched, tweedie, proximal_))
         return mu, denoised, torch.where(matched, shift, torch.nan)
 
-    def _proximal(self, state: NoiseAwareState, problem: Problem, d: Tensor, s: Tensor) -> Solution:
-        sigma_y = _trusted(state) if isinstance(problem.noise, Gaussian) else None
+    def _proximal(
+        self, state: NoiseAwareState, problem: Problem, d: Tensor, s: Tensor, *, known: bool
+    ) -> Solution:
+        sigma_y = _trusted(state, known=known) if isinstance(problem.noise, Gaussian) else None
         return proximal(problem, d, s, sigma_y=sigma_y, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
@@ -283,9 +286,10 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         return NoiseAwareState(**tree)
 
 
-def _trusted(state: NoiseAwareState) -> Float[Tensor, " b"]:
-    """Sigma_y, at least `LEAST_NOISE` in the units of x."""
-    return torch.maximum(state.sigma_y, LEAST_NOISE * state.gain)
+def _trusted(state: NoiseAwareState, *, known: bool) -> Float[Tensor, " b"]:
+    """Sigma_y as it was given; where it was 0 or is a guess, at least `LEAST_NOISE` of x."""
+    least = torch.maximum(state.sigma_y, LEAST_NOISE * state.gain)
+    return torch.where(state.sigma_y > 0, state.sigma_y, least) if known else least
 
 
 def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:

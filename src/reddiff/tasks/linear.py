@@ -1,52 +1,19 @@
-"""The picture tasks: what each one measures, simulated on a truth or given as a degraded picture.
-
-Pixels are in [0, 1] here; solvers work on 2 pixels - 1, so noise doubles on the way in.
-"""
+"""The linear picture tasks: missing pixels, small, blurred, grey, noisy and raw pictures."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d, pad, pixel_unshuffle
 
-from reddiff.errors import InvalidArgument, require
-from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, grayscale
-
-Pixels = Float[Tensor, "_ _ _"]
-
-
-class Task(ABC):
-    """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`."""
-
-    name: ClassVar[str]
-    lr: ClassVar[float]  # RED-diff's published learning rate for the task
-    weight: ClassVar[float] = 0.25  # and its lambda
-
-    @abstractmethod
-    def degrade(self, x: Pixels) -> Pixels:
-        """The measurement of a picture, without noise."""
-
-    @abstractmethod
-    def operator(self, y: Pixels) -> Operator:
-        """The forward model of `measurement(y)`, for a degraded picture y."""
-
-    def measurement(self, y: Pixels) -> Pixels:
-        """The degraded picture as the operator sees it."""
-        return y
-
-    def picture(self, x: Pixels, y: Pixels) -> Pixels:
-        """The restored picture for the degraded one, from the solver's x."""
-        return x
-
-    @property
-    def scale(self) -> int:
-        """How many times larger than y the restored picture is."""
-        return 1
+from reddiff.errors import require
+from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, Resize, grayscale
+from reddiff.operators.mosaic import Bayer
+from reddiff.operators.resampling import Filter
+from reddiff.tasks.base import Pixels, Task
 
 
 @dataclass(frozen=True)
@@ -89,6 +56,10 @@ class Inpaint(Task):
         self._check(y)
         return Mask(self.mask.to(y))
 
+    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """Where the mask is 1."""
+        return (self.mask > 0).to(y.device).expand_as(y)
+
     def _check(self, y: Pixels) -> None:
         mask, size = tuple(self.mask.shape[-2:]), tuple(y.shape[-2:])
         expected = f"the picture's height and width {size}"
@@ -97,13 +68,15 @@ class Inpaint(Task):
 
 @dataclass(frozen=True)
 class SuperResolve(Task):
-    """A picture whose pixels are means of blocks.
+    """A smaller picture.
 
     Arguments:
-        factor: The side of a block.
+        factor: How many times smaller, 2 or more.
+        filter: What it was resized with; None for the means of blocks.
     """
 
     factor: int
+    filter: Filter | None = None
 
     name = "sr"
     lr = 0.1
@@ -113,15 +86,15 @@ class SuperResolve(Task):
         require(good, "scale", expected="an integer of 2 or more", got=repr(self.factor))
 
     def degrade(self, x: Pixels) -> Pixels:
-        """Block means; a size that the factor does not divide is first extended to one it does."""
+        """The smaller picture; a size that the factor does not divide is first extended."""
         h, w = x.shape[-2:]
         extended = pad(x[None], (0, -w % self.factor, 0, -h % self.factor), mode="replicate")
-        small: Tensor = BlockMean(self.factor)(extended)
+        small: Tensor = self.operator(x)(extended)
         return small[0]
 
     def operator(self, y: Pixels) -> Operator:
-        """Block means."""
-        return BlockMean(self.factor)
+        """Block means, or the filter."""
+        return BlockMean(self.factor) if self.filter is None else Resize(self.factor, self.filter)
 
     @property
     def scale(self) -> int:
@@ -184,6 +157,7 @@ class Colorize(Task):
 
     name = "colorize"
     lr = 0.25
+    adds_colour = True
 
     def degrade(self, x: Pixels) -> Pixels:
         """The luma."""
@@ -199,43 +173,43 @@ class Colorize(Task):
         return self.degrade(y) if y.shape[0] == 3 else y
 
 
-TASKS = ("inpaint", "sr", "deblur", "denoise", "colorize")
-
-
-def make_task(
-    name: str,
-    *,
-    mask: Tensor | None = None,
-    scale: int | None = None,
-    kernel: Tensor | None = None,
-) -> Task:
-    """The task of this name with its parameter, for command lines and records.
+@dataclass(frozen=True)
+class Demosaic(Task):
+    """The raw picture of a camera: one colour at each pixel.
 
     Arguments:
-        name: One of `TASKS`.
-        mask: For `inpaint`.
-        scale: For `sr`.
-        kernel: For `deblur`.
-
-    Raises:
-        InvalidArgument: If the name is unknown, the task's parameter is missing, or one is given
-            that the task does not have.
+        sensor: The colour filter array.
     """
-    require(name in TASKS, "task", expected=f"one of {', '.join(TASKS)}", got=name)
-    given = {"mask": mask, "scale": scale, "kernel": kernel}
-    wanted = {"inpaint": "mask", "sr": "scale", "deblur": "kernel"}.get(name)
-    for parameter, value in given.items():
-        if parameter == wanted and value is None:
-            raise InvalidArgument(parameter, expected=f"one for the task {name}", got="none")
-        if parameter != wanted and value is not None:
-            raise InvalidArgument(parameter, expected=f"none for the task {name}", got="one")
-    if mask is not None:
-        return Inpaint(mask)
-    if scale is not None:
-        return SuperResolve(scale)
-    if kernel is not None:
-        return Deblur(kernel)
-    return Denoise() if name == "denoise" else Colorize()
+
+    sensor: Bayer
+
+    name = "demosaic"
+    lr = 0.25
+    adds_colour = True
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """The colours that the sensor sees, the others black."""
+        require(x.shape[0] == 3, "image", expected="a colour picture", got="a grey one")
+        return self.sensor(x[None])[0]
+
+    def operator(self, y: Pixels) -> Operator:
+        """The sensor."""
+        return self.sensor
+
+    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """One colour at each pixel."""
+        return self.sensor.measured(y.expand(3, -1, -1)[None])[0, : len(y)]
+
+    def plain(self, y: Pixels) -> tuple[Pixels, Bool[Tensor, "_ _ _"]]:
+        """The four pictures of every other row and column: each of one colour."""
+        raw = self.measurement(y).sum(0)
+        h, w = (n - n % 2 for n in raw.shape)
+        planes = pixel_unshuffle(raw[None, :h, :w], 2)
+        return planes, torch.ones_like(planes, dtype=torch.bool)
+
+    def measurement(self, y: Pixels) -> Pixels:
+        """Three channels; of a raw picture in grey, the colours at their places."""
+        return y if y.shape[0] == 3 else self.sensor(y.expand(3, -1, -1)[None])[0]
 
 
 def smooth_size(size: int) -> int:

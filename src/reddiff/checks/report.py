@@ -1,0 +1,80 @@
+"""What the checks of an operator found, and how it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """How a check ended."""
+
+    OK = "ok"
+    NOTE = "note"
+    FAILED = "FAILED"
+    SKIPPED = "-"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    Arguments:
+        name: What was looked at.
+        verdict: How it ended; a note is worth reading, and no mistake.
+        expected: What should be, in words.
+        got: What was found, with numbers.
+        advice: What to do about it; empty where there is nothing to do.
+    """
+
+    name: str
+    verdict: Verdict
+    expected: str
+    got: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found. Its text is a table; true if nothing failed.
+
+    Arguments:
+        checks: In the order they were made.
+    """
+
+    checks: tuple[Check, ...]
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(c for c in self.checks if c.verdict is Verdict.FAILED)
+
+    def __str__(self) -> str:
+        wide = max(len(c.name) for c in self.checks)
+        lines = [f"{c.name:<{wide}}  {c.verdict.value:<6}  {c.got}" for c in self.checks]
+        todo = [c for c in self.checks if c.advice]
+        lines += [f"{c.name}: expected {c.expected}. {c.advice}" for c in todo]
+        return "\n".join(lines)
+
+
+def ok(name: str, expected: str, got: str) -> Check:
+    """A check that passed."""
+    return Check(name, Verdict.OK, expected, got)
+
+
+def note(name: str, expected: str, got: str, advice: str) -> Check:
+    """A check that found something worth reading."""
+    return Check(name, Verdict.NOTE, expected, got, advice)
+
+
+def failed(name: str, expected: str, got: object, advice: str) -> Check:
+    """A check that failed."""
+    return Check(name, Verdict.FAILED, expected, str(got), advice)
+
+
+def skipped(name: str, why: str) -> Check:
+    """A check that does not apply."""
+    return Check(name, Verdict.SKIPPED, "", why)

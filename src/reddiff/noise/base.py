@@ -1,0 +1,102 @@
+"""What a solver asks of a noise model."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.random import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(ABC):
+    """The law of y given a = A(x), independent over entries.
+
+    Fields that are vectors `(b,)` hold one number per lane.
+    """
+
+    bounds: ClassVar[bool] = False  # y may be a bound on a: its own spread tells no noise level
+
+    @abstractmethod
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """A draw of y."""
+
+    @abstractmethod
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """-log p(y | a) of each entry, in nats."""
+
+    @abstractmethod
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Its derivative with respect to a."""
+
+    @abstractmethod
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """The standard deviation of each entry of y given a, in the units of y."""
+
+    @abstractmethod
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """That of the parabola of slope `grad_each` at a whose least value is at a = y.
+
+        Finite and 0 or more everywhere. Of a y that is a bound on a, and of one that was rounded, it
+        is the second derivative instead: the slope does not lead to y there. Of Gaussian, Poisson and gamma laws it is, where a can be
+        a mean of y, the Fisher information about a, 1 / std(a)^2, so that Gauss-Newton with it is
+        Fisher scoring; of laws of heavy tails it is the weight of iteratively reweighted least
+        squares, which falls with the residual.
+        """
+
+    def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """What of y a does not explain: y - a; zero where y is a bound that a meets."""
+        return y - a
+
+    def nll(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
+        """-log p(y | a) in nats, summed over the measured entries of each lane."""
+        return torch.where(measured, self.nll_each(y, a), 0).flatten(1).sum(1)
+
+    def grad(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """The derivative of `nll` with respect to a."""
+        return torch.where(measured, self.grad_each(y, a), 0)
+
+    def select(self, index: Tensor) -> Noise:
+        """The noise of some of the lanes: picks from the fields that are per lane."""
+        each = self._per_lane()
+        return replace(self, **{k: v[index] for k, v in each.items()}) if each else self
+
+    def check(self, y: Tensor) -> None:
+        """Raise InvalidArgument if y `(b, ...)` cannot come from this noise.
+
+        Here if a field that is per lane has not as many lanes as y.
+        """
+        for name, value in self._per_lane().items():
+            got, expected = f"{len(value)} values", f"one value per lane of y, {len(y)}"
+            require(len(value) == len(y), name, expected=expected, got=got)
+
+    def _per_lane(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v for k, v in values.items() if isinstance(v, Tensor) and v.ndim > 0}
+
+
+def check_numbers(name: str, value: float | Tensor, *, zero: bool = False) -> None:
+    """Raise InvalidArgument unless this is a positive number, or a vector of them.
+
+    Arguments:
+        name: The argument.
+        value: What it is.
+        zero: Whether 0 will do too.
+    """
+    if isinstance(value, Tensor):
+        vector = value.ndim in (0, 1)
+        require(vector, name, expected="a number or shape (b,)", got=tuple(value.shape))
+        good = bool((torch.isfinite(value) & (value >= 0 if zero else value > 0)).all())
+    else:
+        number = isinstance(value, Real)
+        good = number and math.isfinite(value) and (value >= 0 if zero else value > 0)
+    expected = "finite values of 0 or more" if zero else "positive finite values"
+    require(good, name, expected=expected, got=value)

@@ -1,0 +1,175 @@
+"""Photons: Poisson counts, alone or with the Gaussian noise of the electronics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.lanes import lanes
+from reddiff.noise.base import Noise, check_numbers
+from reddiff.random import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson(Noise):
+    r""":math:`g y \sim \mathrm{Poisson}(g a)`: y in the units of a, with g counts per unit.
+
+    Below a = `floor` the negative log-likelihood goes on along its tangent where that falls
+    towards larger a, and is constant elsewhere, so that a wrong sign is pushed back to the domain.
+
+    Arguments:
+        gain: Counts per unit of a, positive.
+        floor: The least rate a, in units of a, positive; a millionth of a count by default.
+
+    Raises:
+        InvalidArgument: If gain or floor is not positive and finite, or (on `check`) y has
+            negative entries.
+    """
+
+    gain: float
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.floor is None:
+            object.__setattr__(self, "floor", 1e-6 / self.gain if self.gain else 1.0)
+        for name in ("gain", "floor"):
+            value = getattr(self, name)
+            good = math.isfinite(value) and value > 0
+            require(good, name, expected="a positive finite number", got=value)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """Poisson(g a) / g, exact: by inversion below 64 counts, else as a sum of such draws.
+
+        Raises:
+            InvalidArgument: If a has negative entries.
+        """
+        least = float(a.min())
+        require(least >= 0, "a", expected="rates of 0 or more", got=least)
+        rate = (self.gain * a).double()
+        pieces = (rate / 64).ceil().clamp(min=1)  # of each entry, whatever its neighbours need
+        counts = torch.zeros_like(rate)
+        for i in range(int(pieces.max())):
+            counts += torch.where(i < pieces, _poisson(rate / pieces, rng.rand_like(rate)), 0)
+        return (counts / self.gain).to(a.dtype)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g a - g y log(g a) + log (g y)!."""
+        inside = a.clamp(min=self.floor)
+        counts = self.gain * y
+        value = self.gain * inside - torch.xlogy(counts, self.gain * inside)
+        return value + torch.lgamma(counts + 1) + (a - inside) * self.grad_each(y, a)
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g (1 - y / a)."""
+        slope = self.gain * (1 - y / a.clamp(min=self.floor))
+        return torch.where(a < a.new_tensor(self.floor), slope.clamp(max=0), slope)
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """sqrt(a / g), a no less than `floor`."""
+        return (a.clamp(min=self.floor) / self.gain).sqrt()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """g / a; below `floor`, what a step to y needs, and g / |a| where there is no slope.
+
+        The latter keeps a step from crossing the kink that no count has at zero from either side.
+        """
+        floor = a.new_tensor(self.floor)
+        pushed = (a < floor) & (y > floor)
+        reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)
+        return self.gain * reach / torch.where(pushed, floor, a.abs().clamp(min=self.floor))
+
+    def check(self, y: Tensor) -> None:
+        """Check that y has no negative entries."""
+        least = float(y.min())
+        if least < 0:
+            raise InvalidArgument("y", expected="values of 0 or more under Poisson", got=least)
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonGaussian(Noise):
+    r"""A camera: :math:`y = k / g + \sigma n` with photons :math:`k \sim \mathrm{Poisson}(g a)`.
+
+    Draws are of that law. Its likelihood is a sum over all k, in whose place stands the usual
+    Gaussian of the same mean and variance, which depends on a:
+
+    .. math:: y \sim N(a, v(a)), \qquad v(a) = \max(a, 0) / g + \sigma^2
+
+    Good where g a, or g sigma, is a few counts and more. Below a = 0 there are no photons: what is
+    left is the Gaussian around a, which pushes a wrong sign back.
+
+    `curvature` is 1 / v where y is below a, as of a Gaussian of known variance; above, where the
+    likelihood asks for a larger variance too, that of its slope without the part of log v.
+
+    Arguments:
+        gain: g, counts per unit of a, positive.
+        sigma: The standard deviation of what is added, in the units of y, positive: a number, or
+            one per lane `(b,)`.
+
+    References:
+        | Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data
+        | (Foi, Trimeche, Katkovnik & Egiazarian, 2008), Equations 1 to 3
+        | https://doi.org/10.1109/TIP.2008.2001399
+
+    Raises:
+        InvalidArgument: If gain or sigma is not positive and finite.
+    """
+
+    gain: float
+    sigma: float | Tensor
+
+    def __post_init__(self) -> None:
+        number = not isinstance(self.gain, Tensor)
+        require(number, "gain", expected="one number", got=self.gain)
+        check_numbers("gain", self.gain)
+        check_numbers("sigma", self.sigma)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """Poisson(g a) / g + sigma n, exact.
+
+        Raises:
+            InvalidArgument: If a has negative entries.
+        """
+        return Poisson(self.gain).sample(a, rng) + lanes(self.sigma, a) * rng.randn_like(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(y - a)^2 / 2 v + log(2 pi v) / 2."""
+        v = self._variance(a)
+        return (y - a) ** 2 / (2 * v) + (2 * math.pi * v).log() / 2
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(a - y) / v + (1 - (y - a)^2 / v) / (2 g v), without the last where a < 0."""
+        v = self._variance(a)
+        slope = (a - y) / v
+        return slope + torch.where(a >= 0, (1 - (y - a) ** 2 / v) / (2 * self.gain * v), 0)
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """sqrt(v)."""
+        return self._variance(a).sqrt()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / v + (y - a) / (2 g v^2), without the last where a < 0 or a > y."""
+        v = self._variance(a)
+        above = (y - a).clamp(min=0) / (2 * self.gain * v**2)
+        return 1 / v + torch.where(a >= 0, above, 0)
+
+    def _variance(self, a: Tensor) -> Tensor:
+        return a.clamp(min=0) / self.gain + lanes(self.sigma, a) ** 2
+
+
+def _poisson(rate: Tensor, u: Tensor) -> Tensor:
+    """Counts by inversion of the distribution function: the number of its values below u."""
+    count = torch.zeros_like(rate)
+    term = torch.exp(-rate)
+    total = term.clone()
+    k = 0
+    while bool((below := u > total).any()) and k < 400:
+        k += 1
+        count += below
+        term = term * rate / k
+        total = total + term
+    return count

@@ -1,0 +1,159 @@
+"""Gaussian noise: of one level per lane, of a level per entry, or of an unknown level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import Unsupported, require
+from reddiff.lanes import lanes
+from reddiff.noise.base import Noise, check_numbers
+from reddiff.random import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(Noise):
+    r""":math:`y = a + \sigma n`.
+
+    Arguments:
+        sigma: The standard deviation in the units of y: a number, or one per lane `(b,)`.
+            Zero is the noiseless limit, which has no density: solvers that need one say so.
+
+    Raises:
+        InvalidArgument: If sigma is negative or not finite.
+    """
+
+    sigma: float | Tensor
+
+    def __post_init__(self) -> None:
+        check_numbers("sigma", self.sigma, zero=True)
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether any lane has sigma = 0."""
+        return bool((torch.as_tensor(self.sigma) == 0).any())
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """a + sigma n."""
+        return a + lanes(self.sigma, a) * rng.randn_like(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(y - a)^2 / (2 sigma^2) + log(sigma sqrt(2 pi))."""
+        return _nll(y, a, self._positive(a))
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(a - y) / sigma^2."""
+        return (a - y) / self._positive(a) ** 2
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """Sigma."""
+        return lanes(self.sigma, a).expand_as(a)
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / sigma^2."""
+        return (1 / self._positive(a) ** 2).expand_as(a)
+
+    def _positive(self, like: Tensor) -> Tensor:
+        if self.noiseless:
+            raise Unsupported(
+                "Gaussian(sigma=0) has no density: expected sigma > 0 for a likelihood in nats"
+            )
+        return lanes(self.sigma, like)
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalGaussian(Noise):
+    r""":math:`y_i = a_i + \sigma_i n_i`: a known level for every entry.
+
+    Solvers treat it as any other noise; one level per lane is `Gaussian`, which more of them take
+    and which the default solves faster.
+
+    Arguments:
+        sigma: The standard deviations in the units of y, positive, with the axes of y: `(1, *m)`
+            for all lanes or `(b, *m)`; other axes of length 1 are repeated, so that `(1, 3, 1, 1)`
+            is a level per channel. Entries that are not measured need one too: any will do.
+
+    Raises:
+        InvalidArgument: If sigma is no tensor, not positive and finite, or (on `check`) does not
+            fit y.
+    """
+
+    sigma: Tensor
+
+    def __post_init__(self) -> None:
+        tensor = isinstance(self.sigma, Tensor) and self.sigma.ndim >= 2
+        got = tuple(self.sigma.shape) if isinstance(self.sigma, Tensor) else repr(self.sigma)
+        require(tensor, "sigma", expected="a tensor (1 or b, ...) with the axes of y", got=got)
+        good = bool((torch.isfinite(self.sigma) & (self.sigma > 0)).all())
+        values = f"values from {float(self.sigma.min()):.4g} to {float(self.sigma.max()):.4g}"
+        require(good, "sigma", expected="positive finite values", got=values)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """a + sigma n."""
+        return a + self.sigma.to(a) * rng.randn_like(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(y - a)^2 / (2 sigma^2) + log(sigma sqrt(2 pi))."""
+        return _nll(y, a, self.sigma.to(a))
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(a - y) / sigma^2."""
+        return (a - y) / self.sigma.to(a) ** 2
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """Sigma."""
+        return self.sigma.to(a).expand_as(a)
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / sigma^2."""
+        return (1 / self.sigma.to(a) ** 2).expand_as(a)
+
+    def check(self, y: Tensor) -> None:
+        """Check that sigma is that of one y or of y, or can be repeated to it."""
+        got = tuple(self.sigma.shape)
+        fits = len(got) == y.ndim and all(n in (1, m) for n, m in zip(got, y.shape, strict=True))
+        expected = f"the shape of y or of one of it, {(f'1 or {len(y)}', *y.shape[1:])}"
+        require(fits, "sigma", expected=expected, got=got)
+
+    def _per_lane(self) -> dict[str, Tensor]:
+        return {} if len(self.sigma) == 1 else {"sigma": self.sigma}
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownGaussian(Noise):
+    r""":math:`y = a + \sigma n` with a :math:`\sigma` per lane that nobody knows.
+
+    For solvers that find it as they go, such as noise-aware RED-diff; what they found is
+    `Reconstruction.noise_level`. There is nothing to sample from, and no likelihood.
+    """
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Raises Unsupported."""
+        raise self._unsupported()
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """NaN."""
+        return torch.full_like(a, torch.nan)
+
+    def _unsupported(self) -> Unsupported:
+        return Unsupported("UnknownGaussian: expected Gaussian(sigma), for a likelihood in nats")
+
+
+def _nll(y: Tensor, a: Tensor, sigma: Tensor) -> Tensor:
+    return ((y - a) / sigma) ** 2 / 2 + sigma.log() + math.log(2 * math.pi) / 2

@@ -1,0 +1,146 @@
+"""Noise of heavy tails: a few wild entries of y do not spoil the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.noise.base import Noise, check_numbers
+from reddiff.random import Rng
+
+# Of `Laplace`: where its slope is rounded off, in units of the scale. From 0.01 to 0.4 the answers
+# differ by 0.02 dB; the smaller it is, the fewer data steps come to rest.
+KINK = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Laplace(Noise):
+    r""":math:`p(y \mid a) = \exp(-|y - a| / b) / 2 b`: least absolute deviations.
+
+    The slope jumps at a = y, where an optimiser would never come to rest. Within `KINK` = 0.2
+    scales of it `grad_each` is (a - y) / (0.2 b^2) instead; the likelihood is exact.
+
+    Arguments:
+        scale: b, the mean of |y - a|, in the units of y, positive: a number, or one per lane
+            `(b,)`. The standard deviation is sqrt(2) b.
+
+    Raises:
+        InvalidArgument: If the scale is not positive and finite.
+    """
+
+    scale: float | Tensor
+
+    def __post_init__(self) -> None:
+        check_numbers("scale", self.scale)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """By inversion of the distribution function."""
+        sign, beyond = _two_sided(a, rng)
+        return a + lanes(self.scale, a) * (-sign * beyond.log()).to(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """|y - a| / b + log 2 b."""
+        b = lanes(self.scale, a)
+        return (y - a).abs() / b + (2 * b).log()
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """sign(a - y) / b, and a straight line through zero near a = y."""
+        b = lanes(self.scale, a)
+        return ((a - y) / (KINK * b)).clamp(-1, 1) / b
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """sqrt(2) b."""
+        return (math.sqrt(2) * lanes(self.scale, a)).expand_as(a)
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / (b |y - a|), no more than 1 / (0.2 b^2)."""
+        b = lanes(self.scale, a)
+        return 1 / (b * torch.maximum((y - a).abs(), KINK * b))
+
+
+@dataclass(frozen=True, eq=False)
+class Huber(Noise):
+    r"""Gaussian for small residuals, exponential for large ones: robust to outliers.
+
+    With :math:`u = |y - a| / \sigma`,
+
+    .. math:: p(y \mid a) = e^{-\rho(u)} / \sigma Z, \qquad
+        \rho(u) = u^2 / 2 \text{ if } u \le \delta, \text{ else } \delta u - \delta^2 / 2
+
+    Arguments:
+        sigma: The standard deviation of the Gaussian in the middle, in the units of y, positive:
+            a number, or one per lane `(b,)`. That of y is larger, see `std`.
+        delta: Where the tails begin, in units of sigma, from 0.01 to 10. At the usual 1.345 they
+            hold 23 % of all entries, and a mean loses 5 % of its precision if y is Gaussian.
+
+    References:
+        | Robust Estimation of a Location Parameter (Huber, 1964), Section 5,
+        | https://doi.org/10.1214/aoms/1177703732
+
+    Raises:
+        InvalidArgument: If sigma is not positive and finite, or delta is out of its range.
+    """
+
+    sigma: float | Tensor
+    delta: float = 1.345
+
+    def __post_init__(self) -> None:
+        check_numbers("sigma", self.sigma)
+        good = 0.01 <= self.delta <= 10
+        require(good, "delta", expected="a number from 0.01 to 10", got=self.delta)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """By inversion of the distribution function."""
+        sign, beyond = _two_sided(a, rng)
+        mass = self._middle + self._tails
+        inside = (1 - beyond) * (mass / math.sqrt(2 * math.pi))
+        middle = math.sqrt(2) * torch.erfinv(inside.clamp(max=math.erf(self.delta / math.sqrt(2))))
+        tail = self.delta - (beyond * mass / self._tails).log() / self.delta
+        u = torch.where(beyond * mass > self._tails, middle, tail)
+        return a + lanes(self.sigma, a) * (sign * u).to(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """Rho + log(sigma Z)."""
+        sigma = lanes(self.sigma, a)
+        u = ((y - a) / sigma).abs()
+        near = u.clamp(max=self.delta)
+        rho = near**2 / 2 + self.delta * (u - near)
+        return rho + sigma.log() + math.log(self._middle + self._tails)
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """(a - y) / sigma^2, no more than delta / sigma either way."""
+        sigma = lanes(self.sigma, a)
+        return ((a - y) / sigma).clamp(-self.delta, self.delta) / sigma
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """Of the whole law: sigma times a number of delta, 1.4 at the default."""
+        spread = 2 * (1 / self.delta + self.delta**-3) * 2 * math.exp(-(self.delta**2) / 2)
+        variance = (self._middle + spread) / (self._middle + self._tails)
+        return (math.sqrt(variance) * lanes(self.sigma, a)).expand_as(a)
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """1 / sigma^2, times delta sigma / |y - a| in the tails: Huber's weight."""
+        sigma = lanes(self.sigma, a)
+        return self.delta / ((y - a) / sigma).abs().clamp(min=self.delta) / sigma**2
+
+    @property
+    def _middle(self) -> float:
+        """The integral of exp(-rho(u)) over |u| < delta."""
+        return math.sqrt(2 * math.pi) * math.erf(self.delta / math.sqrt(2))
+
+    @property
+    def _tails(self) -> float:
+        """The integral over the rest; with `_middle` it makes Z."""
+        return 2 / self.delta * math.exp(-(self.delta**2) / 2)
+
+
+def _two_sided(like: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
+    """A sign and, independent of it, a uniform number in (0, 1], in double: for tails."""
+    v = 2 * rng.rand_like(like.double()) - 1
+    return torch.where(v < 0, -1.0, 1.0).to(v), (1 - v.abs()).clamp(min=2.0**-54)

@@ -1,0 +1,113 @@
+"""Speckle: the multiplicative noise of coherent light, radar and ultrasound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.lanes import lanes
+from reddiff.noise.base import Noise, check_numbers
+from reddiff.random import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Speckle(Noise):
+    r""":math:`y = a g`, :math:`g \sim \mathrm{Gamma}(L, 1 / L)`: intensities a > 0 of L looks.
+
+    .. math:: -\log p(y \mid a) = L y / a + L \log a - (L - 1) \log y + \log\Gamma(L) - L \log L
+
+    Below a = `floor` it goes on along its tangent where that falls towards larger a, and is
+    constant elsewhere, as for `Poisson`. A y below `floor` counts as `floor` in log y, which no
+    slope depends on: y = 0 has a finite likelihood.
+
+    Arguments:
+        looks: L, positive, not necessarily whole: a number, or one per lane `(b,)`. The standard
+            deviation of y is a / sqrt(L).
+        floor: The least intensity, in units of a, positive. A pixel there is measured to
+            `floor` / sqrt(L): the smaller, the stiffer is the data step.
+
+    References:
+        | Statistical Properties of Laser Speckle Patterns (Goodman, 1975)
+        | https://doi.org/10.1007/978-3-662-43205-1_2
+
+    Raises:
+        InvalidArgument: If an argument is not positive and finite, or (on `check`) y has negative
+            entries.
+    """
+
+    looks: float | Tensor
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_numbers("looks", self.looks)
+        number = not isinstance(self.floor, Tensor)
+        require(number, "floor", expected="one number", got=self.floor)
+        check_numbers("floor", self.floor)
+
+    def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
+        """A g, exact.
+
+        Raises:
+            InvalidArgument: If a has negative entries.
+        """
+        least = float(a.min())
+        require(least >= 0, "a", expected="intensities of 0 or more", got=least)
+        looks = lanes(self.looks, a.double()).expand_as(a)
+        return a * (_gamma(looks, rng) / looks).to(a)
+
+    def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """L y / a + L log a - (L - 1) log y + log Gamma(L) - L log L."""
+        looks, inside = lanes(self.looks, a), a.clamp(min=self.floor)
+        value = looks * (y / inside + inside.log() - looks.log()) + torch.lgamma(looks)
+        value = value - (looks - 1) * y.clamp(min=self.floor).log()
+        return value + (a - inside) * self.grad_each(y, a)
+
+    def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """L (a - y) / a^2."""
+        inside = a.clamp(min=self.floor)
+        slope = lanes(self.looks, a) * (inside - y) / inside**2
+        return torch.where(a < a.new_tensor(self.floor), slope.clamp(max=0), slope)
+
+    def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
+        """A / sqrt(L), a no less than `floor`."""
+        return a.clamp(min=self.floor) / lanes(self.looks, a).sqrt()
+
+    def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
+        """L / a^2; below `floor` what a step to y needs, and no slope is as at |a|."""
+        floor = a.new_tensor(self.floor)
+        pushed = (a < floor) & (y > floor)
+        reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)
+        at = torch.where(pushed, floor, a.abs().clamp(min=self.floor))
+        return lanes(self.looks, a) * reach / at**2
+
+    def check(self, y: Tensor) -> None:
+        """Check that y has no negative entries."""
+        super().check(y)
+        least = float(y.min())
+        if least < 0:
+            raise InvalidArgument("y", expected="values of 0 or more under Speckle", got=least)
+
+
+def _gamma(shape: Tensor, rng: Rng) -> Tensor:
+    """Draws of Gamma(shape, 1), by rejection; one of shape below 1 is made from one above.
+
+    References:
+        | A Simple Method for Generating Gamma Variables (Marsaglia & Tsang, 2000), Sections 3
+        | and 6
+    """
+    small = shape < 1
+    d = torch.where(small, shape + 1, shape) - 1 / 3
+    boost = torch.where(small, (1 - rng.rand_like(shape)) ** (1 / shape), 1)
+    out, open_ = torch.ones_like(d), torch.ones_like(d, dtype=torch.bool)
+    while bool(open_.any()):  # one in twenty stays open, so that a dozen rounds are many
+        n, u = rng.randn_like(d), 1 - rng.rand_like(d)
+        v = (1 + n / (9 * d).sqrt()) ** 3
+        inside = torch.where(v > 0, v, 1)
+        good = (v > 0) & (u.log() < n**2 / 2 + d * (1 - inside + inside.log()))
+        out = torch.where(open_ & good, inside, out)
+        open_ = open_ & ~good
+    return d * out * boost

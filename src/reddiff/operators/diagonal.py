@@ -1,0 +1,82 @@
+"""Entries of x times numbers: weights, sensitivities, noise levels divided out."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.base import Shape, SpectralOperator, check_broadcast
+
+
+class Diagonal(SpectralOperator):
+    r""":math:`A = \mathrm{diag}(w)`; y keeps the size of x. Entries with w = 0 are not measured.
+
+    Arguments:
+        weights: w, of either sign. Shared by all lanes: any shape that broadcasts to one x. With
+            `per_lane`: `(b, ...)` of all the axes of x.
+        per_lane: Whether axis 0 of the weights numbers lanes.
+
+    Raises:
+        InvalidArgument: If a weight is not finite, all are zero, or (when used) they do not
+            broadcast to x.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor, *, per_lane: bool = False) -> None:
+        super().__init__()
+        real = weights.is_floating_point() and weights.numel() > 0
+        require(real, "weights", expected="floating-point numbers", got=tuple(weights.shape))
+        finite = bool(torch.isfinite(weights).all())
+        require(finite, "weights", expected="finite values", got="nan or inf")
+        some = bool(weights.reshape(len(weights) if per_lane else 1, -1).any(1).all())
+        require(some, "weights", expected="at least one that is not zero", got="all zero")
+        self.register_buffer("weights", weights)
+        self.batched = ("weights",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        self._check(y_shape)
+        return y_shape
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Where the weight is not zero."""
+        return (self.weights != 0).expand_as(y)
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """W x."""
+        self._check(tuple(x.shape[1:]))
+        return self.weights * x
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """W y."""
+        return self(y)
+
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """|w|."""
+        return self.weights.abs()
+
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """The identity."""
+        return z
+
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """The identity."""
+        return x
+
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """The signs of w, 0 where it is 0."""
+        return self.weights.sign() * z
+
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """The signs of w, 0 where it is 0."""
+        return self.weights.sign() * y
+
+    def _check(self, wanted: Shape) -> None:
+        shape = tuple(self.weights.shape[1:] if self.batched else self.weights.shape)
+        full = not self.batched or len(shape) == len(wanted)
+        expected = f"shape (b, *{wanted}), or 1 in place of a size"
+        require(full, "weights", expected=expected, got=tuple(self.weights.shape))
+        check_broadcast("weights", shape, wanted)

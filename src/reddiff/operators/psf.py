@@ -1,0 +1,168 @@
+"""Point spread functions: odd sides, centred, sum 1, float64; and what every PSF must be."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from reddiff.errors import require
+
+
+def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor:
+    """A PSF as a floating-point tensor, checked.
+
+    Arguments:
+        psf: `(*axes, kh, kw)`.
+        axes: The names of the axes before the last two.
+        name: What the caller calls it.
+
+    Raises:
+        InvalidArgument: If it is not finite, has an even side or another rank, or one of the PSFs
+            is all zero.
+    """
+    psf = torch.as_tensor(psf)
+    psf = psf if psf.is_floating_point() else psf.to(torch.get_default_dtype())
+    form, shape = ", ".join((*axes, "kh", "kw")), tuple(psf.shape)
+    odd = psf.ndim == len(axes) + 2 and all(n % 2 for n in shape[-2:])
+    require(odd, name, expected=f"shape ({form}) with odd sides", got=shape)
+    require(psf.numel() > 0, name, expected="at least one PSF", got=shape)
+    require(bool(psf.isfinite().all()), name, expected="finite values", got="nan or inf")
+    nonzero = bool(psf.reshape(-1, shape[-2] * shape[-1]).any(1).all())
+    require(nonzero, name, expected="at least one entry that is not zero", got="all zero")
+    return psf
+
+
+def check_fits(psf: Tensor, height: int, width: int, name: str = "psf") -> None:
+    """Raise InvalidArgument if a PSF is larger than the image."""
+    kernel = tuple(psf.shape[-2:])
+    fits = kernel[0] <= height and kernel[1] <= width
+    require(fits, name, expected=f"at most the size of the image {height, width}", got=kernel)
+
+
+def gaussian_psf(sigma: float, radius: int | None = None) -> Float64[Tensor, "k k"]:
+    """A Gaussian PSF `(2 radius + 1, 2 radius + 1)` of sum 1, in float64.
+
+    Arguments:
+        sigma: The standard deviation in pixels, positive.
+        radius: Half the side; 4 sigma, rounded up, by default.
+
+    Raises:
+        InvalidArgument: If `sigma` is not positive, or `radius` negative.
+    """
+    require(sigma > 0, "sigma", expected="a positive number of pixels", got=sigma)
+    r = int(-(-4 * sigma // 1)) if radius is None else radius
+    require(r >= 0, "radius", expected="0 or more", got=r)
+    line = torch.exp(-0.5 * (torch.arange(-r, r + 1, dtype=torch.float64) / sigma) ** 2)
+    return torch.outer(line, line) / line.sum() ** 2
+
+
+def uniform_psf(side: float) -> Float64[Tensor, "k k"]:
+    """A box of `side` x `side` pixels: each pixel weighs as much of it as the box covers.
+
+    A side that is not an odd number ends within pixels: that of 2 is (1, 2, 1) / 4 along each axis.
+
+    Arguments:
+        side: In pixels, any positive number.
+
+    Raises:
+        InvalidArgument: If `side` is not positive and finite.
+    """
+    _positive("side", side)
+    r = _reach(side / 2)
+    pixels = torch.arange(-r, r + 1, dtype=torch.float64)
+    line = (side / 2 + 0.5 - pixels.abs()).clamp(0, min(1.0, side)) / side
+    return torch.outer(line, line) / line.sum() ** 2
+
+
+def disk_psf(radius: float) -> Float64[Tensor, "k k"]:
+    r"""A disk, the PSF of a lens out of focus: each pixel weighs as much as the disk covers of it.
+
+    The areas are exact: that of the disk within the rectangle from the centre to (x, y) is
+
+    .. math:: F(x, y) = \int_0^x \min(y, \sqrt{R^2 - u^2})\, du,
+
+    and a pixel is a difference of four such rectangles.
+
+    Arguments:
+        radius: R in pixels, any positive number.
+
+    Raises:
+        InvalidArgument: If `radius` is not positive and finite.
+    """
+    _positive("radius", radius)
+    r = _reach(radius)
+    edges = torch.arange(-r, r + 2, dtype=torch.float64) - 0.5
+    corner = _disk_area(edges.abs()[:, None], edges.abs()[None, :], radius)
+    corner = corner * edges.sign()[:, None] * edges.sign()[None, :]
+    psf = corner.diff(dim=0).diff(dim=1).clamp(min=0)  # rounding may leave -1e-17 of a corner
+    return psf / psf.sum()
+
+
+def motion_psf(length: float, angle: float) -> Float64[Tensor, "h w"]:
+    r"""The PSF of a straight, even motion of the camera: odd sides, sum 1, float64, antialiased.
+
+    y is the mean along the path of x, interpolated bilinearly: the weight of pixel (i, j) is
+
+    .. math:: h_{ij} = \int_{-1/2}^{1/2}
+        \Lambda(\ell s \cos\theta - j)\, \Lambda(\ell s \sin\theta + i)\, ds
+
+    with the tent :math:`\Lambda(u) = \max(0, 1 - |u|)`. Both factors are linear between the points
+    where the path crosses a row or column of pixel centres, so the two-point Gauss rule is exact.
+
+    Arguments:
+        length: The length of the path in pixels, 0 or more; 0 is no blur.
+        angle: Its direction in degrees, counterclockwise from the x axis.
+
+    Raises:
+        InvalidArgument: If `length` is negative, or either is not finite.
+    """
+    good = math.isfinite(length) and length >= 0
+    require(good, "length", expected="0 pixels or more", got=length)
+    require(math.isfinite(angle), "angle", expected="a finite number of degrees", got=angle)
+    turn = math.radians(angle)
+    # Rounded, so that a horizontal path has exactly one row.
+    dx, dy = round(length * math.cos(turn), 9), round(-length * math.sin(turn), 9)
+    cuts = [torch.tensor([-0.5, 0.5], dtype=torch.float64)]
+    for d in (dx, dy):
+        if d:
+            half = int(abs(d) / 2)
+            cuts.append(torch.arange(-half, half + 1, dtype=torch.float64) / d)
+    edges = torch.cat(cuts).clamp(-0.5, 0.5).sort().values
+    middle, span = (edges[1:] + edges[:-1]) / 2, edges.diff()
+    s = torch.cat([middle - span / math.sqrt(12), middle + span / math.sqrt(12)])
+    rows, columns = _tents(dy * s), _tents(dx * s)
+    psf = rows.T @ (columns * torch.cat([span, span])[:, None] / 2)
+    return psf / psf.sum()
+
+
+def _tents(path: Tensor) -> Tensor:
+    """The tent around each pixel -r ... r at each place of a path, (n, 2 r + 1)."""
+    r = math.ceil(round(float(path.abs().max()), 9))
+    pixels = torch.arange(-r, r + 1, dtype=torch.float64)
+    return (1 - (path[:, None] - pixels).abs()).clamp(min=0)
+
+
+def _positive(name: str, value: float) -> None:
+    good = math.isfinite(value) and value > 0
+    require(good, name, expected="a positive finite number of pixels", got=value)
+
+
+def _reach(radius: float) -> int:
+    """The last pixel that something of this radius touches."""
+    return max(0, math.ceil(round(radius - 0.5, 9)))
+
+
+def _disk_area(x: Tensor, y: Tensor, radius: float) -> Tensor:
+    """The area of a disk within the rectangle from its centre to (x, y), x and y 0 or more."""
+    x, y = torch.broadcast_tensors(x.clamp(max=radius), y.clamp(max=radius))
+    flat = torch.minimum(x, (radius**2 - y**2).clamp(min=0).sqrt())  # the rim is above y up to here
+    return flat * y + _under(x, radius) - _under(flat, radius)
+
+
+def _under(u: Tensor, radius: float) -> Tensor:
+    """The area below the rim from 0 to u."""
+    rim = (radius**2 - u**2).clamp(min=0).sqrt()
+    return (u * rim + radius**2 * (u / radius).clamp(max=1).asin()) / 2

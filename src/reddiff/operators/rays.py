@@ -1,0 +1,53 @@
+"""Joseph's weights of pixels along parallel lines: sums along the lines, and the way back.
+
+Both ways gather and nothing is scattered: no sum depends on the order in which threads finish.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def project(lines: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The sums along lines (b, c, j, n) of images held as rows and as columns.
+
+    These are `lines`, (b, c, 2, n, n + 3), with one zero before and two after each row or column.
+    """
+    n = lines.shape[-2]
+    place = torch.arange(n, device=lines.device)
+    offset = place.to(cos) - n // 2
+    cos, sin = cos[..., None, None], sin[..., None, None]
+    steep = cos.abs() >= sin.abs()  # from row to row, else from column to column
+    slope, lean = torch.where(steep, cos, -sin), torch.where(steep, sin, -cos)
+    where = (offset + offset[:, None] * lean) / slope + n // 2  # (1 or b, j, step, detector)
+    where = where.clamp(-1, n)
+    first = where.floor()
+    part = (where - first).to(lines.dtype)
+    row = torch.where(steep, 0, n) + place[:, None]
+    index = row * (n + 3) + 1 + first.long()
+    low, high = _take(lines, index), _take(lines, index + 1)
+    return torch.lerp(low, high, part[:, None]).sum(-2) / slope[..., 0].abs()[:, None].to(low)
+
+
+def back_project(y: Tensor, cos: Tensor, sin: Tensor, m: Tensor) -> Tensor:
+    """What the pixels (b, c, n, n) gather from detectors (b, c, j, n), in a width of m <= 1."""
+    angles, n = y.shape[-2:]
+    place = torch.arange(n, device=y.device).to(cos) - n // 2
+    cos, sin, m = (v[..., None, None] for v in (cos, sin, m))
+    where = (place * cos - place[:, None] * sin + n // 2).clamp(-1, n)  # (1 or b, j, row, column)
+    first = where.floor()
+    part, m = (where - first).to(y.dtype)[:, None], m[:, None].to(y.dtype)
+    row = torch.arange(angles, device=y.device)[:, None, None]
+    index = row * (n + 3) + 1 + first.long()
+    y = pad(y, (1, 2))
+    high, step = 1 / m, 1 / m**2
+    near, far = (high - part * step).clamp(min=0), (high - step + part * step).clamp(min=0)
+    return (_take(y, index) * near + _take(y, index + 1) * far).sum(2)
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """The values (b, c, ...) at these places of the flattened rest, alike for all channels."""
+    flat = index.flatten(1)[:, None].expand(*values.shape[:2], -1)
+    return values.flatten(2).gather(2, flat).view(*values.shape[:2], *index.shape[1:])

@@ -1,0 +1,210 @@
+"""Tone: y is a function of every entry of x on its own. Clipped, curved, or of few levels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.operators.base import Operator, Shape
+
+
+class Pointwise(Operator):
+    """A function of every entry, on x of any shape, made for a range [low, high].
+
+    Arguments:
+        low: The least x.
+        high: The largest x.
+
+    Raises:
+        InvalidArgument: If low is not below high, or either is not finite.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        check_range(low, high)
+        self.low, self.high = low, high
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+    def _register(self, name: str, argument: str, value: float | Tensor, *, per_lane: bool) -> None:
+        """Keep a positive parameter: a number, or one per lane."""
+        value = torch.as_tensor(value, dtype=torch.float64)
+        ndim, form = (1, "shape (b,)") if per_lane else (0, "one number")
+        fits = value.ndim == ndim and value.numel() > 0
+        require(fits, argument, expected=form, got=f"shape {tuple(value.shape)}")
+        good = bool((torch.isfinite(value) & (value > 0)).all())
+        require(good, argument, expected="positive finite values", got=value.tolist())
+        self.register_buffer(name, value, persistent=False)
+        self.batched = (name,) if per_lane else ()
+
+
+class Clip(Pointwise):
+    r"""Overexposure: :math:`y = \min(\max(g x, \mathrm{low}), \mathrm{high})`.
+
+    With the gain 2 on [-1, 1] it is the high dynamic range task of RED-diff and DPS: half of the
+    tones are lost. A lost entry has the derivative zero, so that nothing brings it back but the
+    prior, even where y says that it is not lost.
+
+    Arguments:
+        gain: g, positive; with `per_lane` one per lane `(b,)`.
+        low: The least y.
+        high: The largest y.
+        per_lane: Whether there is a gain per lane.
+
+    References:
+        | A Variational Perspective on Solving Inverse Problems with Diffusion Models (Mardani et
+        | al., 2023), Section 5 (high dynamic range), https://arxiv.org/abs/2305.04391
+
+    Raises:
+        InvalidArgument: If the gain is not positive and finite, or low is not below high.
+    """
+
+    factor: Tensor
+
+    def __init__(
+        self,
+        gain: float | Tensor = 2.0,
+        low: float = -1.0,
+        high: float = 1.0,
+        *,
+        per_lane: bool = False,
+    ) -> None:
+        super().__init__(low, high)
+        self._register("factor", "gain", gain, per_lane=per_lane)
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """Clip(g x)."""
+        return (lanes(self.factor, x) * x).clamp(self.low, self.high)
+
+    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """Clip(y) / g: the x nearest to the middle of those that fit."""
+        return y.clamp(self.low, self.high) / lanes(self.factor, y)
+
+
+class Gamma(Pointwise):
+    r"""A tone curve: :math:`y = \mathrm{low} + r\,((x - \mathrm{low}) / r)^\gamma`, r = high - low.
+
+    Black and white stay. A power has no slope, or an infinite one, at black, and none below; so in
+    the lowest `toe` of the range and below it the curve is the straight line through black that
+    meets the power at the toe. Above white it goes on along its tangent. It has an inverse
+    everywhere, and finite slopes: from toe^(gamma - 1) to gamma, or the other way round.
+
+    Arguments:
+        gamma: The exponent, positive: 1 / 2.2 brightens, 2.2 darkens; with `per_lane` one per lane
+            `(b,)`.
+        low: Black.
+        high: White.
+        toe: The part of the range where the line is, between 0 and 1.
+        per_lane: Whether there is a gamma per lane.
+
+    References:
+        | Multimedia Systems and Equipment - Colour Measurement and Management - Part 2-1 (IEC
+        | 61966-2-1, 1999): the sRGB curve, whose toe is a line for the same reason
+
+    Raises:
+        InvalidArgument: If gamma is not positive and finite, toe is not between 0 and 1, or low is
+            not below high.
+    """
+
+    gamma: Tensor
+
+    def __init__(
+        self,
+        gamma: float | Tensor,
+        low: float = -1.0,
+        high: float = 1.0,
+        *,
+        toe: float = 0.01,
+        per_lane: bool = False,
+    ) -> None:
+        super().__init__(low, high)
+        require(0 < toe < 1, "toe", expected="a number between 0 and 1", got=toe)
+        self.toe = toe
+        self._register("gamma", "gamma", gamma, per_lane=per_lane)
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """The curve."""
+        gamma, u = lanes(self.gamma, x), self._unit(x)
+        power = u.clamp(self.toe, 1) ** gamma
+        above = (u - 1).clamp(min=0) * gamma
+        below = (u.clamp(max=self.toe) - self.toe) * self.toe ** (gamma - 1)
+        return self.low + (self.high - self.low) * (power + above + below)
+
+    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """The inverse of the curve."""
+        gamma, v = lanes(self.gamma, y), self._unit(y)
+        foot = self.toe**gamma
+        power = torch.minimum(torch.maximum(v, foot), torch.ones_like(v)) ** (1 / gamma)
+        above = (v - 1).clamp(min=0) / gamma
+        below = (torch.minimum(v, foot) - foot) * self.toe ** (1 - gamma)
+        return self.low + (self.high - self.low) * (power + above + below)
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return (x - self.low) / (self.high - self.low)
+
+
+class Quantise(Pointwise):
+    r"""Few levels: y is the nearest of `levels` even ones from low to high.
+
+    The derivative is straight-through, that of the identity, also where x is clipped: the true one
+    is zero almost everywhere, and nothing could be fitted with it.
+
+    Arguments:
+        levels: How many, 2 or more: 256 for 8 bits, 2 for black and white; with `per_lane` whole
+            numbers `(b,)`.
+        low: The lowest level.
+        high: The highest level.
+        per_lane: Whether there is a number of levels per lane.
+
+    References:
+        | Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation
+        | (Bengio, Leonard & Courville, 2013), https://arxiv.org/abs/1308.3432
+
+    Raises:
+        InvalidArgument: If levels are not whole numbers of at least 2, or low is not below high.
+    """
+
+    straight_through = True
+    levels: Tensor
+
+    def __init__(
+        self,
+        levels: int | Tensor,
+        low: float = -1.0,
+        high: float = 1.0,
+        *,
+        per_lane: bool = False,
+    ) -> None:
+        super().__init__(low, high)
+        self._register("levels", "levels", levels, per_lane=per_lane)
+        good = bool(((self.levels >= 2) & (self.levels == self.levels.round())).all())
+        got = self.levels.tolist()
+        require(good, "levels", expected="whole numbers of at least 2", got=got)
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """The nearest level; of two, that of even number from below."""
+        scale = (lanes(self.levels, x) - 1) / (self.high - self.low)
+        number = ((x.detach().clamp(self.low, self.high) - self.low) * scale).round()
+        return straight_through(self.low + number / scale, x)
+
+    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+        """Y, clipped."""
+        return y.clamp(self.low, self.high)
+
+
+def straight_through(value: Tensor, smooth: Tensor) -> Tensor:
+    """`value` to the bit, with the derivatives of `smooth`; NaN where that is not finite."""
+    return value.detach() + (smooth - smooth.detach())
+
+
+def check_range(low: float, high: float) -> None:
+    """Raise InvalidArgument unless low < high, both finite."""
+    good = math.isfinite(low) and math.isfinite(high) and low < high
+    require(good, "high", expected=f"a finite number above low = {low}", got=high)

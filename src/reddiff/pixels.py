@@ -1,0 +1,76 @@
+"""Two units of pixels: those of a measurement, in [0, 1], and those of a prior, in [-1, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.noise import DiagonalGaussian, Gaussian, Huber, Laplace, Noise, UnknownGaussian
+from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.problem import Problem
+
+
+class FromPixels(Operator):
+    """x -> (x + 1) / 2: from [-1, 1] to [0, 1]."""
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """(x + 1) / 2."""
+        return to_pixels(x)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """2 y - 1."""
+        return 2 * y - 1
+
+
+def from_pixels(y: Tensor, operator: Operator, noise: Noise) -> Problem:
+    r"""The problem of x in [-1, 1], of a measurement y = A(p) + noise of pixels p in [0, 1].
+
+    Where A is linear and the noise is added, whatever a is, all stays as it is but for the units:
+
+    .. math:: 2 y - A(1) = A(2 p - 1) + 2\,\mathrm{noise}
+
+    Otherwise A is composed with x -> (x + 1) / 2, which makes a problem that is not linear.
+
+    Arguments:
+        y: The measurements, in the units that they came in.
+        operator: A, of pixels in [0, 1].
+        noise: The noise of y, in the units of y.
+
+    Returns:
+        The problem; `to_pixels` takes its solution back to [0, 1].
+
+    Raises:
+        InvalidArgument: As `Problem`.
+    """
+    problem = Problem(y, operator, noise)
+    added = _doubled(noise)
+    if added is None or not isinstance(operator, LinearOperator):
+        return Problem(y, operator @ FromPixels(), noise)
+    with torch.no_grad():
+        white = operator(y.new_ones(len(y), *problem.x_shape))
+    return Problem(2 * problem.y - white, operator, added)
+
+
+def to_pixels(x: Tensor) -> Tensor:
+    """(x + 1) / 2: from [-1, 1] to [0, 1]."""
+    return (x + 1) / 2
+
+
+def _doubled(noise: Noise) -> Noise | None:
+    """Noise twice as large, if it is added to a and does not depend on it."""
+    if isinstance(noise, UnknownGaussian):
+        return noise
+    if isinstance(noise, DiagonalGaussian):
+        return replace(noise, sigma=2 * noise.sigma)
+    if isinstance(noise, Gaussian | Huber):
+        return replace(noise, sigma=2 * noise.sigma)
+    if isinstance(noise, Laplace):
+        return replace(noise, scale=2 * noise.scale)
+    return None

@@ -1,0 +1,127 @@
+"""Tasks of every operator, and operators of the user's own, from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+from typer.testing import CliRunner
+
+from reddiff.cli import app
+from reddiff.pictures import read_picture
+
+MINE = """
+import torch
+
+def darker(x):
+    r = torch.linspace(0.3, 1, x.shape[-1])
+    return r * x
+
+def squared(x):
+    return x.clamp(min=0) ** 2
+
+def normalised(x):
+    return x / x.norm()
+
+def rounded(x):
+    return (10 * x).round()
+"""
+
+
+def run(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(data.astronaut()[20:84, 180:244]).save(path)
+    return path
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return path
+
+
+def psnr(text: str) -> float:
+    found = re.search(r"PSNR (\S+) dB", text)
+    assert found is not None, text
+    return float(found[1])
+
+
+TASKS = {
+    "brush": ["--task", "inpaint", "--mask", "brush:10-20"],
+    "bicubic": ["--task", "sr:bicubic", "--scale", "2"],
+    "levin": ["--task", "deblur", "--kernel", "levin:5"],
+    "shake": ["--task", "deblur", "--kernel", "shake:9,1"],
+    "defocus": ["--task", "deblur", "--kernel", "disk:2"],
+    "demosaic": ["--task", "demosaic:GRBG"],
+    "hdr": ["--task", "hdr:1.5"],
+    "quantise": ["--task", "quantise:6"],
+    "jpeg": ["--task", "jpeg:10"],
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_degrades_and_restores(name, photo):
+    words = TASKS[name]
+    bad, out = photo.with_name("bad.png"), photo.with_name("out.png")
+    run("degrade", photo, "-o", bad, *words, "--noise", 0.01)
+    if name in ("brush", "levin", "shake", "defocus"):
+        parameter = words[2]
+        words = [*words[:2], parameter, json.loads(Path(f"{bad}.json").read_text())[parameter[2:]]]
+    better = psnr(run("restore", bad, "-o", out, *words, "--steps", 12, "--truth", photo))
+    assert read_picture(out).size == read_picture(photo).size
+    if name != "bicubic":  # which has another size
+        same = psnr(run("restore", bad, "-o", out, "--task", "denoise", "--noise", 0, "--steps", 1,
+                        "--truth", photo, "--force"))  # fmt: skip
+        assert better > same + 0.3
+
+
+def test_a_jpeg_file_says_its_own_quality(photo, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    Image.open(photo).save(bad, quality=10)
+    out = tmp_path / "out.png"
+    run("restore", bad, "-o", out, "--task", "jpeg", "--steps", 5)
+    assert "jpeg:QUALITY" in run("restore", photo, "-o", out, "--task", "jpeg:", "--force", code=3)
+    assert "JPEG" in run("restore", photo, "-o", out, "--task", "jpeg", "--force", code=4)
+
+
+@pytest.mark.parametrize("name", ["darker", "squared"])
+def test_an_operator_in_a_file_is_a_task(name, photo, mine):
+    bad, out = photo.with_name("bad.png"), photo.with_name("out.png")
+    task = ("--task", f"{mine}:{name}")
+    run("degrade", photo, "-o", bad, *task, "--noise", 0.01)
+    text = run("restore", bad, "-o", out, *task, "--steps", 8, "--truth", photo)
+    assert psnr(text) > 25
+    again = photo.with_name("again.png")
+    run("restore", "--replay", f"{out}.json", "-o", again)
+    mine.write_text(MINE + "\n")
+    text = run("restore", "--replay", f"{out}.json", "-o", again, "--force", code=3)
+    assert "task" in text
+
+
+def test_check_prints_a_table(mine):
+    text = run("check", f"{mine}:darker", "--shape", "3,16,16")
+    assert [line.split()[1] for line in text.splitlines()[:7]] == ["ok"] * 7
+    text = run("check", f"{mine}:rounded", "--shape", "3,16,16", code=3)
+    assert "straight-through" in text
+    assert "alone" in run("check", f"{mine}:normalised", "--shape", "3,16,16", code=3)
+    assert "--shape" in run("check", f"{mine}:darker", "--shape", "3x16", code=3)
+    assert "darker" in run("check", f"{mine}:lighter", "--shape", "3,16,16", code=3)
+
+
+def test_tasks_lists_tasks_masks_and_kernels():
+    text = run("tasks")
+    for word in ("inpaint", "demosaic", "jpeg", "FILE.py:NAME", "brush:", "levin:", "--kernel"):
+        assert word in text
