@@ -58,10 +58,6 @@ class Blur(LinearOperator):
         """Correlation with the PSF; what falls beyond the edges comes back."""
         return correlate(y, self.psf, self.boundary)
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """`damped`, not A^+ y: that would be mostly noise."""
-        return damped(self, y, self.psf.abs().sum((-2, -1)))
-
 
 def convolve(x: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c h w"]:
     """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)` or one per lane."""
@@ -80,21 +76,6 @@ def correlate(y: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c 
     size = fast_size(spread)
     wide = irfft2(rfft2(spread, s=size) * transfer(psf, y, size).conj(), s=size)
     return fold(wide[..., : spread.shape[-2], : spread.shape[-1]], r, boundary)
-
-
-def damped(
-    operator: LinearOperator, y: Float[Tensor, "b *m"], top: Tensor
-) -> Float[Tensor, "b *n"]:
-    r"""A first x from blurred y: 10 iterations towards :math:`(A^T A + \lambda I)^{-1} A^T y`.
-
-    So few hardly touch what A damps the most, where y is mostly noise.
-
-    Arguments:
-        operator: A.
-        y: The measurements.
-        top: About the largest singular value, or one per lane; lambda is (3 % of it)^2.
-    """
-    return operator.solve(operator.adjoint(y), (0.03 * top.to(y.dtype)) ** 2, iterations=10)
 
 
 def radius(psf: Tensor) -> tuple[int, int]:

@@ -107,7 +107,7 @@ class LinearStack(Stack, LinearOperator):
         return self(x), self.adjoint
 
     def guess(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """As a linear operator: least squares by iteration."""
+        """That of any linear operator."""
         return LinearOperator.guess(self, y)
 
 

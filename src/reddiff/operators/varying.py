@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from reddiff.errors import require
 from reddiff.operators.base import LinearOperator, Shape, check_y_shape
 from reddiff.operators.boundary import Boundary, extend, fold
-from reddiff.operators.convolution import damped, fast_size, inside, radius, transfer
+from reddiff.operators.convolution import fast_size, inside, radius, transfer
 from reddiff.operators.psf import as_psf, check_fits
 
 
@@ -95,10 +95,6 @@ class VaryingBlur(LinearOperator):
             seen = irfft2(rfft2(part, s=size) * transfer(node.psf, y, size).conj(), s=size)
             to += node.weight * seen[..., : to.shape[-2], : to.shape[-1]]
         return fold(wide, r, self.boundary)
-
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """`damped`, not A^+ y: that would be mostly noise."""
-        return damped(self, y, self.psfs.abs().sum((-2, -1)).amax((-2, -1)))
 
     def _check_size(self, height: int, width: int) -> None:
         check_fits(self.psfs, height, width, "psfs")
