@@ -21,7 +21,7 @@ def phased(p: torch.Tensor) -> torch.Tensor:
     place = torch.linspace(-1, 1, p.shape[-1])
     u, v = place[:, None], place
     terms = torch.stack([torch.ones(SIZE), u.expand(SIZE), v.expand(SIZE), u * v, u**2 - v**2])
-    phase = torch.einsum("bk,khw->bhw", math.pi * (torch.rand(len(p), 5) - 0.5), terms)[:, None]
+    phase = torch.einsum("bk,khw->bhw", 0.6 * (torch.rand(len(p), 5) - 0.5), terms)[:, None]
     return torch.cat([p * phase.cos(), p * phase.sin()], 1)
 
 

@@ -32,6 +32,7 @@ from reddiff.operators import (
     CodedDiffraction,
     Diagonal,
     Gamma,
+    Identity,
     Mask,
     Matrix,
     MultiCoilMRI,
@@ -250,6 +251,7 @@ OPERATORS = [
         "mask-per-lane-full", (2, 5, 3), lambda b: Mask(coin(b, 2, 5, 3, p=0.4), per_lane=True)
     ),
     OperatorCase("mask-all", (1, 3, 4), lambda b: Mask(torch.ones(1, dtype=torch.bool))),
+    OperatorCase("identity", (2, 3, 5), lambda b: Identity()),
     OperatorCase("blockmean-1", (2, 3, 5), lambda b: BlockMean(1)),
     OperatorCase("blockmean-2", (3, 6, 10), lambda b: BlockMean(2)),
     OperatorCase("blockmean-3", (1, 9, 6), lambda b: BlockMean(3)),

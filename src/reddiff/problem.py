@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import dot
-from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked
+from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
@@ -195,6 +195,22 @@ class Problem:
             return self
         weights = (1 / levels).expand(len(levels), *self.y.shape[1:])
         return Problem(self.y / levels, _weighted(self.operator, weights), Gaussian(1.0))
+
+    def smoothed(self) -> Problem:
+        """The same problem with an A that jumps replaced by the smooth one near it.
+
+        Their difference counts as Gaussian noise beside that of y. Other problems, and other noise,
+        are returned as they are.
+        """
+        near = self.operator.stand_in()
+        if near is None or not isinstance(self.noise, Gaussian | UnknownGaussian):
+            return self
+        operator, apart = near
+        if isinstance(self.noise, UnknownGaussian):  # which is found with it
+            return replace(self, operator=operator)
+        levels = (torch.as_tensor(v, dtype=self.y.dtype) for v in (self.noise.sigma, apart))
+        sigma, apart = (level.to(self.y.device) for level in levels)
+        return replace(self, operator=operator, noise=Gaussian((sigma**2 + apart**2).sqrt()))
 
     def pullback(self, decoder: Operator) -> Problem:
         """The problem of z with x = decoder(z): a latent problem."""

@@ -11,6 +11,7 @@ from reddiff.operators.base import (
 from reddiff.operators.blur import CircularBlur
 from reddiff.operators.boundary import Boundary
 from reddiff.operators.codes import octanary_codes, uniform_codes
+from reddiff.operators.coefficients import JPEGCoefficients
 from reddiff.operators.colour import ChannelMix, grayscale
 from reddiff.operators.convolution import Blur
 from reddiff.operators.diagonal import Diagonal
@@ -18,7 +19,7 @@ from reddiff.operators.hadamard import WalshHadamard
 from reddiff.operators.jpeg import JPEG, Subsampling
 from reddiff.operators.kspace import birdcage_maps, cartesian_mask, equispaced_mask, radial_mask
 from reddiff.operators.make_blur import make_blur
-from reddiff.operators.mask import Mask
+from reddiff.operators.mask import Identity, Mask
 from reddiff.operators.matrix import Matrix
 from reddiff.operators.mosaic import Bayer, BayerPattern
 from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
@@ -54,6 +55,8 @@ __all__ = [
     "Diagonal",
     "Filter",
     "Gamma",
+    "Identity",
+    "JPEGCoefficients",
     "LinearCompose",
     "LinearOperator",
     "Mask",

@@ -104,6 +104,13 @@ class Operator(nn.Module, ABC):
         near = self.linearise(x) if near is None else near
         return power_iteration(lambda v: near.pull(near.push(v)), x, iterations=8).sqrt()
 
+    def stand_in(self) -> tuple[Operator, Tensor | float] | None:
+        """A smooth operator near A, and the rms of their difference (a number, or one per lane).
+
+        For an A that jumps, whose own derivative is zero or a stand-in's; None where A is smooth.
+        """
+        return None
+
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         """Which entries of y carry a measurement; the others are ignored everywhere."""
         return torch.ones_like(y, dtype=torch.bool)
@@ -325,6 +332,11 @@ class Compose(Operator):
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape that inner takes to reach outer."""
         return self.inner.x_shape(self.outer.x_shape(y_shape))
+
+    def stand_in(self) -> tuple[Operator, Tensor | float] | None:
+        """That of the outer operator, after the inner one."""
+        near = self.outer.stand_in()
+        return None if near is None else (near[0] @ self.inner, near[1])
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         """As the outer operator says."""

@@ -141,6 +141,15 @@ class JPEG(Operator):
         self._check_channels("y", y_shape)
         return y_shape
 
+    def stand_in(self) -> tuple[Operator, Tensor]:
+        """Chroma averaged and interpolated, and about what coarse steps take from a photo.
+
+        That is 0.27 of the mean of the four steps of luma's lowest frequencies: most of the finer
+        coefficients are less than their steps.
+        """
+        step = self.tables[..., 0, :2, :2].double().mean((-2, -1))
+        return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step
+
     def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Y, clipped."""
         return y.clamp(self.low, self.high)
@@ -181,6 +190,31 @@ class JPEG(Operator):
     def _check_channels(name: str, shape: Shape) -> None:
         good = shape[0] in (1, 3)
         require(good, name, expected="1 or 3 channels", got=shape[0])
+
+
+class _Smooth(Operator):
+    """What of a codec is smooth."""
+
+    def __init__(self, codec: JPEG) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Chroma averaged and interpolated."""
+        return self.codec._smooth(x)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return self.codec.x_shape(y_shape)
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """That of the codec."""
+        return self.codec.guess(y)
+
+    @property
+    def lanes(self) -> None:
+        """The tables play no part."""
+        return
 
 
 def _of_quality(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:

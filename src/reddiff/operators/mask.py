@@ -102,3 +102,15 @@ class Mask(Selection):
 
 def _extremes(mask: Tensor) -> str:
     return f"values from {float(mask.min()):.4g} to {float(mask.max()):.4g}"
+
+
+class Identity(Selection):
+    """A = I: y is x and noise."""
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """1."""
+        return z.new_ones(())

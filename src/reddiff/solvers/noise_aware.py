@@ -84,6 +84,9 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     last (for r above 3/4 lower, down to the schedule's last at r = 1; a quarter for nonlinear A and
     for noise that is not Gaussian).
 
+    **Operators that jump** (rounding, JPEG) are replaced by the smooth one near them, and what they
+    differ by counts as noise (`Problem.smoothed`).
+
     **Unknown noise** (`UnknownGaussian`): sigma_y is the least residual of the denoised so far, and
     s falls until it meets it (a discrepancy rule).
 
@@ -150,6 +153,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> NoiseAwareState:
         """mu <- A^+ y."""
+        problem = problem.smoothed()
         mu = problem.guess()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
@@ -173,6 +177,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         rng: Rng,
     ) -> NoiseAwareState:
         """One denoising and one exact data step."""
+        problem = problem.smoothed()
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
         told = replace(problem, noise=Gaussian(state.sigma_y)) if unknown else problem
