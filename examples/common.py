@@ -30,7 +30,7 @@ def photo(name: str) -> Tensor:
 
 
 def noisy(y: Tensor, sigma: float) -> Tensor:
-    """Y + sigma n, the same n every time."""
+    """y + sigma n, the same n every time."""
     return y + sigma * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -59,5 +59,5 @@ def save(path: Path, truth: Tensor, **pictures: Tensor) -> None:
 def _panel(picture: Tensor) -> Image.Image:
     pixels = (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     image = Image.fromarray(pixels.squeeze())
-    factor = max(1, 256 // image.height)
+    factor = max(1, 256 // max(image.size))
     return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)

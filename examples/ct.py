@@ -4,7 +4,6 @@ The data: an axial slice of Colin27 (an average of 27 scans of one head by MRI; 
 map it is a stand-in). Filtered back-projection is what a scanner would do with so few views.
 """
 
-import torch
 from common import noisy, output, report, save
 from heads import learn, slices
 
@@ -28,4 +27,4 @@ result = reddiff.solve(problem, prior)
 sharp, smooth = (radon.filtered_back_projection(y, window) for window in (ramp, hann))
 restored = to_pixels(result.x)
 report(truth, result, back_projection=sharp, back_projection_hann=smooth, reddiff=restored)
-save(path, truth, sinogram=y/y.max(), back_projection=sharp, reddiff=restored)
+save(path, truth, back_projection=sharp, back_projection_hann=smooth, reddiff=restored)

@@ -1,48 +1,55 @@
-"""Parallel MRI, sped up six times: a head from 8 coils and 1 of 6 lines of the Fourier plane.
+"""Parallel MRI, four times faster: a head from 8 coils and a quarter of the Fourier plane.
 
-x is complex, two channels (Re, Im): the slice of Colin27 with a smooth random phase, as field
-inhomogeneity gives it. The prior has seen other slices with other phases.
+x is complex, two channels (Re, Im): an axial slice of Colin27 with a smooth phase, what is left of
+it once the sensitivity maps hold most. The prior is the photo prior, trained on for half a minute
+with other slices of the head, 20 mm and more of it around this one left out, with other phases.
 """
-
-import math
 
 import torch
 from common import noisy, output, report, save
 from heads import learn, slices
+from torch import Tensor
 
 import reddiff
-from reddiff.operators import MultiCoilMRI, birdcage_maps, cartesian_mask
+from reddiff.operators import MultiCoilMRI, birdcage_maps, equispaced_mask
 
-COILS, SIZE, ACCELERATION, SIGMA = 8, (128, 128), 6, 0.01
-
-
-def phased(p: torch.Tensor) -> torch.Tensor:
-    """Magnitudes (b, 1, h, w) with smooth random phases, (b, 2, h, w)."""
-    place = torch.linspace(-1, 1, p.shape[-1])
-    u, v = place[:, None], place
-    terms = torch.stack([torch.ones(SIZE), u.expand(SIZE), v.expand(SIZE), u * v, u**2 - v**2])
-    phase = torch.einsum("bk,khw->bhw", 0.6 * (torch.rand(len(p), 5) - 0.5), terms)[:, None]
-    return torch.cat([p * phase.cos(), p * phase.sin()], 1)
+COILS, SIZE, ACCELERATION, SIGMA = 8, (128, 128), 4, 0.005
+BRIGHT = 2.0  # |x| of the brightest tissue; the rest is then about 1, as photos are
 
 
-def modulus(x: torch.Tensor) -> torch.Tensor:
-    """|x| of complex pictures (b, 2, h, w)."""
-    return x.square().sum(1, keepdim=True).sqrt()
+def complex_(p: Tensor) -> Tensor:
+    """Magnitudes (b, 1, h, w) in [0, 1] with smooth random phases: (b, 2, h, w)."""
+    u, v = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in SIZE), indexing="ij")
+    terms = torch.stack([torch.ones(SIZE), u, v, u * v, u**2 - v**2])
+    angles = 0.6 * (torch.rand(len(p), 5) - 0.5)
+    phase = torch.einsum("bk,khw->bhw", angles, terms)[:, None]
+    return BRIGHT * torch.cat([p * phase.cos(), p * phase.sin()], 1)
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """The inverse: magnitudes in [0, 1]."""
+    return x.square().sum(1, keepdim=True).sqrt() / BRIGHT
 
 
 path = output("mri.png")
 truth, others = slices(24)
-torch.manual_seed(1)
-mask = cartesian_mask(SIZE, ACCELERATION, center=0.06)
-operator = MultiCoilMRI(mask, birdcage_maps(COILS, SIZE).float())
-y = operator(phased(truth))
-problem = reddiff.Problem(noisy(y, SIGMA), operator, reddiff.Gaussian(SIGMA))
+torch.manual_seed(0)
+sigma = BRIGHT * SIGMA
 
-prior = learn(others, phased)
+# The maps are known, from a calibration; every fourth line is measured, and the middle.
+mask = equispaced_mask(SIZE, ACCELERATION, center=0.06)
+operator = MultiCoilMRI(mask, birdcage_maps(COILS, SIZE).float())
+y = noisy(operator(complex_(truth)), sigma)  # (1, coils, 2, h, w)
+problem = reddiff.Problem(y, operator, reddiff.Gaussian(sigma))
+
+prior = learn(others, complex_)
 result = reddiff.solve(problem, prior)
 
-zero_filled = modulus(operator.guess(problem.y))
-sense = modulus(operator.solve(operator.adjoint(problem.y), (SIGMA / 0.3) ** 2))
-restored = modulus(result.x)
+zero_filled = magnitude(operator.guess(problem.y))
+# Least squares over coils, damped: the best damping of four, as no scanner would know.
+dampings = (1e-4, 1e-3, 1e-2, 1e-1)
+trials = [magnitude(operator.solve(operator.adjoint(problem.y), d)) for d in dampings]
+sense = min(trials, key=lambda p: float((p - truth).square().mean()))
+restored = magnitude(result.x)
 report(truth, result, zero_filled=zero_filled, sense=sense, reddiff=restored)
 save(path, truth, zero_filled=zero_filled, sense=sense, reddiff=restored)

@@ -33,6 +33,7 @@ from reddiff.operators import (
     Diagonal,
     Gamma,
     Identity,
+    JPEGCoefficients,
     Mask,
     Matrix,
     MultiCoilMRI,
@@ -430,6 +431,19 @@ OPERATORS = [
         (3, 6, 13),
         lambda b: JPEG(20 * torch.arange(b) + 30, subsampling=Subsampling.S422, per_lane=True),
         smooth=False,
+    ),
+    OperatorCase("jpeg-coefficients-gray", (1, 16, 8), lambda b: JPEGCoefficients(JPEG(75), 1)),
+    OperatorCase(
+        "jpeg-coefficients-444",
+        (3, 8, 16),
+        lambda b: JPEGCoefficients(JPEG(50, subsampling=Subsampling.S444)),
+    ),
+    OperatorCase(
+        "jpeg-coefficients-per-lane",
+        (3, 8, 16),
+        lambda b: JPEGCoefficients(
+            JPEG(20 * torch.arange(b) + 30, subsampling=Subsampling.S422, per_lane=True)
+        ),
     ),
     OperatorCase("nonlinear-blur", (3, 8, 7), lambda b: NonlinearBlur(3.0)),
     OperatorCase(

@@ -16,7 +16,7 @@ from reddiff.catalogue import load_prior, solver_entry
 from reddiff.errors import InvalidArgument, require
 from reddiff.estimate import noise_level
 from reddiff.hooks import Hook, Progress
-from reddiff.noise import Gaussian, UnknownGaussian
+from reddiff.noise import Gaussian
 from reddiff.pictures import Image, Kernel, Picture, as_picture, read_kernel
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
@@ -27,11 +27,11 @@ from reddiff.solve import solve
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.tasks import Task, make_task
+from reddiff.tasks.base import PIXELS
 
 LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
 # Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
 FEWEST_WINDOWS = 12
-PIXELS = 0.5  # a unit of the solver, which works on 2 pixels - 1, in [0, 1] pixel units
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +115,10 @@ def restore(
     pixels = degraded.pixels
     if len(pixels) == 1 and not task.adds_colour:
         pixels = pixels.expand(3, -1, -1)  # three equal channels, averaged in the end
-    y, operator = task.measurement(pixels), task.operator(pixels).to(where)
+    y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
     level, estimated = _noise(noise, degraded.pixels, task, notes)
-    model = UnknownGaussian() if level is None else Gaussian(level / PIXELS)
-    problem = Problem((2 * y[None] - 1).to(where), operator, model)
-    notes += _doubts(problem, estimated)
+    problem = Problem(y, operator, task.noise(level))
+    notes += _doubts(problem, estimated, task.unit)
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
     method = _solver(solver, steps, realism, task, problem, network)
     if level is None and not method.estimates_noise:
@@ -137,7 +136,7 @@ def restore(
     if level is None:
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
-    notes += _warnings(run)
+    notes += _warnings(run, task.unit)
     return Restored(
         picture=replace(
             degraded, pixels=finish(run.x[0]), alpha=_alpha(degraded.alpha, task.scale)
@@ -160,7 +159,9 @@ def degrade(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Picture:
-    """Simulate a measurement of a picture: the task's operator, then noise, clipped to [0, 1].
+    """Simulate a measurement of a picture: the task's operator and noise, clipped to [0, 1].
+
+    Noise comes last, but for `hdr`, `quantise` and `jpeg`: before clipping, rounding, compression.
 
     Arguments:
         image: The picture, as for `restore`.
@@ -180,9 +181,7 @@ def degrade(
         task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, []))
     good = math.isfinite(noise) and 0 <= noise <= 1
     require(good, "noise", expected="a level in [0, 1] pixel units", got=noise)
-    clean = task.degrade(picture.pixels)[None]
-    y = (clean + noise * Keys(seed, (0,)).at(MEASURING).randn_like(clean))[0]
-    y = torch.where(task.seen(y), y, 0)
+    y = task.sense(picture.pixels, noise, Keys(seed, (0,)).at(MEASURING))
     alpha = picture.alpha
     if alpha is not None and task.scale > 1:
         alpha = task.degrade(alpha)
@@ -237,11 +236,13 @@ def _noise(
         require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
         return given, False
     if task.level is not None:
-        notes.append(f"The noise was taken as {task.level:.4f}, from the steps of the quantiser.")
+        notes.append(f"Beside what the task does, the noise was taken as {task.level:g}.")
         return task.level, True
     plain, seen = task.plain(y)
     if _windows(plain, seen[None]) < FEWEST_WINDOWS:
-        return None, True
+        if task.otherwise is not None:
+            notes.append(f"The picture shows no noise level: it was taken as {task.otherwise:g}.")
+        return task.otherwise, True
     level = max(float(noise_level(plain[None], seen[None])), LEAST_ESTIMATE)
     notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
     return level, True
@@ -254,7 +255,7 @@ def _windows(y: Tensor, seen: Tensor) -> int:
     return int((max_pool2d((~seen).to(y), 2) == 0).sum())
 
 
-def _doubts(problem: Problem, estimated: bool) -> list[str]:
+def _doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
     """Notes on a noise level that is not what this y seems to have."""
     if not isinstance(problem.noise, Gaussian):
         return []
@@ -268,14 +269,14 @@ def _doubts(problem: Problem, estimated: bool) -> list[str]:
     if estimated or sigma <= signal:
         return []
     return [
-        f"The noise level given, {PIXELS * sigma:.2g}, is larger than what the picture shows "
-        f"beyond it, {PIXELS * signal:.2g}: most of the result comes from the prior."
+        f"The noise level given, {unit * sigma:.2g}, is larger than what the picture shows "
+        f"beyond it, {unit * signal:.2g}: most of the result comes from the prior."
     ]
 
 
-def _warnings(run: Reconstruction) -> list[str]:
+def _warnings(run: Reconstruction, unit: float) -> list[str]:
     """What the run has to say, in pixel units."""
-    words = [finding.words(PIXELS) for finding in run.findings]
+    words = [finding.words(unit) for finding in run.findings]
     status = Status(int(run.status))
     if status == Status.DIVERGED:
         words.append(f"diverged at step {int(run.steps)}: {status.sentence.rstrip('.')}")

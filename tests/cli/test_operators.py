@@ -85,7 +85,7 @@ def test_every_task_degrades_and_restores(name, photo):
     if name != "bicubic":  # which has another size
         same = psnr(run("restore", bad, "-o", out, "--task", "denoise", "--noise", 0, "--steps", 1,
                         "--truth", photo, "--force"))  # fmt: skip
-        assert better > same + 0.3
+        assert better > same + 0.2
 
 
 def test_a_jpeg_file_says_its_own_quality(photo, tmp_path):
@@ -94,7 +94,7 @@ def test_a_jpeg_file_says_its_own_quality(photo, tmp_path):
     out = tmp_path / "out.png"
     run("restore", bad, "-o", out, "--task", "jpeg", "--steps", 5)
     assert "jpeg:QUALITY" in run("restore", photo, "-o", out, "--task", "jpeg:", "--force", code=3)
-    assert "JPEG" in run("restore", photo, "-o", out, "--task", "jpeg", "--force", code=4)
+    assert "JPEG" in run("restore", photo, "-o", out, "--task", "jpeg", "--force", code=3)
 
 
 @pytest.mark.parametrize("name", ["darker", "squared"])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import zoo
 from reddiff import (
+    Clipped,
     DiagonalGaussian,
     Gaussian,
     Huber,
@@ -23,6 +24,7 @@ from reddiff import (
     Poisson,
     PoissonGaussian,
     Problem,
+    Rounded,
     Speckle,
     Status,
     Unsupported,
@@ -82,6 +84,8 @@ NOISES: dict[str, tuple[Callable[[], Operator], Noise]] = {
     "huber": (matrix, Huber(torch.tensor([0.1, 0.2, 0.4], dtype=zoo.F64))),
     "camera": (Rates, PoissonGaussian(20.0, 0.1)),
     "speckle": (Rates, Speckle(4.0)),
+    "rounded": (matrix, Rounded(torch.tensor([0.5, 1.0, 2.0], dtype=zoo.F64), 0.2)),
+    "clipped": (matrix, Clipped(0.2)),
 }
 PROBLEMS |= NOISES
 REFUSED |= {"diagonal": SPECTRAL, **dict.fromkeys([*NOISES][1:], GAUSSIAN)}
@@ -121,7 +125,8 @@ def test_runs_or_refuses(case: zoo.SolverCase, name: str, device: torch.device) 
     result = solve(problem, prior, solver, seed=5)
     assert torch.isfinite(result.x).all()
     assert result.status.eq(int(Status.EXHAUSTED)).all()
-    other = solve(replace(problem, y=1.5 * problem.y), prior, solver, seed=5)
+    factor = 0.5 if name == "clipped" else 1.5  # beyond its limits there is no y
+    other = solve(replace(problem, y=factor * problem.y), prior, solver, seed=5)
     if case.name != "sds":  # it knows of y by its start alone, which a nonlinear A has none of
         assert torch.equal(other.x, result.x) == case.blind
 

@@ -350,7 +350,10 @@ SIMULATE_CASES = {
         "(7, 7)",
     ),
     "sides": Case(
-        lambda p: Problem.simulate(Y, BlockMean(4), Gaussian(0.1)), "x", "divisible by the factor 4", "6 x 6"
+        lambda p: Problem.simulate(Y, BlockMean(4), Gaussian(0.1)),
+        "x",
+        "divisible by the factor 4",
+        "6 x 6",
     ),
     "columns of a matrix": Case(
         lambda p: Problem.simulate(Y, Matrix(psf(3, 4)), Gaussian(0.1)),

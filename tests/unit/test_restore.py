@@ -60,6 +60,41 @@ def test_every_task_improves_a_photo(photo, mask, parameters, noise, gain):
     assert restored > float(psnr(naive.clamp(0, 1), truth[None])) + gain
 
 
+@pytest.mark.parametrize(
+    ("task", "noise", "gain"),
+    [
+        ("hdr", 0.01, 6.0),
+        ("quantise:4", None, 3.0),
+        ("quantise:20", None, 1.0),
+        ("jpeg:10", None, 0.2),
+    ],
+)
+def test_what_sensors_and_coders_did_is_made_better(photo, task, noise, gain, measure):
+    y = reddiff.degrade(photo, task=task, noise=noise or 0.0)
+    out = reddiff.restore(y, task=task, noise=noise, steps=20)
+    truth = tensor(photo)[None]
+    before, after = (float(psnr(p.pixels[None], truth)) for p in (y, out))
+    measure(f"{task}: {before:.2f} to {after:.2f} dB")
+    assert after > before + gain
+    assert out.residual_ratio < 1.2
+    assert not any("converged" in note or "looks wrong" in note for note in out.notes)
+    assert any("noise was taken as 0" in note for note in out.notes) == (noise is None)
+
+
+def test_a_picture_cut_off_everywhere_has_the_noise_taken_as_said(photo):
+    y = reddiff.degrade((photo > 128).astype(np.uint8) * 255, task="hdr")
+    out = reddiff.restore(y, task="hdr", **QUICK)
+    assert out.noise == 0.01
+    assert any("shows no noise level" in note for note in out.notes)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_of_odd_sizes_keeps_them(photo, grey):
+    image = photo[:37, :51].mean(2).astype(np.uint8) if grey else photo[:37, :51]
+    out = reddiff.restore(image, task="jpeg:20", **QUICK)
+    assert out.pixels.shape == (1 if grey else 3, 37, 51)
+
+
 def test_colorize_keeps_the_luma(photo):
     y = reddiff.degrade(photo, task="colorize")
     assert y.pixels.shape[0] == 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
-from reddiff import InvalidArgument
+from reddiff import Clipped, InvalidArgument, Keys, Problem, Rounded
 from reddiff.operators import LinearOperator, gaussian_psf
+from reddiff.operators.convolution import smooth_size
 from reddiff.tasks import (
     TASKS,
     Colorize,
@@ -17,7 +21,6 @@ from reddiff.tasks import (
     Inpaint,
     SuperResolve,
     make_task,
-    smooth_size,
 )
 
 
@@ -121,7 +124,7 @@ def test_smooth_sizes():
 
 @pytest.mark.parametrize(
     "text",
-    ["demosaic", "demosaic:GBRG", "hdr", "hdr:3", "quantise:8", "jpeg:20"],
+    ["demosaic", "demosaic:GBRG"],
 )
 def test_tasks_with_words_measure_what_degrade_makes(text):
     task, x = make_task(text), picture()
@@ -156,10 +159,56 @@ def test_a_raw_picture_in_grey_is_demosaicked_to_colour():
     assert torch.equal(planes[3], x[2, 1::2, 1::2])
 
 
-def test_the_steps_of_a_quantiser_are_its_noise():
-    assert make_task("quantise:4").level == pytest.approx(0.05)
-    assert make_task("jpeg:10").level > 2 * make_task("jpeg:50").level > 0
-    assert make_task("denoise").level is None
+TONE = ["hdr", "hdr:3", "quantise:2", "quantise:8", "quantise:40", "jpeg:20", "jpeg:80"]
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("text", TONE)
+def test_what_sensors_and_coders_make_is_likely_under_their_noise(text, grey):
+    """The truth explains y, and better than its negative does."""
+    task, x = make_task(text), interpolate(picture(5, 6)[None], scale_factor=8, mode="bicubic")
+    x = x[0, : 1 if grey else 3].clamp(0, 1)
+    y = task.degrade(x)
+    problem = Problem(task.data(y)[None], task.operator(y), task.noise(0.0))
+    ratios = [float(problem.residual_ratio(2 * task.measurement(v)[None] - 1)) for v in (x, 1 - x)]
+    assert ratios[0] < 1.5  # what it cuts from bright colours is no noise
+    assert ratios[1] > 2 * ratios[0]
+    assert task.picture(2 * task.measurement(x) - 1, y).shape == x.shape
+
+
+@pytest.mark.parametrize("text", ["hdr", "quantise:8", "jpeg:20"])
+def test_sensors_and_coders_have_their_noise_before(text):
+    task, x = make_task(text), picture()
+    plain, noisy = (task.sense(x, level, Keys(0, (0,)).at(0)) for level in (0.0, 0.1))
+    torch.testing.assert_close(plain, task.degrade(x))
+    assert not torch.equal(noisy, plain)
+    if text == "quantise:8":
+        torch.testing.assert_close(7 * noisy, (7 * noisy).round())
+    if text == "hdr":
+        n = Keys(0, (0,)).at(0).randn_like(x[None])[0]
+        torch.testing.assert_close(noisy, (2 * x - 0.5 + 0.1 * n).clamp(0, 1))
+        assert isinstance(task.noise(0.1), Clipped)
+        assert task.noise(0.1).sigma == pytest.approx(0.2)
+        assert task.noise(0.0).sigma > 0
+        assert not task.plain(noisy)[1][(noisy == 0) | (noisy == 1)].any()
+
+
+def test_rounding_is_the_noise_of_a_quantiser():
+    few, many = make_task("quantise:4").noise(0.0), make_task("quantise:40").noise(0.1)
+    assert (type(few), few.step) == (Rounded, pytest.approx(2 / 3))
+    assert many.sigma == pytest.approx(math.hypot(0.2, 2 / 39 / math.sqrt(12)))
+    assert make_task("jpeg:10").noise(0.1).sigma > make_task("jpeg:10").noise(0.0).sigma == 0.15
+    assert make_task("jpeg:10").unit > make_task("jpeg:50").unit > 0
+    assert [make_task(n).level for n in ("quantise:4", "jpeg:10", "denoise")] == [0, 0, None]
+
+
+@pytest.mark.parametrize("text", ["jpeg:20", "jpeg:90"])
+def test_a_jpeg_of_any_size_is_extended_and_cut(text):
+    task, x = make_task(text), picture(21, 37)
+    y = task.degrade(x)
+    operator = task.operator(y)
+    assert operator.x_shape(tuple(task.data(y).shape)) == (3, 32, 48)
+    assert task.picture(task.measurement(y), y).shape == (3, 21, 37)
 
 
 OWN = """

@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,8 +21,6 @@ class Noise(ABC):
 
     Fields that are vectors `(b,)` hold one number per lane.
     """
-
-    bounds: ClassVar[bool] = False  # y may be a bound on a: its own spread tells no noise level
 
     @abstractmethod
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
@@ -45,12 +42,17 @@ class Noise(ABC):
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """That of the parabola of slope `grad_each` at a whose least value is at a = y.
 
-        Finite and 0 or more everywhere. Of a y that is a bound on a, and of one that was rounded, it
-        is the second derivative instead: the slope does not lead to y there. Of Gaussian, Poisson and gamma laws it is, where a can be
+        Finite and 0 or more everywhere. Of Gaussian, Poisson and gamma laws it is, where a can be
         a mean of y, the Fisher information about a, 1 / std(a)^2, so that Gauss-Newton with it is
         Fisher scoring; of laws of heavy tails it is the weight of iteratively reweighted least
-        squares, which falls with the residual.
+        squares, which falls with the residual. Where y was rounded, or is a limit, the least value
+        is not at y, and this is the second derivative instead.
         """
+
+    @property
+    def bounds(self) -> bool:
+        """Whether y may only be a bound on a, so that its own spread tells no noise level."""
+        return False
 
     def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """What of y a does not explain: y - a; zero where y is a bound that a meets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -42,8 +42,6 @@ class Rounded(Noise):
             y.
     """
 
-    bounds: ClassVar[bool] = True
-
     step: float | Tensor
     sigma: float | Tensor
     origin: float = 0.0
@@ -52,8 +50,13 @@ class Rounded(Noise):
         for name in ("step", "sigma"):
             value = getattr(self, name)
             check_numbers(name, value.flatten() if isinstance(value, Tensor) else value)
-        good = not isinstance(self.origin, Tensor) and math.isfinite(self.origin)
+        good = math.isfinite(self.origin)
         require(good, "origin", expected="one finite number", got=self.origin)
+
+    @property
+    def bounds(self) -> bool:
+        """Yes."""
+        return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """The multiple of the step that is nearest to a + sigma n, counted from the origin."""
@@ -144,8 +147,6 @@ class Clipped(Noise):
             `check`) y is beyond a limit.
     """
 
-    bounds: ClassVar[bool] = True
-
     sigma: float | Tensor
     low: float = -1.0
     high: float = 1.0
@@ -154,6 +155,11 @@ class Clipped(Noise):
         check_numbers("sigma", self.sigma)
         got = self.high
         require(self.low < got, "high", expected=f"a number above low = {self.low}", got=got)
+
+    @property
+    def bounds(self) -> bool:
+        """Yes."""
+        return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """a + sigma n, cut off."""
@@ -197,7 +203,7 @@ class Clipped(Noise):
         require(good, "y", expected=expected, got=f"{least:g} to {largest:g}")
 
     def _at(self, y: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sigma, how far a is beyond the limit that y is at, in sigmas, and whether it is at one."""
+        """Sigma, by how many of it a is beyond the limit that y is at, and whether it is at one."""
         sigma = lanes(self.sigma, a)
         top, bottom = y >= self.high, y <= self.low
         beyond = torch.where(top, a - y, y - a) / sigma

@@ -59,8 +59,8 @@ class JPEGCoefficients(SpectralOperator):
         super().__init__()
         require(channels in (1, 3), "channels", expected="1 or 3", got=channels)
         self.channels = channels
-        rows, columns = codec.subsampling.value if channels == 3 else (1, 1)
-        self.unit = (rows * SIDE, columns * SIDE)
+        self.unit = self.unit_of(codec, channels)
+        rows, columns = self.unit[0] // SIDE, self.unit[1] // SIDE
         tables = (codec.tables if codec.batched else codec.tables[None]).double()
         scale = 255 / (codec.high - codec.low)
         size = channels * math.prod(self.unit)
@@ -81,6 +81,12 @@ class JPEGCoefficients(SpectralOperator):
             part = part[:, None] if part.ndim == 2 else part  # a row per lane
             self.register_buffer(name, part if codec.batched else part[0], persistent=False)
         self.batched = tuple(parts) if codec.batched else ()
+
+    @staticmethod
+    def unit_of(codec: JPEG, channels: int) -> tuple[int, int]:
+        """The height and width of the pixels that share their chroma."""
+        rows, columns = codec.subsampling.value if channels == 3 else (1, 1)
+        return rows * SIDE, columns * SIDE
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """Whole units."""

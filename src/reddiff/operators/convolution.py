@@ -85,7 +85,7 @@ def radius(psf: Tensor) -> tuple[int, int]:
 
 def fast_size(x: Tensor) -> tuple[int, int]:
     """The least sides without prime factors above 5 that hold an image: FFTs of them are fast."""
-    return _smooth(x.shape[-2]), _smooth(x.shape[-1])
+    return smooth_size(x.shape[-2]), smooth_size(x.shape[-1])
 
 
 def transfer(psf: Tensor, x: Tensor, size: tuple[int, int]) -> Complex[Tensor, "l 1 h k"]:
@@ -104,12 +104,17 @@ def outside(y: Tensor, r: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _smooth(n: int) -> int:
+def smooth_size(size: int) -> int:
+    """The least number from `size` on without a prime factor above 5, where FFTs are fast.
+
+    Arguments:
+        size: A positive integer.
+    """
     while True:
-        rest = n
+        rest = size
         for prime in (2, 3, 5):
             while rest % prime == 0:
                 rest //= prime
         if rest == 1:
-            return n
-        n += 1
+            return size
+        size += 1

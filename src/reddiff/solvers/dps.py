@@ -102,10 +102,13 @@ def guided(
 def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:
     """The gradient of ||y - A(x_0)||, weighted unless the noise is Gaussian; 0 where it is 0."""
     a, pull = problem.operator.vjp(x_0)
-    r = torch.where(problem.measured, a - problem.y, 0)
+    y, noise = problem.y, problem.noise
+    r = torch.where(problem.measured, -noise.residual(y, a), 0)
     weight = torch.ones_like(r)
-    if not isinstance(problem.noise, Gaussian):
-        weight = (problem.noise.curvature(problem.y, problem.y) / 2).sqrt()
+    if noise.bounds:  # the likelihood may be flat at a = y
+        weight = 1 / (noise.std(y) * 2**0.5)
+    elif not isinstance(noise, Gaussian):
+        weight = (noise.curvature(y, y) / 2).sqrt()
     r = weight * r
     size = norm(r)
     return pull(weight * r / lanes(torch.where(size > 0, size, 1), r))

@@ -128,5 +128,5 @@ def _explained(problem: Problem, a: Tensor) -> Bool[Tensor, " b"]:
     least = LEAST_NOISE * (dot(problem.y, problem.y) / count).sqrt()
     std = torch.maximum(problem.noise.std(a), lanes(least, a))
     std = std.clamp(min=torch.finfo(a.dtype).tiny)
-    z = torch.where(problem.measured, (problem.y - a) / std, 0)
+    z = torch.where(problem.measured, problem.noise.residual(problem.y, a) / std, 0)
     return dot(z, z) <= count

@@ -22,7 +22,6 @@ from reddiff.tasks.linear import (
     Denoise,
     Inpaint,
     SuperResolve,
-    smooth_size,
 )
 from reddiff.tasks.own import OWN, OwnTask, load_operator
 from reddiff.tasks.tone import HDR, Compressed, Quantised
@@ -43,7 +42,6 @@ __all__ = [
     "Task",
     "load_operator",
     "make_task",
-    "smooth_size",
 ]
 
 FILTERS: dict[str, Filter | None] = {"mean": None, "bicubic": bicubic, "lanczos": lanczos}

@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reddiff.noise import Gaussian, Noise, UnknownGaussian
 from reddiff.operators import Operator
+from reddiff.random import Rng
 
+PIXELS = 0.5  # a unit of the solver, which works on 2 pixels - 1, in [0, 1] pixel units
 Pixels = Float[Tensor, "_ _ _"]
 
 
@@ -21,6 +24,7 @@ class Task(ABC):
     lr: ClassVar[float]  # RED-diff's published learning rate for the task
     weight: ClassVar[float] = 0.25  # and its lambda
     adds_colour: ClassVar[bool] = False  # a grey picture has colours to be found
+    otherwise: ClassVar[float | None] = None  # the level where y shows none; None: runs find it
 
     @abstractmethod
     def degrade(self, x: Pixels) -> Pixels:
@@ -30,9 +34,33 @@ class Task(ABC):
     def operator(self, y: Pixels) -> Operator:
         """The forward model of `measurement(y)`, for a degraded picture y."""
 
+    def sense(self, x: Pixels, noise: float, rng: Rng) -> Pixels:
+        """`degrade`, with noise where it arises: here at the end.
+
+        Arguments:
+            x: The picture.
+            noise: The standard deviation, in [0, 1] pixels.
+            rng: Where draws come from, of one lane.
+        """
+        y = self.degrade(x)
+        y = y + noise * rng.randn_like(y[None])[0]
+        return torch.where(self.seen(y), y, 0)
+
+    def noise(self, level: float | None) -> Noise:
+        """The noise of `data`, in its units.
+
+        Arguments:
+            level: The standard deviation of the noise in [0, 1] pixels; None if nobody knows it.
+        """
+        return UnknownGaussian() if level is None else Gaussian(level / PIXELS)
+
     def measurement(self, y: Pixels) -> Pixels:
         """The degraded picture as the operator sees it."""
         return y
+
+    def data(self, y: Pixels) -> Tensor:
+        """What the solver is given of a degraded picture: one y of `operator`."""
+        return 2 * self.measurement(y) - 1
 
     def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
         """Which entries of a degraded picture say anything of x."""
@@ -50,6 +78,11 @@ class Task(ABC):
     def level(self) -> float | None:
         """The noise to reckon with where nobody says any, in [0, 1] pixels; None: look at y."""
         return None
+
+    @property
+    def unit(self) -> float:
+        """A unit of `data` in [0, 1] pixels."""
+        return PIXELS
 
     @property
     def scale(self) -> int:

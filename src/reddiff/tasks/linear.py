@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, pad, pixel_unshuffle
 
 from reddiff.errors import require
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, Resize, grayscale
+from reddiff.operators.convolution import smooth_size
 from reddiff.operators.mosaic import Bayer
 from reddiff.operators.resampling import Filter
 from reddiff.tasks.base import Pixels, Task
@@ -210,19 +211,3 @@ class Demosaic(Task):
     def measurement(self, y: Pixels) -> Pixels:
         """Three channels; of a raw picture in grey, the colours at their places."""
         return y if y.shape[0] == 3 else self.sensor(y.expand(3, -1, -1)[None])[0]
-
-
-def smooth_size(size: int) -> int:
-    """The least number from `size` on without a prime factor above 5, where FFTs are fast.
-
-    Arguments:
-        size: A positive integer.
-    """
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1
