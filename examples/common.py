@@ -1,4 +1,4 @@
-"""What the examples share: pictures in and out, and numbers. Pictures are (b, c, h, w) in [0, 1]."""
+"""What the examples share: pictures (b, c, h, w) in [0, 1], in and out, and their numbers."""
 
 import argparse
 from importlib.resources import files
@@ -39,9 +39,10 @@ def report(truth: Tensor, result: Reconstruction, **pictures: Tensor) -> None:
     for name, picture in pictures.items():
         value = float(psnr(picture.clamp(0, 1), truth))
         print(f"{name.replace('_', ' ')}: {value:.2f} dB")
-    ratio, cost = float(result.residual_ratio.min()), result.cost
-    print(f"residual ratio: {ratio:.3f} (1: y is explained up to its noise)")
-    print(f"{sum(cost.evaluations)} network evaluations, {cost.seconds:.1f} s")
+    best = int(result.data_term.argmin())  # of several runs
+    ratio = float(result.residual_ratio.flatten()[best])
+    print(f"residual ratio: {ratio:.3f} (about 1: y is explained, and no more)")
+    print(result.report())
 
 
 def save(path: Path, truth: Tensor, **pictures: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Sparse-view CT: a head from 30 directions, with a prior that has seen other slices of it.
 
-The data: an axial slice of Colin27 (an average of 27 scans of one head by MRI; as an absorption
-map it is a stand-in). Filtered back-projection is what a scanner would do with so few views.
+The data: an axial slice of Colin27, 27 scans of one head by MRI; as a map of absorption it is a
+stand-in. The prior is the photo prior, trained on for half a minute with slices 10 mm away and
+more. Filtered back-projection is what a scanner would do with so few views.
 """
 
 from common import noisy, output, report, save

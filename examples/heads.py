@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from reddiff.priors import Prior, photo_prior
 from reddiff.priors.parametric import edm_coefficients
 
-APART = 5  # slices; 20 mm of the head around the one to be reconstructed are never shown
+APART = 5  # slices of 2 mm: the nearest that is shown to the prior is 10 mm away
 
 
 class Head(Prior):
@@ -64,7 +64,7 @@ def learn(pictures: Tensor, make: Callable[[Tensor], Tensor], steps: int = 120) 
 
 
 def moved(x: Tensor) -> Tensor:
-    """Pictures turned by up to 15 degrees, scaled by up to a tenth, shifted, half of them mirrored."""
+    """Pictures turned by up to 15 degrees, scaled by up to a tenth, shifted, half mirrored."""
     angle, *more = (torch.rand(5, len(x)) - 0.5) / 2
     high, wide, down, right = (v / 2.5 for v in more)
     mirror = torch.where(torch.rand(len(x)) < 0.5, 1.0, -1.0)

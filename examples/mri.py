@@ -2,7 +2,7 @@
 
 x is complex, two channels (Re, Im): an axial slice of Colin27 with a smooth phase, what is left of
 it once the sensitivity maps hold most. The prior is the photo prior, trained on for half a minute
-with other slices of the head, 20 mm and more of it around this one left out, with other phases.
+with other slices of the same head, 10 mm away and more, and other phases.
 """
 
 import torch

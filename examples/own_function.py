@@ -13,7 +13,7 @@ import reddiff
 from reddiff.pixels import to_pixels
 from reddiff.priors import photo_prior
 
-SIDE, EXPOSURE, SIGMA = 256, 0.12, 0.01
+SIDE, EXPOSURE, SIGMA = 192, 0.12, 0.01
 
 # Where each pixel looks while its row is exposed, as one matrix per row: (row, pixel, seen).
 rows, pixels = torch.linspace(-1, 1, SIDE)[:, None], torch.arange(SIDE)
@@ -32,7 +32,7 @@ def camera(picture: Tensor) -> Tensor:
 
 
 path = output("own_function.png")
-truth = photo("chelsea")
+truth = photo("chelsea")[..., :SIDE, :SIDE]
 
 # The function is tried at once: shapes, linearity, whether it keeps the pictures of a batch apart.
 operator = reddiff.operator(camera, x_shape=(3, SIDE, SIDE))
