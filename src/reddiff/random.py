@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
@@ -103,3 +104,13 @@ class Keys:
         """Each lane `times` times side by side, each copy with noise of its own."""
         ids = tuple(i for i in self.ids for _ in range(times))
         return Keys(self.seed, ids, tuple(range(times)) * len(self.ids))
+
+
+def drawn(like: Float[Tensor, "b *n"], number: int = 0) -> Float[Tensor, "b *n"]:
+    """Standard normal numbers of this shape, always the same: for trying things out.
+
+    Arguments:
+        like: A tensor of the shape, dtype and device wanted.
+        number: Another number gives others.
+    """
+    return Keys(number, tuple(range(len(like)))).at(DRAWING).randn_like(like)

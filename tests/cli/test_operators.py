@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from skimage import data
-from typer.testing import CliRunner
 
-from reddiff.cli import app
+from commands import run
 from reddiff.pictures import read_picture
 
 MINE = """
@@ -30,20 +28,6 @@ def normalised(x):
 def rounded(x):
     return (10 * x).round()
 """
-
-
-def run(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result.output
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(data.astronaut()[20:84, 180:244]).save(path)
-    return path
 
 
 @pytest.fixture

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from reddiff import Reconstruction
+from reddiff import InvalidArgument, Reconstruction
 
 
 def assert_same(got: Tensor, wanted: Tensor, tol: float = 1e-10) -> None:
@@ -68,3 +69,13 @@ def versions(*values: Any) -> list[int]:
         elif is_dataclass(value):
             counts += versions(*(getattr(value, f.name) for f in fields(value)))
     return counts
+
+
+def assert_refused(call: Callable[[], object], argument: str, expected: str, got: str) -> None:
+    """An InvalidArgument that names the argument, what was expected of it and what came."""
+    with pytest.raises(InvalidArgument) as caught:
+        call()
+    assert caught.value.argument == argument
+    before, after = str(caught.value).split(", got ")
+    assert expected in before
+    assert got in after

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from reddiff.checks.report import Check, Report, Verdict
-from reddiff.checks.trial import Trial, randn
+from reddiff.checks.trial import Trial
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.base import Operator, Shape
+from reddiff.random import drawn
 
 __all__ = ["Check", "Report", "Verdict", "check", "require_sane"]
 
@@ -45,7 +46,7 @@ def check(
     if x is None:
         place = next((t for t in operator.buffers() if t.is_floating_point()), torch.empty(0))
         like = torch.empty(operator.lanes or 2, *(x_shape or ()), device=place.device)
-        x = 0.5 * randn(like.to(dtype or place.dtype), seed)
+        x = 0.5 * drawn(like.to(dtype or place.dtype), seed)
     return Report(tuple(Trial(operator, x, seed).all()))
 
 
@@ -63,7 +64,7 @@ def require_sane(operator: Operator, x_shape: Shape, like: Tensor) -> None:
     """
     if operator.lanes is not None:
         operator = operator.select(torch.zeros(1, dtype=torch.long, device=like.device))
-    x = 0.5 * randn(torch.empty(1, *x_shape, dtype=like.dtype, device=like.device), seed=0)
+    x = 0.5 * drawn(torch.empty(1, *x_shape, dtype=like.dtype, device=like.device), number=0)
     for found in Trial(operator, x, seed=0).cheap():
         if found.verdict is Verdict.FAILED:
             got = f"{found.got}. {found.advice} (check=False lets it pass)"

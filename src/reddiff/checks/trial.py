@@ -14,7 +14,7 @@ from reddiff.checks.report import Check, Verdict, failed, note, ok, skipped
 from reddiff.errors import InvalidArgument, Unsupported
 from reddiff.lanes import dot, norm
 from reddiff.operators.base import ClosedForm, LinearOperator, Operator
-from reddiff.random import DRAWING, Keys
+from reddiff.random import drawn
 
 # Relative sizes of what rounding may do: a chain of float32 operations, or of float64 ones.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -106,7 +106,7 @@ class Trial:
     def linearity(self) -> Check:
         """A(u + 2 v) = A u + 2 A v, where it is said to be."""
         name, expected = "linearity", "A(u + 2 v) = A u + 2 A v"
-        v = randn(self.x, self.seed + 1)
+        v = drawn(self.x, self.seed + 1)
         off = self.operator(self.x + 2 * v) - self.a - 2 * self.operator(v)
         size = _relative(off, self.a)
         got = f"off by {size:.2g} of A u"
@@ -125,7 +125,7 @@ class Trial:
         name, expected = "adjoint", "<A x, y> = <x, A^T y>"
         if self.linear is None:
             return skipped(name, "A is not linear; its gradient is autograd's")
-        y = randn(self.a, self.seed + 2)
+        y = drawn(self.a, self.seed + 2)
         back = self.linear.adjoint(y)
         if back.shape != self.x.shape:
             want = f"A^T y of shape {tuple(self.x.shape)}, as x"
@@ -143,7 +143,7 @@ class Trial:
         name, expected = "gradient", "a finite gradient of A that is not zero"
         try:
             a, pull = self.operator.vjp(self.x)
-            grad = pull(randn(a, self.seed + 3))
+            grad = pull(drawn(a, self.seed + 3))
         except (RuntimeError, Unsupported) as error:
             advice = "Was x detached, or turned into a NumPy array? Give an adjoint or a vjp."
             return failed(name, expected, str(error).splitlines()[0], advice)
@@ -263,11 +263,6 @@ def _ratio_advice(one: Tensor, other: Tensor) -> str:
         f"Their ratio is {ratio:.4g}. A constant one is a missing scale (an inverse in place of an "
         "adjoint, an FFT without norm='ortho'); else look at padding, flips and conjugates."
     )
-
-
-def randn(like: Tensor, seed: int) -> Tensor:
-    """Standard normal noise of the shape of `like`, from the seed."""
-    return Keys(seed, tuple(range(len(like)))).at(DRAWING).randn_like(like)
 
 
 def _relative(difference: Tensor, to: Tensor) -> float:

@@ -16,8 +16,8 @@ from reddiff.operators.base import ClosedForm, LinearOperator, SpectralOperator
 from reddiff.operators.blur import CircularBlur
 from reddiff.operators.mask import Mask
 from reddiff.own.functions import LinearFunction, Own
-from reddiff.own.trial import drawn
 from reddiff.own.tried import fixed
+from reddiff.random import drawn
 
 _SVD = ("U", "U_adjoint", "V", "V_adjoint")
 

@@ -14,8 +14,9 @@ from reddiff.deepinv.closed import closed_function, known_operator
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.base import Operator, Shape
 from reddiff.own.gradients import Map
-from reddiff.own.trial import call, drawn
+from reddiff.own.trial import call
 from reddiff.own.tried import Tried
+from reddiff.random import drawn
 
 _MOST = 8  # parameters that are tried in all combinations
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.fft import fft2, irfft2, rfft2
 
 from reddiff.lanes import lanes
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
-from reddiff.operators.psf import as_psf, check_fits
+from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.psf import as_psf, check_fits, image_shape
 
 
 class CircularBlur(SpectralOperator):
@@ -36,9 +36,7 @@ class CircularBlur(SpectralOperator):
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
-        check_y_shape(y_shape, 3, "c, h, w")
-        check_fits(self.psf, y_shape[-2], y_shape[-1])
-        return y_shape
+        return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """psf * x."""

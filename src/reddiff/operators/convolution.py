@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.fft import irfft2, rfft2
 from torch.nn.functional import pad
 
-from reddiff.operators.base import LinearOperator, Shape, check_y_shape
+from reddiff.operators.base import LinearOperator, Shape
 from reddiff.operators.boundary import Boundary, extend, fold
-from reddiff.operators.psf import as_psf, check_fits
+from reddiff.operators.psf import as_psf, check_fits, image_shape
 
 
 class Blur(LinearOperator):
@@ -46,9 +46,7 @@ class Blur(LinearOperator):
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
-        check_y_shape(y_shape, 3, "c, h, w")
-        check_fits(self.psf, y_shape[-2], y_shape[-1])
-        return y_shape
+        return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """psf * x."""

@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from reddiff.errors import require
+from reddiff.operators.base import Shape, check_y_shape
 
 
 def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor:
@@ -40,6 +41,13 @@ def check_fits(psf: Tensor, height: int, width: int, name: str = "psf") -> None:
     kernel = tuple(psf.shape[-2:])
     fits = kernel[0] <= height and kernel[1] <= width
     require(fits, name, expected=f"at most the size of the image {height, width}", got=kernel)
+
+
+def image_shape(psf: Tensor, y_shape: Shape) -> Shape:
+    """`y_shape`, that of x too, or InvalidArgument if it is no image or smaller than the PSF."""
+    check_y_shape(y_shape, 3, "c, h, w")
+    check_fits(psf, y_shape[-2], y_shape[-1])
+    return y_shape
 
 
 def gaussian_psf(sigma: float, radius: int | None = None) -> Float64[Tensor, "k k"]:

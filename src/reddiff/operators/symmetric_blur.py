@@ -10,11 +10,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Shape, SpectralOperator
 from reddiff.operators.boundary import Boundary
 from reddiff.operators.convolution import convolve
 from reddiff.operators.dct import dct2, idct2
-from reddiff.operators.psf import as_psf, check_fits
+from reddiff.operators.psf import as_psf, check_fits, image_shape
 
 
 class SymmetricBlur(SpectralOperator):
@@ -54,9 +54,7 @@ class SymmetricBlur(SpectralOperator):
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
-        check_y_shape(y_shape, 3, "c, h, w")
-        check_fits(self.psf, y_shape[-2], y_shape[-1])
-        return y_shape
+        return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """psf * x."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reddiff.operators.base import Linearisation, LinearOperator, Operator, Shape
 from reddiff.own.gradients import Map, curve, linear
-from reddiff.own.trial import drawn
+from reddiff.random import drawn
 
 
 class Own(Operator):

@@ -9,12 +9,7 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.lanes import dot, norm
 from reddiff.operators.base import Shape
 from reddiff.own.gradients import Map
-from reddiff.random import DRAWING, Keys
-
-
-def drawn(like: Tensor, number: int = 0) -> Tensor:
-    """Fixed standard normal numbers of this shape."""
-    return Keys(number, tuple(range(len(like)))).at(DRAWING).randn_like(like)
+from reddiff.random import drawn
 
 
 def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from reddiff.own.trial import (
     check_linear,
     check_shapes,
     check_slope,
-    drawn,
     is_linear,
 )
+from reddiff.random import drawn
 
 
 class Tried:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad, pixel_unshuffle
 
 from reddiff.errors import require
-from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, Resize, grayscale
+from reddiff.operators import BlockMean, CircularBlur, Identity, Mask, Operator, Resize, grayscale
 from reddiff.operators.convolution import smooth_size
 from reddiff.operators.mosaic import Bayer
 from reddiff.operators.resampling import Filter
@@ -31,7 +31,7 @@ class Denoise(Task):
 
     def operator(self, y: Pixels) -> Operator:
         """The identity."""
-        return Mask(y.new_ones(1, 1, 1))
+        return Identity()
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.noise import Clipped, Gaussian, Noise, Rounded
-from reddiff.operators import Diagonal, JPEGCoefficients, Mask, Operator
+from reddiff.operators import Diagonal, Identity, JPEGCoefficients, Operator
 from reddiff.operators.codec import LUMA, extend
 from reddiff.operators.jpeg import JPEG
 from reddiff.operators.tone import Clip, Quantise
@@ -116,7 +116,7 @@ class Quantised(Tone):
 
     def operator(self, y: Pixels) -> Operator:
         """The identity."""
-        return Mask(y.new_ones(1, 1, 1))
+        return Identity()
 
     def noise(self, level: float | None) -> Noise:
         """Rounding to the levels; to many of them, a Gaussian of the same spread."""
