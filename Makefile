@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-deepinv lint format docs bench clean
+.PHONY: help install demo test test-slow fuzz test-deepinv lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(STAMP) ## Run the tests, except those marked slow
 
 test-slow: $(STAMP) ## Run the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 || exit $$code; }
+
+fuzz: $(STAMP) ## Run all cases of the fuzzers in tests/fuzz
+	REDDIFF_FUZZ=1 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 test-deepinv: $(STAMP) ## Run the tests against the real deepinv, in .venv/deepinv
 	@$(BIN)/python tests/deepinv/run.py $(ARGS)
