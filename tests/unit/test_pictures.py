@@ -641,10 +641,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, there, tro
         (tmp_path / "a.png").write_bytes(b"mine")
 
     def fail(_file):
-        assert len(list(tmp_path.iterdir())) == 1 + there  # under another name, and in the folder
+        assert len(list(tmp_path.iterdir())) <= 1 + there  # under another name, or none
         raise trouble
 
-    monkeypatch.setattr("reddiff.pictures.writing.fsync", fail)
+    monkeypatch.setattr("reddiff.files.fsync", fail)
     with pytest.raises(caught if isinstance(caught, type) else KeyboardInterrupt) as raised:
         write_picture(tmp_path / "a.png", as_picture(levels(8, 5, 5)), force=True)
     if caught is PictureError:

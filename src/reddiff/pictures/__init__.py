@@ -1,9 +1,10 @@
 """Pictures, masks and kernels: from files, arrays and words, and back. Pixels are in [0, 1]."""
 
+from reddiff.files import check_target, write_whole
 from reddiff.pictures.inputs import Kernel, read_kernel, read_mask
 from reddiff.pictures.picture import Image, Picture, as_picture
 from reddiff.pictures.reading import MAX_PIXELS, read_picture
-from reddiff.pictures.writing import check_output, check_target, write_picture, write_whole
+from reddiff.pictures.writing import check_output, encode, write_picture
 
 __all__ = [
     "MAX_PIXELS",
@@ -13,6 +14,7 @@ __all__ = [
     "as_picture",
     "check_output",
     "check_target",
+    "encode",
     "read_kernel",
     "read_mask",
     "read_picture",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import secrets
 import zlib
 from io import BytesIO
-from os import fsync
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from reddiff.errors import InvalidArgument, PictureError, require
+from reddiff.files import check_target, write_whole
 from reddiff.pictures import exif
 from reddiff.pictures.picture import Picture, matching
 
@@ -55,32 +53,47 @@ def write_picture(
         InvalidArgument: If `quality` is out of range.
     """
     path = Path(path)
+    check_output(path, alpha=picture.alpha is not None, force=force)
+    write_whole(path, encode(path, picture, quality=quality), force=force)
+
+
+def encode(path: str | Path, picture: Picture, *, quality: int = 95) -> bytes:
+    """The bytes that `write_picture` writes. Arguments and errors as there."""
+    path = Path(path)
     require(1 <= quality <= 100, "quality", expected="1 to 100", got=quality)
-    kind = check_output(path, alpha=picture.alpha is not None, force=force)
+    kind = _format(path, alpha=picture.alpha is not None)
     try:
-        data = _encode(kind, picture, quality)
+        return _encode(kind, picture, quality)
     except InvalidArgument as error:
         raise PictureError(path, expected=error.expected, got=error.got) from error
     except Exception as error:  # encoders say in their own ways that a picture is too large
         height, width = picture.size
         got = f"one of {width}x{height} pixels ({' '.join(str(error).split())})"
         raise PictureError(path, expected=f"a picture that {kind} can hold", got=got) from error
-    write_whole(path, data, force=force)
 
 
-def check_output(path: str | Path, *, alpha: bool = False, force: bool = False) -> str:
+def check_output(
+    path: str | Path, *, alpha: bool = False, force: bool = False, parents: bool = False
+) -> str:
     """Refuse, before any work, what `write_picture` would refuse after it; returns the format.
 
     Arguments:
         path: The file to be written.
         alpha: Whether the picture will have alpha, which a JPEG cannot hold.
-        force: Whether a file that exists may be replaced.
+        force: Whether a file that exists may be replaced, see `check_target`.
+        parents: Whether the folder may be missing.
 
     Raises:
-        PictureError: If the suffix is of no format, a JPEG is to hold alpha, the folder does not
-            exist, or the file does and `force` is not given.
+        PictureError: If the suffix is of no format, a JPEG is to hold alpha, or `check_target`
+            raises it.
     """
     path = Path(path)
+    kind = _format(path, alpha=alpha)
+    check_target(path, force=force, parents=parents)
+    return kind
+
+
+def _format(path: Path, *, alpha: bool) -> str:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         got = f"'{path.suffix}'" if path.suffix else "no suffix"
@@ -88,50 +101,7 @@ def check_output(path: str | Path, *, alpha: bool = False, force: bool = False) 
     if alpha and kind == "JPEG":
         expected = "a picture without alpha for JPEG (.png, .webp and .tif keep it)"
         raise PictureError(path, expected=expected, got="one with alpha")
-    check_target(path, force=force)
     return kind
-
-
-def write_whole(path: str | Path, data: bytes, *, force: bool = False) -> None:
-    """Write a file so that, whatever happens, it is either complete or not there.
-
-    The bytes go to a temporary file in the same folder, reach the disk, and then take the name.
-
-    Raises:
-        PictureError: If the file exists and `force` is not given, or it cannot be written.
-    """
-    path = Path(path)
-    check_target(path, force=force)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        got = (error.strerror or type(error).__name__).lower()
-        raise PictureError(path, expected="to write it", got=got, errno=error.errno) from error
-
-
-def check_target(path: str | Path, *, force: bool = False) -> None:
-    """Refuse a file that cannot be written: a directory, no folder, or there already.
-
-    Raises:
-        PictureError: Naming what is in the way.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise PictureError(path, expected="a file", got="a directory", errno=errno.EISDIR)
-    if not path.parent.is_dir():
-        got = "none there"
-        raise PictureError(path, expected="an existing folder", got=got, errno=errno.ENOENT)
-    if path.exists() and not force:
-        got = "one that exists"
-        raise PictureError(path, expected="a new file, or force", got=got, errno=errno.EEXIST)
 
 
 def _encode(kind: str, picture: Picture, quality: int) -> bytes:
