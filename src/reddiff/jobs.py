@@ -26,6 +26,7 @@ from reddiff.errors import InvalidArgument, RecordError
 from reddiff.hooks import Hook
 from reddiff.masks import make_mask
 from reddiff.operators.jpeg import JPEG
+from reddiff.operators.orientation import Orientation
 from reddiff.pictures import (
     Picture,
     check_output,
@@ -39,7 +40,7 @@ from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 from reddiff.restore import Restored, degrade, restore
 from reddiff.results import Status
-from reddiff.tasks import Compressed, Task
+from reddiff.tasks import Compressed, Task, make_task
 from reddiff.tasks.own import OWN
 
 FORMAT = 1
@@ -117,7 +118,7 @@ def run(
     network = load_prior(job.prior) if prior is None else prior
     result = restore(
         picture,
-        task=_task(job),
+        task=_task(job, picture),
         mask=_mask(job, picture),
         scale=job.scale,
         kernel=job.kernel,
@@ -307,9 +308,16 @@ def _json(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def _task(job: Job) -> str | Task:
-    """The task; for `jpeg` alone the compression is read from the file."""
-    return Compressed(JPEG.of(job.source)) if job.task == "jpeg" else job.task
+def _task(job: Job, picture: Picture) -> str | Task:
+    """The task; of `jpeg` what the file says: its compression, or at least its orientation."""
+    if job.task == "jpeg":
+        return Compressed(JPEG.of(job.source))
+    if job.task.startswith("jpeg:") and picture.format == "JPEG" and picture.orientation != 1:
+        task = make_task(job.task)
+        if isinstance(task, Compressed):
+            turn = Orientation(picture.orientation)
+            return Compressed(JPEG(tables=task.codec.tables, orientation=turn))
+    return job.task
 
 
 def _mask(job: Job, picture: Picture) -> Tensor | None:

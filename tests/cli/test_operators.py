@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from commands import run
+from reddiff.operators import Orientation
 from reddiff.pictures import read_picture
 
 MINE = """
@@ -79,6 +81,21 @@ def test_a_jpeg_file_says_its_own_quality(photo, tmp_path):
     run("restore", bad, "-o", out, "--task", "jpeg", "--steps", 5)
     assert "jpeg:QUALITY" in run("restore", photo, "-o", out, "--task", "jpeg:", "--force", code=3)
     assert "JPEG" in run("restore", photo, "-o", out, "--task", "jpeg", "--force", code=3)
+
+
+@pytest.mark.parametrize("task", ["jpeg", "jpeg:10"])
+def test_a_turned_jpeg_file_is_restored_like_the_stored_one(photo, tmp_path, task):
+    with Image.open(photo) as picture:
+        small = picture.crop((0, 0, 43, 37))
+    exif = Image.Exif()
+    exif[274] = 6
+    small.save(tmp_path / "plain.jpg", quality=10)
+    small.save(tmp_path / "turned.jpg", quality=10, exif=exif)
+    for name in ("plain", "turned"):
+        source, out = tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"
+        run("restore", source, "-o", out, "--task", task, "--steps", 2)
+    plain, turned = (read_picture(tmp_path / f"{n}.png").pixels for n in ("plain", "turned"))
+    assert torch.equal(turned, Orientation.TURNED_90.upright(plain))
 
 
 @pytest.mark.parametrize("name", ["darker", "squared"])

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 from importlib.resources import files
 
+import imagecodecs
 import numpy as np
 import pytest
 import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 import zoo
 from reddiff import InvalidArgument, PictureError
-from reddiff.operators import JPEG, Operator, Subsampling, codec
+from reddiff.operators import JPEG, Operator, Orientation, Subsampling, codec
 
 PILLOW = {Subsampling.S444: 0, Subsampling.S422: 1, Subsampling.S420: 2}
+OTHERS = {Subsampling.S411: "411", Subsampling.S440: "440"}  # that Pillow reads and does not write
 
 
 def photo(name: str, height: int, width: int) -> np.ndarray:
@@ -37,6 +39,19 @@ def saved(pixels: np.ndarray, **settings: object) -> io.BytesIO:
     return file
 
 
+def sampled(pixels: np.ndarray, quality: int, sampling: Subsampling) -> io.BytesIO:
+    """A file of any subsampling, by libjpeg-turbo."""
+    if sampling in PILLOW:
+        return saved(pixels, quality=quality, subsampling=PILLOW[sampling])
+    data = imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=OTHERS[sampling])
+    return io.BytesIO(bytes(data))
+
+
+def shown(file: io.BytesIO) -> np.ndarray:
+    with Image.open(file) as picture:
+        return np.asarray(picture).copy()
+
+
 def pillow(pixels: np.ndarray, **settings: object) -> np.ndarray:
     with Image.open(saved(pixels, **settings)) as picture:
         return np.asarray(picture).copy()
@@ -53,11 +68,10 @@ def through(operator: Operator, pixels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("sampling", Subsampling)
 @pytest.mark.parametrize("quality", [1, 5, 30, 50, 75, 95, 100])
 def test_is_pillows_to_the_bit_on_photos(quality, sampling):
-    settings = {"quality": quality, "subsampling": PILLOW[sampling]}
     for name, size in (("coffee", (64, 96)), ("astronaut", (51, 61)), ("chelsea", (33, 18))):
         pixels = photo(name, *size)
         got = through(JPEG(quality, subsampling=sampling), pixels)
-        np.testing.assert_array_equal(got, pillow(pixels, **settings))
+        np.testing.assert_array_equal(got, shown(sampled(pixels, quality, sampling)))
         gray = pixels[..., 1].copy()
         np.testing.assert_array_equal(through(JPEG(quality), gray), pillow(gray, quality=quality))
 
@@ -76,7 +90,7 @@ def test_pillows_own_settings_are_ours():
 )
 def test_is_pillows_to_the_bit_on_noise_of_any_size(h, w, quality, sampling, seed):
     pixels = noise(h, w, seed)
-    want = pillow(pixels, quality=quality, subsampling=PILLOW[sampling])
+    want = shown(sampled(pixels, quality, sampling))
     np.testing.assert_array_equal(through(JPEG(quality, subsampling=sampling), pixels), want)
 
 
@@ -120,6 +134,53 @@ def test_of_a_file_is_what_made_it(tmp_path):
     operator = JPEG.of(Image.open(saved(gray, quality=20)), low=-1.0)
     np.testing.assert_array_equal(through(operator, gray), pillow(gray, quality=20))
     np.testing.assert_array_equal(JPEG(tables=operator.tables).tables, operator.tables)
+
+
+@pytest.mark.parametrize("sampling", Subsampling)
+@pytest.mark.parametrize("orientation", Orientation)
+def test_of_a_turned_file_is_what_its_reader_shows(tmp_path, orientation, sampling):
+    """The grid of blocks starts in a corner of the stored picture, with tables of its axes."""
+    stored = photo("chelsea", 37, 51)
+    with Image.open(sampled(stored, 20, sampling)) as picture:
+        plain = JPEG.of(picture)
+    ramp = torch.stack([torch.arange(64).view(8, 8) + 5 * i for i in (1, 2)])
+    for tables, x in ((plain.tables, stored), (ramp, stored[..., 0].copy())):
+        path = tmp_path / "turned.jpg"
+        if tables is ramp:  # gray, and of tables that change when they are transposed
+            file = saved(x, qtables=ramp.flatten(1).tolist(), exif=turned(orientation))
+            path.write_bytes(file.getvalue())
+        else:
+            data = sampled(x, 20, sampling).getvalue()
+            block = b"Exif\0\0" + turned(orientation).tobytes().removeprefix(b"Exif\0\0")
+            head = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big")
+            path.write_bytes(data[:2] + head + block + data[2:])
+        with Image.open(path) as picture:
+            want = np.asarray(ImageOps.exif_transpose(picture))
+            original = Image.fromarray(x)
+            original.getexif()[274] = int(orientation)
+            upright = np.asarray(ImageOps.exif_transpose(original))
+        operator = JPEG.of(path)
+        assert operator.orientation is orientation
+        np.testing.assert_array_equal(through(operator, upright), want)
+        again = torch.tensor(upright.reshape(*upright.shape[:2], -1)).movedim(2, 0)[None]
+        turn = operator.orientation
+        assert torch.equal(turn.upright(turn.stored(again)), again)
+
+
+def turned(orientation: Orientation) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = int(orientation)
+    return exif
+
+
+def test_sampling_factors_count_only_by_their_ratio():
+    coded = saved(noise(16, 16), subsampling=1).getvalue()
+    at = coded.index(b"\xff\xc0") + 10
+    assert coded[at : at + 9 : 3] == b"\x01\x02\x03"
+    for luma, chroma, sampling in ((0x22, 0x12, Subsampling.S422), (0x22, 0x22, Subsampling.S444)):
+        data = bytearray(coded)
+        data[at + 1], data[at + 4], data[at + 7] = luma, chroma, chroma
+        assert JPEG.of(Image.open(io.BytesIO(data))).subsampling is sampling
 
 
 def test_qualities_per_lane_are_those_of_each_lane_alone():
@@ -219,7 +280,8 @@ def test_files_that_are_not_modelled_are_refused(tmp_path):
     with pytest.raises(InvalidArgument, match=r"file: expected colours .*, got 3 layers, RGB"):
         JPEG.of(Image.open(saved(noise(8, 8), keep_rgb=True)))
     coded = saved(noise(8, 8)).getvalue()
-    tall = coded.replace(bytes([1, 0x22, 0]), bytes([1, 0x12, 0]), 1)  # of the frame's header
-    assert tall != coded
-    with pytest.raises(InvalidArgument, match=r"file: .* 4:2:0, got \[\(2, 1\), \(1, 1\)"):
-        JPEG.of(Image.open(io.BytesIO(tall)))
+    for factors in (0x13, 0x42, 0x24, 0x00):
+        odd = coded.replace(bytes([1, 0x22, 0]), bytes([1, factors, 0]), 1)  # of the frame's header
+        assert odd != coded
+        with pytest.raises(InvalidArgument, match=r"file: expected subsampling .*4:4:0, got \[\("):
+            JPEG.of(Image.open(io.BytesIO(odd)))

@@ -11,11 +11,12 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reddiff import Clipped, InvalidArgument, Keys, Problem, Rounded
-from reddiff.operators import LinearOperator, gaussian_psf
+from reddiff.operators import JPEG, LinearOperator, Orientation, gaussian_psf
 from reddiff.operators.convolution import smooth_size
 from reddiff.tasks import (
     TASKS,
     Colorize,
+    Compressed,
     Deblur,
     Denoise,
     Inpaint,
@@ -200,6 +201,20 @@ def test_rounding_is_the_noise_of_a_quantiser():
     assert make_task("jpeg:10").noise(0.1).sigma > make_task("jpeg:10").noise(0.0).sigma == 0.15
     assert make_task("jpeg:10").unit > make_task("jpeg:50").unit > 0
     assert [make_task(n).level for n in ("quantise:4", "jpeg:10", "denoise")] == [0, 0, None]
+
+
+@pytest.mark.parametrize("orientation", Orientation)
+def test_a_turned_jpeg_is_the_same_problem_as_the_stored_one(orientation):
+    x = picture(37, 51)
+    plain = Compressed(JPEG(20))
+    turned = Compressed(JPEG(20, orientation=orientation))
+    y = plain.degrade(x)
+    upright = orientation.upright(y)
+    torch.testing.assert_close(turned.degrade(orientation.upright(x)), upright)
+    assert torch.equal(turned.data(upright), plain.data(y))
+    canvas = turned.measurement(upright)
+    assert canvas.shape == (3, 48, 64)
+    assert torch.equal(turned.picture(canvas, upright), upright)
 
 
 @pytest.mark.parametrize("text", ["jpeg:20", "jpeg:90"])

@@ -24,6 +24,7 @@ from reddiff.operators.matrix import Matrix
 from reddiff.operators.mosaic import Bayer, BayerPattern
 from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
 from reddiff.operators.nonlinear import NonlinearBlur
+from reddiff.operators.orientation import Orientation
 from reddiff.operators.phase import CodedDiffraction, Modulus, PhaseRetrieval
 from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
 from reddiff.operators.radon import Radon, hann, ramp
@@ -65,6 +66,7 @@ __all__ = [
     "MultiCoilMRI",
     "NonlinearBlur",
     "Operator",
+    "Orientation",
     "PhaseRetrieval",
     "Quantise",
     "Radon",

@@ -142,7 +142,9 @@ def to_rgb(ycc: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 def shrink(plane: Float[Tensor, "b h w"], rows: int, columns: int) -> Float[Tensor, "b h2 w2"]:
-    """Whole means of blocks of rows x columns; halves are rounded down and up by turns.
+    """Whole means of blocks of rows x columns.
+
+    Halves are rounded down and up by turns in blocks of 1 x 2 and 2 x 2, and up in others.
 
     The last column is repeated up to whole blocks of means (the last row after it, if at all).
     """
@@ -151,6 +153,8 @@ def shrink(plane: Float[Tensor, "b h w"], rows: int, columns: int) -> Float[Tens
     if rows * columns == 1:
         return full
     sums = full.unflatten(2, (-1, columns)).sum(3).unflatten(1, (-1, rows)).sum(2)
+    if columns != 2:
+        return ((sums + rows * columns // 2) / (rows * columns)).floor()
     turn = torch.arange(sums.shape[2], device=plane.device) % 2
     return ((sums + turn + (rows == 2)) / (rows * columns)).floor()
 
@@ -160,25 +164,26 @@ def spread(
 ) -> Float[Tensor, "b h w"]:
     """The plane `rows` times as high and `columns` times as wide, by linear interpolation.
 
-    Planes of one or two columns are repeated instead, as the reference software does.
+    Samples are repeated instead where the reference software does it: 4 times as wide, and in
+    planes of one or two columns that become wider.
 
     Arguments:
         plane: The samples.
         rows: 1 or 2.
-        columns: 1 or 2, no less than `rows`.
+        columns: 1, 2 or 4.
         whole: Round to whole numbers, halves down and up by turns.
     """
-    if columns == 1:
-        return plane
-    if plane.shape[2] <= 2:
+    if columns == 4 or (columns == 2 and plane.shape[2] <= 2):
         return plane.repeat_interleave(rows, 1).repeat_interleave(columns, 2)
-    high = plane if rows == 1 else _tent(plane, 1)
-    sums = _tent(high, 2)
+    sums = plane if rows == 1 else _tent(plane, 1)
+    sums = sums if columns == 1 else _tent(sums, 2)
+    parts = 4 ** ((rows == 2) + (columns == 2))
     if not whole:
-        return sums / (4 * rows**2)
-    turn = torch.arange(sums.shape[2], device=plane.device) % 2
-    bias = 1 + turn if rows == 1 else 8 - turn
-    return ((sums + bias) / (4 * rows**2)).floor()
+        return sums / parts
+    axis, start, step = (1, 1, 1) if columns == 1 else (2, 8, -1) if rows == 2 else (2, 1, 1)
+    turn = torch.arange(sums.shape[axis], device=plane.device) % 2
+    bias = start + step * (turn[:, None] if axis == 1 else turn)
+    return ((sums + bias) / parts).floor() if parts > 1 else sums
 
 
 def _tent(plane: Tensor, axis: int) -> Tensor:

@@ -36,7 +36,8 @@ class JPEGCoefficients(SpectralOperator):
 
     y is `(b, rows, columns, m)`, by unit: its blocks of luma, in rows, then Cb and Cr, each with
     its 64 coefficients in rows (not in zigzag order). x is `(b, c, h, w)` of whole units; others
-    are to be extended first, as encoders do.
+    are to be extended first, as encoders do. Both are in the orientation of the file, whatever
+    `codec.orientation` says.
 
     Arguments:
         codec: Its tables, subsampling and range of x; of tables per lane if it has those.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 import torch
 from jaxtyping import Float, Int
@@ -14,10 +15,14 @@ from torch.nn.functional import avg_pool2d
 from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.operators import codec
 from reddiff.operators.base import Operator, Shape, check_y_shape
+from reddiff.operators.orientation import Orientation
 from reddiff.operators.tone import check_range, straight_through
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+ORIENTATION_TAG = 274
 
 
 class Subsampling(Enum):
@@ -26,6 +31,8 @@ class Subsampling(Enum):
     S444 = (1, 1)
     S422 = (1, 2)
     S420 = (2, 2)
+    S411 = (1, 4)
+    S440 = (2, 1)
 
 
 class JPEG(Operator):
@@ -46,6 +53,8 @@ class JPEG(Operator):
         tables: In place of a quality, the tables of luma and chroma `(2, 8, 8)`, of whole numbers
             from 1, row by row (not in zigzag order); with `per_lane` `(b, 2, 8, 8)`.
         subsampling: Of chroma. Pillow's own is 4:2:0.
+        orientation: How the file holds the picture: blocks and tables lie in the stored picture,
+            while x and y are upright, as decoders that apply EXIF's orientation show it.
         low: The x of black.
         high: The x of white. x is `(b, 3, h, w)`, RGB, or `(b, 1, h, w)`, gray.
         per_lane: Whether axis 0 of the parameters numbers lanes.
@@ -69,6 +78,7 @@ class JPEG(Operator):
         *,
         tables: Tensor | None = None,
         subsampling: Subsampling = Subsampling.S420,
+        orientation: Orientation = Orientation.UPRIGHT,
         low: float = -1.0,
         high: float = 1.0,
         per_lane: bool = False,
@@ -80,13 +90,16 @@ class JPEG(Operator):
         if tables is None:
             tables = _of_quality(quality, per_lane)
         _check_tables(tables, per_lane)
-        self.subsampling, self.low, self.high = subsampling, low, high
+        self.subsampling, self.orientation = subsampling, Orientation(orientation)
+        self.low, self.high = low, high
         self.register_buffer("tables", tables.long())
         self.batched = ("tables",) if per_lane else ()
 
     @classmethod
     def of(cls, file: str | Path | Image, *, low: float = -1.0, high: float = 1.0) -> JPEG:
-        """The operator that made a file: its tables, and its subsampling.
+        """The operator that made a file: its tables, its subsampling and its EXIF orientation.
+
+        x and y are upright, as `read_picture` returns the file.
 
         Arguments:
             file: The path of a JPEG file, or a picture that Pillow has opened from one.
@@ -120,20 +133,23 @@ class JPEG(Operator):
         coded = coded and [layer[0] for layer in layers] != list(b"RGB")
         got = f"{len(layers)} layers, {picture.mode}"
         require(coded, "file", expected="colours YCbCr or gray", got=got)
-        factors = [(layer[2], layer[1]) for layer in layers]
-        found = {s.value for s in Subsampling} & {factors[0]} if len(layers) == 3 else {(1, 1)}
-        known = bool(found) and all(f == (1, 1) for f in factors[1:])
-        require(known, "file", expected="subsampling 4:4:4, 4:2:2 or 4:2:0", got=factors)
         chosen = torch.tensor([tables[layers[i][3]] for i in (0, -1)]).view(2, 8, 8)
-        return cls(tables=chosen, subsampling=Subsampling(found.pop()), low=low, high=high)
+        return cls(
+            tables=chosen,
+            subsampling=_subsampling([(layer[2], layer[1]) for layer in layers]),
+            orientation=_orientation(picture),
+            low=low,
+            high=high,
+        )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """What a decoder shows."""
         self._check_channels("x", tuple(x.shape[1:]))
         scale = 255 / (self.high - self.low)
+        x = self.orientation.stored(x)
         levels = ((x.detach().double() - self.low) * scale).round().clamp(0, 255)
         shown = self.low + self._through(levels) / scale
-        return straight_through(shown.to(x.dtype), self._smooth(x))
+        return self.orientation.upright(straight_through(shown.to(x.dtype), self._smooth(x)))
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
@@ -170,9 +186,9 @@ class JPEG(Operator):
         return codec.to_rgb(torch.stack(planes, 1))
 
     def _smooth(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What is linear in it: chroma is averaged and interpolated."""
+        """What is linear in it, of stored pictures: chroma is averaged and interpolated."""
         rows, columns = self.subsampling.value
-        if x.shape[1] == 1 or columns == 1:
+        if x.shape[1] == 1 or rows * columns == 1:
             return x
         h, w = x.shape[-2:]
         luma = (x * x.new_tensor(codec.LUMA)[:, None, None]).sum(1)
@@ -201,7 +217,8 @@ class _Smooth(Operator):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Chroma averaged and interpolated."""
-        return self.codec._smooth(x)
+        turn = self.codec.orientation
+        return turn.upright(self.codec._smooth(turn.stored(x)))
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
@@ -215,6 +232,30 @@ class _Smooth(Operator):
     def lanes(self) -> None:
         """The tables play no part."""
         return
+
+
+def _subsampling(factors: list[tuple[int, int]]) -> Subsampling:
+    """That of a file, from the sampling factors (rows, columns) of its layers."""
+    if len(factors) == 1:
+        return Subsampling.S444
+    (rows, columns), *chroma = factors
+    whole = min(chroma[0]) > 0 and all(f == chroma[0] for f in chroma)
+    whole = whole and rows % chroma[0][0] == columns % chroma[0][1] == 0
+    found = {s.value: s for s in Subsampling}
+    ratio = (rows // chroma[0][0], columns // chroma[0][1]) if whole else None
+    if ratio not in found:
+        expected = "subsampling 4:4:4, 4:2:2, 4:2:0, 4:1:1 or 4:4:0"
+        raise InvalidArgument("file", expected=expected, got=factors)
+    return found[ratio]
+
+
+def _orientation(picture: Image) -> Orientation:
+    """The EXIF orientation; upright where there is none, or EXIF is damaged."""
+    with catch_warnings(action="ignore"):  # Pillow's about damage
+        try:
+            return Orientation(picture.getexif().get(ORIENTATION_TAG, Orientation.UPRIGHT))
+        except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
+            return Orientation.UPRIGHT
 
 
 def _of_quality(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:

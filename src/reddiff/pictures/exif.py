@@ -50,7 +50,8 @@ def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's about damage
             exif = get()
-            return _select(exif), exif.get(ExifTags.Base.Orientation, 1)
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+            return _select(exif), orientation if orientation in range(1, 9) else 1
     except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
         return None, 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Picture:
         exif: What is known of the photo, as an EXIF block that begins with `Exif` and two zeros.
             The pixels are upright already: it holds no orientation.
         format: The format of its file, PNG, JPEG, WEBP or TIFF, if it came from one.
+        orientation: How that file holds it, as EXIF numbers it: `pixels` are upright.
 
     Raises:
         InvalidArgument: If the shapes, the dtypes or the bits are others.
@@ -42,6 +43,7 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     format: str | None = None
+    orientation: int = 1
 
     def __post_init__(self) -> None:
         shape = tuple(self.pixels.shape)
@@ -149,7 +151,7 @@ def from_pil(image: PIL.Image.Image) -> Picture:
     exif, orientation = cleaned(image.getexif)
     picture = from_array(turned(array, orientation))
     icc = matching(image.info.get("icc_profile"), len(picture.pixels))
-    return Picture(picture.pixels, picture.alpha, picture.bits, icc, exif, image.format)
+    return replace(picture, icc=icc, exif=exif, format=image.format, orientation=orientation)
 
 
 def matching(icc: bytes | None, channels: int) -> bytes | None:

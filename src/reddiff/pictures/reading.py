@@ -141,7 +141,7 @@ def _read_deep_png(image: Image.Image, file: IO[bytes]) -> Picture:
     kept, orientation = exif.cleaned(holder.getexif)
     picture = from_array(exif.turned(array, orientation))
     icc = matching(image.info.get("icc_profile"), len(picture.pixels))
-    return replace(picture, icc=icc, exif=kept, format="PNG")
+    return replace(picture, icc=icc, exif=kept, format="PNG", orientation=orientation)
 
 
 def _png_chunk(data: bytes, name: bytes) -> bytes | None:

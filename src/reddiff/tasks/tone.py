@@ -165,8 +165,9 @@ class Compressed(Tone):
         return Gaussian(math.hypot(CODED, (level or 0.0) / self.unit))
 
     def measurement(self, y: Pixels) -> Pixels:
-        """Extended to whole units of the codec."""
+        """As the file holds it, extended to whole units of the codec."""
         height, width = JPEGCoefficients.unit_of(self.codec, len(y))
+        y = self.codec.orientation.stored(y)
         return extend(y, -y.shape[1] % height, -y.shape[2] % width)
 
     def data(self, y: Pixels) -> Tensor:
@@ -175,5 +176,6 @@ class Compressed(Tone):
         return operator.measure(super().data(y)[None])[0]
 
     def picture(self, x: Pixels, y: Pixels) -> Pixels:
-        """Cut to the size of y."""
-        return x[:, : y.shape[1], : y.shape[2]]
+        """Cut to the size of y, and upright."""
+        height, width = self.codec.orientation.stored(y).shape[1:]
+        return self.codec.orientation.upright(x[:, :height, :width])
