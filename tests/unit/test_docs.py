@@ -1,0 +1,52 @@
+"""The documentation names everything public, and turns the formulas of docstrings into LaTeX."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PUBLIC = (
+    "",
+    ".checks",
+    ".deepinv",
+    ".metrics",
+    ".noise",
+    ".operators",
+    ".own",
+    ".priors",
+    ".solvers",
+)
+MODULES = {"hooks", "operators", "priors", "schedules", "solvers"}  # public, but no objects
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_on_a_page_of_the_api(module):
+    pages = " ".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    shown = {path.split(".")[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
+    shown |= set(re.findall(r"`(\w+)`", pages))
+    assert set(importlib.import_module(f"reddiff{module}").__all__) - shown - MODULES == set()
+
+
+@pytest.fixture
+def latex(monkeypatch):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(DOCS / "hooks")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return importlib.import_module("docstrings").latex
+
+
+@pytest.mark.parametrize(
+    ("docstring", "page"),
+    [
+        ("with :math:`A^T y`.", r"with \(A^T y\)."),
+        ("with :math:`A^T\n    y`.", r"with \(A^T y\)."),
+        ("As\n\n.. math:: a = b,\n    c\n\nso.", "As\n\n\n\\[a = b, c\\]\n\nso."),
+        ("    .. math::\n        a &= b", "\n    \\[\\begin{aligned} a &= b \\end{aligned}\\]\n"),
+    ],
+)
+def test_formulas_become_latex(latex, docstring, page):
+    assert latex(docstring) == page
