@@ -16,11 +16,13 @@ from mkdocs.exceptions import PluginError
 
 INLINE = re.compile(r":math:`([^`]+)`")
 BLOCK = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +\S.*| *(?=\n)))*)", re.MULTILINE)
+LINE = re.compile(r"^( *)\| (?!.*\|\s*$)", re.MULTILINE)
 RAW = (":math:", ".. math::")
 
 
-def latex(text: str) -> str:
-    r"""`text` with inline formulas as \(...\) and display formulas as \[...\] of their own."""
+def markdown(text: str) -> str:
+    r"""`text` with formulas as \(...\) or \[...\], and Sphinx's line blocks as paragraphs."""
+    text = LINE.sub(r"\1", text)
     return INLINE.sub(lambda m: rf"\({' '.join(m[1].split())}\)", BLOCK.sub(_display, text))
 
 
@@ -37,7 +39,7 @@ class Formulas(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Called by Griffe for each module, class, function and attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = latex(obj.docstring.value)
+            obj.docstring.value = markdown(obj.docstring.value)
 
 
 class Overrides(griffe.Extension):

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import docstrings
 import griffe
-from docstrings import latex
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
@@ -28,7 +28,7 @@ def _line(source: Path, path: str) -> str:
     docstring = _package(source)[path.removeprefix("reddiff.")].docstring
     if docstring is None:
         raise ValueError(f"{path} has no docstring to summarise")
-    line = latex(" ".join(docstring.value.split("\n\n")[0].split()))
+    line = docstrings.markdown(" ".join(docstring.value.split("\n\n")[0].split()))
     return line.replace(r"\|", r"\Vert ").replace("|", r"\|")  # a bare | ends the cell
 
 

@@ -31,12 +31,12 @@ def test_every_public_name_is_on_a_page_of_the_api(module):
 
 
 @pytest.fixture
-def latex(monkeypatch):
+def markdown(monkeypatch):
     pytest.importorskip("mkdocs")
     pytest.importorskip("griffe")
     monkeypatch.syspath_prepend(DOCS / "hooks")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return importlib.import_module("docstrings").latex
+    return importlib.import_module("docstrings").markdown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,8 @@ def latex(monkeypatch):
         ("with :math:`A^T\n    y`.", r"with \(A^T y\)."),
         ("As\n\n.. math:: a = b,\n    c\n\nso.", "As\n\n\n\\[a = b, c\\]\n\nso."),
         ("    .. math::\n        a &= b", "\n    \\[\\begin{aligned} a &= b \\end{aligned}\\]\n"),
+        ("    | Title (2020),\n    | https://a.org", "    Title (2020),\n    https://a.org"),
     ],
 )
-def test_formulas_become_latex(latex, docstring, page):
-    assert latex(docstring) == page
+def test_formulas_become_latex(markdown, docstring, page):
+    assert markdown(docstring) == page
