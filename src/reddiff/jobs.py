@@ -202,13 +202,12 @@ def simulate(
     output = Path(output)
     picture = read_picture(source)
     job = Job(str(source), str(output), task, mask, False, scale, kernel, noise, seed=seed)
-    made_mask, notes = _mask(job, picture), []
-    made_kernel = None
+    made_mask = _mask(job, picture)
+    made_kernel, notes = None, list[str]()
     if kernel is not None:
         found = read_kernel(kernel)
         made_kernel = found.psf
-        if found.normalised:
-            notes.append(f"The kernel summed to {found.total:.4g}; it was divided by that.")
+        notes.extend(found.notes)
     degraded = degrade(
         picture,
         task=task,

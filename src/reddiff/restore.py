@@ -17,7 +17,7 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.estimate import noise_level
 from reddiff.hooks import Hook, Progress
 from reddiff.noise import Gaussian
-from reddiff.pictures import Image, Kernel, Picture, as_picture, read_kernel
+from reddiff.pictures import Image, Picture, as_kernel, as_picture, read_kernel
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -204,15 +204,8 @@ class _Preview(Hook):
 def _kernel(kernel: Tensor | str | None, notes: list[str]) -> Tensor | None:
     if kernel is None:
         return None
-    if isinstance(kernel, Tensor):
-        total = float(kernel.sum())
-        good = math.isfinite(total) and total > 0
-        require(good, "kernel", expected="finite values of a positive sum", got=total)
-        found = Kernel(kernel / total, total)
-    else:
-        found = read_kernel(kernel)
-    if found.normalised:
-        notes.append(f"The kernel summed to {found.total:.4g}; it was divided by that.")
+    found = read_kernel(kernel) if isinstance(kernel, str) else as_kernel(kernel)
+    notes.extend(found.notes)
     return found.psf
 
 

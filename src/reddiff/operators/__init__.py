@@ -26,7 +26,7 @@ from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
 from reddiff.operators.nonlinear import NonlinearBlur
 from reddiff.operators.orientation import Orientation
 from reddiff.operators.phase import CodedDiffraction, Modulus, PhaseRetrieval
-from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
+from reddiff.operators.psf import center_psf, disk_psf, gaussian_psf, motion_psf, uniform_psf
 from reddiff.operators.radon import Radon, hann, ramp
 from reddiff.operators.resampling import Filter, bicubic, box, lanczos, triangle
 from reddiff.operators.resize import BlockMean, Resize
@@ -84,6 +84,7 @@ __all__ = [
     "birdcage_maps",
     "box",
     "cartesian_mask",
+    "center_psf",
     "disk_psf",
     "equispaced_mask",
     "gaussian_psf",

@@ -7,9 +7,12 @@ import math
 import torch
 from jaxtyping import Float64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from reddiff.errors import require
 from reddiff.operators.base import Shape, check_y_shape
+
+NEGLIGIBLE = 1e-7  # of a PSF: what float32 cannot tell from nothing
 
 
 def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor:
@@ -28,12 +31,50 @@ def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor
     psf = psf if psf.is_floating_point() else psf.to(torch.get_default_dtype())
     form, shape = ", ".join((*axes, "kh", "kw")), tuple(psf.shape)
     odd = psf.ndim == len(axes) + 2 and all(n % 2 for n in shape[-2:])
-    require(odd, name, expected=f"shape ({form}) with odd sides", got=shape)
+    expected = f"shape ({form}) with odd sides (`center_psf` makes them odd)"
+    require(odd, name, expected=expected, got=shape)
     require(psf.numel() > 0, name, expected="at least one PSF", got=shape)
     require(bool(psf.isfinite().all()), name, expected="finite values", got="nan or inf")
     nonzero = bool(psf.reshape(-1, shape[-2] * shape[-1]).any(1).all())
     require(nonzero, name, expected="at least one entry that is not zero", got="all zero")
     return psf
+
+
+def center_psf(psf: Tensor, center: tuple[int, int] | None = None) -> Tensor:
+    """A PSF `(kh, kw)` with odd sides, around its center, without margins of zeros.
+
+    All blurs convolve (they do not correlate) and take the middle of a PSF for its center: light
+    there stays where it is. Margins on both sides of an axis are cut as long as they hold less than
+    1e-7 of the PSF: each would make every call slower and change nothing.
+
+    Arguments:
+        psf: Any sides, even ones too.
+        center: The row and column of the center, counted from 0; (kh // 2, kw // 2) by default.
+
+    Raises:
+        InvalidArgument: If it has another rank, no entries, or the center is not within.
+    """
+    shape = tuple(psf.shape)
+    require(psf.ndim == 2 and psf.numel() > 0, "psf", expected="shape (kh, kw)", got=shape)
+    middle = (shape[0] // 2, shape[1] // 2) if center is None else center
+    inside = all(0 <= at < n for at, n in zip(middle, shape, strict=True))
+    require(inside, "center", expected=f"a row and a column within {shape}", got=center)
+    for axis, at in enumerate(middle):
+        before, after = at, shape[axis] - 1 - at
+        margin = [0, 0, 0, 0]
+        first = 2 * (1 - axis)  # torch's `pad` counts axes from the last
+        margin[first : first + 2] = max(after - before, 0), max(before - after, 0)
+        psf = _trimmed(pad(psf, margin), axis)
+    return psf
+
+
+def _trimmed(psf: Tensor, axis: int) -> Tensor:
+    """Without margins that hold next to nothing; of an odd side."""
+    line = psf.abs().sum(1 - axis)
+    radius = len(line) // 2
+    pairs = line[:radius] + line[radius + 1 :].flip(0)  # from the rim to the middle
+    cut = int((pairs.cumsum(0) <= NEGLIGIBLE * line.sum()).sum())
+    return psf.narrow(axis, cut, len(line) - 2 * cut)
 
 
 def check_fits(psf: Tensor, height: int, width: int, name: str = "psf") -> None:

@@ -1,7 +1,8 @@
 """Pictures, masks and kernels: from files, arrays and words, and back. Pixels are in [0, 1]."""
 
 from reddiff.files import check_target, write_whole
-from reddiff.pictures.inputs import Kernel, read_kernel, read_mask
+from reddiff.pictures.inputs import read_kernel, read_mask
+from reddiff.pictures.kernels import Kernel, as_kernel
 from reddiff.pictures.picture import Image, Picture, as_picture
 from reddiff.pictures.reading import MAX_PIXELS, read_picture
 from reddiff.pictures.writing import check_output, encode, write_picture
@@ -11,6 +12,7 @@ __all__ = [
     "Image",
     "Kernel",
     "Picture",
+    "as_kernel",
     "as_picture",
     "check_output",
     "check_target",

@@ -7,21 +7,19 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
 from reddiff.operators.shake import levin_psf, shake_psf
+from reddiff.pictures.kernels import MAX_SIDE, Kernel, as_kernel
 from reddiff.pictures.reading import check_regular, read_picture, reading
-
-MAX_SIDE = 1023  # pixels, of kernels: larger files are some other picture
 
 
 def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -43,23 +41,6 @@ WORDS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], float]] = {
     "shake": (_whole(shake_psf), ("SIDE", "SEED"), MAX_SIDE),
     "levin": (_whole(levin_psf), ("NUMBER",), math.inf),
 }
-
-
-class Kernel(NamedTuple):
-    """A point spread function of sum 1, and what it summed to as it was given.
-
-    Arguments:
-        psf: `(kh, kw)` with odd sides, in float64.
-        total: Its sum before it was divided by it; 1 for pictures, whose scale means nothing.
-    """
-
-    psf: Tensor
-    total: float
-
-    @property
-    def normalised(self) -> bool:
-        """Whether it did not sum to 1: blurring with it would have changed the brightness."""
-        return abs(self.total - 1) > 1e-4
 
 
 def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Float[Tensor, "1 h w"]:
@@ -92,19 +73,19 @@ def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Flo
 def read_kernel(source: str | Path) -> Kernel:
     """A blur kernel from a file or from words, with odd sides and sum 1.
 
-    Kernels of even sides get a row or column of zeros at the bottom or right, so that the centre
-    is entry n // 2 of either side.
+    What its center is, and that it is convolved: see `as_kernel`.
 
     Arguments:
         source: `gaussian:SIGMA`, `motion:LENGTH,ANGLE`, `uniform:SIDE` or `disk:RADIUS`, in pixels
             and degrees counterclockwise; `shake:SIDE,SEED`, a random camera shake; `levin:NUMBER`,
             one of the eight shakes of Levin et al. 2009; a .npy file; a .npz file,
-            `file.npz:name` if it holds several arrays; or a picture, where black is zero.
+            `file.npz:name` if it holds several arrays; or a picture, where black and transparent
+            pixels are zero.
 
     Raises:
         InvalidArgument: If the words cannot be used.
         PictureError: If the file cannot be read, or holds no kernel: not two axes, larger than
-            1023 a side, not finite, or of a sum that is not well above zero.
+            1023 a side, complex, not finite, or of a sum that is not well above zero.
     """
     word, _, numbers = str(source).partition(":")
     if word in WORDS:
@@ -116,13 +97,13 @@ def read_kernel(source: str | Path) -> Kernel:
     with reading(path):
         check_regular(path)
         if path.suffix.lower() in (".npy", ".npz"):
-            psf = torch.from_numpy(_array(path, name).astype(np.float64))
+            kernel = as_kernel(_array(path, name))
         else:
-            psf = read_picture(path).pixels.double().mean(0)
-        total = _check(path, psf)
-    picture = path.suffix.lower() not in (".npy", ".npz")
-    odd = pad(psf / total, (0, 1 - psf.shape[1] % 2, 0, 1 - psf.shape[0] % 2))
-    return Kernel(odd, 1.0 if picture else total)
+            picture = read_picture(path)
+            pixels = picture.pixels.double().mean(0)
+            opaque = 1.0 if picture.alpha is None else picture.alpha[0]
+            kernel = as_kernel(pixels * opaque, scaled=False)
+    return kernel
 
 
 def _spoken(source: str, word: str, text: str) -> Float64[Tensor, "h w"]:
@@ -162,18 +143,3 @@ def _array(path: Path, name: str | None) -> NDArray[np.generic]:
 def _check_bytes(path: Path, size: int) -> None:
     if size > 16 * (MAX_SIDE + 1) ** 2:
         raise PictureError(path, expected="a blur kernel", got=f"an array of {size} bytes")
-
-
-def _check(path: Path, psf: Tensor) -> float:
-    """The sum of a kernel that is one."""
-    shape = tuple(psf.shape)
-    if len(shape) != 2 or not 0 < min(shape) <= max(shape) <= MAX_SIDE:
-        expected = f"a kernel of two axes, at most {MAX_SIDE} pixels each"
-        raise PictureError(path, expected=expected, got=f"shape {shape}")
-    if not bool(psf.isfinite().all()):
-        raise PictureError(path, expected="a kernel of finite values", got="nan or inf")
-    total, size = float(psf.sum()), float(psf.abs().sum())
-    if total <= 1e-3 * size:
-        expected = "a kernel that can be divided by its sum"
-        raise PictureError(path, expected=expected, got=f"a sum of {total:.4g}")
-    return total

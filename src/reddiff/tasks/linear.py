@@ -13,6 +13,7 @@ from reddiff.errors import require
 from reddiff.operators import BlockMean, CircularBlur, Identity, Mask, Operator, Resize, grayscale
 from reddiff.operators.convolution import smooth_size
 from reddiff.operators.mosaic import Bayer
+from reddiff.operators.psf import as_psf
 from reddiff.operators.resampling import Filter
 from reddiff.tasks.base import Pixels, Task
 
@@ -111,13 +112,16 @@ class Deblur(Task):
     is assumed of what lies beyond the border; the margin is cut away in the end.
 
     Arguments:
-        kernel: The PSF `(kh, kw)`, odd sides, sum 1.
+        kernel: The PSF `(kh, kw)`, odd sides, its center in the middle, sum 1.
     """
 
     kernel: Tensor
 
     name = "deblur"
     lr = 0.5
+
+    def __post_init__(self) -> None:
+        as_psf(self.kernel, name="kernel")
 
     def degrade(self, x: Pixels) -> Pixels:
         """Convolution, the picture mirrored at its border."""
@@ -148,7 +152,8 @@ class Deblur(Task):
 
     def _check(self, y: Pixels) -> None:
         kernel, size = tuple(self.kernel.shape), tuple(y.shape[-2:])
-        fits = kernel[0] <= size[0] and kernel[1] <= size[1]
+        # one more: a kernel as large as a picture of even sides is made odd
+        fits = kernel[0] <= size[0] + 1 and kernel[1] <= size[1] + 1
         require(fits, "kernel", expected=f"at most the picture's size {size}", got=kernel)
 
 
