@@ -16,6 +16,7 @@ from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGau
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
+from reddiff.operators.precision import lowered
 from reddiff.operators.stack import stack
 from reddiff.random import MEASURING, Keys
 
@@ -29,7 +30,8 @@ class Problem:
 
     Arguments:
         y: The measurements `(b, ...)`, floating point, on the device of the operator.
-        operator: A.
+        operator: A. Parameters of a higher precision than y, such as a PSF in float64, are taken in
+            that of y.
         noise: The noise of y, in the units of y.
 
     Raises:
@@ -53,6 +55,8 @@ class Problem:
         is_noise = isinstance(noise, Noise)
         expected = "a Noise, such as Gaussian(sigma)"
         require(is_noise, "noise", expected=expected, got=type(noise).__name__)
+        operator = lowered(operator, y.dtype)
+        object.__setattr__(self, "operator", operator)
         _check_place(y, operator)
         operator.x_shape(tuple(y.shape[1:]))
         fits = operator.lanes in (None, len(y))
@@ -82,6 +86,7 @@ class Problem:
         require(len(ids) == len(x), "ids", expected=f"{len(x)} ids", got=f"{len(ids)} ids")
         fits = operator.lanes in (None, len(x))
         require(fits, "x", expected=f"{operator.lanes} lanes, as the operator", got=tuple(x.shape))
+        operator = lowered(operator, x.dtype)
         with torch.no_grad():
             y = noise.sample(operator(x), Keys(seed, ids).at(MEASURING))
         return cls(y, operator, noise)

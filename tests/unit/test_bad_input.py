@@ -142,7 +142,10 @@ Y_CASES = {
         partial(run, y=Y.to(torch.complex128)), "y", "a floating-point dtype", "torch.complex128"
     ),
     "other dtype than the operator": Case(
-        partial(run, y=Y.float()), "y", "dtype torch.float64, as operator.mask", "torch.float32"
+        partial(run, operator=Mask(KEPT.float())),
+        "y",
+        "dtype torch.float32, as operator.mask",
+        "torch.float64",
     ),
     "other dtype than the prior": Case(
         partial(run, y=Y.float(), operator=BlockMean(1)),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from reddiff.operators.base import Operator
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def lowered(operator: Operator, dtype: torch.dtype) -> Operator:
@@ -35,7 +38,7 @@ def _higher(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
     return real and torch.finfo(tensor.dtype).bits > torch.finfo(dtype).bits
 
 
-def _copied(module: Operator, dtype: torch.dtype) -> Operator:
+def _copied(module: Module, dtype: torch.dtype) -> Module:
     new = copy.copy(module)
     given = {id(t) for t in _parameters(module)}
     new._buffers = {
@@ -43,7 +46,7 @@ def _copied(module: Operator, dtype: torch.dtype) -> Operator:
         for name, t in module._buffers.items()
     }
     new._modules = {
-        name: _copied(inner, dtype) if inner is not None else None  # type: ignore[arg-type]
+        name: None if inner is None else _copied(inner, dtype)
         for name, inner in module._modules.items()
     }
     return new
