@@ -22,23 +22,34 @@ from safetensors.torch import save_file
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
-def images(source: Path) -> Iterator[Image.Image]:
-    """The images of a folder (recursively), a .tar[.*] or a .zip, in a fixed order."""
+def contents(source: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder (recursively), a .tar[.*] or a .zip, in the order of their names."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                yield Image.open(path).convert("RGB")
+            if path.is_file():
+                yield str(path.relative_to(source)), path.read_bytes()
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             for name in sorted(archive.namelist()):
-                if Path(name).suffix.lower() in SUFFIXES:
-                    yield Image.open(io.BytesIO(archive.read(name))).convert("RGB")
+                yield name, archive.read(name)
     else:
         with tarfile.open(source) as archive:
             for member in sorted(archive.getmembers(), key=lambda m: m.name):
                 file = archive.extractfile(member)
-                if file is not None and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield Image.open(io.BytesIO(file.read())).convert("RGB")
+                if file is not None:
+                    yield member.name, file.read()
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image, by its name."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def images(source: Path) -> Iterator[Image.Image]:
+    """The images of a source, in a fixed order."""
+    for name, data in contents(source):
+        if is_image(name):
+            yield Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def shrunk(image: Image.Image, factor: int) -> Image.Image:
@@ -51,7 +62,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, nargs="*", default=[], help="images used whole")
     parser.add_argument("--photos", type=Path, nargs="*", default=[], help="images to crop from")
     parser.add_argument("--scene-size", type=int, default=64, help="scenes are resized to it")
-    parser.add_argument("--factors", type=int, nargs="*", default=[1, 2, 4], help="of photos")
+    parser.add_argument("--factors", type=int, nargs="*", default=[1, 2], help="of photos")
     parser.add_argument("--min-side", type=int, default=64, help="smaller photos are left out")
     parser.add_argument("--out", type=Path, required=True, help="the cache, .safetensors")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Train the U-Net of the photo prior as an EDM denoiser, within a budget of wall-clock hours."""
+"""Train the photo prior as an EDM denoiser; the same command goes on after an interruption."""
 
 from __future__ import annotations
 
@@ -7,146 +7,25 @@ import copy
 import csv
 import json
 import math
+import signal
 import time
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from evaluate import (
-    channels_last,
-    denoiser,
-    denoising_psnr,
-    read,
-    read_images,
-    select,
-)
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from batches import Data, draw_sigma
+from evaluate import channels_last, denoiser, denoising_psnr, read, read_images, select
+from losses import LevelMeans, edm_losses
+from optimizer import Optimizer
+from safetensors.torch import save_file
+from torch import Tensor
 
-from reddiff.priors import UNet
-from reddiff.priors.parametric import edm_coefficients
+from reddiff.priors.photo import ASSET
+from reddiff.priors.refined import raw_network
 
-COLUMNS = ["hours", "step", "images", "lr", "loss", "psnr25", "psnr50", "psnr100"]
-
-
-class Data:
-    """Batches of whole scenes and of crops of photos, flipped and turned at random.
-
-    A batch has one patch size, drawn from those given, and as many pixels as `size` scenes have;
-    only batches of the scenes' own size contain scenes. Photos are drawn with probability
-    proportional to the root of their number of pixels.
-    """
-
-    def __init__(self, cache: Path, patches: list[int], scenes: float) -> None:
-        tensors = load_file(cache)
-        self.pixels, index = tensors["pixels"], tensors["index"]
-        whole = index[:, 3] == 1
-        self.scenes, self.photos = index[whole].tolist(), index[~whole].tolist()
-        self.side = self.scenes[0][1] if self.scenes else patches[0]
-        self.patches, self.fraction = patches, scenes if self.scenes else 0.0
-        area, short = index[~whole, 1] * index[~whole, 2], index[~whole, 1:3].amin(dim=1)
-        self.weights = {patch: area.double().sqrt() * (short >= patch) for patch in patches}
-
-    def crop(self, entry: list[int], patch: int) -> Tensor:
-        """(patch, patch, 3) bytes: a whole scene, maybe flipped, or a crop, turned as well."""
-        offset, height, width, whole = entry
-        end = offset + 3 * height * width
-        image = self.pixels[offset:end].view(height, width, 3)
-        if not whole:
-            top = int(torch.randint(height - patch + 1, ()))
-            left = int(torch.randint(width - patch + 1, ()))
-            image = image[top : top + patch, left : left + patch]
-            image = image.rot90(int(torch.randint(4, ())))
-        return image.flip(1) if torch.rand(()) < 0.5 else image
-
-    def batch(self, size: int) -> Tensor:
-        """(b, 3, patch, patch) in [-1, 1], stored channels last; scenes come first."""
-        patch = self.patches[int(torch.randint(len(self.patches), ()))]
-        size = max(round(size * (self.side / patch) ** 2), 1)
-        count = int(self.fraction * size + float(torch.rand(()))) if patch == self.side else 0
-        entries = [self.scenes[int(torch.randint(len(self.scenes), ()))] for _ in range(count)]
-        if count < size:
-            chosen = torch.multinomial(self.weights[patch], size - count, replacement=True)
-            entries += [self.photos[i] for i in chosen.tolist()]
-        stack = torch.stack([self.crop(entry, patch) for entry in entries])
-        return stack.permute(0, 3, 1, 2) / 127.5 - 1
-
-
-def draw_sigma(size: int, mean: float, std: float, wide: float) -> Tensor:
-    """Stratified noise levels: log-normal, or with probability `wide` log-uniform in 0.002..80."""
-    u = ((torch.arange(size) + torch.rand(size)) / size)[torch.randperm(size)]
-    normal = mean + std * math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.99999, 0.99999))
-    uniform = math.log(0.002) + u * math.log(80 / 0.002)
-    return torch.where(torch.rand(size) < wide, uniform, normal).exp().clamp(0.002, 80)
-
-
-def edm_loss(net: nn.Module, x: Tensor, sigma: Tensor) -> Tensor:
-    """EDM's loss, whose weights make it the plain squared error of the raw network."""
-    level = sigma[:, None, None, None]
-    c_skip, c_out, c_in, c_noise = edm_coefficients(level)
-    noisy = x + level * torch.randn_like(x)
-    target = (x - c_skip * noisy) / c_out
-    with torch.autocast(x.device.type, torch.bfloat16):
-        raw = net(c_in * noisy, c_noise.flatten())
-    loss: Tensor = (raw.float() - target).square().mean()
-    return loss
-
-
-class Optimizer:
-    """Muon for the inner convolutions, each seen as a matrix, and Adam for the rest.
-
-    torch.optim.Muon takes matrices only. Each matrix here, (out, height * width * in), is a second
-    parameter on the memory of the convolution's weight, which must be channels last.
-    """
-
-    def __init__(self, net: UNet, lr: float, muon: bool) -> None:
-        inner = (nn.Conv2d, nn.ConvTranspose2d) if muon else ()
-        outer = (net.head, net.tail)
-        self.convs = [m.weight for m in net.modules() if isinstance(m, inner) and m not in outer]
-        self.matrices = [nn.Parameter(self.matrix(w.detach())) for w in self.convs]
-        ids = {id(weight) for weight in self.convs}
-        rest = [p for p in net.parameters() if id(p) not in ids]
-        self.parts: dict[str, torch.optim.Optimizer] = {
-            "adam": torch.optim.Adam(rest, lr=lr, betas=(0.9, 0.99))
-        }
-        if self.matrices:
-            self.parts["muon"] = torch.optim.Muon(
-                self.matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            )
-
-    @staticmethod
-    def matrix(weight: Tensor) -> Tensor:
-        """The weight as a matrix, without a copy."""
-        return weight.permute(0, 2, 3, 1).flatten(1)
-
-    def step(self, rate: float) -> None:
-        """One update; Adam goes at a third of the learning rate of Muon, for stability."""
-        for weight, matrix in zip(self.convs, self.matrices, strict=True):
-            assert weight.grad is not None and weight.data_ptr() == matrix.data_ptr()
-            matrix.grad = self.matrix(weight.grad)
-        for name, part in self.parts.items():
-            for group in part.param_groups:
-                group["lr"] = rate / 3 if name == "adam" and self.matrices else rate
-            part.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """The optimisers' tensors, under names that `load` understands."""
-        return {
-            f"opt.{name}.{i}.{key}": value.contiguous()
-            for name, part in self.parts.items()
-            for i, entry in part.state_dict()["state"].items()
-            for key, value in entry.items()
-        }
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from the tensors that `state` gave."""
-        for name, part in self.parts.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"opt.{name}."):
-                    _, _, i, field = key.split(".", 3)
-                    state.setdefault(int(i), {})[field] = value
-            part.load_state_dict({**part.state_dict(), "state": state})
+LEVELS = (25, 50, 100)
+COLUMNS = ["hours", "cpu", "step", "images", "lr", "loss", *(f"psnr{level}" for level in LEVELS)]
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -157,79 +36,113 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> N
     temporary.replace(path)
 
 
+def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """The weights of a U-Net whose first layer sees more channels, and ignores the new ones."""
+    head = tensors["head.weight"]
+    new = head.new_zeros(len(head), channels - head.shape[1], *head.shape[2:])
+    return tensors | {"head.weight": torch.cat([head, new], dim=1)}
+
+
+def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration and the weights that a new run starts from; no weights at all if fresh."""
+    config: dict[str, Any] = {"channels": args.channels, "blocks": args.blocks}
+    tensors: dict[str, Tensor] = {}
+    if args.start:
+        path = files("reddiff").joinpath(ASSET) if args.start == "photo" else args.start
+        metadata, tensors = read(Path(str(path)))
+        config = json.loads(metadata["config"])
+        tensors = select(tensors, "ema.") or select(tensors, "")
+    if args.refine and "refines" not in config:
+        config |= {"refines": "ffdnet", "share": args.share}
+    return config, tensors
+
+
 class Run:
     """A training run: the network, its moving average, the optimiser, and how far they are."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self.checkpoint = args.out / "checkpoint.safetensors"
         torch.manual_seed(args.seed)
-        self.steps, self.images, self.seconds = 0, 0, 0.0
-        metadata, tensors = read(args.resume) if args.resume else ({}, {})
-        config = {"channels": args.channels, "blocks": args.blocks}
-        self.config = json.loads(metadata["config"]) if "config" in metadata else config
-        net = UNet(**self.config)
-        weights = select(tensors, "net.")  # none in a file of bare weights
-        if tensors:
-            net.load_state_dict(weights or select(tensors, ""))
-        self.net = channels_last(net).to(args.device)
-        self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimizer = Optimizer(self.net, args.lr, args.muon)
+        self.steps, self.images, self.hours, self.cpu = 0, 0, 0.0, 0.0
+        self.means = LevelMeans(device=args.device)
+        resumed = self.checkpoint.exists()
+        if resumed:
+            metadata, tensors = read(self.checkpoint)
+            self.config, weights = json.loads(metadata["config"]), select(tensors, "net.")
+        else:
+            self.config, weights = initial(args)
+        self.net, self.unet = raw_network(self.config)
         if weights:
+            seen = self.unet.head.in_channels
+            self.unet.load_state_dict(widened(weights, seen))
+        channels_last(self.net).to(args.device)
+        self.ema = copy.deepcopy(self.unet).requires_grad_(False)
+        self.optimizer = Optimizer(self.unet, args.muon, args.clip)
+        if resumed:
             self.ema.load_state_dict(select(tensors, "ema."))
             self.optimizer.load(tensors)
+            self.means.sums.copy_(tensors["means"])
             progress = json.loads(metadata["progress"])
             self.steps, self.images = progress["step"], progress["images"]
-            self.seconds = progress["seconds"]
+            self.hours, self.cpu = progress["hours"], progress["cpu"]
+        if args.compile:
+            self.unet.compile()
+
+    def done(self) -> float:
+        """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
+        args = self.args
+        hours = self.hours / args.hours if args.hours else 0.0
+        steps = self.steps / args.steps if args.steps else 0.0
+        return float(max(hours, steps))
 
     def rate(self) -> float:
-        """The learning rate: linear in steps, then a cosine in wall-clock time."""
-        done: float = min(self.seconds / (3600 * self.args.hours), 1)
-        warm: float = min((self.steps + 1) / self.args.warmup, 1)
-        return float(self.args.lr) * warm * (1 + math.cos(math.pi * done)) / 2
+        """The learning rate: up linearly, then constant, then a cosine to zero."""
+        warm = min((self.steps + 1) / self.args.warmup, 1.0)
+        end = max(self.done() - 1 + self.args.cooldown, 0.0) / self.args.cooldown
+        return float(self.args.lr) * warm * (1 + math.cos(math.pi * min(end, 1.0))) / 2
 
-    def step(self, x: Tensor) -> float:
-        """One update of the weights and of their moving average."""
+    def step(self, x: Tensor) -> Tensor:
+        """One update of the weights and of their moving average; the plain loss."""
         args = self.args
         sigma = draw_sigma(len(x), args.sigma_mean, args.sigma_std, args.sigma_wide).to(x.device)
-        loss = edm_loss(self.net, x, sigma)
-        self.net.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), args.clip)
+        losses = edm_losses(self.net, x, sigma, args.bf16)
+        means = self.means.update(sigma, losses.detach())
+        self.unet.zero_grad()
+        (losses / means if args.weigh else losses).mean().backward()
         self.optimizer.step(self.rate())
         self.steps += 1
         self.images += len(x)
         decay = min(args.ema, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            pairs = zip(self.ema.parameters(), self.net.parameters(), strict=True)
+            pairs = zip(self.ema.parameters(), self.unet.parameters(), strict=True)
             for mean, value in pairs:
                 mean.lerp_(value, 1 - decay)
-        return float(loss.detach())
+        return losses.detach().mean()
 
     def save(self) -> None:
         """Everything that is needed to go on, and the bare moving average in half precision."""
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
-        metadata = {
-            "config": self.config,
-            "hours": round(self.seconds / 3600, 3),
-            "images": self.images,
-            "progress": {"step": self.steps, "images": self.images, "seconds": self.seconds},
-        }
-        write(self.args.out / "checkpoint.safetensors", tensors | self.optimizer.state(), metadata)
-        half = {k: v.half() for k, v in self.ema.state_dict().items()}
+        ema = self.ema.state_dict()
+        tensors = {f"net.{k}": v for k, v in self.unet.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in ema.items()}
+        tensors |= {"means": self.means.sums} | self.optimizer.state()
+        progress = {
+            "step": self.steps, "images": self.images, "hours": self.hours, "cpu": self.cpu
+        }  # fmt: skip
+        metadata = {"config": self.config, "progress": progress}
+        write(self.checkpoint, tensors, metadata)
+        half = {k: v.half() for k, v in ema.items()}
         write(self.args.out / "weights.safetensors", half, metadata)
 
     def log(self, loss: float, images: list[Tensor]) -> None:
         """One row of log.csv, also printed."""
-        denoise = denoiser(self.ema)
+        net, unet = raw_network(self.config)
+        unet.load_state_dict(self.ema.state_dict())
+        denoise = denoiser(channels_last(net.eval()), self.args.bf16).to(self.args.device)
         row: list[float] = [
-            self.seconds / 3600,
-            self.steps,
-            self.images,
-            self.rate(),
-            loss,
-        ]
-        for level in (25, 50, 100) if images else ():
+            self.hours, self.cpu, self.steps, self.images, self.rate(), loss
+        ]  # fmt: skip
+        for level in LEVELS if images else ():
             values = denoising_psnr(denoise, images, level, self.args.device)
             row.append(sum(values) / len(values))
         path = self.args.out / "log.csv"
@@ -242,58 +155,96 @@ class Run:
         print("  ".join(f"{k} {v:.5g}" for k, v in zip(COLUMNS, row, strict=False)), flush=True)
 
     def train(self) -> None:
-        """Steps until the hours are over; a checkpoint and a row of the log every few minutes."""
+        """Steps until the budget is spent or a signal comes; checkpoints and rows of the log."""
         args = self.args
-        data = Data(args.cache, args.patch, args.scenes)
+        data = Data(args.cache, args.patch, args.scenes, args.device)
         images = list(read_images(args.eval).values())
-        seconds, since, losses = self.seconds, time.monotonic(), []
-        saved = seconds
-        while self.seconds < 3600 * args.hours:
-            x = data.batch(args.batch).to(args.device)
-            losses.append(self.step(x))
-            self.seconds = seconds + time.monotonic() - since
-            over = self.seconds >= 3600 * args.hours
-            if over or self.seconds - saved > 60 * args.every:
-                saved = self.seconds
-                mean = sum(losses) / len(losses)
-                if not math.isfinite(mean):
-                    raise FloatingPointError("the loss is not finite: resume with a lower --lr")
-                self.save()
-                self.log(mean, images)
-                losses = []
+        if self.steps == 0:
+            self.log(math.nan, images)
+        hours, since = self.hours, time.monotonic()
+        saved, losses = hours, []
+        with Stop() as stop:
+            while self.done() < 1 and not stop.asked:
+                before = time.process_time()
+                torch.manual_seed(args.seed * 2**32 + self.steps)  # however often interrupted
+                losses.append(self.step(data.batch(args.batch)))
+                self.cpu += time.process_time() - before
+                self.hours = hours + (time.monotonic() - since) / 3600
+                over = self.done() >= 1 or stop.asked
+                due = (self.hours - saved) * 60 >= args.every
+                row = self.steps % args.every_steps == 0 if args.every_steps else due
+                if over or due or row:
+                    mean = float(torch.stack(losses).mean())
+                    if not math.isfinite(mean):
+                        raise FloatingPointError("the loss is not finite: go on with a lower --lr")
+                    self.save()
+                    saved = self.hours
+                if over or row:
+                    self.log(mean, images)
+                    losses = []
 
 
-def main() -> None:
+class Stop:
+    """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Self:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._ask) for number in signals}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of a run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    add = parser.add_argument
+    add, yes_no = parser.add_argument, argparse.BooleanOptionalAction
     add("--cache", type=Path, required=True, help="what prepare.py wrote")
-    add("--out", type=Path, required=True, help="folder for checkpoints, weights and log.csv")
+    add("--out", type=Path, required=True, help="folder for checkpoint, weights and log.csv")
     add("--eval", type=Path, nargs="*", default=[], help="files or folders for the PSNR of the log")
-    add("--hours", type=float, required=True, help="wall-clock budget, resumed hours included")
-    add("--resume", type=Path, help="a checkpoint, or bare weights (a fresh optimiser then)")
+    add("--hours", type=float, help="wall-clock budget, earlier hours of the run included")
+    add("--steps", type=int, help="budget in steps; without any budget, until SIGINT or SIGTERM")
+    add("--start", help="weights that a new run starts from: a file, or 'photo'")
+    add("--refine", action=yes_no, default=True, help="correct FFDNet's estimate")
+    add("--share", type=float, default=0.75, help="of FFDNet in a new run's first estimate")
     add("--device", default="cpu", help="cpu or cuda")
+    add("--bf16", action=yes_no, default=True, help="autocast; slow on CPUs without AVX512-BF16")
+    add("--compile", action=yes_no, default=False, help="torch.compile of the U-Net")
     add("--channels", type=int, nargs="+", default=[96, 128, 192, 256], help="at each level")
     add("--blocks", type=int, nargs="+", default=[2, 2, 2, 1], help="at each level")
-    add("--batch", type=int, default=32, help="scenes a step")
+    add("--batch", type=int, default=32, help="scenes' worth of pixels a step")
     add("--patch", type=int, nargs="+", default=[64, 128], help="sides of the crops, one a step")
-    add("--scenes", type=float, default=0.7, help="part that is scenes, in batches of their side")
+    add("--scenes", type=float, default=0.1, help="part that is scenes, in batches of their side")
     add("--lr", type=float, default=2e-3, help="peak learning rate")
     add("--warmup", type=int, default=100, help="steps")
-    add("--muon", action=argparse.BooleanOptionalAction, default=True, help="or Adam alone")
+    add("--cooldown", type=float, default=1.0, help="last part of the budget, with falling rate")
+    add("--muon", action=yes_no, default=True, help="or Adam alone")
     add("--ema", type=float, default=0.999, help="decay of the moving average, per step")
-    add("--clip", type=float, default=0.5, help="largest norm of the gradient")
+    add("--clip", type=float, default=2.0, help="largest norm of the gradient, over its mean")
+    add("--weigh", action=yes_no, default=True, help="divide the loss by its mean at each level")
     add("--sigma-mean", type=float, default=-0.7, help="of log sigma")
     add("--sigma-std", type=float, default=1.2, help="of log sigma")
     add("--sigma-wide", type=float, default=0.2, help="part drawn log-uniform in 0.002..80")
     add("--every", type=float, default=5, help="minutes between checkpoints")
+    add("--every-steps", type=int, default=0, help="a row of the log at each multiple instead")
     add("--seed", type=int, default=0)
-    args = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
     args.out.mkdir(parents=True, exist_ok=True)
-    run = Run(args)
-    torch.manual_seed(args.seed + run.steps)
-    run.train()
+    Run(args).train()
 
 
 if __name__ == "__main__":

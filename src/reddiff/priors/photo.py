@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from reddiff.errors import WeightsError
 from reddiff.priors.parametric import EDMPrior
-from reddiff.priors.unet import UNet
+from reddiff.priors.refined import raw_network
 
 BOUND = 6.0  # the network, which has no normalisation, overshoots on rare textures
 ASSET = "assets/photo/photo.safetensors"
@@ -41,8 +41,8 @@ def _load(path: Path) -> EDMPrior:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
     try:
-        net = UNet(**json.loads(metadata["config"]))
-        net.load_state_dict(tensors)
+        net, trained = raw_network(json.loads(metadata["config"]))
+        trained.load_state_dict(tensors)
     except KeyError as error:
         raise WeightsError(f"{path}: expected an entry {error} in the metadata") from error
     except (RuntimeError, TypeError, ValueError) as error:

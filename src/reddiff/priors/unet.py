@@ -88,6 +88,7 @@ class UNet(nn.Module):
             level has these once.
         embedding: The number of features that carry the noise level.
         unshuffle: The side of the fold into channels; 1 works at full resolution.
+        extra_channels: The number of channels of what the network sees beside the image.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class UNet(nn.Module):
         blocks: Sequence[int] = (2, 2, 2, 1),
         embedding: int = 128,
         unshuffle: int = 2,
+        extra_channels: int = 0,
     ) -> None:
         super().__init__()
         if len(channels) != len(blocks):
@@ -114,7 +116,8 @@ class UNet(nn.Module):
 
         coarse = range(1, len(channels))
         self.embed = NoiseEmbedding(embedding)
-        self.head = nn.Conv2d(folded, channels[0], 3, padding=1)
+        seen = (image_channels + extra_channels) * unshuffle**2
+        self.head = nn.Conv2d(seen, channels[0], 3, padding=1)
         self.down = nn.ModuleList(stack(i - 1) for i in coarse)
         self.shrink = nn.ModuleList(nn.Conv2d(channels[i - 1], channels[i], 2, 2) for i in coarse)
         self.middle = stack(len(channels) - 1)
@@ -127,12 +130,12 @@ class UNet(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], c_noise: Float[Tensor, "b"]
+        self, x: Float[Tensor, "b s h w"], c_noise: Float[Tensor, "b"]
     ) -> Float[Tensor, "b c h w"]:
         r"""The raw output for scaled images.
 
         Arguments:
-            x: The noisy images, times :math:`c_{in}`.
+            x: The noisy images, times :math:`c_{in}`, and after them the extra channels.
             c_noise: One noise level per image, :math:`\ln(\sigma) / 4`.
         """
         height, width = x.shape[-2:]

@@ -1,0 +1,80 @@
+"""Batches of training images and their noise levels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+
+
+class Data:
+    """Batches of whole scenes and of crops of photos, flipped and turned at random.
+
+    A batch has one patch size, drawn from those given, and as many pixels as `size` scenes have;
+    only batches of the scenes' own size contain scenes. Photos are drawn with probability
+    proportional to the root of their number of pixels. The pixels are kept on the device, where
+    each batch is one gather.
+
+    Arguments:
+        cache: What prepare.py wrote.
+        patches: The sides of the crops.
+        scenes: The part of a batch that is scenes, if its patch size is theirs.
+        device: Where the batches are made.
+    """
+
+    def __init__(self, cache: Path, patches: list[int], scenes: float, device: str = "cpu") -> None:
+        tensors = load_file(cache)
+        index = tensors["index"]
+        self.pixels = tensors["pixels"].to(device)
+        whole = index[:, 3] == 1
+        self.scenes, self.photos = index[whole], index[~whole]
+        self.side = int(self.scenes[0, 1]) if len(self.scenes) else patches[0]
+        self.patches, self.fraction = patches, scenes if len(self.scenes) else 0.0
+        area, short = self.photos[:, 1] * self.photos[:, 2], self.photos[:, 1:3].amin(dim=1)
+        self.weights = {patch: area.double().sqrt() * (short >= patch) for patch in patches}
+
+    def batch(self, size: int) -> Tensor:
+        """(b, 3, patch, patch) in [-1, 1], stored channels last; scenes come first."""
+        patch = self.patches[int(torch.randint(len(self.patches), ()))]
+        size = max(round(size * (self.side / patch) ** 2), 1)
+        count = int(self.fraction * size + float(torch.rand(()))) if patch == self.side else 0
+        count = min(count, size)
+        rows = [self.scenes[torch.randint(len(self.scenes), (count,))]] if count else []
+        if count < size:
+            chosen = torch.multinomial(self.weights[patch], size - count, replacement=True)
+            rows.append(self.photos[chosen])
+        images = self.pixels[self.addresses(torch.cat(rows).to(self.pixels.device), patch)]
+        return images.permute(0, 3, 1, 2) / 127.5 - 1
+
+    @staticmethod
+    def addresses(rows: Tensor, patch: int) -> Tensor:
+        """Where the bytes of a random crop of each row of the index are, (b, patch, patch, 3).
+
+        Crops of photos are turned and flipped, scenes are mirrored left to right.
+        """
+        offset, height, width, whole = rows.T[:, :, None, None]
+        where, turn = torch.rand(2, 3, *offset.shape, device=rows.device)
+        top = (where[0] * (height - patch + 1)).long()
+        left = (where[1] * (width - patch + 1)).long()
+        mirror, flip, swap = turn < 0.5
+        flip, swap = flip & (whole == 0), swap & (whole == 0)
+        ramp = torch.arange(patch, device=rows.device)
+        i, j = ramp[None, :, None], ramp[None, None, :]
+        i, j = torch.where(swap, j, i), torch.where(swap, i, j)
+        i, j = torch.where(flip, patch - 1 - i, i), torch.where(mirror, patch - 1 - j, j)
+        first = offset + 3 * ((top + i) * width + left + j)
+        return first[..., None] + torch.arange(3, device=rows.device)
+
+
+def draw_sigma(size: int, mean: float, std: float, wide: float) -> Tensor:
+    """Stratified noise levels: log-normal, or with probability `wide` log-uniform."""
+    u = ((torch.arange(size) + torch.rand(size)) / size)[torch.randperm(size)]
+    normal = mean + std * math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.99999, 0.99999))
+    uniform = math.log(SIGMA_MIN) + u * math.log(SIGMA_MAX / SIGMA_MIN)
+    log_sigma = torch.where(torch.rand(size) < wide, uniform, normal)
+    return log_sigma.exp().clamp(SIGMA_MIN, SIGMA_MAX)
