@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reddiff import Clipped, InvalidArgument, Keys, Problem, Rounded
-from reddiff.operators import JPEG, LinearOperator, Orientation, gaussian_psf
+from reddiff.operators import JPEG, Decimate, LinearOperator, Orientation, gaussian_psf
 from reddiff.operators.convolution import smooth_size
 from reddiff.tasks import (
     TASKS,
@@ -20,6 +20,7 @@ from reddiff.tasks import (
     Deblur,
     Denoise,
     Inpaint,
+    Sampling,
     SuperResolve,
     make_task,
 )
@@ -35,6 +36,8 @@ def picture(h: int = 40, w: int = 48) -> torch.Tensor:
         Denoise(),
         Inpaint((picture()[:1] > 0.5).float()),
         SuperResolve(4),
+        SuperResolve(4, Sampling.FIRST),
+        SuperResolve(4, Sampling.MIDDLE),
         Colorize(),
     ],
     ids=lambda t: t.name,
@@ -75,6 +78,72 @@ def test_motion_is_convolution_not_correlation():
     task = Deblur(kernel)
     modelled = task.operator(x)(task.measurement(x)[None])[0]
     torch.testing.assert_close(modelled[..., :40, 2:46], x[..., 1:45])
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5])
+def test_sr_of_pictures_that_were_not_filtered(factor):
+    """Every f-th pixel, from the first (as NumPy and OpenCV), or from the middle (as Pillow)."""
+    x = (picture(60, 60) * 255).round() / 255
+    array = (255 * x).byte().movedim(0, -1).numpy()
+    first = make_task("sr:nearest", scale=factor).degrade(x)
+    np.testing.assert_array_equal(
+        (255 * first).round().byte().movedim(0, -1), array[::factor, ::factor]
+    )
+    size = (60 // factor, 60 // factor)
+    middle = make_task("sr:nearest-center", scale=factor).degrade(x)
+    wanted = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.NEAREST))
+    np.testing.assert_array_equal((255 * middle).round().byte().movedim(0, -1), wanted)
+    torch.testing.assert_close(middle, interpolate(x[None], size, mode="nearest-exact")[0])
+
+
+def test_decimation_is_checked():
+    for arguments, words in (
+        ((0,), "factor: expected an integer of at least 1, got 0"),
+        ((2, -1), "offset: expected an integer of at least 0, got -1"),
+        ((2, 2), "offset: expected less than the factor 2, got 2"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            Decimate(*arguments)
+    with pytest.raises(InvalidArgument, match="x: expected sides that 2 divides, got 4 x 5"):
+        Decimate(2)(torch.ones(1, 1, 4, 5))
+    y = picture(6, 8)[None]
+    assert torch.equal(Decimate(3, 1)(Decimate(3, 1).guess(y)), y)
+
+
+WORDS = [
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "1_0",
+    "\u0663",
+    "9" * 5000,
+    "0x10",
+    "",
+]
+SCALES = [0, 1, -3, 2.0, float("nan"), True, 10**12, 10**5000, "4"]
+
+
+@pytest.mark.parametrize("kind", ["quantise:{}", "jpeg:{}", "hdr:{}"])
+@pytest.mark.parametrize(
+    "word", ["nan", "inf", "-inf", "1e400", "1_0", "٣", "9" * 5000, "0x10", ""]
+)
+def test_words_that_are_no_numbers(kind, word):
+    name = kind.format(word)
+    if name == "hdr:":  # has a default
+        return
+    with pytest.raises(InvalidArgument, match=r"^task: expected ") as caught:
+        make_task(name)
+    text = str(caught.value)
+    assert len(text) < 120
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=range(len(SCALES)))
+def test_scales_that_are_none(scale, untyped):
+    with pytest.raises(InvalidArgument, match="scale: expected an integer from 2 to ") as caught:
+        SuperResolve(scale)
+    assert len(str(caught.value)) < 120
 
 
 def test_sr_extends_sizes_that_the_factor_does_not_divide():

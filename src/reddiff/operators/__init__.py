@@ -14,6 +14,7 @@ from reddiff.operators.codes import octanary_codes, uniform_codes
 from reddiff.operators.coefficients import JPEGCoefficients
 from reddiff.operators.colour import ChannelMix, grayscale
 from reddiff.operators.convolution import Blur
+from reddiff.operators.decimate import Decimate
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.hadamard import WalshHadamard
 from reddiff.operators.jpeg import JPEG, Subsampling
@@ -53,6 +54,7 @@ __all__ = [
     "ClosedForm",
     "CodedDiffraction",
     "Compose",
+    "Decimate",
     "Diagonal",
     "Filter",
     "Gamma",

@@ -5,6 +5,8 @@ Pixels are in [0, 1] here; solvers work on 2 pixels - 1, so noise doubles on the
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from reddiff.tasks.linear import (
     Demosaic,
     Denoise,
     Inpaint,
+    Sampling,
     SuperResolve,
 )
 from reddiff.tasks.own import OWN, OwnTask, load_operator
@@ -44,7 +47,16 @@ __all__ = [
     "make_task",
 ]
 
-FILTERS: dict[str, Filter | None] = {"mean": None, "bicubic": bicubic, "lanczos": lanczos}
+FILTERS: dict[str, Filter | Sampling | None] = {
+    "mean": None,
+    "bicubic": bicubic,
+    "lanczos": lanczos,
+    "nearest": Sampling.FIRST,
+    "nearest-center": Sampling.MIDDLE,
+}
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+LONGEST = 20  # characters of a number in a task's name
 
 PATTERNS = {pattern.value: pattern for pattern in BayerPattern}
 
@@ -89,7 +101,13 @@ def _jpeg(word: str) -> Task:
 
 TASKS: dict[str, TaskEntry] = {
     "inpaint": TaskEntry("missing pixels", Inpaint, "mask"),
-    "sr": TaskEntry("a smaller picture", _sr, "scale", "the filter: mean, bicubic or lanczos"),
+    "sr": TaskEntry(
+        "a smaller picture",
+        _sr,
+        "scale",
+        "the filter: mean, bicubic, lanczos; nearest (img[::4, ::4], OpenCV) or nearest-center "
+        "(Pillow)",
+    ),
     "deblur": TaskEntry("a blurred picture", Deblur, "kernel"),
     "denoise": TaskEntry("a noisy picture", Denoise),
     "colorize": TaskEntry("a grey picture", Colorize),
@@ -132,6 +150,7 @@ def make_task(
             require(value is None, parameter, expected="none for an operator of yours", got="one")
         return OwnTask(load_operator(name))
     kind, colon, word = name.partition(":")
+    name = name if len(name) <= 2 * LONGEST else f"{name[: 2 * LONGEST]}..."
     expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
     require(kind in TASKS, "task", expected=expected, got=name)
     entry = TASKS[kind]
@@ -146,13 +165,15 @@ def make_task(
 
 
 def _number(form: str, word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise InvalidArgument("task", expected=form, got=word or "nothing") from None
+    """The finite number that a word is; one of ASCII digits, and of no more than 20 characters."""
+    short = word if len(word) <= LONGEST else f"{word[:LONGEST]}..."
+    good = NUMBER.fullmatch(word) is not None and len(word) <= LONGEST
+    number = float(word) if good else math.nan
+    require(math.isfinite(number), "task", expected=form, got=short or "nothing")
+    return number
 
 
 def _whole(form: str, word: str) -> int:
     number = _number(form, word)
-    require(number == int(number), "task", expected=f"{form}, a whole number", got=word)
+    require(number.is_integer(), "task", expected=f"{form}, a whole number", got=word)
     return int(number)

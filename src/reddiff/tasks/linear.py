@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import torch
 from jaxtyping import Bool
@@ -10,12 +11,23 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad, pixel_unshuffle
 
 from reddiff.errors import require
-from reddiff.operators import BlockMean, CircularBlur, Identity, Mask, Operator, Resize, grayscale
+from reddiff.operators import (
+    BlockMean,
+    CircularBlur,
+    Decimate,
+    Identity,
+    Mask,
+    Operator,
+    Resize,
+    grayscale,
+)
 from reddiff.operators.convolution import smooth_size
 from reddiff.operators.mosaic import Bayer
 from reddiff.operators.psf import as_psf
 from reddiff.operators.resampling import Filter
 from reddiff.tasks.base import Pixels, Task
+
+MAX_SCALE = 64  # a picture of one pixel in 4,096 shows nothing to restore the others from
 
 
 @dataclass(frozen=True)
@@ -68,24 +80,34 @@ class Inpaint(Task):
         require(mask == size, "mask", expected=expected, got=mask)
 
 
+class Sampling(Enum):
+    """Which pixel of a block was kept, where nothing was filtered."""
+
+    FIRST = auto()  # x[::f, ::f], cv2.INTER_NEAREST
+    MIDDLE = auto()  # x[f // 2 :: f, f // 2 :: f], NEAREST of Pillow
+
+
 @dataclass(frozen=True)
 class SuperResolve(Task):
     """A smaller picture.
 
     Arguments:
-        factor: How many times smaller, 2 or more.
+        factor: How many times smaller, from 2 to 64.
         filter: What it was resized with; None for the means of blocks.
     """
 
     factor: int
-    filter: Filter | None = None
+    filter: Filter | Sampling | None = None
 
     name = "sr"
     lr = 0.1
 
     def __post_init__(self) -> None:
-        good = isinstance(self.factor, int) and self.factor >= 2
-        require(good, "scale", expected="an integer of 2 or more", got=repr(self.factor))
+        integer = isinstance(self.factor, int) and not isinstance(self.factor, bool)
+        good = integer and 2 <= self.factor <= MAX_SCALE
+        large = integer and abs(self.factor) > 10**9
+        got = "a number of ten digits or more" if large else repr(self.factor)
+        require(good, "scale", expected=f"an integer from 2 to {MAX_SCALE}", got=got)
 
     def degrade(self, x: Pixels) -> Pixels:
         """The smaller picture; a size that the factor does not divide is first extended."""
@@ -95,7 +117,10 @@ class SuperResolve(Task):
         return small[0]
 
     def operator(self, y: Pixels) -> Operator:
-        """Block means, or the filter."""
+        """Block means, the filter, or the pixels that were kept."""
+        if isinstance(self.filter, Sampling):
+            middle = self.filter is Sampling.MIDDLE
+            return Decimate(self.factor, self.factor // 2 if middle else 0)
         return BlockMean(self.factor) if self.filter is None else Resize(self.factor, self.filter)
 
     @property

@@ -1,0 +1,83 @@
+"""Super-resolution of pictures made by keeping every f-th pixel."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+
+
+class Decimate(SpectralOperator):
+    r"""Every f-th row and column, the others dropped: :math:`y_{ij} = x_{f i + o,\, f j + o}`.
+
+    Nothing is filtered, so what is finer than a pixel of y is aliased. `x[::4, ::4]` of an array,
+    and cv2.INTER_NEAREST, are of offset 0; Pillow's NEAREST and torch's "nearest-exact" of f // 2.
+
+    Arguments:
+        factor: f, at least 1.
+        offset: o, the first row and column that is kept, from 0 to f - 1.
+
+    Raises:
+        InvalidArgument: If either is out of its range, or (when used) the factor does not divide
+            the sides of x.
+    """
+
+    def __init__(self, factor: int, offset: int = 0) -> None:
+        super().__init__()
+        for name, value, low in (("factor", factor, 1), ("offset", offset, 0)):
+            integer = isinstance(value, int) and value >= low
+            require(integer, name, expected=f"an integer of at least {low}", got=repr(value))
+        require(offset < factor, "offset", expected=f"less than the factor {factor}", got=offset)
+        self.factor, self.offset = factor, offset
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """(c, h f, w f)."""
+        check_y_shape(y_shape, 3, "c, h, w")
+        c, h, w = y_shape
+        return c, h * self.factor, w * self.factor
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:
+        """The pixels that are kept."""
+        h, w = x.shape[-2:]
+        good = h % self.factor == 0 and w % self.factor == 0
+        require(good, "x", expected=f"sides that {self.factor} divides", got=f"{h} x {w}")
+        return self._kept(x).clone()
+
+    def adjoint(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
+        """Those pixels, zeros between them."""
+        f = self.factor
+        x = y.new_zeros(*y.shape[:-2], f * y.shape[-2], f * y.shape[-1])
+        self._kept(x).copy_(y)
+        return x
+
+    def guess(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
+        """Each pixel of y for the block that it was taken from."""
+        return y.repeat_interleave(self.factor, -1).repeat_interleave(self.factor, -2)
+
+    def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
+        """1 at the pixels that are kept, 0 at the others."""
+        s = torch.zeros(z.shape[-2:], dtype=z.dtype, device=z.device)
+        self._kept(s).fill_(1)
+        return s
+
+    def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The identity."""
+        return z
+
+    def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The identity."""
+        return x
+
+    def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:
+        """The pixels that are kept."""
+        return self(z)
+
+    def ut(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
+        """Those pixels, zeros between them."""
+        return self.adjoint(y)
+
+    def _kept(self, x: Tensor) -> Tensor:
+        return x[..., self.offset :: self.factor, self.offset :: self.factor]
