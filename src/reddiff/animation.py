@@ -9,17 +9,18 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from reddiff.pictures import as_picture, check_target, write_whole
+from reddiff.files import check_target
+from reddiff.pictures import as_picture
 
 
 class Animation:
-    """Collects estimates and writes them as one animated WebP.
+    """Collects estimates, for one animated WebP. `jobs.run` writes it.
 
     Arguments:
-        path: The file.
+        path: The file. Its folder is made when it is written.
         side: Larger frames are shrunk to this side.
         frames: About how many frames are kept; later ones replace every other earlier one.
-        force: Overwrite the file.
+        force: Accept a file that exists.
 
     Raises:
         PictureError: If the file exists and `force` is not given, or cannot be written.
@@ -28,8 +29,8 @@ class Animation:
     def __init__(
         self, path: Path, *, side: int = 512, frames: int = 60, force: bool = False
     ) -> None:
-        check_target(path, force=force)
-        self.path, self.side, self.frames, self.force = path, side, frames, force
+        check_target(path, force=force, parents=True)
+        self.path, self.side, self.frames = path, side, frames
         self._every = 1
         self._frames: list[Image.Image] = []
 
@@ -44,12 +45,15 @@ class Animation:
             self._frames = self._frames[1::2]
             self._every *= 2
 
-    def close(self) -> None:
-        """Write the film; the last frame stays for a second."""
-        if not self._frames:
-            return
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self._frames
+
+    def encoded(self) -> bytes:
+        """The film; the last frame stays for a second."""
         first, *rest = self._frames
         buffer = BytesIO()
         duration = [80] * len(rest) + [1000]
         first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=duration, loop=0)
-        write_whole(self.path, buffer.getvalue(), force=self.force)
+        return buffer.getvalue()

@@ -56,6 +56,10 @@ class PictureError(ReddiffError):
         self.path, self.expected, self.got, self.errno = path, expected, got, errno
 
 
+class Diverged(ReddiffError):
+    """A run that diverged: a value became NaN or inf, and there is no result."""
+
+
 class RecordError(ReddiffError):
     """A record that is damaged, or whose inputs, weights or pixels are no longer the same."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import fsync
 from pathlib import Path
+from typing import BinaryIO
 
 from reddiff.errors import PictureError
 
@@ -114,30 +115,36 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
         raise _refused(path, error) from error
 
 
-def read_regular(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file, never that of a pipe or device, which may have no end.
+@contextmanager
+def open_regular(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a regular file, never a pipe or device, which may have no end.
 
     Raises:
-        PictureError: If it is missing, no regular file, or larger than `limit` bytes.
+        PictureError: If it is missing, cannot be read, or is no regular file.
     """
-    path = Path(path)
+    path, expected = Path(path), "a file that can be read"
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode):
-                data = file.read(limit + 1)
-            else:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 got = "a pipe or device"
                 raise PictureError(path, expected="a file", got=got, errno=errno.EINVAL)
+            yield file
     except (OSError, ValueError) as error:
-        got = _reason(error)
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
-        expected = "a file that can be read"
-        raise PictureError(path, expected=expected, got=got, errno=number) from error
+        raise PictureError(path, expected=expected, got=_reason(error), errno=number) from error
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        PictureError: Where `open_regular` raises it, or if it is larger than `limit` bytes.
+    """
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
-        expected = f"a file of at most {limit} bytes"
-        raise PictureError(path, expected=expected, got="a larger one")
+        raise PictureError(path, expected=f"a file of at most {limit} bytes", got="a larger one")
     return data
 
 

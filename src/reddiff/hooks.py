@@ -142,7 +142,7 @@ class ProgressBar(Hook):
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         bar = Progress(
-            TextColumn(self.label),
+            TextColumn("{task.description}", markup=False),  # names may hold braces and brackets
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[speed]} evaluations/s"),

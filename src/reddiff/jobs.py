@@ -6,84 +6,56 @@ settings and what came of them; `replay` runs it again and checks that the pixel
 
 from __future__ import annotations
 
-import json
 import math
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from hashlib import sha256
-from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from reddiff.catalogue import load_prior
-from reddiff.errors import InvalidArgument, RecordError
-from reddiff.hooks import Hook
+from reddiff.animation import Animation
+from reddiff.catalogue import load_prior, solver_entry
+from reddiff.comparing import common_size, compare
+from reddiff.errors import Diverged, RecordError, require
+from reddiff.files import check_target, write_together, write_whole
+from reddiff.hooks import Hook, Progress
 from reddiff.masks import make_mask
+from reddiff.memory import require_memory
 from reddiff.operators.jpeg import JPEG
 from reddiff.operators.orientation import Orientation
-from reddiff.pictures import (
-    Picture,
-    check_output,
-    check_target,
-    read_kernel,
-    read_picture,
-    write_picture,
-    write_whole,
-)
+from reddiff.own_errors import blamed
+from reddiff.pictures import MAX_PIXELS, Picture, check_output, encode, read_picture
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
-from reddiff.restore import Restored, degrade, restore
+from reddiff.records import (
+    FORMAT,
+    UNITS,
+    Job,
+    as_json,
+    file_hash,
+    read_job,
+    read_record,
+    record_path,
+    relative_to,
+    versions,
+)
+from reddiff.restore import Restored, restore
 from reddiff.results import Status
-from reddiff.tasks import Compressed, Task, make_task
+from reddiff.simulating import simulate
+from reddiff.tasks import TASKS, Compressed, Task, make_task
 from reddiff.tasks.own import OWN
 
-FORMAT = 1
-UNITS = "pixels and noise in [0, 1]; the solver works on 2 pixels - 1"
+__all__ = ["Job", "compare", "read_record", "record_path", "replay", "run", "simulate"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides the pixels of a restored file.
-
-    Arguments:
-        source: The degraded picture's file.
-        output: The restored picture's file; its suffix is its format.
-        task: A name, see `restore`; `jpeg` alone reads the quality from the file.
-        mask: A text for `masks.make_mask`.
-        fit_mask: Resize a mask file of another size.
-        scale: See `restore`.
-        kernel: A text for `pictures.read_kernel`.
-        noise: See `restore`.
-        solver: A name in `catalogue.SOLVERS`.
-        steps: See `restore`.
-        realism: See `restore`.
-        prior: A name in `catalogue.PRIORS`, or a .safetensors file.
-        seed: See `restore`.
-        device: See `restore`.
-        tile: See `restore`.
-    """
-
-    source: str
-    output: str
-    task: str
-    mask: str | None = None
-    fit_mask: bool = False
-    scale: int | None = None
-    kernel: str | None = None
-    noise: float | None = None
-    solver: str = "noise-aware"
-    steps: int | None = None
-    realism: float | None = None
-    prior: str = "photo"
-    seed: int = 0
-    device: str = "auto"
-    tile: int = 512
+MOST_STEPS = 100_000
+MOST_TILE = 1 << 16
+MOST_SCALE = 1024
+SEEDS = 1 << 63
+PIXEL_BYTES = 150  # of memory per pixel of the result, at the least: half of what was measured
 
 
 def run(
@@ -92,245 +64,275 @@ def run(
     prior: Prior | None = None,
     truth: str | Path | None = None,
     force: bool = False,
+    parents: bool = False,
     hooks: Sequence[Hook] = (),
-    preview: Callable[[int, Tensor], None] | None = None,
+    film: Animation | None = None,
 ) -> dict[str, Any]:
     """Restore a file, write the result and its record, and return the record.
+
+    All that can be known to fail is found out before the run. The picture is written last, when its
+    record and its film are there; metrics are measured after that.
 
     Arguments:
         job: What to do.
         prior: The prior of the job, if it is loaded already.
         truth: A file to measure PSNR, SSIM and LPIPS against.
         force: Overwrite files.
+        parents: Make the folder of the output if it is missing.
         hooks: Called after every step.
-        preview: As for `restore`.
+        film: Collects the estimates of the run; its file is written too.
 
     Raises:
         InvalidArgument: If a setting cannot be used.
         PictureError: If a file cannot be read or written, or exists without `force`.
         WeightsError: If the weights do not fit.
+        Diverged: If a value became NaN or inf, unless the job says to keep such results.
     """
     output, beside = Path(job.output), record_path(job.output)
+    check_settings(job)
+    check_output(output, force=force, parents=parents)
+    check_target(beside, force=force, parents=parents)
     picture = read_picture(job.source)
-    check_output(output, alpha=picture.alpha is not None, force=force)
-    check_target(beside, force=force)
+    check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
     wanted = None if truth is None else read_picture(truth)
+    replaced = file_hash(output) if output.is_file() else None
     network = load_prior(job.prior) if prior is None else prior
-    result = restore(
-        picture,
-        task=_task(job, picture),
-        mask=_mask(job, picture),
-        scale=job.scale,
-        kernel=job.kernel,
-        noise=job.noise,
-        solver=job.solver,
-        steps=job.steps,
-        realism=job.realism,
-        prior=network,
-        seed=job.seed,
-        device=job.device,
-        tile=job.tile,
-        hooks=hooks,
-        preview=preview,
-    )
-    record = _record(job, result, network)
-    if wanted is not None:
-        record["metrics"] = compare(result.picture, wanted)
-    write_picture(output, result.picture, force=force)
-    write_whole(beside, _json(record), force=force)
-    return record
+    inputs = job.input_hashes()
+    mask = None if job.mask is None else _mask(job, picture)
+    stop = [] if job.keep_diverged else [_StopDiverged()]
+    with blamed(job.task):
+        task = _task(job, mask, picture)
+        _check_size(_size(job, task, picture), wanted, job.scale or 1)
+        result = restore(
+            picture,
+            task=task,
+            mask=None if isinstance(task, Task) else mask,
+            scale=job.scale,
+            kernel=job.kernel,
+            noise=job.noise,
+            solver=job.solver,
+            steps=job.steps,
+            realism=job.realism,
+            prior=network,
+            seed=job.seed,
+            device=job.device,
+            tile=job.tile,
+            hooks=[*stop, *hooks],
+            preview=None if film is None else film.add,
+        )
+    if int(result.reconstruction.status) == Status.DIVERGED and not job.keep_diverged:
+        raise Diverged(DIVERGED.format(int(result.reconstruction.steps)))
+    data = encode(output, result.picture)
+    record = _record(job, result, network) | {
+        "inputs": inputs,
+        "written": sha256(data).hexdigest(),
+        "replaced": replaced,
+    }
+    saved = record | {"job": asdict(job.moved(relative_to(output.parent)))}
+    files = [(beside, as_json(saved))]
+    files += [] if film is None or film.empty else [(film.path, film.encoded())]
+    files.append((output, data))
+    write_together(files, force=force)
+    if wanted is None:
+        return record
+    try:
+        measured: dict[str, Any] = {"metrics": compare(result.picture, wanted, job.scale or 1)}
+    except Exception as error:  # noqa: BLE001 - the picture is there: nothing may undo that
+        note = f"The result is written, but could not be compared with the truth: {error}"
+        measured = {"notes": [*record["notes"], note]}
+    write_whole(beside, as_json(saved | measured), force=True)
+    return record | measured
 
 
 def replay(
-    path: str | Path, *, output: str | Path | None = None, force: bool = False
+    path: str | Path,
+    *,
+    output: str | Path | None = None,
+    task: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Run a record again, and check that inputs, weights and pixels are the same.
 
+    A record may come from somebody else. It cannot run code that the caller does not name, nor
+    write anywhere but in its own folder.
+
     Arguments:
-        path: The record.
+        path: The record. Relative paths in it are relative to its folder.
         output: Where to write instead of the record's own output.
-        force: Overwrite files.
+        task: `FILE.py:NAME`, if the record has such a task: it must be the same file and name.
+        force: Overwrite files; without `output`, only the picture that the record lies beside.
 
     Raises:
-        RecordError: If the file is no record, an input or the weights changed, or the pixels
-            differ (the file is written, and the message says so).
+        PictureError: If the record, or an input, cannot be read.
+        RecordError: If the file is no record, an input or the weights changed, it names an output
+            elsewhere or a file of code that `task` does not name, or the pixels differ (the file is
+            written, and the message says so).
     """
     record = read_record(path)
-    job = Job(**record["job"])
-    if output is not None:
+    if record["format"] != FORMAT:
+        raise RecordError(
+            f"{path}: a record of format {record['format']} cannot be run again: it lacks hashes, "
+            f"and its paths depend on where it was written (format {FORMAT} has both)"
+        )
+    folder = Path(path).parent
+    job = read_job(record).moved(lambda text: str(folder / text))
+    if output is None:
+        _check_inside(job, Path(path), force=force)
+    else:
         job = replace(job, output=str(output))
-    for name, digest in record["inputs"].items():
-        own = OWN.fullmatch(getattr(job, name)) if name == "task" else None
-        source = own[1] if own else getattr(job, name)
-        if not Path(source).is_file() or file_hash(source) != digest:
-            raise RecordError(f"{path}: expected {name} {source} as it was, got another or none")
+    _check_code(job, task, path)
+    files, known = job.files, record["inputs"]
+    if set(files) != set(known):
+        expected = f"hashes of {', '.join(files)}"
+        raise RecordError(f"{path}: expected {expected}, got {', '.join(known) or 'none'}")
+    for name, file in files.items():
+        if not file.is_file() or file_hash(file) != known[name]:
+            raise RecordError(f"{path}: expected {name} {file} as it was, got another or none")
     prior = load_prior(job.prior)
     if weights_hash(prior) != record["weights"]:
         raise RecordError(
             f"{path}: expected weights {record['weights']}, got {weights_hash(prior)}"
         )
     threads = torch.get_num_threads()
-    torch.set_num_threads(record["threads"])  # another number may round differently
+    # Another number may round differently; more than there are processors help nobody.
+    torch.set_num_threads(min(record["threads"], os.cpu_count() or 1))
     try:
         again = run(job, prior=prior, force=force)
     finally:
         torch.set_num_threads(threads)
     if again["pixels"] != record["pixels"]:
+        made = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
         raise RecordError(
             f"{path}: expected pixels {record['pixels']}, got {again['pixels']} in {job.output} "
-            f"(the record is of torch {record['versions']['torch']})"
+            f"(the record is of {made}, {record['threads']} threads)"
         )
     return again
 
 
-def simulate(
-    source: str | Path,
-    output: str | Path,
-    *,
-    task: str,
-    mask: str | None = None,
-    scale: int | None = None,
-    kernel: str | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Degrade a file; writes the result, its mask or kernel, and a record beside it.
+def check_settings(job: Job) -> None:
+    """Refuse numbers and names that no picture could make right.
 
-    Arguments and errors as for `run`.
+    Raises:
+        InvalidArgument: Naming the setting.
     """
-    output = Path(output)
-    picture = read_picture(source)
-    job = Job(str(source), str(output), task, mask, False, scale, kernel, noise, seed=seed)
-    made_mask = _mask(job, picture)
-    made_kernel, notes = None, list[str]()
-    if kernel is not None:
-        found = read_kernel(kernel)
-        made_kernel = found.psf
-        notes.extend(found.notes)
-    degraded = degrade(
-        picture,
-        task=task,
-        mask=made_mask,
-        scale=scale,
-        kernel=made_kernel,
-        noise=noise,
-        seed=seed,
+    for name in ("source", "output", "task"):
+        require(bool(getattr(job, name)), name, expected="a name", got="an empty one")
+    solver_entry(job.solver)
+    kind = job.task.partition(":")[0]
+    if not OWN.fullmatch(job.task):
+        expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
+        require(kind in TASKS, "task", expected=expected, got=job.task)
+    for name, low, high in (
+        ("steps", 1, MOST_STEPS),
+        ("scale", 1, MOST_SCALE),
+        ("tile", 64, MOST_TILE),
+        ("seed", -SEEDS, SEEDS - 1),
+        ("noise", 0.0, 1.0),
+    ):
+        value = getattr(job, name)
+        good = value is None or low <= value <= high
+        require(good, name, expected=f"a number from {low} to {high}", got=_short(value))
+    good = job.realism is None or math.isfinite(job.realism)
+    require(good, "realism", expected="a finite number", got=job.realism)
+
+
+DIVERGED = (
+    "the run diverged at step {}: a value became NaN or inf, and no picture was written "
+    "(--keep-diverged writes the last finite estimate)"
+)
+
+
+class _StopDiverged(Hook):
+    """Ends a run as soon as it has diverged."""
+
+    def __call__(self, progress: Progress) -> None:
+        if not bool(progress.alive.any()):
+            raise Diverged(DIVERGED.format(progress.step))
+
+
+def _check_inside(job: Job, path: Path, *, force: bool) -> None:
+    """The output that a record names is in its own folder, and is its own if it is replaced."""
+    folder = Path(os.path.realpath(path.parent))
+    target = Path(os.path.realpath(Path(job.output).parent)) / Path(job.output).name
+    if not target.is_relative_to(folder):
+        raise RecordError(
+            f"{path}: its output {job.output} is outside its own folder; say where to write with -o"
+        )
+    own = record_path(target) == folder / path.name
+    if force and not own and os.path.lexists(target):
+        raise RecordError(
+            f"{path}: --force replaces only the picture that a record lies beside, not "
+            f"{job.output}; say where to write with -o"
+        )
+
+
+def _check_code(job: Job, task: str | None, path: str | Path) -> None:
+    """A file of code runs only if the caller names it."""
+    mine, given = OWN.fullmatch(job.task), OWN.fullmatch(task or "")
+    if mine is None:
+        if task is not None:
+            raise RecordError(f"{path}: its task is {job.task}; --task is for FILE.py:NAME alone")
+        return
+    same = (
+        given is not None
+        and os.path.realpath(given[1]) == os.path.realpath(mine[1])
+        and given[2] == mine[2]
     )
-    if scale and any(n % scale for n in picture.pixels.shape[-2:]):
-        notes.append(f"The size was extended to a multiple of {scale}.")
-    beside = {}
-    if made_mask is not None:
-        beside["mask"] = output.with_name(f"{output.stem}.mask.png")
-    if made_kernel is not None:
-        beside["kernel"] = output.with_name(f"{output.stem}.kernel.npy")
-    check_output(output, alpha=picture.alpha is not None, force=force)
-    for path in (*beside.values(), record_path(output)):
-        check_target(path, force=force)
-    write_picture(output, degraded, force=force)
-    if made_mask is not None:
-        write_picture(beside["mask"], Picture(made_mask), force=force)
-    if made_kernel is not None:
-        buffer = BytesIO()
-        np.save(buffer, made_kernel.numpy())
-        write_whole(beside["kernel"], buffer.getvalue(), force=force)
-    record = {
-        "format": FORMAT,
-        "command": "degrade",
-        "job": asdict(job),
-        "notes": notes,
-        "units": UNITS,
-        "versions": versions(),
-        **{name: str(path) for name, path in beside.items()},
-    }
-    write_whole(record_path(output), _json(record), force=force)
-    return record
+    if not same:
+        raise RecordError(
+            f"{path}: it runs the code in {mine[1]}; if you trust that file, give "
+            f"--task {job.task} as well"
+        )
 
 
-def compare(picture: Picture, truth: Picture) -> dict[str, float]:
-    """PSNR in dB, SSIM and LPIPS of a picture against the truth; LPIPS from 64 x 64 pixels on.
+def _task(job: Job, mask: Tensor | None, picture: Picture) -> str | Task:
+    """The task, where more is known of it than its name.
 
-    Raises:
-        InvalidArgument: If the sizes differ.
+    Of `jpeg` what the file says: its compression, or at least its orientation. Code is run once.
     """
-    from reddiff.metrics import LPIPS, psnr, ssim
-
-    x, t = picture.pixels[None], truth.pixels[None]
-    if x.shape[-2:] != t.shape[-2:]:
-        raise InvalidArgument("truth", expected=f"size {x.shape[-2:]}", got=t.shape[-2:])
-    x, t = (v.expand(-1, max(x.shape[1], t.shape[1]), -1, -1) for v in (x, t))
-    values = {"psnr": float(psnr(x, t)), "ssim": float(ssim(x, t))}
-    if min(x.shape[-2:]) >= 64:
-        rgb_x, rgb_t = (v.expand(-1, 3, -1, -1) for v in (x, t))
-        values["lpips"] = float(LPIPS()(rgb_x, rgb_t))
-    return values
-
-
-def record_path(output: str | Path) -> Path:
-    """Where the record of an output is: its name with `.json` appended."""
-    return Path(f"{output}.json")
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """A record from its file.
-
-    Raises:
-        RecordError: If it is none, or of another format version or command.
-    """
-    try:
-        record = json.loads(Path(path).read_text())
-        known = {f.name for f in fields(Job)}
-        good = record["format"] == FORMAT and set(record["job"]) <= known
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: expected a reddiff record, got {error}") from error
-    if not good or record["command"] != "restore":
-        got = f"format {record['format']}, command {record.get('command')}"
-        raise RecordError(f"{path}: expected a restore record of format {FORMAT}, got {got}")
-    return dict(record)
-
-
-def file_hash(path: str | Path) -> str:
-    """The SHA-256 of a file, as 16 hexadecimal digits."""
-    return sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """What was run."""
-    return {
-        "reddiff": version("reddiff"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1).encode()
-
-
-def _task(job: Job, picture: Picture) -> str | Task:
-    """The task; of `jpeg` what the file says: its compression, or at least its orientation."""
     if job.task == "jpeg":
+        for name in ("mask", "scale", "kernel"):
+            given = getattr(job, name)
+            require(given is None, name, expected="none for the task jpeg", got="one")
         return Compressed(JPEG.of(job.source))
     if job.task.startswith("jpeg:") and picture.format == "JPEG" and picture.orientation != 1:
-        task = make_task(job.task)
+        task = make_task(job.task, mask=mask, scale=job.scale)
         if isinstance(task, Compressed):
             turn = Orientation(picture.orientation)
             return Compressed(JPEG(tables=task.codec.tables, orientation=turn))
-    return job.task
+    if not OWN.fullmatch(job.task):
+        return job.task
+    require(job.kernel is None, "kernel", expected="none for an operator of yours", got="one")
+    return make_task(job.task, mask=mask, scale=job.scale)
 
 
-def _mask(job: Job, picture: Picture) -> Tensor | None:
-    if job.mask is None:
-        return None
-    return make_mask(job.mask, picture.size, seed=job.seed, fit=job.fit_mask)
+def _mask(job: Job, picture: Picture) -> Tensor:
+    return make_mask(str(job.mask), picture.size, seed=job.seed, fit=job.fit_mask)
+
+
+def _size(job: Job, task: str | Task, picture: Picture) -> tuple[int, int]:
+    """The height and width of the result."""
+    if isinstance(task, Task) and OWN.fullmatch(job.task):
+        y = picture.pixels
+        shape = task.operator(y).x_shape(tuple(task.data(y).shape))
+        return int(shape[-2]), int(shape[-1])
+    height, width = picture.size
+    return height * (job.scale or 1), width * (job.scale or 1)
+
+
+def _check_size(size: tuple[int, int], truth: Picture | None, scale: int) -> None:
+    """The result fits the memory, and the truth."""
+    pixels, words = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
+    expected = f"a result of at most {MAX_PIXELS} pixels"
+    require(pixels <= MAX_PIXELS, "scale", expected=expected, got=words)
+    require_memory(PIXEL_BYTES * pixels, f"a result (of {words})")
+    if truth is not None:
+        common_size(size, truth.size, scale)
 
 
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
-    paths = {"source": job.source, "mask": job.mask, "kernel": job.kernel}
-    if own := OWN.fullmatch(job.task):
-        paths["task"] = own[1]
-    cost, ratio = asdict(run.cost), result.residual_ratio
+    cost = asdict(run.cost)
     pixels = result.pixels.contiguous().numpy().tobytes()
     return {
         "format": FORMAT,
@@ -338,15 +340,19 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "versions": versions(),
         "units": UNITS,
         "job": asdict(job),
-        "inputs": {k: file_hash(p) for k, p in paths.items() if p and Path(p).is_file()},
         "weights": weights_hash(prior),
         "solver": run.snapshot.solver,
         "noise": result.noise,
         "noise_estimated": result.estimated,
-        "residual_ratio": ratio if math.isfinite(ratio) else None,  # JSON has no inf
+        "residual_ratio": result.residual_ratio,
         "status": Status(int(run.status[0, 0])).name,
         "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
         "threads": torch.get_num_threads(),
         "notes": list(result.notes),
         "pixels": sha256(pixels).hexdigest()[:16],
     }
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"

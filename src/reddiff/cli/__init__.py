@@ -1,66 +1,31 @@
 """The command line. It parses words, calls the library, prints; it holds no logic of its own.
 
 Everything typed here is in [0, 1] pixel units. Nothing heavier than typer is imported before a
-command runs, so that `reddiff --help` answers at once.
+command runs, so that `reddiff --help` answers at once; and not even that before interruptions are
+taken care of.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from reddiff.cli.degrade import degrade
-from reddiff.cli.demo import demo
-from reddiff.cli.errors import Group, debugging
-from reddiff.cli.listing import check, priors, show, solvers, tasks
-from reddiff.cli.restore import restore
-from reddiff.cli.sample import sample
-
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=(
-        "Exit codes: 0 done; 1 a bug in reddiff, shown in full; 2 a wrong command line; "
-        "3 an input that cannot be used; 4 a file that cannot be read or written; "
-        "5 some of several inputs failed; 130 interrupted."
-    ),
-)
-
-
-def _print_version(wanted: bool) -> bool:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"reddiff {version('reddiff')}")
-        raise typer.Exit
-    return wanted
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
-    ] = False,
-) -> None:
-    """Solve inverse problems with diffusion priors."""
-    debugging.set(debug)
-
-
-for command in (restore, degrade, sample, check, tasks, priors, solvers, show, demo):
-    app.command()(command)
+from typing import Any
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    from reddiff.cli import interruptions
+
+    interruptions.end_at_once()
+    from reddiff.cli.commands import app
+    from reddiff.cli.terminal import print_anything
+
+    print_anything()
     app()
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, imported when it is first used."""
+    if name == "app":
+        from reddiff.cli.commands import app
+
+        return app
+    raise AttributeError(name)

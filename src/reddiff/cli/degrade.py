@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-from reddiff.cli.options import Force, KernelText, MaskText, Scale, Seed, TaskName
+from reddiff.cli import interruptions
+from reddiff.cli.options import Force, KernelText, MaskText, Scale, Seed, TaskName, some_path
+from reddiff.cli.terminal import say
 
 
 def degrade(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The picture.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The degraded picture.")],
+    source: Annotated[Path, typer.Argument(parser=some_path, metavar="IN", help="The picture.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="PATH", help="The degraded picture."
+        ),
+    ],
     task: TaskName = None,
     mask: MaskText = None,
     scale: Scale = None,
@@ -26,6 +33,7 @@ def degrade(
 
     if task is None:
         raise typer.BadParameter("needs --task")
+    interruptions.raise_from_now_on()
     record = jobs.simulate(
         source,
         output,
@@ -38,6 +46,6 @@ def degrade(
         force=force,
     )
     extra = [record[name] for name in ("mask", "kernel") if name in record]
-    typer.echo(", ".join([str(output), *extra]))
+    say(", ".join([str(output), *extra]))
     for note in record["notes"]:
-        typer.echo(f"  {note}")
+        say(f"  {note}")

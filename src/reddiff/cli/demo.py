@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from reddiff.cli import interruptions
+from reddiff.cli.options import Force, some_path
+from reddiff.cli.terminal import say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,11 +57,14 @@ EXAMPLES = (
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="The folder for all files.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option(parser=some_path, metavar="DIR", help="The folder for all files.")
+    ] = Path("demo"),
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps; each solver's own by default.")
     ] = None,
     prior: Annotated[str, typer.Option(help="See `reddiff priors`.")] = "photo",
+    force: Force = False,
 ) -> None:
     """Degrade and restore five photos; one sheet, one table, all files and records.
 
@@ -67,13 +75,16 @@ def demo(
 
     from reddiff.catalogue import load_prior
     from reddiff.figure import contact_sheet
+    from reddiff.files import check_target, write_together
 
-    output.mkdir(parents=True, exist_ok=True)
+    for file in (*_files(output), output / "sheet.png"):
+        check_target(file, force=force, parents=True)
     network = load_prior(prior)
+    interruptions.raise_from_now_on()
     table = Table("photo", "what was done", "solver", "evaluations", "seconds", "before", "after")
     rows, captions = [], []
     for example in EXAMPLES:
-        pictures, record, before = _run(example, output, network, prior, steps)
+        pictures, record, before = _run(example, output, network, prior, steps, force=force)
         after, cost = record["metrics"]["psnr"], record["cost"]
         table.add_row(
             example.photo,
@@ -89,13 +100,25 @@ def demo(
         what = f"{example.label}, noise {example.noise:g}\nPSNR {before:.2f} dB"
         captions.append([what, done, example.photo])
     sheet = contact_sheet(rows, captions, columns=["Degraded", "Restored", "Truth"])
-    sheet.save(output / "sheet.png")
+    buffer = BytesIO()
+    sheet.save(buffer, "PNG")
+    write_together([(output / "sheet.png", buffer.getvalue())], force=force)
     Console(width=110).print(table)
-    typer.echo(f"PSNR against the truth. Sheet: {output / 'sheet.png'}; records: {output}/*.json")
+    say(f"PSNR against the truth. Sheet: {output / 'sheet.png'}; records: {output}/*.json")
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files of all examples but the sheet."""
+    from reddiff.records import record_path
+
+    pictures = [folder / f"{e.name}{kind}.png" for e in EXAMPLES for kind in ("", "-degraded")]
+    masks = [folder / f"{e.name}-degraded.mask.png" for e in EXAMPLES if "mask" in e.task]
+    kernels = [folder / f"{e.name}-degraded.kernel.npy" for e in EXAMPLES if "kernel" in e.task]
+    return [*pictures, *(record_path(p) for p in pictures), *masks, *kernels]
 
 
 def _run(
-    example: Example, folder: Path, network: Any, prior: str, steps: int | None
+    example: Example, folder: Path, network: Any, prior: str, steps: int | None, *, force: bool
 ) -> tuple[list[Image.Image], dict[str, Any], float]:
     """Degrade and restore one photo: the three pictures, the record, and the PSNR before."""
     from importlib.resources import as_file, files
@@ -106,7 +129,9 @@ def _run(
 
     degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
     with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:
-        made = jobs.simulate(truth, degraded, **example.task, noise=example.noise, force=True)
+        made = jobs.simulate(
+            truth, degraded, **example.task, noise=example.noise, force=force, parents=True
+        )
         task = example.task | {k: made[k] for k in ("mask", "kernel") if k in made}
         job = jobs.Job(
             str(degraded),
@@ -118,7 +143,7 @@ def _run(
             prior=prior,
         )
         bar = ProgressBar(example.label, transient=True)
-        record = jobs.run(job, prior=network, truth=truth, force=True, hooks=[bar])
+        record = jobs.run(job, prior=network, truth=truth, force=force, parents=True, hooks=[bar])
         clean = read_picture(truth)
     before = _enlarged(read_picture(degraded), clean.size)
     pictures = [picture.to_pil() for picture in (before, read_picture(restored), clean)]

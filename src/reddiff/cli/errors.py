@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import errno
 from contextvars import ContextVar
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from reddiff.errors import ReddiffError
+from reddiff.cli.interruptions import INTERRUPTED, MESSAGE
+from reddiff.cli.terminal import one_line, say
+from reddiff.errors import Diverged, ReddiffError
 
+WRONG_COMMAND = 2
 INVALID_INPUT = 3
 FILE_TROUBLE = 4
 SOME_FAILED = 5
-INTERRUPTED = 130
+DIVERGED = 6
+
+MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+# Of typer's own click, or of click, whichever typer is built on.
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """An error as one line."""
-    return " ".join(str(error).split())
+    if is_memory(error):
+        return one_line(f"not enough memory ({error})")
+    if isinstance(error, SystemExit):
+        return f"expected a command to finish, got sys.exit({one_line(repr(error.code))}) in it"
+    if is_expected(error):
+        return one_line(str(error))
+    return one_line(f"{type(error).__name__}: {error} (a bug in reddiff; --debug shows it in full)")
+
+
+def exit_code(error: BaseException) -> int:
+    """The code that a command ends with because of this error, if `is_expected`."""
+    if isinstance(error, Diverged):
+        return DIVERGED
+    if isinstance(error, OSError) or getattr(error, "errno", None) is not None:
+        return FILE_TROUBLE
+    return INVALID_INPUT
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether it is no bug."""
+    return isinstance(error, (ReddiffError, OSError, SystemExit)) or is_memory(error)
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether there was too little memory."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in words for text in MEMORY)
+    )
 
 
 class Group(TyperGroup):
@@ -29,16 +65,34 @@ class Group(TyperGroup):
     Any other exception is a bug and keeps its traceback (exit code 1).
     """
 
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Parse the words before the command."""
+        try:
+            return super().make_context(*args, **more)
+        except UsageError as error:
+            _end_usage(error)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except (ReddiffError, OSError) as error:
-            if debugging.get():
+        except UsageError as error:
+            _end_usage(error)
+        except KeyboardInterrupt as error:
+            say(MESSAGE, error=True)
+            raise typer.Exit(getattr(error, "code", INTERRUPTED)) from None
+        except (Exception, SystemExit) as error:
+            pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
+            if debugging.get() or pipe or not is_expected(error):
                 raise
-            typer.echo(f"reddiff: {explain(error)}", err=True)
-            system = isinstance(error, OSError) or getattr(error, "errno", None) is not None
-            raise typer.Exit(FILE_TROUBLE if system else INVALID_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("reddiff: interrupted; finished files are complete", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            say(f"reddiff: {explain(error)}", error=True)
+            raise typer.Exit(exit_code(error)) from None
+
+
+def _end_usage(error: Any) -> None:
+    """A wrong command line in one line; nothing typed gets in the way of help."""
+    if not str(error.format_message()).strip() or type(error).__name__ == "NoArgsIsHelpError":
+        raise error
+    where = "reddiff" if error.ctx is None else error.ctx.command_path
+    say(f"{where}: {one_line(error.format_message())} (see {where} --help)", error=True)
+    raise typer.Exit(WRONG_COMMAND) from None

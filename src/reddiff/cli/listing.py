@@ -9,6 +9,11 @@ from typing import Annotated
 import typer
 
 from reddiff.cli.errors import INVALID_INPUT
+from reddiff.cli.options import some_path
+from reddiff.cli.terminal import say
+
+MOST_ENTRIES = 1 << 26
+ENTRY_BYTES = 100  # of memory per entry of x, at the least
 
 
 def priors() -> None:
@@ -64,31 +69,44 @@ def check(
     operator: Annotated[
         str, typer.Argument(metavar="FILE.py:NAME", help="An operator, or a function of tensors.")
     ],
-    shape: Annotated[str, typer.Option(help="That of one x: 3,64,64.")],
+    shape: Annotated[str, typer.Option(help="Shape of one input, e.g. 3,64,64.")],
 ) -> None:
     """Try an operator of yours: is it linear, is its adjoint one, does a gradient reach x, ..."""
+    import math
     import re
 
     from reddiff import check as try_operator
     from reddiff.errors import require
+    from reddiff.memory import require_memory
+    from reddiff.own_errors import blamed
     from reddiff.tasks import load_operator
 
-    good = re.fullmatch(r"\d+(,\d+)*", shape) is not None
+    good = re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}", shape) is not None
     require(good, "--shape", expected="whole numbers with commas, 3,64,64", got=shape)
     x_shape = tuple(map(int, shape.split(",")))
-    report = try_operator(load_operator(operator, x_shape), x_shape=x_shape)
-    typer.echo(str(report))
+    entries = math.prod(x_shape)
+    expected = f"a shape of 1 to {MOST_ENTRIES} entries"
+    require(1 <= entries <= MOST_ENTRIES, "--shape", expected=expected, got=shape)
+    require_memory(ENTRY_BYTES * entries, f"inputs of shape {shape}")
+    with blamed(operator):
+        report = try_operator(load_operator(operator, x_shape), x_shape=x_shape)
+    say(str(report))
     if not report:
         raise typer.Exit(INVALID_INPUT)
 
 
 def show(
-    record: Annotated[Path, typer.Argument(help="A record that `reddiff restore` wrote.")],
+    record: Annotated[
+        Path,
+        typer.Argument(
+            parser=some_path, metavar="RECORD", help="A record that `reddiff restore` wrote."
+        ),
+    ],
     full: Annotated[bool, typer.Option("--full", help="All of it, as JSON.")] = False,
 ) -> None:
     """Show a record."""
-    from reddiff.cli.restore import summary
-    from reddiff.jobs import read_record
+    from reddiff.cli.batch import summary
+    from reddiff.records import read_record
 
     found = read_record(record)
-    typer.echo(json.dumps(found, indent=1) if full else summary(found))
+    say(json.dumps(found, indent=1) if full else summary(found))

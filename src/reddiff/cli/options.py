@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+
+def some_path(text: str) -> Path:
+    """A path that is not empty: `Path("")` would be the folder one stands in."""
+    if not text or "\0" in text:
+        raise typer.BadParameter("expected the name of a file or folder, got an empty one")
+    return Path(text)
+
+
 TaskName = Annotated[
     str | None,
     typer.Option(
@@ -34,32 +42,5 @@ Noise = Annotated[
     float | None,
     typer.Option("--noise", help="Its standard deviation, pixels in [0, 1]; or estimated."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of all randomness.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-
-
-def pictures_in(sources: list[str]) -> list[Path]:
-    """The files that names, folders and patterns stand for, sorted within each.
-
-    Raises:
-        InvalidArgument: If a folder or pattern holds none.
-    """
-    import glob
-
-    from reddiff.errors import InvalidArgument
-
-    found: list[Path] = []
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        elif not path.exists() and any(c in source for c in "*?["):
-            files = sorted(Path(p) for p in glob.iglob(source, recursive=True) if Path(p).is_file())  # noqa: PTH207
-        else:
-            files = [path]
-        if not files:
-            raise InvalidArgument("IN", expected=f"pictures in {source}", got="none")
-        found += files
-    return found

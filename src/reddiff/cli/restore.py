@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from reddiff.cli.errors import INVALID_INPUT, SOME_FAILED, debugging, explain
+from reddiff.cli import interruptions
+from reddiff.cli.batch import Existing, run_batch
 from reddiff.cli.options import (
     Fit,
     Force,
@@ -17,12 +19,35 @@ from reddiff.cli.options import (
     Scale,
     Seed,
     TaskName,
-    pictures_in,
+    some_path,
 )
+from reddiff.cli.terminal import say
 
 if TYPE_CHECKING:
     from reddiff.jobs import Job
-    from reddiff.priors.base import Prior
+
+WITH_REPLAY = {"replay", "output", "force", "task"}  # what may stand beside --replay
+
+
+class Restore(TyperCommand):
+    """`reddiff restore`: nothing may be typed beside --replay that would have no effect."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        from reddiff.errors import InvalidArgument
+
+        if ctx.params.get("replay") is not None:
+            typed = [
+                parameter.opts[-1] if parameter.param_type_name == "option" else "IN"
+                for parameter in self.params
+                if parameter.name is not None
+                and parameter.name not in WITH_REPLAY
+                and getattr(ctx.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+            ]
+            if typed:
+                expected = "nothing but -o, --force and --task FILE.py:NAME beside it"
+                raise InvalidArgument("--replay", expected=expected, got=", ".join(typed))
+        return super().invoke(ctx)
 
 
 def restore(
@@ -31,8 +56,13 @@ def restore(
         typer.Argument(metavar="IN...", help="The degraded pictures: files, folders or patterns."),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The restored picture, or a folder for several."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The restored picture, or a folder for several; names and formats are kept there.",
+        ),
     ] = None,
     task: TaskName = None,
     mask: MaskText = None,
@@ -54,26 +84,71 @@ def restore(
     tile: Annotated[
         int, typer.Option(min=64, help="Larger pictures are seen in tiles of this side.")
     ] = 512,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Sub-folders too; the tree is kept.")
+    ] = False,
+    on_existing: Annotated[
+        Existing | None,
+        typer.Option(
+            help="Where a result exists: error; skip, if its record has the same settings, weights "
+            "and inputs (it is made anew if not); overwrite. --force is overwrite.",
+            show_default="error",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            parser=some_path, metavar="CSV", help="A table of what became of every picture."
+        ),
+    ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="The true picture: prints PSNR, SSIM and LPIPS.")
+        Path | None,
+        typer.Option(
+            parser=some_path, metavar="PATH", help="The true picture: prints PSNR, SSIM and LPIPS."
+        ),
     ] = None,
     preview: Annotated[
-        Path | None, typer.Option(help="A folder for an animation of the estimates.")
+        Path | None,
+        typer.Option(
+            parser=some_path, metavar="DIR", help="A folder for an animation of the estimates."
+        ),
     ] = None,
+    keep_diverged: Annotated[
+        bool,
+        typer.Option(
+            "--keep-diverged", help="Write the last finite estimate of a run that diverged."
+        ),
+    ] = False,
     replay: Annotated[
-        Path | None, typer.Option(help="Run a record again, to the same pixels.")
+        Path | None,
+        typer.Option(
+            parser=some_path,
+            metavar="RECORD",
+            help="Run a record again, to the same pixels. Beside it: -o, --force, and --task "
+            "FILE.py:NAME for a record that runs such code.",
+        ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Restore degraded pictures. Writes each result, and a record of the run beside it."""
-    from reddiff import jobs
+    """Restore degraded pictures. Writes each result, and a record of the run beside it.
 
+    A run that diverges writes no picture and ends with code 6.
+    """
+    from reddiff import jobs
+    from reddiff.errors import InvalidArgument
+
+    if output is not None:
+        some_path(output)
     if replay is not None:
-        record = jobs.replay(replay, output=output, force=force)
-        typer.echo(f"{record['job']['output']}: the same pixels, {record['pixels']}")
+        interruptions.raise_from_now_on()
+        record = jobs.replay(replay, output=output, task=task, force=force)
+        say(f"{record['job']['output']}: the same pixels, {record['pixels']}")
         return
     if not sources or output is None or task is None:
         raise typer.BadParameter("needs IN..., --output and --task (or --replay RECORD)")
+    if force and on_existing not in (None, Existing.overwrite):
+        expected = "overwrite, or nothing, beside --force"
+        raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
     settings: dict[str, Any] = {
         "task": task,
         "mask": mask,
@@ -88,91 +163,36 @@ def restore(
         "seed": seed,
         "device": device,
         "tile": tile,
+        "keep_diverged": keep_diverged,
     }
-    files = pictures_in(sources)
-    if len(files) > 1 or output.is_dir():
-        output.mkdir(parents=True, exist_ok=True)
-        targets = [output / f"{file.stem}.png" for file in files]
-    else:
-        targets = [output]
-    todo = [
-        jobs.Job(str(file), str(target), **settings)
-        for file, target in zip(files, targets, strict=True)
-    ]
-    _run_all(todo, truth=truth, preview=preview, force=force)
-
-
-def _run_all(
-    todo: list[Job],
-    *,
-    truth: Path | None,
-    preview: Path | None,
-    force: bool,
-) -> None:
-    """Run the jobs; with several, a failed one is reported and the others go on."""
-    from reddiff.catalogue import load_prior
-    from reddiff.errors import InvalidArgument, ReddiffError
-
+    todo, notes = _jobs(sources, output, settings, recursive=recursive)
+    many = len(todo) > 1 or todo[0].output != output
     if truth is not None and len(todo) > 1:
         raise InvalidArgument("truth", expected="a single input beside it", got=len(todo))
-    outputs = [job.output for job in todo]
-    twice = sorted({o for o in outputs if outputs.count(o) > 1})
-    if twice:
-        expected = "inputs of different names, for outputs of one folder"
-        raise InvalidArgument("output", expected=expected, got=f"more than one {twice[0]}")
-    prior = load_prior(todo[0].prior)
-    failed = 0
-    for job in todo:
-        try:
-            _run(job, prior, truth=truth, preview=preview, force=force)
-        except (ReddiffError, OSError) as error:
-            if len(todo) == 1 or debugging.get():
-                raise
-            failed += 1
-            typer.echo(f"reddiff: {explain(error)}", err=True)
-    if failed:
-        typer.echo(f"{failed} of {len(todo)} pictures failed", err=True)
-        raise typer.Exit(INVALID_INPUT if failed == len(todo) else SOME_FAILED)
-
-
-def _run(job: Job, prior: Prior, *, truth: Path | None, preview: Path | None, force: bool) -> None:
-    from reddiff import jobs
-    from reddiff.animation import Animation
-    from reddiff.hooks import ProgressBar
-
-    film = None
-    if preview is not None:
-        preview.mkdir(parents=True, exist_ok=True)
-        film = Animation(preview / f"{Path(job.output).stem}.webp", force=force)
-    bar = ProgressBar(Path(job.source).name, transient=True)
-    record = jobs.run(
-        job,
-        prior=prior,
+    mode = Existing.overwrite if force else on_existing or Existing.error
+    run_batch(
+        todo,
+        notes=notes,
+        folder=Path(output) if many else None,
+        on_existing=mode,
         truth=truth,
-        force=force,
-        hooks=[bar],
-        preview=None if film is None else film.add,
+        preview=preview,
+        report=report,
     )
-    if film is not None:
-        film.close()
-    typer.echo(summary(record))
 
 
-def summary(record: dict[str, Any]) -> str:
-    """A record in a few lines."""
-    job, cost = record["job"], record["cost"]
-    how = "estimated" if record["noise_estimated"] else "given"
-    ratio = record["residual_ratio"]
-    lines = [
-        f"{job['output']}: {job['task']} by {job['solver']}, {cost['evaluations']} evaluations "
-        f"in {cost['seconds']:.1f} s; noise {record['noise']:.4f} ({how}), "
-        f"residual/noise {'undefined' if ratio is None else f'{ratio:.2f}'}"
-    ]
-    if record["status"] != "EXHAUSTED":
-        lines.append(f"  status {record['status']}")
-    lines += [f"  {note}" for note in record["notes"]]
-    if "metrics" in record:
-        names = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "lpips": "LPIPS {:.4f}"}
-        found = [names[k].format(v) for k, v in record["metrics"].items()]
-        lines.append("  " + ", ".join(found))
-    return "\n".join(lines)
+def _jobs(
+    sources: list[str], output: str, settings: dict[str, Any], *, recursive: bool
+) -> tuple[list[Job], list[str]]:
+    """What to do, and what was passed over."""
+    from reddiff.folders import find, targets
+    from reddiff.jobs import Job
+    from reddiff.pictures.writing import FORMATS
+
+    place = Path(output)
+    found = find(sources, recursive=recursive, avoid=place)
+    names = len(sources) == 1 and sources[0] == str(found.files[0][0])  # a file, not a folder
+    names = names or place.suffix.lower() in FORMATS
+    single = len(found.files) == 1 and names and not place.is_dir() and output[-1] not in "/\\"
+    pairs = [(found.files[0][0], place)] if single else targets(found.files, place)
+    return [Job(str(file), str(target), **settings) for file, target in pairs], found.notes

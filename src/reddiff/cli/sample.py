@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reddiff.cli.options import Force, Seed
+from reddiff.cli import interruptions
+from reddiff.cli.options import Force, Seed, some_path
+from reddiff.cli.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_COUNT = 10_000
+MOST_PIXELS = 1 << 26
+PIXEL_BYTES = 1500  # of memory per pixel drawn, at the least: all are drawn at once
+
 
 def sample(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the pictures.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="DIR", help="The folder for the pictures."
+        ),
+    ],
     prior: Annotated[
         str, typer.Option(help="See `reddiff priors`, or a .safetensors file.")
     ] = "photo",
@@ -30,21 +41,35 @@ def sample(
     """Draw pictures from a prior: to look at what it has learned."""
     from reddiff import sampling
     from reddiff.catalogue import load_prior
+    from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar
+    from reddiff.jobs import MOST_STEPS, SEEDS
+    from reddiff.memory import require_memory
     from reddiff.pictures import check_output
 
     shape = 3, *_size(size)
-    network = load_prior(prior)
-    method = sampling.sampler(solver, network, steps)
-    output.mkdir(parents=True, exist_ok=True)
+    good = steps is None or steps <= MOST_STEPS
+    require(good, "steps", expected=f"at most {MOST_STEPS}", got=steps)
+    require(-SEEDS <= seed < SEEDS, "seed", expected="a number of 64 bits", got="another")
+    pixels = count * shape[1] * shape[2]
+    good = count <= MOST_COUNT and pixels <= MOST_PIXELS
+    expected = f"at most {MOST_COUNT} pictures, and {MOST_PIXELS} pixels in all of them"
+    require(good, "count", expected=expected, got=f"{count} of {shape[1]}x{shape[2]}")
+    require_memory(PIXEL_BYTES * pixels, f"pictures ({count} of {shape[1]}x{shape[2]})")
     names = [output / f"sample-{i:0{len(str(count - 1))}d}.png" for i in range(count)]
     for name in names:
-        check_output(name, force=force)
+        check_output(name, force=force, parents=True)
+    network = load_prior(prior)
+    method = sampling.sampler(solver, network, steps)
     bar = ProgressBar("sample", transient=True)
+    interruptions.raise_from_now_on()
     x = sampling.sample(network, shape, count, solver=method, seed=seed, hooks=[bar])
+    failed = int((~x.isfinite().flatten(1).all(1)).sum())
+    if failed:
+        raise Diverged(f"{failed} of {count} draws diverged; nothing was written")
     _write(names, x, force=force)
     done = f"{count} of {shape[1]}x{shape[2]} pixels by {solver}, {method.steps} steps"
-    typer.echo(f"{names[0]}{f' to {names[-1].name}' if count > 1 else ''}: {done}")
+    say(f"{names[0]}{f' to {names[-1].name}' if count > 1 else ''}: {done}")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -52,15 +77,18 @@ def _size(text: str) -> tuple[int, int]:
     from reddiff.errors import InvalidArgument
 
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(s.isascii() and s.isdigit() and int(s) > 0 for s in sides):
+    digits = all(s.isascii() and s.isdigit() and len(s) <= 9 for s in sides)
+    if len(sides) > 2 or not digits or not all(map(int, sides)):
         expected = "a side such as 64, or HEIGHTxWIDTH such as 48x64"
         raise InvalidArgument("size", expected=expected, got=repr(text))
     return int(sides[0]), int(sides[-1])
 
 
 def _write(names: list[Path], x: Tensor, *, force: bool) -> None:
-    """Pictures from draws in [-1, 1]."""
-    from reddiff.pictures import Picture, write_picture
+    """Pictures from draws in [-1, 1], all or none."""
+    from reddiff.files import write_together
+    from reddiff.pictures import Picture, encode
 
-    for name, pixels in zip(names, ((x.float() + 1) / 2).clamp(0, 1).cpu(), strict=True):
-        write_picture(name, Picture(pixels), force=force)
+    pixels = ((x.float() + 1) / 2).clamp(0, 1).cpu()
+    files = [(n, encode(n, Picture(p.contiguous()))) for n, p in zip(names, pixels, strict=True)]
+    write_together(files, force=force)

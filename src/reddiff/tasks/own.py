@@ -44,7 +44,7 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # no file may end the program
         got = f"{type(error).__name__}: {error}"
         raise InvalidArgument("operator", expected=f"{path} to run", got=got) from error
     public = sorted(n for n in vars(module) if not n.startswith("_"))

@@ -1,0 +1,182 @@
+"""How the runs of `reddiff restore` are told of: bars, summaries, a report and an exit code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from reddiff.cli import interruptions
+from reddiff.cli.errors import DIVERGED, INVALID_INPUT, SOME_FAILED, debugging, explain
+from reddiff.cli.terminal import one_line, say
+
+if TYPE_CHECKING:
+    from reddiff.batch import Row
+    from reddiff.jobs import Job
+
+NAMED = 20  # failed pictures named at the end
+
+
+class Existing(StrEnum):
+    """What to do where a result exists."""
+
+    error = "error"
+    skip = "skip"
+    overwrite = "overwrite"
+
+
+def run_batch(
+    todo: Sequence[Job],
+    *,
+    notes: Sequence[str],
+    folder: Path | None,
+    on_existing: Existing,
+    truth: Path | None,
+    preview: Path | None,
+    report: Path | None,
+) -> None:
+    """Run the jobs; of several, a failed one is reported and the others go on.
+
+    Arguments:
+        todo: What to do.
+        notes: What to say first.
+        folder: Where several results go; None for a single file.
+        on_existing: What to do where a result exists.
+        truth: As for `jobs.run`.
+        preview: The folder for films.
+        report: The file for a table.
+    """
+    from reddiff import batch
+    from reddiff.catalogue import load_prior
+    from reddiff.files import check_target
+    from reddiff.hooks import ProgressBar
+    from reddiff.jobs import check_settings
+
+    for job in todo:
+        check_settings(job)
+    mode = batch.OnExisting(on_existing.value)
+    if report is not None:  # that of an earlier run is replaced if its results may be
+        again = mode is not batch.OnExisting.ERROR and batch.is_report(report)
+        again = again or mode is batch.OnExisting.OVERWRITE
+        check_target(report, force=again)
+    prior = load_prior(todo[0].prior)
+    films = _films(todo, folder, preview)
+    for note in notes:
+        say(note, error=True)
+    labels = {job.output: one_line(Path(job.source).name) for job in todo}
+    if folder is not None:
+        labels = {o: f"{i}/{len(todo)} {t}" for i, (o, t) in enumerate(labels.items(), 1)}
+    rows: list[Row] = []
+    interruptions.raise_from_now_on()
+    try:
+        for row in batch.run_all(
+            todo,
+            prior=prior,
+            on_existing=mode,
+            truth=truth,
+            parents=folder is not None,
+            hooks=lambda job: [ProgressBar(labels[job.output], transient=True)],
+            film=lambda job: films.get(job.output),
+        ):
+            rows.append(row)
+            if row.error is not None and (folder is None or debugging.get()):
+                raise row.error
+            _tell(row)
+    finally:
+        if report is not None and rows:
+            from reddiff.files import write_whole
+
+            write_whole(report, batch.report(rows), force=again)
+    _finish(rows, several=folder is not None)
+
+
+def _films(todo: Sequence[Job], folder: Path | None, preview: Path | None) -> dict[str, Path]:
+    """A file for the film of each output, with the tree of the outputs."""
+    if preview is None:
+        return {}
+    films: dict[str, Path] = {}
+    for job in todo:
+        output = Path(job.output)
+        place = output.relative_to(folder) if folder is not None else Path(output.name)
+        film = preview / place.with_suffix(".webp")
+        if film in films.values():
+            film = preview / place.with_name(f"{place.name}.webp")
+        films[job.output] = film
+    return films
+
+
+def _tell(row: Row) -> None:
+    from reddiff.batch import Outcome
+
+    if row.error is not None:
+        text = explain(row.error)
+        named = row.job.source in text or row.job.output in text
+        say(f"reddiff: {text if named else f'{one_line(row.job.source)}: {text}'}", error=True)
+    elif row.outcome is Outcome.SKIPPED:
+        if row.reason:
+            say(f"{row.job.output}: {row.reason}")
+    elif row.record is not None:
+        say(summary(row.record))
+        if row.reason:
+            say(f"  Made anew: {row.reason}.")
+
+
+def _finish(rows: Sequence[Row], *, several: bool) -> None:
+    """The counts, the failed ones, and the exit code."""
+    from reddiff.batch import Outcome
+    from reddiff.errors import Diverged
+
+    failed = [row for row in rows if row.outcome is Outcome.FAILED]
+    skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)
+    done = len(rows) - len(failed) - skipped
+    kept = sum(row.outcome is Outcome.DONE and _diverged(row) for row in rows)
+    if several:
+        say(f"{len(rows)} pictures: {done} done, {skipped} skipped, {len(failed)} failed")
+    elif skipped:
+        say(f"{rows[0].job.output}: finished before, skipped")
+    if failed:
+        say(f"{len(failed)} of {len(rows)} pictures failed:", error=True)
+        for row in failed[:NAMED]:
+            say(f"  {one_line(row.job.source)}", error=True)
+        if len(failed) > NAMED:
+            say(f"  and {len(failed) - NAMED} more (--report lists all)", error=True)
+    diverged = kept + sum(isinstance(row.error, Diverged) for row in failed)
+    if diverged and diverged == len(rows):
+        raise typer.Exit(DIVERGED)
+    if failed or kept:
+        raise typer.Exit(INVALID_INPUT if len(failed) == len(rows) else SOME_FAILED)
+
+
+def _diverged(row: Row) -> bool:
+    return row.record is not None and row.record["status"] == "DIVERGED"
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A record in a few lines."""
+    job, cost = record["job"], record["cost"]
+    how = "estimated" if record["noise_estimated"] else "given"
+    ratio, noise = record["residual_ratio"], record["noise"]
+    fit = "undefined" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}"
+    lines = [
+        f"{job['output']}: {job['task']} by {job.get('solver', 'noise-aware')}, "
+        f"{cost['evaluations']} evaluations in {cost['seconds']:.1f} s; "
+        f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
+        f"residual/noise {fit}"
+    ]
+    if record["status"] != "EXHAUSTED":
+        lines.append(f"  status {record['status']}")
+    lines += [f"  {note}" for note in record["notes"]]
+    if "metrics" in record:
+        names = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "lpips": "LPIPS {:.4f}"}
+        values = record["metrics"]
+        found = [
+            text.format(float("inf") if values[k] is None else values[k])
+            for k, text in names.items()
+            if k in values
+        ]
+        lines.append("  " + ", ".join(found))
+    return "\n".join(lines)

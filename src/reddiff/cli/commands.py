@@ -1,0 +1,59 @@
+"""The commands and what they share: help, `--version`, `--debug`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reddiff.cli.degrade import degrade
+from reddiff.cli.demo import demo
+from reddiff.cli.errors import Group, debugging
+from reddiff.cli.listing import check, priors, show, solvers, tasks
+from reddiff.cli.restore import Restore, restore
+from reddiff.cli.sample import sample
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done; 1 a bug in reddiff, shown in full; 2 a wrong command line; "
+        "3 an input that cannot be used, or all of several failed; 4 a file that cannot be read or "
+        "written; 5 some of several inputs failed; 6 the run diverged, so that there is no result; "
+        "130 interrupted (129, 143 by SIGHUP, SIGTERM)."
+    ),
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"reddiff {version('reddiff')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
+    ] = False,
+) -> None:
+    """Solve inverse problems with diffusion priors."""
+    debugging.set(debug)
+
+
+app.command(cls=Restore)(restore)
+for command in (degrade, sample, check, tasks, priors, solvers, show, demo):
+    app.command()(command)
