@@ -181,32 +181,44 @@ def test_listings():
 
 
 @pytest.mark.slow
-def test_interrupted_leaves_no_half_file(photo, degraded, tmp_path_factory):
-    film = tmp_path_factory.mktemp("film") / "made when the run begins"
-    words = ["restore", degraded, "-o", photo.with_name("out.png"), "--task", "denoise"]
-    words += ["--steps", 5000, "--preview", film]
-    # A shell may have started the tests with SIGINT ignored, which children inherit.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from reddiff.cli import main; main()"
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+@pytest.mark.parametrize("early", [True, False])
+def test_interrupted_leaves_nothing(photo, degraded, tmp_path, sent, code, early):
+    marker = tmp_path / "running"
+    operator = photo.with_name("marked.py")
+    operator.write_text(
+        "from pathlib import Path\n"
+        f"def f(x):\n    if x.shape[0] == 1: Path({str(marker)!r}).touch()\n    return x\n"
     )
-    before = set(photo.parent.iterdir())
-    command = [sys.executable, "-c", code, *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    words = ["restore", degraded, "-o", photo.parent / "new" / "out.png", "--steps", 5000]
+    words = [*words, photo, "--noise", 0.1, "--task", f"{operator}:f", "--preview", "film"]
+    # A shell may have started the tests with SIGINT ignored, which children inherit.
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "print(flush=True); from reddiff.cli import main; main()"
+    )
+    command = [sys.executable, "-c", start, *map(str, words)]
+    before = set(photo.parent.iterdir()) | {marker}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=photo.parent
+    )
     try:
+        assert process.stdout is not None
+        process.stdout.readline()
         deadline = time.monotonic() + 120
-        while not film.exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        while not early and not marker.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)  # in the imports, or in the run
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert b"interrupted" in errors
     assert b"Traceback" not in errors
-    assert set(photo.parent.iterdir()) == before
-    assert not list(film.iterdir())
+    assert set(photo.parent.iterdir()) | {marker} == before
 
 
 @pytest.mark.parametrize("solver", ["ddrm", "ddnm-plus", "diffpir", "pigdm", "mmps", "pnp-admm"])
