@@ -127,7 +127,7 @@ def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path
         pairs.append((file, output / name))
     sources = {os.path.realpath(file) for file, _ in files}
     for _, target in pairs:
-        if os.path.realpath(target) in sources:
+        if str(Path(os.path.realpath(target.parent), target.name)) in sources:
             expected = "another folder than that of the pictures"
             raise InvalidArgument("output", expected=expected, got=f"{target}, a picture given")
     return pairs
