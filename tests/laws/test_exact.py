@@ -363,7 +363,19 @@ SETTLED: dict[str, MakeOptimizer] = {
     "rmsprop": partial(RMSprop, lr=0.02),
     "nadam": partial(NAdam, lr=0.02),
     "adafactor": partial(Adafactor, lr=0.05),
-    "lbfgs": partial(LBFGS, lr=1.0, max_iter=1, history_size=5),
+}
+
+# weighting -> the distance from the stationary point, in the distances of that from the posterior
+# mean, that a run of 400 steps of 1000 draws may end at. The noise of the gradient explains it: it
+# is largest where the low levels weigh most. Twice what was seen over four seeds.
+SETTLES = {
+    "linear": 0.02,
+    "sqrt": 0.04,
+    "square": 0.01,
+    "log": 0.04,
+    "trunc_linear": 0.06,
+    "power2over3": 0.03,
+    "const": 0.12,
 }
 
 
@@ -377,7 +389,7 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
         "optimizer": ADAM,
         "weight": 1.0,
         "order": orders.stratified,
-        "draws": 2000,
+        "draws": 1000,
         "lr_schedule": cosine_lr,
     }
     return REDDiff(schedule, **(common | settings))
@@ -385,21 +397,35 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_weighting(name: str, device: torch.device) -> None:
-    solver = settling(weighting=WEIGHTINGS[name], draws=4000)
-    settle(solver, Toy.make(2), device, name, tol=0.02)
+    settle(settling(weighting=WEIGHTINGS[name]), Toy.make(2), device, name, tol=SETTLES[name])
 
 
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
-    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.01)
+    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.03)
+
+
+def test_rest_lbfgs(device: torch.device) -> None:
+    """Without noise, at one level: its curvature is a difference of gradients.
+
+    Gradients with fresh noise each differ by their noise more than by the step, and where LBFGS
+    then goes depends on the last bit.
+    """
+    toy = Toy.make(2)
+    problem, prior = toy.problem(device)
+    optimizer = partial(LBFGS, lr=1.0, max_iter=1, history_size=5, tolerance_change=0.0)
+    solver = REDDiff.red(100, 0.4, weight=1.0, optimizer=optimizer)
+    rest = toy.rest(toy.pull(solver, "linear"))
+    x = array(solve(problem, prior, solver).x)
+    assert rms(x - rest) < 1e-4 * rms(array(problem.guess()) - rest)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", SETTLED)
+@pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
-    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer], draws=4000)
-    settle(solver, Toy.make(2), device, name, tol=0.1 if optimizer == "lbfgs" else 0.04)
+    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer], draws=500)
+    settle(solver, Toy.make(2), device, name, tol=2 * SETTLES[name])
 
 
 @pytest.mark.parametrize(
