@@ -75,6 +75,7 @@ from reddiff.priors import (
     GaussianMixture,
     GaussianPrior,
     GaussianRandomField,
+    GrayPrior,
     Prior,
     TiledPrior,
     UNet,
@@ -632,6 +633,7 @@ PRIORS = [
         (2, 11, 15),
         lambda: TiledPrior(GaussianRandomField(channels=2), tile=8, overlap=3),
     ),
+    PriorCase("gray", (1, 6, 8), lambda: GrayPrior(GaussianRandomField(channels=3))),
     PriorCase("edm-unet", (3, 8, 12), _unet),
 ]
 

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate, max_pool2d
 from reddiff.catalogue import load_prior, solver_entry
 from reddiff.errors import InvalidArgument, require
 from reddiff.estimate import noise_level
+from reddiff.gray import for_channels, is_gray
 from reddiff.hooks import Hook, Progress
 from reddiff.noise import Gaussian
 from reddiff.pictures import Image, Picture, as_kernel, as_picture, read_kernel
@@ -112,23 +113,21 @@ def restore(
     if not isinstance(task, Task):
         task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, notes))
     where = _device(device)
-    pixels = degraded.pixels
-    if len(pixels) == 1 and not task.adds_colour:
-        pixels = pixels.expand(3, -1, -1)  # three equal channels, averaged in the end
+    pixels, task = _once(degraded, task, notes)
     y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
-    level, estimated = _noise(noise, degraded.pixels, task, notes)
+    level, estimated = _noise(noise, pixels, task, notes)
     problem = Problem(y, operator, task.noise(level))
     notes += _doubts(problem, estimated, task.unit)
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
+    network = for_channels(network, problem.x_shape)
     method = _solver(solver, steps, realism, task, problem, network)
     if level is None and not method.estimates_noise:
         expected = "a level (--noise), as the picture measures too little to estimate it"
         raise InvalidArgument("noise", expected=expected, got="none")
 
     def finish(x: Tensor) -> Tensor:
-        out = ((task.picture(x, degraded.pixels) + 1) / 2).clamp(0, 1).cpu()
-        grey = len(degraded.pixels) == 1 and not task.adds_colour
-        return out.mean(0, keepdim=True) if grey else out
+        out = ((task.picture(x, pixels) + 1) / 2).clamp(0, 1).cpu()
+        return out.expand(max(len(out), len(degraded.pixels)), -1, -1).contiguous()
 
     watch = [] if preview is None else [_Preview(preview, finish)]
     tiled = TiledPrior(network, tile, min(64, tile // 4))
@@ -199,6 +198,21 @@ class _Preview(Hook):
     def __call__(self, progress: Progress) -> None:
         """Show the estimate."""
         self.show(progress.step, self.finish(progress.x[0]))
+
+
+def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]:
+    """The channels that were measured, one of a picture that is gray; and the task of them."""
+    pixels = picture.pixels
+    if not task.adds_colour and len(pixels) == 3:
+        seen = task.seen(pixels)
+        if picture.alpha is not None:
+            seen = seen & (picture.alpha > 0)
+        if is_gray(pixels, seen):
+            apart = float(((pixels.amax(0) - pixels.amin(0)) * seen.all(0)).max())
+            how = "equal" if apart == 0 else f"equal up to {255 * apart:.2g} of 255 levels"
+            notes.append(f"The three channels are {how}: restored as gray, measured once.")
+            pixels = pixels[:1] if apart == 0 else task.gray(pixels)
+    return pixels, task.of_gray() if len(pixels) == 1 else task
 
 
 def _kernel(kernel: Tensor | str | None, notes: list[str]) -> Tensor | None:

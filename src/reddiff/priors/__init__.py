@@ -9,6 +9,7 @@ from reddiff.priors.exact import (
     MixturePosterior,
 )
 from reddiff.priors.ffdnet import FFDNet, FFDNetPrior
+from reddiff.priors.gray import GrayPrior
 from reddiff.priors.parametric import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior
 from reddiff.priors.photo import photo_prior, weights_hash
 from reddiff.priors.tiled import TiledPrior
@@ -24,6 +25,7 @@ __all__ = [
     "GaussianPosterior",
     "GaussianPrior",
     "GaussianRandomField",
+    "GrayPrior",
     "MixturePosterior",
     "Prior",
     "TiledPrior",

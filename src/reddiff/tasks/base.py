@@ -34,6 +34,14 @@ class Task(ABC):
     def operator(self, y: Pixels) -> Operator:
         """The forward model of `measurement(y)`, for a degraded picture y."""
 
+    def gray(self, y: Pixels) -> Pixels:
+        """The one channel that three equal ones, or nearly equal ones, are."""
+        return y.mean(0, keepdim=True)
+
+    def of_gray(self) -> Task:
+        """The task where y is one channel of gray."""
+        return self
+
     def sense(self, x: Pixels, noise: float, rng: Rng) -> Pixels:
         """`degrade`, with noise where it arises: here at the end.
 

@@ -72,6 +72,7 @@ class Inpaint(Task):
 
     def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
         """Where the mask is 1."""
+        self._check(y)
         return (self.mask > 0).to(y.device).expand_as(y)
 
     def _check(self, y: Pixels) -> None:

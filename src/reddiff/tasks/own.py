@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
+from reddiff.gray import on_gray
 from reddiff.operators import LinearOperator, Operator
 from reddiff.operators.base import Shape
 from reddiff.own import operator as as_operator
@@ -80,7 +81,7 @@ class OwnTask(Task):
         Raises:
             InvalidArgument: If the result is no picture.
         """
-        y: Tensor = self.model(x[None])
+        y: Tensor = self._for(x)(x[None])
         picture = y.ndim == 4 and y.shape[1] in (1, 3)
         expected = "an operator to pictures (1, 1 or 3, h, w)"
         require(picture, "operator", expected=expected, got=tuple(y.shape))
@@ -88,17 +89,23 @@ class OwnTask(Task):
 
     def operator(self, y: Pixels) -> Operator:
         """A where it is linear, as 2 y - A(1) = A(2 x - 1); else 2 A((x + 1) / 2) - 1."""
-        if isinstance(self.model, LinearOperator):
-            return self.model
-        return _FromUnits() @ self.model @ FromPixels()
+        model = self._for(y)
+        if isinstance(model, LinearOperator):
+            return model
+        return _FromUnits() @ model @ FromPixels()
 
     def measurement(self, y: Pixels) -> Pixels:
         """Where A is linear: with A(1) as white."""
-        if not isinstance(self.model, LinearOperator):
+        model = self._for(y)
+        if not isinstance(model, LinearOperator):
             return y
         with torch.no_grad():
-            white = self.model(y.new_ones(1, *self.model.x_shape(tuple(y.shape))))[0]
+            white = model(y.new_ones(1, *model.x_shape(tuple(y.shape))))[0]
         return y - (white - 1) / 2
+
+    def _for(self, y: Pixels) -> Operator:
+        """A, as it acts on pictures of as many channels."""
+        return on_gray(self.model, y) if len(y) == 1 else self.model
 
 
 class _FromUnits(Operator):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -136,9 +137,11 @@ class Compressed(Tone):
 
     Arguments:
         codec: Its compression.
+        monochrome: Whether y is gray: its noise is then that of luma.
     """
 
     codec: JPEG
+    monochrome: bool = False
 
     name = "jpeg"
 
@@ -150,7 +153,15 @@ class Compressed(Tone):
     @property
     def unit(self) -> float:
         """The finest step of luma."""
-        return float(self.codec.tables[0].min()) / 255 / math.hypot(*LUMA)
+        part = 1.0 if self.monochrome else math.hypot(*LUMA)  # the noise of a channel in luma
+        return float(self.codec.tables[0].min()) / 255 / part
+
+    def gray(self, y: Pixels) -> Pixels:
+        """Luma, which the file holds."""
+        return torch.einsum("c,chw->hw", y.new_tensor(LUMA), y)[None]
+
+    def of_gray(self) -> Task:
+        return replace(self, monochrome=True)
 
     def model(self) -> Operator:
         """The codec."""

@@ -1,0 +1,116 @@
+"""Gray pictures: one measurement, whether a file holds it once or in three equal channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.priors.base import Prior
+from reddiff.priors.gray import GrayPrior
+
+# How far the channels of a gray picture may be apart, in [0, 1] pixels: JPEG's chroma is rounded
+# to whole levels, which moves R, G and B by up to 3 of them against each other, and quantised.
+NEARLY = 4.2 / 255
+ODD = 0.001  # the share of pixels that may be further apart than that,
+FAR = 12 / 255  # and how far
+
+
+def is_gray(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> bool:
+    """Whether three channels are one: equal, or as nearly equal as a JPEG file leaves them.
+
+    Independent noise in the channels of a gray scene makes a color picture of it, with three
+    measurements of each pixel.
+
+    Arguments:
+        pixels: In [0, 1].
+        seen: Which entries count.
+    """
+    if len(pixels) != 3:
+        return False
+    apart = (pixels.amax(0) - pixels.amin(0))[seen.all(0)]
+    if not len(apart) or float(apart.max()) > FAR:
+        return False
+    return float((apart > NEARLY).double().mean()) <= ODD
+
+
+def for_channels(prior: Prior, x_shape: Shape) -> Prior:
+    """A prior for one x of this shape: of one on three channels, its `GrayPrior` for one."""
+    color = len(prior.shape) == 3 and prior.shape[0] == 3
+    gray = len(x_shape) == 3 and x_shape[0] == 1
+    return GrayPrior(prior) if color and gray else prior
+
+
+class Repeated(LinearOperator):
+    """A gray picture `(b, 1, h, w)` as one of three equal channels."""
+
+    def forward(self, x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return x.expand(-1, 3, -1, -1).contiguous()
+
+    def adjoint(self, y: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        return y.sum(1, keepdim=True)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        return (1, *y_shape[1:])
+
+
+class ChannelMean(LinearOperator):
+    """The mean of three channels: what three equal measurements say once."""
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        return x.mean(1, keepdim=True)
+
+    def adjoint(self, y: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return y.expand(-1, 3, -1, -1) / 3
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        return (3, *y_shape[1:])
+
+
+def on_gray(operator: Operator, y: Float[Tensor, "1 h w"]) -> Operator:
+    """An operator on pictures of any channels, as it measured the gray picture y.
+
+    Itself where it takes one channel and does to it what it does to three equal ones, or where it
+    makes one channel of color. Otherwise the channel mean of what it does to three equal channels;
+    and of what it does to a color picture, if it leaves no color of any.
+
+    Arguments:
+        operator: A, on pixels in [0, 1].
+        y: A gray measurement, of one channel.
+    """
+    shape, wide = tuple(y.shape), (3, *y.shape[1:])
+    direct, three = _tried(operator, shape), _tried(operator, wide)
+    if three is None or len(three.x[0]) != 3 or (direct is not None and len(direct.x[0]) != 1):
+        return operator
+    if direct is not None:
+        with torch.no_grad():
+            again = operator(direct.x.expand(-1, 3, -1, -1).contiguous())
+        if bool(torch.isclose(again, direct.y, rtol=1e-4, atol=1e-5).all()):
+            return operator
+    if bool(torch.isclose(three.y, three.y[:, :1], rtol=1e-4, atol=1e-5).all()):
+        return ChannelMean() @ operator
+    return ChannelMean() @ operator @ Repeated()
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A random picture, and what an operator makes of it."""
+
+    x: Tensor
+    y: Tensor
+
+
+def _tried(operator: Operator, y_shape: Shape) -> _Trial | None:
+    """A of a random x, if its measurements have this shape; None if A takes no such x."""
+    try:
+        shape = operator.x_shape(y_shape)
+        like = next((b for b in operator.buffers() if b.is_floating_point()), torch.zeros(()))
+        x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)).to(like)
+        with torch.no_grad():
+            y = operator(x)
+    except Exception:  # noqa: BLE001 - a user's function may raise anything
+        return None
+    return _Trial(x, y) if tuple(y.shape) == (1, *y_shape) else None
