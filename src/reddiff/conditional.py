@@ -22,6 +22,7 @@ from reddiff.random import Rng
 from reddiff.spectral import Measured
 
 TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is far below its spread
+STABLE = 1.5  # the most that h times the curvature may be: at 2 Langevin steps diverge
 SPREAD = 0.2  # how much a trajectory's step varies about the one asked for: none has a period
 
 
@@ -136,7 +137,8 @@ class Langevin(Conditional):
         steps: How many.
         step: h times the largest curvature, from 0 to 2. That is taken to be
             ||J||^2 `curvature(problem)` + 1 / r^2, with J the derivative of A at the start.
-        lr: h itself, in units of x^2, in place of `step`; one number, or one per lane.
+        lr: h itself, in units of x^2, in place of `step`; one number, or one per lane. It is cut to
+            1.5 over the largest curvature, beyond which steps diverge: so for a large ||J||.
         tau: The sigma of a Gaussian likelihood in place of the noise of the problem.
 
     References:
@@ -165,7 +167,10 @@ class Langevin(Conditional):
         """One draw per lane."""
         noise = problem.noise if self.tau is None else Gaussian(self.tau)
         target = Target(problem, noise, centre, r, curvature(problem, noise))
-        h = self.step / target.stiffness(start) if self.lr is None else self.lr
+        stiffness = target.stiffness(start)
+        # a published lr is for ||A|| = 1: at ||A|| > 1.41 the same step would diverge
+        lr, stable = self.lr, STABLE / stiffness
+        h = self.step / stiffness if lr is None else stable.clamp(max=lr)
         h, x = lanes(h, start), start
         scale = (2 * h).sqrt()
         for _ in range(self.steps):

@@ -11,7 +11,8 @@ import torch
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
 from reddiff.conditional import HMC, Langevin, PerturbAndSolve
-from reddiff.priors import GaussianMixture
+from reddiff.operators import Clip, Diagonal
+from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.schedules import karras
 from reddiff.solvers import DAPS
 
@@ -39,6 +40,23 @@ def test_transcription() -> None:
         torch.testing.assert_close(solver.estimate(state), x, rtol=0, atol=1e-8)
         x = x + sigma[k + 1] * rng.randn_like(x)
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0, 40.0])
+def test_any_unit_of_y(gain: float) -> None:
+    """Scaling A, y and tau alike changes nothing: A of a large norm does not diverge."""
+    prior = GaussianRandomField()
+    x = prior.sample(torch.empty(2, 1, 8, 8, dtype=zoo.F64), Keys(0, (0, 1)).at(0))
+    runs = []
+    for c in (1.0, gain):
+        operator = Diagonal(torch.full((1,), c, dtype=zoo.F64))
+        problem = Problem.simulate(x, operator, Gaussian(0.1 * c))
+        runs.append(solve(problem, prior, DAPS.paper(3, tau=0.01 * c)).x)
+        fixed = solve(problem, prior, DAPS.paper(3)).x
+        assert float((problem.operator(fixed) / c - problem.y / c).abs().max()) < 0.1
+    torch.testing.assert_close(runs[1], runs[0], rtol=0, atol=1e-8)
+    nonlinear = Problem.simulate(x, Clip(gain), Gaussian(0.01 * gain))  # as the task `hdr`
+    assert solve(nonlinear, prior, DAPS.paper(3)).x.abs().max() < 10
 
 
 def test_noiseless() -> None:
@@ -106,3 +124,16 @@ def test_refusals() -> None:
     for name, value in (("ode_steps", 0), ("ode_end", 0.0), ("decay", -1.0), ("clip", 0.0)):
         with pytest.raises(InvalidArgument, match=name):
             DAPS(schedule, **{name: value})
+
+
+@torch.no_grad()
+def test_published_steps_are_cut_where_they_would_diverge() -> None:
+    """To 1.5 over the curvature ||A||^2 / tau^2 + 1 / r^2; below that they are as given."""
+    x, r = torch.zeros(2, 4, dtype=zoo.F64), torch.tensor([0.5, 0.5], dtype=zoo.F64)
+    for c, lr in ((1.0, 1e-4), (1.2, 1e-4), (2.0, 1.5 / (4e4 + 4)), (40.0, 1.5 / (1.6e7 + 4))):
+        operator = Diagonal(torch.full((1,), c, dtype=zoo.F64))
+        problem = Problem(c * zoo.randn(2, 4), operator, Gaussian(0.1))
+        got = Langevin(1, lr=1e-4, tau=0.01)(problem, x, r, x, Keys(0, (0, 1)).at(0))
+        noise = Keys(0, (0, 1)).at(0).randn_like(x)
+        wanted = lr * c * problem.y / 0.01**2 + (2 * lr) ** 0.5 * noise
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-12)

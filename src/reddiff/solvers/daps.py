@@ -78,6 +78,7 @@ class DAPS(Sampler):
         Arguments:
             steps: Levels from 100 to .1; five evaluations each.
             lr: The step size of Langevin steps, which falls to 1 % of it; per task in the paper.
+                Cut where it would diverge, which at the tau below is for ||A|| above 1.2.
             tau: The sigma of the likelihood, whatever that of the noise.
             sigma_min: No level is below it, for priors of limited range.
             sigma_max: And none above it.
