@@ -40,11 +40,10 @@ from reddiff.solvers import (
     Solver,
 )
 from reddiff.solvers.inits import pinv
-from reddiff.solvers.sampler import Sampler
+from reddiff.solvers.sampler import NOISE, Sampler
 from reddiff.tasks import Deblur, Inpaint, Task
 
 Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
-NOISE = 10.0  # a level that leaves nothing of x
 LEAST_NOISE = 0.01  # where the levels of methods end that end at the noise, if there is none
 
 

@@ -366,7 +366,7 @@ def _default(
     ):
         expected = f"a {name.capitalize()}" if name != "ids" else "a Sequence"
         require(isinstance(value, wanted), name, expected=expected, got=type(value).__name__)
-    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver
+    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver.fitted(prior)
 
 
 def _check(

@@ -406,17 +406,12 @@ SOLVER_CASES = {
         "within the prior's 0.005 to 50",
         "0.004 to 1",
     ),
-    "the paper's levels": Case(
-        partial(run, solver=REDDiff.paper(10)), "schedule", "schedule.restrict cuts them", "157"
-    ),
     **{
         name: case
         for value in (0, -3, 2.5, "10", True)
         for name, case in steps_cases(value).items()
     },
-    "more steps than levels": Case(
-        lambda p: REDDiff.paper(500, sigma_max=1.0), "steps", "at most 2", "500"
-    ),
+    "more steps than levels": Case(lambda p: REDDiff.paper(1001), "steps", "at most 1000", "1001"),
     "no levels in the range": Case(
         lambda p: REDDiff.paper(5, sigma_min=300.0),
         "sigma_min, sigma_max",

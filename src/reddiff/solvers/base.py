@@ -16,7 +16,7 @@ from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import Schedule
+from reddiff.schedules import Schedule, in_words
 from reddiff.snapshot import Tree, select_tree
 
 State = TypeVar("State")
@@ -113,15 +113,25 @@ class Solver(ABC, Generic[State]):
             raise Unsupported(f"{name}: expected noise with sigma > 0, got sigma = 0")
         if isinstance(noise, UnknownGaussian) and not self.estimates_noise:
             raise Unsupported(f"{name}: expected noise of a known level, got UnknownGaussian")
-        s = self.schedule.levels[:-1]
-        low, high = float(s.min()), float(s.max())
-        if low < prior.sigma_min * (1 - 1e-6) or high > prior.sigma_max * (1 + 1e-6):
-            raise InvalidArgument(
-                "schedule",
-                expected=f"levels sigma / alpha within the prior's {prior.sigma_min:.4g} to "
-                f"{prior.sigma_max:.4g} (schedule.restrict cuts them)",
-                got=f"{low:.4g} to {high:.4g}",
+        if not self.schedule.inside(prior.sigma_min, prior.sigma_max):
+            s = self.schedule.levels[:-1]
+            given = float(s.min()), float(s.max())
+            good, got = in_words((prior.sigma_min, prior.sigma_max), given)
+            expected = (
+                f"levels sigma / alpha within the prior's {good} (schedule.restrict cuts them)"
             )
+            raise InvalidArgument("schedule", expected=expected, got=got)
+
+    def fitted(self, prior: Prior) -> Solver[State]:
+        """The solver for a prior: presets take the levels that it is good for.
+
+        Other schedules stay as they are, and `check` refuses those that leave the prior's range.
+
+        Raises:
+            InvalidArgument: If a preset has no level that the prior is good for.
+        """
+        schedule = self.schedule.within(prior.sigma_min, prior.sigma_max)
+        return self if schedule is self.schedule else replace(self, schedule=schedule)
 
     def to(self, device: torch.device) -> Solver[State]:
         """The solver with its schedule on another device."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -14,7 +15,8 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import karras
+from reddiff.schedules import SLACK, Schedule, karras, preset
+from reddiff.solvers.base import Solver
 from reddiff.solvers.runs import inner_levels, probability_flow
 from reddiff.solvers.sampler import Diffused, Sampler, arrive
 
@@ -83,7 +85,7 @@ class DAPS(Sampler):
             sigma_min: No level is below it, for priors of limited range.
             sigma_max: And none above it.
         """
-        schedule = karras(steps, max(0.1, sigma_min), min(100.0, sigma_max))
+        schedule = preset(partial(_levels, steps), sigma_min, sigma_max)
         conditional = Langevin(100, lr=lr, tau=tau)
         return cls(schedule, conditional, ode_end=max(0.01, sigma_min), decay=0.01)
 
@@ -91,10 +93,16 @@ class DAPS(Sampler):
         """Also the conditional, and the levels of the ODE."""
         super().check(problem, prior)
         self.conditional.check(problem)
-        least = prior.sigma_min * (1 - 1e-6)
-        if self.ode_end < least:
+        if self.ode_end < prior.sigma_min * (1 - SLACK):
             expected = f"at least {prior.sigma_min:.4g}, the lowest level of the prior"
             raise InvalidArgument("ode_end", expected=expected, got=self.ode_end)
+
+    def fitted(self, prior: Prior) -> Solver[Diffused]:
+        """Also the last level of the ODE."""
+        made = super().fitted(prior)
+        if self.schedule.remake is None or not isinstance(made, DAPS):
+            return made
+        return replace(made, ode_end=max(made.ode_end, prior.sigma_min))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
@@ -107,3 +115,7 @@ class DAPS(Sampler):
         conditional = self.conditional.paced(1 + gone * (self.decay - 1))
         x_0 = conditional(problem, centre, s, centre, rng)
         return arrive(x_0 + lanes(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+
+
+def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    return karras(steps, max(0.1, sigma_min), min(100.0, sigma_max))

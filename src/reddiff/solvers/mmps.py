@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import LEAST_SIGMA
 from reddiff.random import Rng
-from reddiff.schedules import geometric
+from reddiff.schedules import Schedule, geometric, preset
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 
 
@@ -81,7 +82,7 @@ class MMPS(Sampler):
             sigma_min: The least level is no less, for priors of limited range.
             sigma_max: Nor the greatest one more.
         """
-        schedule = geometric(steps, max(1e-3, sigma_min), min(1e2, sigma_max))
+        schedule = preset(partial(_levels, steps), sigma_min, sigma_max)
         return cls(schedule, iterations, eta=1.0)
 
     def step(
@@ -127,3 +128,7 @@ def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor
         least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.gain(x_0, near)
         sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
     return lanes(sigma**2, problem.y)
+
+
+def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    return geometric(steps, max(1e-3, sigma_min), min(1e2, sigma_max))

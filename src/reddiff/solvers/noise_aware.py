@@ -8,6 +8,7 @@ the weight :math:`\lambda_t = 1 / s^2` against a data term in nats. Nothing is l
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import geometric
+from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver, unsolved
 
@@ -129,8 +130,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         Raises:
             InvalidArgument: If an argument cannot be used.
         """
-        first = sigma_max if steps > 1 else sigma_min  # a single step is at the last level
-        return cls(geometric(steps, sigma_min, first), realism)
+        return cls(preset(partial(_even, steps), sigma_min, sigma_max), realism)
 
     @classmethod
     def for_prior(
@@ -301,3 +301,8 @@ def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:
     """Over the measured entries."""
     y = torch.where(problem.measured, y, 0)
     return (dot(y, y) / problem.count.clamp(min=1)).sqrt()
+
+
+def _even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    """Even in log s; a single step is at the last level."""
+    return geometric(steps, sigma_min, sigma_max if steps > 1 else sigma_min)

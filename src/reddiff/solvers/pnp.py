@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import geometric
+from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
@@ -142,8 +143,7 @@ class PnPHQS(PlugAndPlay):
             InvalidArgument: If sigma_n is not positive.
         """
         require(sigma_n > 0, "sigma_n", expected="a number above 0", got=sigma_n)
-        high = min(max(49 / BYTE, sigma_min), sigma_max)
-        return cls(geometric(steps, min(max(sigma_n, sigma_min), high), high))
+        return cls(preset(partial(_levels, steps, sigma_n), sigma_min, sigma_max))
 
     def dual(self, u: Float[Tensor, "b *n"], gap: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Zero, without a dual variable."""
@@ -183,3 +183,8 @@ class PnPADMM(PlugAndPlay):
     def dual(self, u: Float[Tensor, "b *n"], gap: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """u + x - z."""
         return u + gap
+
+
+def _levels(steps: int, sigma_n: float, sigma_min: float, sigma_max: float) -> Schedule:
+    high = min(max(49 / BYTE, sigma_min), sigma_max)
+    return geometric(steps, min(max(sigma_n, sigma_min), high), high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, check_steps
+from reddiff.schedules import Schedule, check_steps, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
@@ -104,9 +105,8 @@ class PnPDM(Solver[Chain]):
             sigma_min: No rho is below it, for priors of limited range.
             sigma_max: And none above it.
         """
-        low = max(rho_min, sigma_min)
-        factor = 0.9 ** max(1.0, 60 / steps)
-        return cls(decaying(steps, low, min(10.0, sigma_max), factor), average=average)
+        schedule = preset(partial(_published, steps, rho_min), sigma_min, sigma_max)
+        return cls(schedule, average=average)
 
     @classmethod
     def annealed(
@@ -131,7 +131,7 @@ class PnPDM(Solver[Chain]):
             sigma_min: No rho is below it, for priors of limited range.
             sigma_max: And none above it.
         """
-        schedule = harmonic(steps, max(rho_min, sigma_min), min(10.0, sigma_max))
+        schedule = preset(partial(_annealed, steps, rho_min), sigma_min, sigma_max)
         return cls(schedule, Automatic(sharpen=True), average=average)
 
     def check(self, problem: Problem, prior: Prior) -> None:
@@ -187,6 +187,17 @@ def harmonic(steps: int, low: float, high: float = 10.0) -> Schedule:
     """
     _check_range(steps, low, high)
     return _held(1 / torch.linspace(1 / high, 1 / low, steps, dtype=torch.float64))
+
+
+def _published(steps: int, rho_min: float, sigma_min: float, sigma_max: float) -> Schedule:
+    check_steps(steps)
+    high, factor = min(10.0, sigma_max), 0.9 ** max(1.0, 60 / steps)
+    return decaying(steps, min(max(rho_min, sigma_min), high), high, factor)
+
+
+def _annealed(steps: int, rho_min: float, sigma_min: float, sigma_max: float) -> Schedule:
+    high = min(10.0, sigma_max)
+    return harmonic(steps, min(max(rho_min, sigma_min), high), high)
 
 
 def _check_range(steps: int, low: float, high: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +15,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.proximal import proximal
 from reddiff.random import Rng
-from reddiff.schedules import constant
+from reddiff.schedules import held, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
@@ -103,8 +104,8 @@ class RED(Solver[REDState]):
             sigma_min: A level below it is raised to it, for priors of limited range.
             sigma_max: And one above it lowered.
         """
-        level = min(max(sigma, sigma_min), sigma_max)
-        return cls(constant(steps, level), weight, accelerated)
+        schedule = preset(partial(held, steps, sigma), sigma_min, sigma_max)
+        return cls(schedule, weight, accelerated)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDState:
         """x <- A^+ y."""

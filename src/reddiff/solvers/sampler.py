@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -23,7 +23,9 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
-from reddiff.solvers.inits import Init, zeros
+from reddiff.solvers.inits import Init, pinv, zeros
+
+NOISE = 10.0  # a level that leaves nothing of x
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class Sampler(Solver[Diffused], ABC):
 
     def __post_init__(self) -> None:
         require(self.clip > 0, "clip", expected="a number above 0", got=self.clip)
+
+    def fitted(self, prior: Prior) -> Solver[Diffused]:
+        """Also the start: A^+ y, not zeros, where the prior's levels end below plain noise."""
+        made = super().fitted(prior)
+        low = made.schedule.levels[0] < NOISE
+        if made is self or not low or not isinstance(made, Sampler) or made.start is not zeros:
+            return made
+        return replace(made, start=pinv)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """x <- start + s n at the first level."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import constant
+from reddiff.schedules import held, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
@@ -85,7 +86,7 @@ class ULA(Solver[Walk]):
             sigma_min: The level is no less, for priors of limited range.
             sigma_max: And no more.
         """
-        return cls(constant(steps, min(max(sigma, sigma_min), sigma_max)))
+        return cls(preset(partial(held, steps, sigma), sigma_min, sigma_max))
 
     def needs_density(self) -> bool:
         """It follows the gradient of the likelihood in nats."""

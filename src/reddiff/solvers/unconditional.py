@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -13,7 +14,7 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import karras, vp_within
+from reddiff.schedules import karras, preset, vp_within
 from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim
 
 
@@ -75,7 +76,7 @@ class Heun(Sampler):
     @classmethod
     def edm(cls, steps: int = 18, *, sigma_min: float = 0.002, sigma_max: float = 80.0) -> Heun:
         """The levels of the paper."""
-        return cls(karras(steps, sigma_min, sigma_max))
+        return cls(preset(partial(karras, steps), sigma_min, sigma_max))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
