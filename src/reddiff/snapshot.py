@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors import torch as tensorfile
 from torch import Tensor
 
+from reddiff.atomic import kind, write_whole
+from reddiff.description import describe, hashed
 from reddiff.errors import SnapshotError
+from reddiff.origin import Origin
 
-FORMAT = 2
+__all__ = ["Snapshot", "Tree", "describe", "select_tree", "to_device"]
+
+FORMAT = 3
+HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser
+DEPTH = 64  # the most that a tree may be nested
+_FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")
+_DAMAGE = (
+    SafetensorError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 # Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
 Tree = Any
@@ -36,6 +56,8 @@ class Snapshot:
         samples: The runs per lane.
         step: How many steps were made.
         tree: The solver's state (of the lanes that still run) and the loop's.
+        origin: Hashes of y, operator, noise, prior and dtype, compared on resume. None is not
+            compared: `dataclasses.replace(snapshot, origin=None)` goes on with whatever is given.
     """
 
     solver: Tree
@@ -45,74 +67,116 @@ class Snapshot:
     samples: int
     step: int
     tree: Tree
+    origin: Origin | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the snapshot whole or not at all."""
+        """Write the snapshot whole or not at all, over an older one if there is one.
+
+        Raises:
+            SnapshotError: If there is something at the path that is not a regular file (a folder,
+                a pipe, a link that leads nowhere), or the tree holds something else than tensors,
+                numbers and strings, or has too many lanes for one file.
+            OSError: If the file cannot be written.
+        """
         tensors: dict[str, Tensor] = {}
-        header = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tree"}
-        header |= {"format": FORMAT, "tree": _flatten(self.tree, tensors, "")}
-        path = Path(path)
-        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+        header = {name: getattr(self, name) for name in _FIELDS}
+        header["origin"] = None if self.origin is None else self.origin.tree
+        header["tree"] = _flatten(self.tree, tensors, "")
+        text = json.dumps({"format": FORMAT, **header})
+        metadata = {"reddiff": text, "sha256": _checksum(text, tensors)}
+        data = tensorfile.save(tensors, metadata=metadata)
+        if int.from_bytes(data[:8], "little") > HEADER_BYTES:
+            raise SnapshotError(f"{path}: expected fewer lanes, got a header above 16 MiB")
         try:
-            save_file(tensors, temporary, metadata={"reddiff": json.dumps(header)})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            write_whole(path, data)
+        except FileExistsError as error:
+            raise SnapshotError(f"{path}: {error.strerror}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:
         """Read a snapshot, onto the CPU.
 
         Raises:
-            SnapshotError: If the file is truncated, no snapshot, or of another format version.
+            SnapshotError: If the file is truncated, damaged (down to a single bit), no snapshot,
+                or of another format version.
+            OSError: If there is no file, or it may not be read.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["reddiff"])
-                version = header.pop("format")
-                if version != FORMAT:
-                    raise SnapshotError(f"{path}: expected format {FORMAT}, got {version}")
-                tree = _unflatten(header.pop("tree"), file.get_tensor)
-            for name in ("y_shape", "ids"):
-                header[name] = tuple(header[name])
-            return cls(**header, tree=tree)
-        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"{path}: expected a reddiff snapshot, got {error!r}") from error
+            return _parsed(_read(Path(path)))
+        except SnapshotError as error:
+            raise SnapshotError(f"{path}: {error}") from error.__cause__
+        except _DAMAGE as error:
+            got = f"{type(error).__name__}: {str(error)[:200]}"
+            raise SnapshotError(f"{path}: expected a reddiff snapshot, got {got}") from error
 
 
-def describe(value: object) -> Tree:
-    """A JSON description of hyper-parameters that is the same in every process.
-
-    Tensors are described by a hash of their values, functions by their names.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor):
-        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return {"shape": list(value.shape), "sha256": sha256(data).hexdigest()[:16]}
-    if is_dataclass(value) and not isinstance(value, type):
-        settings = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
-        return {"class": type(value).__qualname__, **settings}
-    if isinstance(value, partial):
-        args = [describe(a) for a in value.args]
-        return {"call": describe(value.func), "args": args, **_described(value.keywords)}
-    if isinstance(value, Mapping):
-        return _described(value)
-    if isinstance(value, list | tuple):
-        return [describe(v) for v in value]
-    name = getattr(value, "__qualname__", type(value).__qualname__)
-    return f"{getattr(value, '__module__', '')}.{name}"
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file whose header says it is as long as it is."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise SnapshotError(f"expected a reddiff snapshot, got {kind(status.st_mode)}")
+    with os.fdopen(fd, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(HEADER_BYTES, status.st_size - 8):
+            raise SnapshotError("expected a reddiff snapshot, got a file without its header")
+        table = json.loads(file.read(length))
+        ends = (entry["data_offsets"][1] for name, entry in table.items() if name[:2] != "__")
+        size = 8 + length + max(ends, default=0)
+        if size != status.st_size:
+            got = f"{status.st_size} bytes of {size}"
+            raise SnapshotError(f"expected a reddiff snapshot, got {got}")
+        file.seek(0)
+        return file.read(size)
 
 
-def _described(items: Mapping[str, object]) -> dict[str, Tree]:
-    return {str(k): describe(v) for k, v in items.items()}
+def _parsed(data: bytes) -> Snapshot:
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    text = metadata["reddiff"]
+    header = json.loads(text)
+    version = header.pop("format")
+    if version != FORMAT:
+        old = " (of another version of reddiff: run it again from its start)"
+        raise SnapshotError(f"expected format {FORMAT}, got {version}{old}")
+    tensors = tensorfile.load(data)
+    if metadata["sha256"] != _checksum(text, tensors):
+        raise SnapshotError("expected a reddiff snapshot, got a damaged one: its checksum is wrong")
+    if set(header) != set(_FIELDS):
+        raise SnapshotError(f"expected a reddiff snapshot with {_FIELDS}, got {sorted(header)}")
+    for name in ("y_shape", "ids"):
+        header[name] = tuple(_integers(header[name]))
+    _integers([header[name] for name in ("seed", "samples", "step")])
+    origin = header.pop("origin")
+    tree = _unflatten(header.pop("tree"), tensors.pop)
+    if tensors:
+        raise SnapshotError(
+            f"expected a reddiff snapshot, got one with {len(tensors)} tensors more"
+        )
+    return Snapshot(**header, tree=tree, origin=None if origin is None else Origin.known(origin))
+
+
+def _integers(values: Any) -> list[int]:
+    if not isinstance(values, list) or any(type(v) is not int or abs(v) > 2**63 for v in values):
+        raise SnapshotError(f"expected a reddiff snapshot with integers, got {str(values)[:80]}")
+    return values
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of the header and of all tensors."""
+    total = sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(json.dumps([name, hashed(tensor, 64)]).encode())
+    return total.hexdigest()
 
 
 def _flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
     """Move the tensors of a tree into a flat dict, leaving their keys behind."""
     if isinstance(tree, Tensor):
-        tensors[prefix] = tree.detach().cpu().contiguous().clone()
-        return {"tensor": prefix}
+        name = prefix if prefix not in tensors else f"{prefix}#{len(tensors)}"
+        tensors[name] = tree.detach().cpu().contiguous().clone()
+        return {"tensor": name}
     if isinstance(tree, Mapping):
         items = [[k, _flatten(v, tensors, f"{prefix}/{k}")] for k, v in tree.items()]
         return {"dict": items}
@@ -123,14 +187,18 @@ def _flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
     raise SnapshotError(f"{prefix}: cannot save a {type(tree).__name__}")
 
 
-def _unflatten(node: Tree, get: Any) -> Tree:
-    (kind, value), *_ = node.items()
-    if kind == "tensor":
-        return get(value)
-    if kind == "dict":
-        return {k: _unflatten(v, get) for k, v in value}
-    if kind == "list":
-        return [_unflatten(v, get) for v in value]
+def _unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree:
+    if depth > DEPTH or not isinstance(node, dict) or len(node) != 1:
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
+    ((form, value),) = node.items()
+    if form == "tensor":
+        return take(value)
+    if form == "dict":
+        return {k: _unflatten(v, take, depth + 1) for k, v in value}
+    if form == "list":
+        return [_unflatten(v, take, depth + 1) for v in value]
+    if form != "value" or isinstance(value, dict | list):
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
     return value
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from reddiff import diagnostics
 from reddiff.checks import require_sane
 from reddiff.cost import Metered, PeakMemory
-from reddiff.errors import InvalidArgument, SnapshotError, require
+from reddiff.errors import require
+from reddiff.fingerprint import fingerprint
 from reddiff.hooks import EarlyStop, Hook, Progress
 from reddiff.lanes import finite, lanes, pick
 from reddiff.noise import Gaussian, UnknownGaussian
@@ -23,6 +24,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Reconstruction, Status
+from reddiff.resuming import check_resume, load_state
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
@@ -131,8 +133,9 @@ class _Run:
         check: bool,
     ) -> None:
         solver = _default(problem, prior, given, () if ids is None else ids)
+        origin = fingerprint(problem, prior)
         if resume is not None:
-            _check_resume(resume, problem, solver)
+            check_resume(resume, problem, solver, origin)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
         problem = problem.whitened()
         self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
@@ -142,7 +145,7 @@ class _Run:
         if check:
             require_sane(problem.operator, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
-        self.y_shape, self.settings = tuple(problem.y.shape), describe(solver)
+        self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
         self.all_problem = problem if samples == 1 else _repeated(problem, samples)
         self.all_keys = keys.repeat(samples)
@@ -219,8 +222,8 @@ class _Run:
             "history": {k: torch.stack(v) for k, v in self.history.items()},
         }
         shape = self.y_shape
-        describe_, ids = self.settings, self.ids
-        return Snapshot(describe_, shape, self.seed, ids, self.samples, self.step, tree)
+        settings, ids = self.settings, self.ids
+        return Snapshot(settings, shape, self.seed, ids, self.samples, self.step, tree, self.origin)
 
     def close(self) -> None:
         for hook in self.hooks:
@@ -250,7 +253,7 @@ class _Run:
         self.change, self.noise_level = (tree["loop"][n] for n in ("change", "noise_level"))
         self.said = [tuple(s) for s in tree["said"]]
         self.history = {k: list(v) for k, v in tree["history"].items()}
-        self.state = self.solver.load(tree["state"])
+        self.state = load_state(self.solver, tree["state"], len(tree["rows"]), like=self.x)
         self._keep(tree["rows"].cpu())
 
     def _told(self) -> Problem:
@@ -393,17 +396,3 @@ def _check(
     a_shape = tuple(problem.operator(problem.y.new_zeros(len(problem), *shape)).shape)
     expected = f"shape {a_shape}, that of A(x) for x of shape {shape}"
     require(a_shape == problem.y.shape, "y", expected=expected, got=tuple(problem.y.shape))
-
-
-def _check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any]) -> None:
-    good = isinstance(snapshot, Snapshot)
-    require(good, "resume", expected="a Snapshot", got=type(snapshot).__name__)
-    mine = describe(solver)
-    if snapshot.solver != mine:
-        raise SnapshotError(f"resume: expected a snapshot of {mine}, got one of {snapshot.solver}")
-    if tuple(problem.y.shape) != snapshot.y_shape:
-        raise SnapshotError(
-            f"resume: expected y of shape {snapshot.y_shape}, got {tuple(problem.y.shape)}"
-        )
-    if snapshot.step > solver.steps:
-        raise InvalidArgument("resume", expected="at most the solver's steps", got=snapshot.step)

@@ -1,0 +1,223 @@
+"""Descriptions of settings, functions and tensors: short, and the same in every process."""
+
+from __future__ import annotations
+
+import dis
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import partial
+from hashlib import sha256
+from inspect import unwrap
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# What `json` can write.
+Described = Any
+
+_OURS = "reddiff", "torch"
+_STORES = "STORE_GLOBAL", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_DEREF"
+_INTERNAL = frozenset(vars(nn.Module())) - {"training"}
+_PLAIN = bool, int, float, complex, str, np.generic, torch.dtype, torch.device, Enum
+# What a function or an object refers to and hardly ever changes, unlike a list or a dict.
+_FIXED = (*_PLAIN, np.ndarray, Tensor, nn.Module, FunctionType, MethodType, partial, type)
+
+
+def describe(value: object) -> Described:
+    """A JSON description of hyper-parameters that is the same in every process.
+
+    Tensors and arrays are described by a hash of their values. Functions and classes of installed
+    packages are described by their names; those of the user by their code (as compiled by this
+    version of Python), their defaults, and the numbers, strings, tensors, functions and classes
+    they refer to. What a function keeps in lists and dicts, or assigns to itself, such as a
+    counter, is not part of it.
+    """
+    return _Describer().value(value)
+
+
+def digest(description: Described) -> str:
+    """A hash of a description, 16 hexadecimal digits."""
+    return sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def hashed(tensor: Tensor, digits: int = 16) -> Described:
+    """A tensor by its dtype, its shape and a hash of its values, so many digits of it."""
+    dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    flat = dense.as_strided((dense.numel(),), (1,))  # of one entry, the stride may be anything
+    data: Any = flat.view(torch.uint8).numpy()
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return {"dtype": kind, "shape": list(tensor.shape), "sha256": sha256(data).hexdigest()[:digits]}
+
+
+def structure(module: nn.Module) -> Described:
+    """A module by its classes, parameters, buffers, and the attributes of our and torch's classes.
+
+    Those of other classes are left out: they may be counters and caches.
+    """
+    parts = []
+    for path, part in module.named_modules():
+        known = attributes(part) if ours(type(part)) else {}
+        parts.append([path, describe(type(part)), {k: describe(v) for k, v in known.items()}])
+    tensors = dict([*module.named_parameters(), *module.named_buffers()])
+    return [parts, {name: hashed(tensor) for name, tensor in tensors.items()}]
+
+
+def attributes(module: nn.Module) -> dict[str, object]:
+    """The attributes of a module itself, without those that start with an underscore."""
+    return {k: v for k, v in vars(module).items() if k not in _INTERNAL and k[0] != "_"}
+
+
+def ours(kind: type) -> bool:
+    """Whether a class is this package's or torch's."""
+    return kind.__module__.partition(".")[0] in _OURS
+
+
+def fixed(value: object) -> bool:
+    """Whether a value is of a kind that hardly ever changes, unlike lists and dicts."""
+    if isinstance(value, tuple):
+        return all(map(fixed, value))
+    return value is None or isinstance(value, _FIXED) or is_dataclass(value)
+
+
+class _Describer:
+    """One description: functions and classes that occur again are named only."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, object] = {}
+        self.above: list[int] = []
+
+    def value(self, value: object) -> Described:
+        if isinstance(value, Enum):
+            return f"{type(value).__qualname__}.{value.name}"
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, np.generic):
+            return value.item() if value.dtype.kind in "biuf" else str(value)
+        if isinstance(value, _PLAIN):
+            return str(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            value = torch.from_numpy(
+                np.array(value, order="C").astype(value.dtype.newbyteorder("="))
+            )
+        if isinstance(value, Tensor):
+            return hashed(value)
+        if id(value) in self.above:
+            return "itself"
+        self.above.append(id(value))
+        try:
+            return self._object(value)
+        finally:
+            self.above.pop()
+
+    def _object(self, value: object) -> Described:
+        if isinstance(value, type):
+            return self._class(value)
+        if isinstance(value, nn.Module):
+            return {"class": self._kind(value), "module": digest(structure(value))}
+        if is_dataclass(value):
+            held = {f.name: getattr(value, f.name) for f in fields(value)}
+            return {"class": self._kind(value), **self._items(held)}
+        if isinstance(value, partial):
+            args = [self.value(a) for a in value.args]
+            return {"call": self.value(value.func), "args": args, **self._items(value.keywords)}
+        if isinstance(value, Mapping):
+            return self._items(value)
+        if isinstance(value, list | tuple):
+            return [self.value(v) for v in value]
+        if isinstance(value, set | frozenset):
+            return sorted((self.value(v) for v in value), key=digest)
+        if isinstance(value, MethodType):
+            return {"method": self.value(value.__func__), "of": self.value(value.__self__)}
+        return self._other(unwrap(value) if callable(value) else value)
+
+    def _other(self, value: object) -> Described:
+        if isinstance(value, FunctionType) and not _installed(value.__module__):
+            return self._function(value)
+        if hasattr(value, "__qualname__") or not hasattr(value, "__dict__"):
+            module = getattr(value, "__module__", None) or type(value).__module__
+            return f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        held = {k: v for k, v in vars(value).items() if k[0] != "_" and fixed(v)}
+        return {"class": self._kind(value), **self._items(held)}
+
+    def _kind(self, value: object) -> Described:
+        kind = type(value)
+        return kind.__qualname__ if ours(kind) else self._class(kind)
+
+    def _class(self, kind: type) -> Described:
+        """A class by its name, and the user's by the code of its methods as well."""
+        if _installed(kind.__module__):
+            return f"{kind.__module__}.{kind.__qualname__}"
+        if id(kind) in self.seen:
+            return kind.__qualname__
+        self.seen[id(kind)] = kind
+        bases = [c for c in kind.__mro__ if not _installed(c.__module__)]
+        members = {f"{c.__qualname__}.{k}": v for c in bases for k, v in _members(c).items()}
+        return {"class": kind.__qualname__, "code": digest(self._items(members))}
+
+    def _function(self, function: FunctionType) -> Described:
+        """A function by its code, its defaults, and the fixed values that it refers to."""
+        if id(function) in self.seen:
+            return function.__qualname__
+        self.seen[id(function)] = function
+        codes = list(_codes(function.__code__))
+        stored = {i.argval for c in codes for i in dis.get_instructions(c) if i.opname in _STORES}
+        names = {name for c in codes for name in c.co_names}
+        held = {k: v for k, v in function.__globals__.items() if k in names}
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        held |= {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
+        held = {k: held[k] for k in sorted(held) if k not in stored and fixed(held[k])}
+        defaults = [function.__defaults__, function.__kwdefaults__]
+        code = [[_compiled(c) for c in codes], self.value(defaults), self._items(held)]
+        return {"function": function.__qualname__, "code": digest(code)}
+
+    def _items(self, items: Mapping[str, object]) -> dict[str, Described]:
+        return {str(k): self.value(v) for k, v in items.items()}
+
+
+def _installed(module: str | None) -> bool:
+    """Whether a module belongs to Python or to an installed package."""
+    top = (module or "").partition(".")[0]
+    if top in sys.stdlib_module_names or top in _OURS:
+        return True
+    path = getattr(sys.modules.get(module or ""), "__file__", None) or ""
+    return "site-packages" in path or "dist-packages" in path
+
+
+def _members(kind: type) -> dict[str, object]:
+    """What a class defines, in the order of the names, without what `dataclass` writes."""
+    members: dict[str, object] = {}
+    for name, value in sorted(vars(kind).items()):
+        if isinstance(value, staticmethod | classmethod):
+            value = value.__func__
+        if isinstance(value, property):
+            value = value.fget
+        function = unwrap(value) if callable(value) else value
+        if isinstance(function, FunctionType):
+            written = function.__code__.co_filename != "<string>" or not is_dataclass(kind)
+            members |= {name: function} if written else {}
+        elif name[0] != "_" and fixed(value):
+            members[name] = value
+    return members
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _compiled(code: CodeType) -> Described:
+    constants = [_constant(c) for c in code.co_consts if not isinstance(c, CodeType)]
+    return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars]
+
+
+def _constant(value: object) -> str:
+    """A constant as text; that of a set does not depend on the order of its entries."""
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
