@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors import torch as tensorfile
 from torch import Tensor
 
-from reddiff.atomic import kind, write_whole
 from reddiff.description import describe, hashed
-from reddiff.errors import SnapshotError
+from reddiff.errors import PictureError, SnapshotError
+from reddiff.files import write_whole
 from reddiff.origin import Origin
 
 __all__ = ["Snapshot", "Tree", "describe", "select_tree", "to_device"]
@@ -73,10 +73,10 @@ class Snapshot:
         """Write the snapshot whole or not at all, over an older one if there is one.
 
         Raises:
-            SnapshotError: If there is something at the path that is not a regular file (a folder,
-                a pipe, a link that leads nowhere), or the tree holds something else than tensors,
-                numbers and strings, or has too many lanes for one file.
-            OSError: If the file cannot be written.
+            SnapshotError: If the file cannot be written; there is something at the path that is not
+                a regular file (a folder, a pipe, a link that leads nowhere), or appears there
+                meanwhile; the tree holds something else than tensors, numbers and strings, or has
+                too many lanes for one file.
         """
         tensors: dict[str, Tensor] = {}
         header = {name: getattr(self, name) for name in _FIELDS}
@@ -87,10 +87,12 @@ class Snapshot:
         data = tensorfile.save(tensors, metadata=metadata)
         if int.from_bytes(data[:8], "little") > HEADER_BYTES:
             raise SnapshotError(f"{path}: expected fewer lanes, got a header above 16 MiB")
+        target = _target(Path(path))
         try:
-            write_whole(path, data)
-        except FileExistsError as error:
-            raise SnapshotError(f"{path}: {error.strerror}") from error
+            write_whole(target, data, force=target.exists())
+        except PictureError as error:
+            got = f"expected {error.expected}, got {error.got}"
+            raise SnapshotError(f"{path}: {got}") from error.__cause__
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:
@@ -110,13 +112,24 @@ class Snapshot:
             raise SnapshotError(f"{path}: expected a reddiff snapshot, got {got}") from error
 
 
+def _target(path: Path) -> Path:
+    """The file that a path leads to: a link is followed, but not one that leads nowhere."""
+    if not path.is_symlink():
+        return path
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        raise SnapshotError(f"{path}: expected a file, got a link that leads nowhere") from error
+
+
 def _read(path: Path) -> bytes:
     """The bytes of a regular file whose header says it is as long as it is."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-        raise SnapshotError(f"expected a reddiff snapshot, got {kind(status.st_mode)}")
+        got = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise SnapshotError(f"expected a reddiff snapshot, got {got}")
     with os.fdopen(fd, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(HEADER_BYTES, status.st_size - 8):
