@@ -1,17 +1,21 @@
 # Every target builds .venv first when it is missing or out of date; nothing is done twice.
 PYTHON ?= python3
 ARGS ?=
+# A worker per core, and one thread each: threads that wait for one another are slower.
+WORKERS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz test-deepinv lint format docs bench clean
+.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\n  PYTHON=...  the interpreter .venv is made from (3.11 or later; now: $(PYTHON))\n'
-	@printf '  ARGS=...    passed on to pytest, the demo or the benchmarks: make test ARGS="-k lanes -n 2"\n'
+	@printf '  ARGS=...    passed on to pytest, the demo or the benchmarks: make test ARGS="-k lanes -x"\n'
+	@printf '  WORKERS=... processes that run the tests (now: $(WORKERS)); 0 for none but the first\n'
 
 install: $(STAMP) ## Make .venv with the project, editable, and all its tools
 
@@ -26,13 +30,19 @@ demo: $(STAMP) ## Restore a photo and save before, after and truth under demo/
 	$(BIN)/reddiff demo --output demo $(ARGS)
 
 test: $(STAMP) ## Run the tests, except those marked slow
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests marked slow
-	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 || exit $$code; }
+	@$(PYTEST) -m slow $(ARGS) || { code=$$?; test $$code -eq 5 || exit $$code; }
 
 fuzz: $(STAMP) ## Run all cases of the fuzzers in tests/fuzz
-	REDDIFF_FUZZ=1 $(BIN)/python -m pytest tests/fuzz $(ARGS)
+	REDDIFF_FUZZ=1 $(PYTEST) tests/fuzz $(ARGS)
+
+test-sets: $(STAMP) ## Run the exact laws with the other instruction sets of this processor
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/instruction_sets.py -n $(WORKERS) $(ARGS)
+
+test-oldest: $(STAMP) ## Use the command line with the oldest versions allowed, in .venv/oldest
+	@$(BIN)/python tests/oldest/run.py
 
 test-deepinv: $(STAMP) ## Run the tests against the real deepinv, in .venv/deepinv
 	@$(BIN)/python tests/deepinv/run.py $(ARGS)

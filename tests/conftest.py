@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+import room
 
 settings.register_profile(
     "reddiff",
@@ -22,7 +25,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("reddiff")
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("REDDIFF_TEST_THREADS", "1")))
+OTHER_SEED = int(os.environ.get("REDDIFF_TEST_SEED", "0"))
 
 MEASURED = "measured"
 collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`
@@ -38,6 +42,44 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 def measure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Take down one line for the table of measured numbers that ends the report."""
     return lambda line: record_property(MEASURED, line)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--room FILE, documented in `room.py`."""
+    parser.addoption("--room", help="append the room that each bound has to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up what --room and REDDIFF_TEST_SEED ask for."""
+    if path := config.getoption("--room"):
+        about = {
+            "seed": str(OTHER_SEED),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "threads": str(torch.get_num_threads()),
+        }
+        recorder = room.Recorder(Path(path), about)
+        recorder.watch()
+        config.pluginmanager.register(recorder, "room")
+
+
+@pytest.fixture(autouse=True)
+def _seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's own generator starts alike in every test.
+
+    With REDDIFF_TEST_SEED, that and every seed that a test gives the library stand for others.
+    """
+    torch.manual_seed(OTHER_SEED)
+    if OTHER_SEED == 0:
+        return
+    from reddiff.random import Keys  # not before jaxtyping's hook is in place
+
+    plain = Keys.at
+
+    def at(self: Keys, step: int) -> object:
+        seed = (self.seed + 1_000_003 * OTHER_SEED) % 2**62
+        return plain(Keys(seed, self.ids, self.copies), step)
+
+    monkeypatch.setattr(Keys, "at", at)
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
