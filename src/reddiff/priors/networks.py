@@ -1,0 +1,112 @@
+"""Networks as people have them, called as one function of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from reddiff.errors import InvalidArgument, require
+
+Network = Callable[[Tensor, Tensor], Any]  # a module or a function of x and its time
+
+LEARNED_SIGMA = 2  # times the channels of x: those of networks that learn the variance too
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """An output that holds a tensor, as diffusers' UNet2DOutput does."""
+
+    sample: Tensor
+
+
+def check_network(net: object, multiple: int) -> None:
+    """Raise InvalidArgument unless `net` can be called and `multiple` is a positive integer."""
+    good = callable(net)
+    require(good, "net", expected="a module or a function of (x, t)", got=type(net).__name__)
+    good = isinstance(multiple, int) and multiple >= 1
+    require(good, "multiple", expected="an integer of at least 1", got=repr(multiple))
+
+
+def evaluate(net: Network, x: Tensor, t: Tensor, multiple: int) -> Tensor:
+    """The output of a network, of the shape of x.
+
+    Arguments:
+        net: Gives a tensor, an output with a tensor `sample`, or a tuple that begins with one; of
+            the channels of x, or of twice as many, of which the second half (a learned variance)
+            is dropped.
+        x: `(b, c, ...)`.
+        t: `(b,)`.
+        multiple: The sides of x are extended to a multiple of it, and the output is cut.
+
+    Raises:
+        InvalidArgument: If the network gives anything else, or fails at a side that is no multiple
+            of 8.
+    """
+    sides = x.shape[2:]
+    more = [-n % multiple for n in sides]
+    if any(more):
+        x = pad(x, [m for n in reversed(more) for m in (0, n)], mode="replicate")
+    try:
+        out = net(x, t)
+    except RuntimeError as error:
+        odd = any(n % 8 for n in x.shape[2:])
+        if type(error) is not RuntimeError or not odd:
+            raise
+        got = str(error).splitlines()[0][:120]
+        form = " x ".join(str(n) for n in x.shape[2:])
+        expected = f"a network that takes sides of {form} (multiple=8 extends them)"
+        raise InvalidArgument("net", expected=expected, got=got) from error
+    if isinstance(out, tuple | list) and len(out) > 0:
+        out = out[0]
+    elif not isinstance(out, Tensor) and isinstance(out, Sampled):
+        out = out.sample
+    got = type(out).__name__
+    require(isinstance(out, Tensor), "net", expected="a network that gives a tensor", got=got)
+    got = f"{tuple(out.shape)} for x of {tuple(x.shape)}"
+    channels = x.shape[1]
+    like = out.ndim == x.ndim and len(out) == len(x) and out.shape[2:] == x.shape[2:]
+    good = like and out.shape[1] in (channels, LEARNED_SIGMA * channels)
+    expected = "an output of the shape of x (or of twice its channels: a learned variance)"
+    require(good, "net", expected=expected, got=got)
+    for axis, n in enumerate((channels, *sides), start=1):
+        out = out.narrow(axis, 0, n)
+    whole: Tensor = out
+    return whole
+
+
+def read_abar(abar: Any) -> Tensor:
+    """The alpha^2 of a chain as a vector in float64, without a last value of zero.
+
+    At zero (a terminal signal-to-noise ratio of zero) x_t is noise alone and says nothing of x.
+
+    Raises:
+        InvalidArgument: If the values are not a vector that falls from below 1 to 0 at the least.
+    """
+    try:
+        array = abar.detach().cpu().numpy() if isinstance(abar, Tensor) else np.asarray(abar)
+        values = torch.as_tensor(array.astype(np.float64))
+    except (TypeError, ValueError) as error:
+        expected = "a vector, as a tensor, an array or a list"
+        raise InvalidArgument("abar", expected=expected, got=type(abar).__name__) from error
+    got = f"shape {tuple(values.shape)}"
+    vector = values.ndim == 1 and len(values) >= 2
+    require(vector, "abar", expected="a vector of alpha^2, two values or more", got=got)
+    if values[-1] == 0:
+        values = values[:-1]
+    outside = ~((values > 0) & (values < 1))
+    rises = torch.cat([outside[:1], ~(values.diff() < 0)])
+    for bad, expected in (
+        (outside, "values of alpha^2 between 0 and 1"),
+        (rises, "alpha^2 (the products of 1 - beta) that fall from step to step"),
+    ):
+        if bool(bad.any()):
+            i = int(bad.nonzero()[0])
+            some = f"{float(values[i]):.6g} at step {i} of {len(values)}"
+            after = f" after {float(values[i - 1]):.6g}" if bad is rises else ""
+            raise InvalidArgument("abar", expected=expected, got=some + after)
+    return values
