@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from reddiff.errors import WeightsError
+from reddiff.files import open_regular
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.refined import raw_network
 
@@ -35,7 +36,7 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
 
 def _load(path: Path) -> EDMPrior:
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_regular(path), safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
