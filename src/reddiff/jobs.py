@@ -222,8 +222,8 @@ def check_settings(job: Job) -> None:
     if not OWN.fullmatch(job.task):
         expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
         require(kind in TASKS, "task", expected=expected, got=job.task)
+    check_steps(job.steps)
     for name, low, high in (
-        ("steps", 1, MOST_STEPS),
         ("scale", 1, MOST_SCALE),
         ("tile", 64, MOST_TILE),
         ("seed", -SEEDS, SEEDS - 1),
@@ -234,6 +234,12 @@ def check_settings(job: Job) -> None:
         require(good, name, expected=f"a number from {low} to {high}", got=_short(value))
     good = job.realism is None or math.isfinite(job.realism)
     require(good, "realism", expected="a finite number", got=job.realism)
+
+
+def check_steps(steps: int | None) -> None:
+    """Refuse numbers of steps that nobody could wait for; None is the solver's own."""
+    good = steps is None or 1 <= steps <= MOST_STEPS
+    require(good, "steps", expected=f"a number from 1 to {MOST_STEPS}", got=_short(steps))
 
 
 DIVERGED = (

@@ -226,11 +226,13 @@ def _kernel(kernel: Tensor | str | None, notes: list[str]) -> Tensor | None:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    expected = "a device torch can use"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidArgument("device", expected="a device torch can use", got=name) from error
+        works = float(torch.ones(1, device=device)) == 1  # `meta` has no values
+    except Exception as error:
+        raise InvalidArgument("device", expected=expected, got=repr(name)) from error
+    require(works, "device", expected=expected, got=repr(name))
     return device
 
 

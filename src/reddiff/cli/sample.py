@@ -43,13 +43,12 @@ def sample(
     from reddiff.catalogue import load_prior
     from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar
-    from reddiff.jobs import MOST_STEPS, SEEDS
+    from reddiff.jobs import SEEDS, check_steps
     from reddiff.memory import require_memory
     from reddiff.pictures import check_output
 
     shape = 3, *_size(size)
-    good = steps is None or steps <= MOST_STEPS
-    require(good, "steps", expected=f"at most {MOST_STEPS}", got=steps)
+    check_steps(steps)
     require(-SEEDS <= seed < SEEDS, "seed", expected="a number of 64 bits", got="another")
     pixels = count * shape[1] * shape[2]
     good = count <= MOST_COUNT and pixels <= MOST_PIXELS
