@@ -40,10 +40,12 @@ from reddiff.solvers import (
     Solver,
 )
 from reddiff.solvers.inits import pinv
+from reddiff.solvers.noise_aware import REALISM
 from reddiff.solvers.sampler import NOISE, Sampler
-from reddiff.tasks import Deblur, Inpaint, Task
+from reddiff.tasks import Deblur, Denoise, Inpaint, Task
 
 Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
+SETTLED = 0.75  # the realism up to which the last level of the default is that of the noise
 LEAST_NOISE = 0.01  # where the levels of methods end that end at the noise, if there is none
 
 
@@ -187,6 +189,19 @@ PRIORS = {
     "photo": PriorEntry("our U-Net, trained on photos; levels 0.002 to 80", photo_prior),
     "ffdnet": PriorEntry("FFDNet (Zhang et al., 2018), low and middle levels", FFDNetPrior),
 }
+
+
+def default_steps(entry: SolverEntry, task: Task, problem: Problem, realism: float | None) -> int:
+    """The steps of a run of which nobody gives them.
+
+    One for the default solver where it denoises at a known level: its answer is then the denoiser
+    of y at that level, D(y, sigma), whatever the steps before it were. A realism above 3/4 goes
+    below the level, and needs them.
+    """
+    known = isinstance(problem.noise, Gaussian)
+    faithful = (REALISM if realism is None else realism) <= SETTLED
+    denoises = entry is SOLVERS["noise-aware"] and isinstance(task, Denoise)
+    return 1 if denoises and known and faithful else entry.steps
 
 
 def solver_entry(name: str) -> SolverEntry:

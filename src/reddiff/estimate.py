@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, max_pool2d
 
 _MAD = 0.6744897501960817  # the median of |n| for standard normal n
 _ENOUGH = 100  # coefficients, for a median
 # High-pass filters of unit norm: Daubechies' with two vanishing moments, and Haar's.
 _DB2 = (-0.48296291314469025, 0.8365163037378079, -0.2241438680420134, -0.12940952255126037)
 _HAAR = (-0.7071067811865476, 0.7071067811865476)
+# Pixels of a value that fills areas: at most so many values, each in this share of the picture.
+_FILLS, _FILLED = 4, 0.01
+_CLIPPED = 0.005  # the share of pixels at black or white from which on they count as cut off
+# Windows whose mean is so many sigma away from where values are cut off, first choice first.
+_AWAY = (2.0, 1.5, 1.0, 0.5, 0.0)
 
 
 def noise_level(
@@ -22,6 +29,10 @@ def noise_level(
     The median of the absolute diagonal wavelet coefficients over 0.6745: edges are few among
     them, so the median sees the noise. Fine texture counts as noise, so this leans to the high
     side. The wavelet is Daubechies' second, or Haar's where too few of its windows are measured.
+
+    Areas filled with one value (a frame, a background set to zero) say nothing of the noise and are
+    left out, if enough remains. Where noise is cut off, at the lowest or highest value, windows
+    that are bright or dark enough to show all of it are preferred.
 
     Arguments:
         y: The images.
@@ -38,15 +49,95 @@ def noise_level(
     return torch.stack([_level(lane, mask) for lane, mask in pairs])
 
 
+def filled(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> Bool[Tensor, "c h w"]:
+    """The entries in areas of one value, and their neighbors: nothing there has noise.
+
+    Flat are pixels equal to their eight neighbors. Only values that fill areas count, a few of them
+    at most: the flat parts of smooth gradients are not left out.
+    """
+    filled = torch.zeros_like(measured)
+    if min(y.shape[-2:]) < 3:
+        return filled
+    clean = torch.where(measured, y, 0)
+    for i, plane in enumerate(clean[:, None]):
+        flat = (max_pool2d(plane, 3, 1, 1) == -max_pool2d(-plane, 3, 1, 1))[0] & measured[i]
+        values, counts = plane[0][flat].unique(return_counts=True)
+        most = counts.argsort(descending=True)[:_FILLS]
+        most = most[counts[most] >= _FILLED * plane.numel()]
+        flat = flat & torch.isin(plane[0], values[most])
+        filled[i] = max_pool2d(flat.to(y.dtype)[None], 5, 1, 2)[0] > 0
+    return filled
+
+
+def grain(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> float:
+    """The step between the values of a picture, in its own units; 0 where there is but one.
+
+    That of what was recorded, whatever it is stored in: 10 bits in a 16-bit file have steps of 64.
+    """
+    values = y[measured].double().unique()
+    steps = values.diff()
+    steps = steps[steps > 1e-6]  # less is rounding, of floats
+    return float(steps.min()) if len(steps) else 0.0
+
+
 def _level(y: Float[Tensor, "c 1 h w"], known: Bool[Tensor, "c 1 h w"]) -> Float[Tensor, ""]:
     clean = torch.where(known, y, 0)
+    still = filled(y[:, 0], known[:, 0])[:, None]
+    cut = _Cut(y, known & ~still)
     for taps in (_DB2, _HAAR):
         if min(y.shape[-2:]) < len(taps):
             continue
         line = torch.tensor(taps, dtype=y.dtype, device=y.device)
-        window = torch.ones_like(line).outer(torch.ones_like(line))
+        window = torch.ones_like(line).outer(torch.ones_like(line))[None, None]
         detail = conv2d(clean, line.outer(line)[None, None], stride=2).abs()
-        whole = conv2d((~known).to(y.dtype), window[None, None], stride=2) == 0
+        whole = conv2d((~known).to(y.dtype), window, stride=2) == 0
+        moving = whole & (conv2d(still.to(y.dtype), window, stride=2) == 0)
+        if int(moving.sum()) >= _ENOUGH:
+            return cut.level(detail, moving, clean, window)
         if int(whole.sum()) >= _ENOUGH or len(taps) == len(_HAAR):
             return detail[whole].median() / _MAD if whole.any() else y.new_zeros(())
     return y.new_zeros(())
+
+
+class _Cut:
+    """Where values were cut off, if they were."""
+
+    def __init__(self, y: Tensor, known: Tensor) -> None:
+        values = y[known]
+        self.low, self.high = -math.inf, math.inf
+        self.cut = torch.zeros_like(known)
+        if values.numel() and values.min() < values.max():
+            for name, bound in (("low", values.min()), ("high", values.max())):
+                at = known & (y == bound)
+                if float(at.sum()) > _CLIPPED * values.numel():
+                    setattr(self, name, float(bound))
+                    self.cut = self.cut | at
+
+    def level(self, detail: Tensor, whole: Tensor, y: Tensor, window: Tensor) -> Tensor:
+        """The noise level that these coefficients show."""
+        sigma = detail[whole].median() / _MAD
+        if math.isinf(self.low) and math.isinf(self.high):
+            return sigma
+        mean = conv2d(y, window / window.sum(), stride=2)
+        cut = conv2d(self.cut.to(y.dtype), window / window.sum(), stride=2)
+        for _ in range(3):
+            for away in _AWAY:
+                inside = (mean >= self.low + away * sigma) & (mean <= self.high - away * sigma)
+                inside = inside & whole
+                if int(inside.sum()) >= _ENOUGH:
+                    part = float(cut[inside].mean())
+                    sigma = detail[inside].median() / _MAD / _kept(part)
+                    break
+        return sigma
+
+
+def _kept(part: float) -> float:
+    """What is left of a normal spread if this part of its values are set to a bound."""
+    part = min(part, 0.35)  # beyond, the median itself is cut off
+    if part == 0:
+        return 1.0
+    bound = float(torch.special.ndtri(torch.tensor(part, dtype=torch.float64)))
+    density = math.exp(-(bound**2) / 2) / math.sqrt(2 * math.pi)
+    mean = bound * part + density
+    square = bound**2 * part + bound * density + 1 - part
+    return math.sqrt(square - mean**2)

@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from reddiff.catalogue import load_prior, solver_entry
+from reddiff.catalogue import default_steps, load_prior, solver_entry
 from reddiff.errors import InvalidArgument, require
-from reddiff.estimate import noise_level
+from reddiff.estimate import filled, grain, noise_level
 from reddiff.gray import for_channels, is_gray
 from reddiff.hooks import Hook, Progress
+from reddiff.jpeg_noise import jpeg_noise
 from reddiff.noise import Gaussian
 from reddiff.pictures import Image, Picture, as_kernel, as_picture, read_kernel
 from reddiff.priors.base import Prior
@@ -30,7 +31,9 @@ from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.tasks import Task, make_task
 from reddiff.tasks.base import PIXELS
 
-LEAST_ESTIMATE = 0.002  # half a grey level of 8 bits: no picture file is cleaner than that
+# Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
+LEAST_ESTIMATE = 0.002
+FLAT = 0.02  # the share of a picture from which on flat areas are spoken of
 # Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
 FEWEST_WINDOWS = 12
 
@@ -94,7 +97,8 @@ def restore(
             from the picture, or during the run where the picture shows too little. 0 is the limit
             of little noise: what y does not measure comes from the prior.
         solver: A name in `catalogue.SOLVERS`, or a `Solver` (in [-1, 1] units).
-        steps: The number of steps; the solver's own default if None. Not for a `Solver`.
+        steps: The number of steps; if None, the solver's own default, and 1 where `noise-aware`
+            denoises at a known level, as more give the same. Not for a `Solver`.
         realism: For `noise-aware`: from 1/2, the most faithful, to 1, a draw from the posterior.
         prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1].
         seed: The seed of all randomness.
@@ -115,7 +119,7 @@ def restore(
     where = _device(device)
     pixels, task = _once(degraded, task, notes)
     y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
-    level, estimated = _noise(noise, pixels, task, notes)
+    level, estimated = _noise(noise, pixels, degraded, task, notes)
     problem = Problem(y, operator, task.noise(level))
     notes += _doubts(problem, estimated, task.unit)
     network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
@@ -237,7 +241,7 @@ def _device(name: str) -> torch.device:
 
 
 def _noise(
-    given: float | None, y: Tensor, task: Task, notes: list[str]
+    given: float | None, y: Tensor, picture: Picture, task: Task, notes: list[str]
 ) -> tuple[float | None, bool]:
     """The level, None if the run has to find it; and whether it was not given."""
     if given is not None:
@@ -248,13 +252,29 @@ def _noise(
         notes.append(f"Beside what the task does, the noise was taken as {task.level:g}.")
         return task.level, True
     plain, seen = task.plain(y)
+    if picture.alpha is not None and plain.shape[1:] == y.shape[1:]:
+        seen = seen & (picture.alpha > 0)  # what is transparent may be anything
     if _windows(plain, seen[None]) < FEWEST_WINDOWS:
         if task.otherwise is not None:
             notes.append(f"The picture shows no noise level: it was taken as {task.otherwise:g}.")
         return task.otherwise, True
-    level = max(float(noise_level(plain[None], seen[None])), LEAST_ESTIMATE)
-    notes.append(f"The noise was estimated from the picture: {level:.4f} in [0, 1] pixel units.")
-    return level, True
+    level = float(noise_level(plain[None], seen[None]))
+    if plain is y:
+        coded = jpeg_noise(y, seen, known=picture.format == "JPEG")
+        level = level if coded is None else coded
+    flat = float((filled(plain, seen) & seen).sum() / seen.sum())
+    least = LEAST_ESTIMATE * min(1.0, round(255 * grain(plain, seen), 4))
+    if level > least:
+        without = f" (without the {flat:.0%} of it that is flat)" if flat > FLAT else ""
+        words = f"{level:.4f} in [0, 1] pixel units{without}"
+        notes.append(f"The noise was estimated from the picture: {words}.")
+        return level, True
+    flat_too = f" ({flat:.0%} of it is flat)" if flat > FLAT else ""
+    notes.append(
+        f"No noise could be estimated: the picture shows none beyond its rounding{flat_too}. "
+        f"It was taken as {least:.2g} in [0, 1] pixel units; give the level if there is more."
+    )
+    return least, True
 
 
 def _windows(y: Tensor, seen: Tensor) -> int:
@@ -305,7 +325,8 @@ def _solver(
         method = solver
     else:
         entry = solver_entry(solver)
-        method = entry.make(task, problem, entry.steps if steps is None else steps, prior)
+        steps = default_steps(entry, task, problem, realism) if steps is None else steps
+        method = entry.make(task, problem, steps, prior)
     if realism is None:
         return method
     if not isinstance(method, NoiseAwareREDDiff):

@@ -9,12 +9,13 @@ from PIL import Image
 from skimage import data
 
 import reddiff
-from reddiff import InvalidArgument
-from reddiff.catalogue import SOLVERS
+from reddiff import Gaussian, InvalidArgument, UnknownGaussian
+from reddiff.catalogue import SOLVERS, default_steps
 from reddiff.masks import make_mask
 from reddiff.metrics import psnr
 from reddiff.priors import FFDNetPrior
 from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.tasks import make_task
 
 QUICK = {"steps": 6, "prior": "photo"}
 
@@ -134,6 +135,55 @@ def test_noise_is_estimated_and_said(photo):
     assert out.estimated
     assert 0.09 < out.noise < 0.13
     assert any("estimated" in note for note in out.notes)
+
+
+def test_the_noise_is_that_of_what_is_neither_flat_nor_transparent(photo):
+    y = reddiff.degrade(photo, task="denoise", noise=0.1).to_numpy(8)
+    around = ((np.mgrid[:64, :64] - 32) ** 2).sum(0) < 20**2
+    cutout = np.dstack([y * around[..., None], around * np.uint8(255)])
+    framed = np.pad(y, ((40, 40), (40, 40), (0, 0)), constant_values=255)
+    for image in (cutout, framed):
+        out = reddiff.restore(image, task="denoise", steps=1)
+        assert 0.08 < out.noise < 0.13
+    assert any("without the" in note for note in out.notes)
+
+
+def test_a_picture_without_noise_says_so():
+    flat = np.full((64, 64, 3), [90, 120, 30], np.uint8)
+    out = reddiff.restore(flat, task="denoise")
+    assert out.noise == 0.002
+    assert any("No noise could be estimated" in note and "100%" in note for note in out.notes)
+
+
+def test_ten_bits_in_a_file_of_sixteen_are_not_smoothed(photo):
+    """Half a level of 8 bits is 128 of the steps that were recorded here."""
+    dim = photo.astype(float) * 4 + np.random.default_rng(0).normal(0, 4, photo.shape)
+    out = reddiff.restore(dim.round().clip(0, 1023).astype(np.uint16), task="denoise")
+    assert out.noise < 0.0004
+
+
+def test_denoising_at_a_known_level_takes_one_evaluation(photo):
+    y = reddiff.degrade(photo, task="denoise", noise=0.1)
+    one = reddiff.restore(y, task="denoise", noise=0.1)
+    assert one.reconstruction.cost.evaluations == (1,)
+    many = reddiff.restore(y, task="denoise", noise=0.1, steps=5)
+    assert many.reconstruction.cost.evaluations == (5,)
+    assert torch.equal(one.pixels, many.pixels)
+    assert one.residual_ratio == many.residual_ratio
+    assert reddiff.restore(y, task="denoise").reconstruction.cost.evaluations == (1,)
+
+
+def test_draws_and_other_tasks_take_all_their_steps(mask):
+    problem = reddiff.Problem(torch.zeros(1, 3, 8, 8), reddiff.operators.Identity(), Gaussian(0.1))
+    unknown = reddiff.Problem(problem.y, problem.operator, UnknownGaussian())
+    entry = SOLVERS["noise-aware"]
+    denoise, inpaint = make_task("denoise"), make_task("inpaint", mask=mask)
+    assert default_steps(entry, denoise, problem, None) == 1
+    assert default_steps(entry, denoise, problem, 0.75) == 1
+    assert default_steps(entry, denoise, problem, 1.0) == 50
+    assert default_steps(entry, denoise, unknown, None) == 50
+    assert default_steps(entry, inpaint, problem, None) == 50
+    assert default_steps(SOLVERS["paper"], denoise, problem, None) == 100
 
 
 def test_a_wrong_noise_level_is_said_in_pixel_units(photo):
