@@ -12,7 +12,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.errors import DIVERGED, INVALID_INPUT, SOME_FAILED, debugging, explain
-from reddiff.cli.terminal import one_line, say
+from reddiff.cli.terminal import flat, one_line, say
 
 if TYPE_CHECKING:
     from reddiff.batch import Row
@@ -118,7 +118,7 @@ def _tell(row: Row) -> None:
         say(f"reddiff: {text if named else f'{one_line(row.job.source)}: {text}'}", error=True)
     elif row.outcome is Outcome.SKIPPED:
         if row.reason:
-            say(f"{row.job.output}: {row.reason}")
+            say(f"{flat(row.job.output)}: {row.reason}")
     elif row.record is not None:
         say(summary(row.record))
         if row.reason:
@@ -162,14 +162,14 @@ def summary(record: dict[str, Any]) -> str:
     ratio, noise = record["residual_ratio"], record["noise"]
     fit = "undefined" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}"
     lines = [
-        f"{job['output']}: {job['task']} by {job.get('solver', 'noise-aware')}, "
+        f"{flat(job['output'])}: {flat(job['task'])} by {flat(job.get('solver', 'noise-aware'))}, "
         f"{cost['evaluations']} evaluations in {cost['seconds']:.1f} s; "
         f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
         f"residual/noise {fit}"
     ]
     if record["status"] != "EXHAUSTED":
         lines.append(f"  status {record['status']}")
-    lines += [f"  {note}" for note in record["notes"]]
+    lines += [f"  {flat(note)}" for note in record["notes"]]
     if "metrics" in record:
         names = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "lpips": "LPIPS {:.4f}"}
         values = record["metrics"]

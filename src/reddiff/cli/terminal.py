@@ -10,7 +10,7 @@ from io import TextIOWrapper
 import typer
 
 LONGEST_WORD = 300
-UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, bidirectional marks, surrogates
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # controls, bidirectional marks, surrogates
 JOINERS = "\u200c\u200d"  # in words of some scripts, and in emoji
 
 
@@ -22,6 +22,11 @@ def printable(text: str) -> str:
         c if c == "\n" or c in JOINERS or unicodedata.category(c) not in UNSAFE else _escaped(c)
         for c in text
     )
+
+
+def flat(text: str) -> str:
+    """The text on one line: its line ends are written out too."""
+    return printable(text).replace("\n", r"\n")
 
 
 def one_line(text: str) -> str:
