@@ -296,7 +296,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "adjoint-curve",
         lambda: operator(torch.tanh, lambda y: y, x_shape=(3,)),
-        "adjoint: expected None, A not being linear",
+        "linear: expected a forward with A(c u + v) = c A(u) + A(v), as there is an adjoint, got",
     ),
     (
         "vjp-linear",

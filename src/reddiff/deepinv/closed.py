@@ -64,7 +64,8 @@ class ProximalFunction(LinearFunction, ClosedForm):
 
     def __init__(self, physics: Any, names: tuple[str, ...], made: LinearFunction) -> None:
         settings = {"find": made.find, "like": made.like, "given": made.given}
-        super().__init__(made.function, made.back, **settings, parts=list(made.parts))
+        back, tolerance, parts = made.back, made.tolerance, list(made.parts)
+        super().__init__(made.function, back, tolerance, **settings, parts=parts)
         self.prox = Swapped(physics, "prox_l2", names)
 
     def invert(

@@ -30,6 +30,7 @@ def operator(
     vjp: Callable[..., Any] | None = None,
     jvp: Callable[..., Any] | None = None,
     numpy: bool = False,
+    adjoint_tolerance: float | None = None,
 ) -> Operator:
     """An `Operator` from a function, a matrix, or an operator of another library.
 
@@ -61,22 +62,30 @@ def operator(
         vjp: (x, w) -> J(x)^T w, for a nonlinear function that autograd cannot follow.
         jvp: (x, v) -> J(x) v, beside `vjp`; by default central differences.
         numpy: Whether the functions are of the NumPy arrays of one lane.
+        adjoint_tolerance: How far the adjoint may be from A^T, as a part of ||A x|| ||y||: 0.02 for
+            a back-projector that is a percent off. By default the rounding error, about 3e-4 in
+            float32. Gradients and data steps are then as inexact, and so is x.
 
     Raises:
         InvalidArgument: Names what cannot be used, what was expected of it and what came.
     """
     maps = {"adjoint": adjoint, "vjp": vjp, "jvp": jvp}
+    tolerance = {"adjoint_tolerance": adjoint_tolerance}
     more = {**maps, "linear": linear, "example": example, "lanes": lanes or None}
     if isinstance(forward, Operator):
-        _nothing_beside("an Operator", x_shape=x_shape, **more)
+        _nothing_beside("an Operator", x_shape=x_shape, **more, **tolerance)
         return forward
     if _is_matrix(forward) or hasattr(forward, "matvec"):
         _nothing_beside("a matrix or its like", **more)
-        return _matrix(forward, _tuple(x_shape))
+        if not hasattr(forward, "matvec"):
+            _nothing_beside("a matrix", **tolerance)
+        return _matrix(forward, _tuple(x_shape), adjoint_tolerance)
     if callable(getattr(forward, "A", None)):
         from reddiff.deepinv.physics import physics_operator
 
-        _nothing_beside("an operator with A", **maps, linear=linear, lanes=lanes or None)
+        _nothing_beside(
+            "an operator with A", **maps, linear=linear, lanes=lanes or None, **tolerance
+        )
         return physics_operator(forward, x_shape=_tuple(x_shape), example=example)
     expected = "a function, a matrix, or an operator"
     require(callable(forward), "forward", expected=expected, got=type(forward).__name__)
@@ -86,7 +95,7 @@ def operator(
     functions = {"forward": forward, **maps}
     if numpy:
         functions = {k: None if f is None else Looped(k, f) for k, f in functions.items()}
-    tried = Tried(functions, x_shape, example, tuple(lanes), parts, numpy)
+    tried = Tried(functions, x_shape, example, tuple(lanes), parts, numpy, adjoint_tolerance)
     return tried.operator(linear)
 
 
@@ -100,13 +109,13 @@ def _is_matrix(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray) or hasattr(value, "tocoo")
 
 
-def _matrix(value: Any, shape: Shape | None) -> Operator:
+def _matrix(value: Any, shape: Shape | None, tolerance: float | None = None) -> Operator:
     rank = len(value.shape)
     hint = " (one per lane: reddiff.operators.Matrix(..., per_lane=True))" if rank == 3 else ""
     require(rank == 2, "forward", expected=f"a matrix (m, n){hint}", got=tuple(value.shape))
     m, n = (int(k) for k in value.shape)
     if hasattr(value, "matvec"):
-        return _vectors(value, (n,) if shape is None else tuple(shape))
+        return _vectors(value, (n,) if shape is None else tuple(shape), tolerance)
     if hasattr(value, "tocoo") or (isinstance(value, Tensor) and value.layout != torch.strided):
         return Sparse.of(value, shape)
     real = value.dtype.kind in "fiub" if isinstance(value, np.ndarray) else not value.is_complex()
@@ -118,8 +127,8 @@ def _matrix(value: Any, shape: Shape | None) -> Operator:
     return Dense(tensor, shape)
 
 
-def _vectors(value: Any, shape: Shape) -> Operator:
-    """An operator on vectors, as SciPy's."""
+def _vectors(value: Any, shape: Shape, tolerance: float | None) -> Operator:
+    """An operator on vectors, as SciPy's, tried in the precision that it computes in."""
     complex_ = np.dtype(getattr(value, "dtype", None) or float).kind == "c"
     expected = "a real operator (a complex y has two channels: its two parts)"
     require(not complex_, "forward", expected=expected, got=getattr(value, "dtype", None))
@@ -128,9 +137,24 @@ def _vectors(value: Any, shape: Shape) -> Operator:
     has = callable(getattr(value, "rmatvec", None))
     require(has, "forward", expected="an operator with rmatvec, y -> A^T y", got="none")
     there, back = Flat(value.matvec, (m,)), Flat(value.rmatvec, shape)
-    # in float64, whatever x is: a library's own rounding then does not pass for a wrong adjoint
-    example = torch.zeros(2, *shape, dtype=torch.float64)
-    return operator(there, back, example=example, linear=True, numpy=True)
+    low = np.dtype(getattr(value, "dtype", None) or float) == np.float32
+    low = low or np.asarray(value.matvec(np.zeros(n))).dtype == np.float32  # whatever it says
+    example = torch.zeros(2, *shape, dtype=torch.float32 if low else torch.float64)
+    try:
+        return operator(
+            there,
+            back,
+            example=example,
+            linear=True,
+            numpy=True,
+            adjoint_tolerance=tolerance,
+        )
+    except InvalidArgument as error:
+        if error.argument != "linear":
+            raise
+        expected = "a linear operator: matvec(c u + v) = c matvec(u) + matvec(v)"
+        got = str(error.got).removeprefix("True, and ")
+        raise InvalidArgument("forward", expected=expected, got=got) from error
 
 
 def _modules(*functions: Any) -> list[nn.Module]:

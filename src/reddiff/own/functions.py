@@ -20,7 +20,8 @@ class Own(Operator):
 
     Arguments:
         find: (the shape of one y, its dtype and device, the tensors per lane) to that of one x.
-        like: Of the dtype and device that the functions were tried on.
+        like: Of the dtype and device that the functions were tried on: the dtype tells how precise
+            they are, whatever x they are given.
         given: Tensors `(b, ...)` that are handed to the functions after x.
         parts: The modules that the functions belong to: they move with the operator.
     """
@@ -35,7 +36,7 @@ class Own(Operator):
         parts: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
-        self.find = find
+        self.find, self.dtype = find, like.dtype
         self.parts = nn.ModuleList(parts)
         self.register_buffer("like", like.new_empty(0), persistent=False)
         for i, tensor in enumerate(given):
@@ -111,11 +112,18 @@ class LinearFunction(Own, LinearOperator):
     Arguments:
         forward: (x, *given) -> A x.
         adjoint: (y, *given) -> A^T y; None where autograd can follow `forward`.
+        tolerance: How far `adjoint` may be from A^T, relative to ||A x|| ||y||.
     """
 
-    def __init__(self, forward: Map, adjoint: Map | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        forward: Map,
+        adjoint: Map | None = None,
+        tolerance: float = 0.0,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
-        self.function, self.back = forward, adjoint
+        self.function, self.back, self.tolerance = forward, adjoint, tolerance
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
         """A x."""

@@ -35,6 +35,7 @@ class Tried:
         given: tuple[Tensor, ...],
         parts: list[nn.Module],
         numpy: bool,
+        tolerance: float | None = None,
     ) -> None:
         for name, function in functions.items():
             good = function is None or callable(function)
@@ -42,7 +43,11 @@ class Tried:
         forward = functions["forward"]
         assert forward is not None  # noqa: S101  # checked by the caller
         self.forward, self.functions = forward, functions
-        self.given, self.parts, self.numpy = given, parts, numpy
+        self.given, self.parts, self.numpy, self.tolerance = given, parts, numpy, tolerance
+        if tolerance is not None:
+            good = 0 < tolerance < 1 and functions["adjoint"] is not None
+            expected = "a number between 0 and 1, beside an adjoint"
+            require(good, "adjoint_tolerance", expected=expected, got=tolerance)
         b = _lanes(given)
         self.like = _like(example, parts, given)
         self.x: Tensor | None = None
@@ -86,12 +91,12 @@ class Tried:
         elif self.x is not None and a is not None:
             self._check_slopes(linear, slope, self.x, a)
         if linear:
-            return LinearFunction(self.forward, adjoint, **settings)
+            return LinearFunction(self.forward, adjoint, self.tolerance or 0.0, **settings)
         return Function(self.forward, vjp, self._push(), **settings)
 
     def _check_slopes(self, linear: bool, slope: Map, x: Tensor, a: Tensor) -> None:
         if linear:
-            check_adjoint(self.forward, slope, x, a, self.given)
+            check_adjoint(self.forward, slope, x, a, self.given, self.tolerance)
         else:
             name = "vjp" if self.functions["jvp"] is None else "vjp, jvp"
             check_slope(name, (self._push(), slope), x, a, self.given)
@@ -100,6 +105,10 @@ class Tried:
         return self.functions["jvp"] or partial(difference, self.forward, exact=self.numpy)
 
     def _decide(self, linear: bool | None) -> bool:
+        if linear is None and self.x is not None and self.functions["adjoint"] is not None:
+            expected = "a forward with A(c u + v) = c A(u) + A(v), as there is an adjoint"
+            check_linear(self.forward, self.x, self.given, expected)
+            return True
         if linear is None and self.x is not None:
             return is_linear(self.forward, self.x, self.given)
         if linear and self.x is not None:
@@ -126,7 +135,8 @@ class Tried:
         if self.x is not None and a is not None and self.rule is None:
             return partial(fixed, tuple(self.x.shape[1:]), tuple(a.shape[1:]))
         back = self.functions["adjoint"]
-        return lru_cache(maxsize=64)(partial(_found, self.forward, back, self.rule))
+        found = partial(_found, self.forward, back, self.tolerance, self.rule)
+        return lru_cache(maxsize=64)(found)
 
 
 def fixed(x_shape: Shape, only: Shape, y_shape: Shape, *place: object) -> Shape:
@@ -139,6 +149,7 @@ def fixed(x_shape: Shape, only: Shape, y_shape: Shape, *place: object) -> Shape:
 def _found(
     forward: Map,
     adjoint: Map | None,
+    tolerance: float | None,
     rule: Callable[[Shape], Shape] | None,
     y_shape: Shape,
     dtype: torch.dtype,
@@ -160,7 +171,7 @@ def _found(
     x = y.new_empty(len(y), *shape)
     check_shapes(forward, drawn(x), y_shape, given)
     if adjoint is not None:
-        check_adjoint(forward, adjoint, x, y, given)
+        check_adjoint(forward, adjoint, x, y, given, tolerance)
     return shape
 
 
