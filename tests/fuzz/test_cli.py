@@ -155,13 +155,14 @@ def command_line(rng: random.Random) -> list[str]:
 
 
 @pytest.mark.slow
-def test_command_lines(cases: Callable[[int], range], tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(4))  # for several processes
+def test_command_lines(cases: Callable[[int], range], tmp_path: Path, part: int) -> None:
     forked.preload()
     root = tmp_path / "box"
     sandbox.build(root)
     before = manifest(tmp_path / "box")
     wrong = []
-    for seed in cases(2000):
+    for seed in cases(2000)[part::4]:
         words = command_line(random.Random(seed))
         ended = forked.run(words, root)
         after = manifest(root)

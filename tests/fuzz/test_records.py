@@ -62,7 +62,8 @@ def damaged(record: dict[str, Any], rng: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_damaged_records(cases: Callable[[int], range], tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(4))  # for several processes
+def test_damaged_records(cases: Callable[[int], range], tmp_path: Path, part: int) -> None:
     forked.preload()
     root = tmp_path / "box"
     sandbox.build(root)
@@ -71,7 +72,7 @@ def test_damaged_records(cases: Callable[[int], range], tmp_path: Path) -> None:
     assert ended.code == 0, ended.text
     good = json.loads((root / "good.png.json").read_text())
     outside, wrong = manifest(tmp_path), []
-    for seed in cases(500):
+    for seed in cases(500)[part::4]:
         rng = random.Random(seed)
         (root / "bad.json").write_bytes(damaged(good, rng))
         force = rng.random() < 0.3
