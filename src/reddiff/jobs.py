@@ -6,7 +6,6 @@ settings and what came of them; `replay` runs it again and checks that the pixel
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,17 +17,17 @@ import torch
 from torch import Tensor
 
 from reddiff.animation import Animation
-from reddiff.catalogue import load_prior, solver_entry
-from reddiff.comparing import common_size, compare
+from reddiff.catalogue import load_prior
+from reddiff.comparing import compare
 from reddiff.errors import Diverged, RecordError, require
 from reddiff.files import check_target, write_together, write_whole
 from reddiff.hooks import Hook, Progress
+from reddiff.limits import check_settings, check_size
 from reddiff.masks import make_mask
-from reddiff.memory import require_memory
 from reddiff.operators.jpeg import JPEG
 from reddiff.operators.orientation import Orientation
 from reddiff.own_errors import blamed
-from reddiff.pictures import MAX_PIXELS, Picture, check_output, encode, read_picture
+from reddiff.pictures import Picture, check_output, encode, read_picture
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 from reddiff.records import (
@@ -46,16 +45,10 @@ from reddiff.records import (
 from reddiff.restore import Restored, restore
 from reddiff.results import Status
 from reddiff.simulating import simulate
-from reddiff.tasks import TASKS, Compressed, Task, make_task
+from reddiff.tasks import Compressed, Task, make_task
 from reddiff.tasks.own import OWN
 
 __all__ = ["Job", "compare", "read_record", "record_path", "replay", "run", "simulate"]
-
-MOST_STEPS = 100_000
-MOST_TILE = 1 << 16
-MOST_SCALE = 1024
-SEEDS = 1 << 63
-PIXEL_BYTES = 150  # of memory per pixel of the result, at the least: half of what was measured
 
 
 def run(
@@ -102,7 +95,7 @@ def run(
     stop = [] if job.keep_diverged else [_StopDiverged()]
     with blamed(job.task):
         task = _task(job, mask, picture)
-        _check_size(_size(job, task, picture), wanted, job.scale or 1)
+        check_size(_size(job, task, picture), wanted, job.scale or 1)
         result = restore(
             picture,
             task=task,
@@ -209,39 +202,6 @@ def replay(
     return again
 
 
-def check_settings(job: Job) -> None:
-    """Refuse numbers and names that no picture could make right.
-
-    Raises:
-        InvalidArgument: Naming the setting.
-    """
-    for name in ("source", "output", "task"):
-        require(bool(getattr(job, name)), name, expected="a name", got="an empty one")
-    solver_entry(job.solver)
-    kind = job.task.partition(":")[0]
-    if not OWN.fullmatch(job.task):
-        expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
-        require(kind in TASKS, "task", expected=expected, got=job.task)
-    check_steps(job.steps)
-    for name, low, high in (
-        ("scale", 1, MOST_SCALE),
-        ("tile", 64, MOST_TILE),
-        ("seed", -SEEDS, SEEDS - 1),
-        ("noise", 0.0, 1.0),
-    ):
-        value = getattr(job, name)
-        good = value is None or low <= value <= high
-        require(good, name, expected=f"a number from {low} to {high}", got=_short(value))
-    good = job.realism is None or math.isfinite(job.realism)
-    require(good, "realism", expected="a finite number", got=job.realism)
-
-
-def check_steps(steps: int | None) -> None:
-    """Refuse numbers of steps that nobody could wait for; None is the solver's own."""
-    good = steps is None or 1 <= steps <= MOST_STEPS
-    require(good, "steps", expected=f"a number from 1 to {MOST_STEPS}", got=_short(steps))
-
-
 DIVERGED = (
     "the run diverged at step {}: a value became NaN or inf, and no picture was written "
     "(--keep-diverged writes the last finite estimate)"
@@ -326,16 +286,6 @@ def _size(job: Job, task: str | Task, picture: Picture) -> tuple[int, int]:
     return height * (job.scale or 1), width * (job.scale or 1)
 
 
-def _check_size(size: tuple[int, int], truth: Picture | None, scale: int) -> None:
-    """The result fits the memory, and the truth."""
-    pixels, words = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
-    expected = f"a result of at most {MAX_PIXELS} pixels"
-    require(pixels <= MAX_PIXELS, "scale", expected=expected, got=words)
-    require_memory(PIXEL_BYTES * pixels, f"a result (of {words})")
-    if truth is not None:
-        common_size(size, truth.size, scale)
-
-
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
     cost = asdict(run.cost)
@@ -357,8 +307,3 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "notes": list(result.notes),
         "pixels": sha256(pixels).hexdigest()[:16],
     }
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"

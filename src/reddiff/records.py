@@ -12,12 +12,11 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import torch
 
@@ -27,13 +26,21 @@ from reddiff.files import open_regular, read_regular
 from reddiff.masks import WORDS as MASKS
 from reddiff.pictures.inputs import WORDS as KERNELS
 from reddiff.results import Status
+from reddiff.schema import (
+    fits,
+    is_cost,
+    is_digits,
+    is_notes,
+    is_number_or_none,
+    is_text,
+    is_whole,
+    table_of,
+)
 from reddiff.tasks.own import OWN
 
 FORMAT = 2  # 1 had no hashes of weights files, and paths relative to where the run was started
 UNITS = "pixels and noise in [0, 1]; the solver works on 2 pixels - 1"
 MAX_BYTES = 1 << 20
-MAX_TEXT = 10_000
-MAX_WHOLE = 1 << 63
 
 MASK_WORDS = frozenset(word.partition(":")[0] for word in MASKS)
 
@@ -214,94 +221,28 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}..."
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT and "\0" not in value
-
-
-def _whole(value: object) -> bool:
-    return type(value) is int and -MAX_WHOLE <= value < MAX_WHOLE
-
-
-def _count(value: object) -> bool:
-    return _whole(value) and value >= 0  # type: ignore[operator]
-
-
-def _number(value: object) -> bool:
-    return _whole(value) or (type(value) is float and math.isfinite(value))
-
-
-def _number_or_none(value: object) -> bool:
-    return value is None or _number(value)
-
-
-def _digits(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16,64}", value) is not None
-
-
-def _table(good: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: (
-        isinstance(value, dict) and all(_text(k) and good(v) for k, v in value.items())
-    )
-
-
-def _notes(value: object) -> bool:
-    return isinstance(value, list) and all(_text(note) for note in value)
-
-
-def _cost(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and all(_count(value.get(name)) for name in ("evaluations", "vjps"))
-        and _number(value.get("seconds"))
-    )
-
-
-KINDS: dict[type, Callable[[object], bool]] = {
-    str: _text,
-    bool: lambda value: isinstance(value, bool),
-    int: _whole,
-    float: _number,
-    NoneType: lambda value: value is None,
-}
-
-
-def _job(value: object) -> bool:
-    """Whether these are fields of a job, each of its type."""
-    if not isinstance(value, dict) or not {"source", "output", "task"} <= set(value):
-        return False
-    hints = get_type_hints(Job)
-    if not set(value) <= {field.name for field in fields(Job)}:
-        return False
-    for name, item in value.items():
-        hint = hints[name]
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        if not any(KINDS[kind](item) for kind in kinds):
-            return False
-    return all(value[name] for name in ("source", "output", "task"))
-
-
 def _inputs(value: object) -> bool:
-    return _table(_digits)(value) and set(value) <= set(FILE_FIELDS)  # type: ignore[call-overload]
+    return table_of(is_digits)(value) and set(value) <= set(FILE_FIELDS)  # type: ignore[call-overload]
 
 
 SCHEMA: dict[str, Callable[[object], bool]] = {
-    "versions": _table(_text),
-    "units": _text,
-    "job": _job,
+    "versions": table_of(is_text),
+    "units": is_text,
+    "job": lambda value: fits(value, Job, ("source", "output", "task")),
     "inputs": _inputs,
-    "weights": _digits,
+    "weights": is_digits,
     "solver": lambda value: isinstance(value, dict),
-    "noise": _number_or_none,
+    "noise": is_number_or_none,
     "noise_estimated": lambda value: isinstance(value, bool),
-    "residual_ratio": _number_or_none,
+    "residual_ratio": is_number_or_none,
     "status": lambda value: isinstance(value, str) and value in Status.__members__,
-    "cost": _cost,
-    "threads": lambda value: _whole(value) and 1 <= value <= 1 << 16,  # type: ignore[operator]
-    "notes": _notes,
-    "pixels": _digits,
-    "written": _digits,
-    "replaced": lambda value: value is None or _digits(value),
-    "metrics": _table(_number_or_none),
+    "cost": is_cost,
+    "threads": lambda value: is_whole(value) and 1 <= value <= 1 << 16,  # type: ignore[operator]
+    "notes": is_notes,
+    "pixels": is_digits,
+    "written": is_digits,
+    "replaced": lambda value: value is None or is_digits(value),
+    "metrics": table_of(is_number_or_none),
 }
 OPTIONAL = ("metrics",)
 NEW = ("written", "replaced")  # since format 1

@@ -54,7 +54,7 @@ def run_batch(
     from reddiff.catalogue import load_prior
     from reddiff.files import check_target
     from reddiff.hooks import ProgressBar
-    from reddiff.jobs import check_settings
+    from reddiff.limits import check_settings
 
     for job in todo:
         check_settings(job)

@@ -76,7 +76,7 @@ def demo(
     from reddiff.catalogue import load_prior
     from reddiff.figure import contact_sheet
     from reddiff.files import check_target, write_together
-    from reddiff.jobs import check_steps
+    from reddiff.limits import check_steps
 
     check_steps(steps)
     for file in (*_files(output), output / "sheet.png"):

@@ -43,7 +43,7 @@ def sample(
     from reddiff.catalogue import load_prior
     from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar
-    from reddiff.jobs import SEEDS, check_steps
+    from reddiff.limits import SEEDS, check_steps
     from reddiff.memory import require_memory
     from reddiff.pictures import check_output
 
