@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +13,26 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from reddiff.catalogue import default_steps, load_prior, solver_entry
+from reddiff.catalogue import default_steps, solver_entry
+from reddiff.door import (
+    Kernel,
+    Mask,
+    Source,
+    open_image,
+    open_task,
+    outside,
+    take_number,
+    take_prior,
+    take_whole,
+)
 from reddiff.errors import InvalidArgument, require
 from reddiff.estimate import filled, grain, noise_level
 from reddiff.gray import for_channels, is_gray
 from reddiff.hooks import Hook, Progress
 from reddiff.jpeg_noise import jpeg_noise
 from reddiff.noise import Gaussian
-from reddiff.pictures import Image, Picture, as_kernel, as_picture, read_kernel
+from reddiff.operators import Operator
+from reddiff.pictures import Picture
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -28,7 +41,7 @@ from reddiff.results import Reconstruction, Status
 from reddiff.solve import solve
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
-from reddiff.tasks import Task, make_task
+from reddiff.tasks import Task
 from reddiff.tasks.base import PIXELS
 
 # Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
@@ -67,19 +80,19 @@ class Restored:
 
 
 def restore(
-    image: Image,
+    image: Source,
     *,
-    task: str | Task,
-    mask: Tensor | None = None,
+    task: str | Task | Operator,
+    mask: Mask | None = None,
     scale: int | None = None,
-    kernel: Tensor | str | None = None,
+    kernel: Kernel | None = None,
     noise: float | None = None,
     solver: str | Solver[Any] = "noise-aware",
     steps: int | None = None,
     realism: float | None = None,
-    prior: str | Prior = "photo",
+    prior: str | Path | Prior = "photo",
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     tile: int = 512,
     hooks: Sequence[Hook] = (),
     preview: Callable[[int, Float[Tensor, "c h w"]], None] | None = None,
@@ -87,12 +100,18 @@ def restore(
     """Restore a degraded picture.
 
     Arguments:
-        image: The degraded picture: a NumPy array `(h, w)` or `(h, w, c)` of uint8, uint16 or
-            floats in [0, 1]; a PIL image; a tensor `(c, h, w)` in [0, 1]; or a `Picture`.
-        task: What was done to it: a name in `tasks.TASKS`, such as `jpeg:10`, or a `Task`.
-        mask: For `inpaint`, `(1, h, w)`: 1 where the picture is good.
+        image: The degraded picture: a file; a NumPy array `(h, w)` or `(h, w, c)` of uint8,
+            uint16 or floats in [0, 1], which noise may carry a little further; a PIL image; a
+            tensor `(c, h, w)` of such floats; or a `Picture`. For `inpaint`, missing pixels may
+            be NaN or masked (`numpy.ma`).
+        task: What was done to it: a name in `tasks.TASKS`, such as `jpeg:10`, a `Task`, or an
+            `Operator` on pixels in [0, 1]. `jpeg` alone takes the quality from the file.
+        mask: For `inpaint`, where the picture is good: `(h, w)` or `(1, h, w)`, an array or tensor
+            of 0 and 1; a PIL image or a file, white where it is good; or a text such as
+            `random:0.7`. Missing pixels of `image` are the mask if there is none.
         scale: For `sr`: how many times larger the result is.
-        kernel: For `deblur`: the PSF `(kh, kw)`, or a text such as `gaussian:1.6`.
+        kernel: For `deblur`: the PSF `(kh, kw)` as an array, a tensor, a PIL image or a file; or a
+            text such as `gaussian:1.6`.
         noise: The standard deviation of the noise in [0, 1] pixel units. If None it is estimated
             from the picture, or during the run where the picture shows too little. 0 is the limit
             of little noise: what y does not measure comes from the prior.
@@ -100,7 +119,8 @@ def restore(
         steps: The number of steps; if None, the solver's own default, and 1 where `noise-aware`
             denoises at a known level, as more give the same. Not for a `Solver`.
         realism: For `noise-aware`: from 1/2, the most faithful, to 1, a draw from the posterior.
-        prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1].
+        prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1]
+            (of which gray pictures take the `GrayPrior`) or on one channel.
         seed: The seed of all randomness.
         device: `cpu`, `cuda` or another device of torch; `auto` takes CUDA where there is one.
         tile: Larger pictures are shown to the network in overlapping tiles of this side.
@@ -112,17 +132,20 @@ def restore(
         PictureError: If the image cannot.
         WeightsError: If the weights file does not fit.
     """
-    degraded = as_picture(image)
     notes: list[str] = []
-    if not isinstance(task, Task):
-        task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, notes))
+    seed, noise, steps, realism, tile = _numbers(seed, noise, steps, realism, tile)
+    opened = open_image(image)
+    degraded = opened.picture
+    task = open_task(
+        task, image, opened, mask=mask, scale=scale, kernel=kernel, seed=seed, notes=notes
+    )
     where = _device(device)
     pixels, task = _once(degraded, task, notes)
     y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
     level, estimated = _noise(noise, pixels, degraded, task, notes)
     problem = Problem(y, operator, task.noise(level))
-    notes += _doubts(problem, estimated, task.unit)
-    network = (load_prior(prior) if isinstance(prior, str) else prior).to(where)
+    notes += _doubts(problem, estimated, task.unit) + outside(pixels, task.seen(pixels), level)
+    network = take_prior(prior).to(where)
     network = for_channels(network, problem.x_shape)
     method = _solver(solver, steps, realism, task, problem, network)
     if level is None and not method.estimates_noise:
@@ -153,12 +176,12 @@ def restore(
 
 
 def degrade(
-    image: Image,
+    image: Source,
     *,
-    task: str | Task,
-    mask: Tensor | None = None,
+    task: str | Task | Operator,
+    mask: Mask | None = None,
     scale: int | None = None,
-    kernel: Tensor | str | None = None,
+    kernel: Kernel | None = None,
     noise: float = 0.0,
     seed: int = 0,
 ) -> Picture:
@@ -168,10 +191,10 @@ def degrade(
 
     Arguments:
         image: The picture, as for `restore`.
-        task: A name in `tasks.TASKS`, or a `Task`.
+        task: As for `restore`.
         mask: For `inpaint`, as for `restore`.
         scale: For `sr`.
-        kernel: For `deblur`.
+        kernel: For `deblur`, as for `restore`.
         noise: The standard deviation of the noise in [0, 1] pixel units.
         seed: The seed of the noise.
 
@@ -179,9 +202,13 @@ def degrade(
         InvalidArgument: If an argument cannot be used.
         PictureError: If the image cannot.
     """
-    picture = as_picture(image)
-    if not isinstance(task, Task):
-        task = make_task(task, mask=mask, scale=scale, kernel=_kernel(kernel, []))
+    seed, level, _, _, _ = _numbers(seed, noise, None, None, 0)
+    noise = 0.0 if level is None else level
+    opened = open_image(image)
+    picture = opened.picture
+    task = open_task(
+        task, image, opened, mask=mask, scale=scale, kernel=kernel, seed=seed, notes=[]
+    )
     good = math.isfinite(noise) and 0 <= noise <= 1
     require(good, "noise", expected="a level in [0, 1] pixel units", got=noise)
     y = task.sense(picture.pixels, noise, Keys(seed, (0,)).at(MEASURING))
@@ -211,7 +238,8 @@ def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]
         seen = task.seen(pixels)
         if picture.alpha is not None:
             seen = seen & (picture.alpha > 0)
-        if is_gray(pixels, seen):
+        alike = bool((seen == seen[:1]).all())
+        if alike and is_gray(pixels, seen):
             apart = float(((pixels.amax(0) - pixels.amin(0)) * seen.all(0)).max())
             how = "equal" if apart == 0 else f"equal up to {255 * apart:.2g} of 255 levels"
             notes.append(f"The three channels are {how}: restored as gray, measured once.")
@@ -219,15 +247,20 @@ def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]
     return pixels, task.of_gray() if len(pixels) == 1 else task
 
 
-def _kernel(kernel: Tensor | str | None, notes: list[str]) -> Tensor | None:
-    if kernel is None:
-        return None
-    found = read_kernel(kernel) if isinstance(kernel, str) else as_kernel(kernel)
-    notes.extend(found.notes)
-    return found.psf
+def _numbers(
+    seed: int, noise: float | None, steps: int | None, realism: float | None, tile: int
+) -> tuple[int, float | None, int | None, float | None, int]:
+    """The same as Python's numbers, whatever kind of number they are."""
+    return (
+        take_whole("seed", seed) or 0,
+        take_number("noise", noise),
+        take_whole("steps", steps),
+        take_number("realism", realism),
+        take_whole("tile", tile) or 0,
+    )
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     expected = "a device torch can use"

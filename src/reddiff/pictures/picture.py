@@ -97,7 +97,7 @@ class Picture:
 Image = Picture | PIL.Image.Image | Tensor | NDArray[Any]  # what `as_picture` takes
 
 
-def as_picture(image: object) -> Picture:
+def as_picture(image: object, *, beyond: float = SLACK) -> Picture:
     """The picture that an array, a PIL image or a tensor is.
 
     Arguments:
@@ -105,6 +105,7 @@ def as_picture(image: object) -> Picture:
             tensor `(c, h, w)` of floats in [0, 1]; a PIL image of 8 bits, or 16-bit gray; or a
             picture, which is returned. c is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
             Floats count as 16 bits, so that nothing is lost when they are written.
+        beyond: How far floats may lie outside [0, 1]. What is further than rounding stays there.
 
     Raises:
         InvalidArgument: If it is anything else, naming the type, shape, dtype or range that came.
@@ -121,14 +122,14 @@ def as_picture(image: object) -> Picture:
         good = len(shape) == 3 and 1 <= shape[0] <= 4 and min(shape) > 0
         expected = "a tensor of shape (c, h, w) with c = 1, 2, 3 or 4"
         require(good, "image", expected=expected, got=f"shape {shape}")
-        return _from_floats(image.detach().cpu())
+        return _from_floats(image.detach().cpu(), beyond)
     if isinstance(image, np.ndarray):
-        return from_array(image)
+        return from_array(image, beyond)
     expected = "a numpy array, a PIL image, a torch tensor or a Picture"
     raise InvalidArgument("image", expected=expected, got=f"a {type(image).__name__}")
 
 
-def from_array(array: NDArray[Any]) -> Picture:
+def from_array(array: NDArray[Any], beyond: float = SLACK) -> Picture:
     """The picture of an array `(h, w)` or `(h, w, c)`; see `as_picture`."""
     shape = array.shape
     good = array.ndim == 2 or (array.ndim == 3 and 1 <= shape[-1] <= 4)
@@ -136,7 +137,7 @@ def from_array(array: NDArray[Any]) -> Picture:
     require(good and min(shape) > 0, "image", expected=expected, got=f"shape {shape}")
     planes = np.moveaxis(array if array.ndim == 3 else array[..., None], -1, 0)
     if array.dtype.kind == "f":
-        return _from_floats(torch.from_numpy(planes.astype(np.float64)))
+        return _from_floats(torch.from_numpy(planes.astype(np.float64)), beyond)
     bits = {("u", 1): 8, ("u", 2): 16}.get((array.dtype.kind, array.dtype.itemsize))
     if bits is None:
         expected = "an array of uint8, uint16 or floats in [0, 1]"
@@ -173,13 +174,27 @@ def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
     raise InvalidArgument("image", expected=expected, got=f"mode {mode}")
 
 
-def _from_floats(planes: Tensor) -> Picture:
-    """The picture of floats `(c, h, w)` in [0, 1]."""
+def _from_floats(planes: Tensor, beyond: float) -> Picture:
+    """The picture of floats `(c, h, w)` in [0, 1], or a little beyond."""
     require(bool(planes.isfinite().all()), "image", expected="finite values", got="nan or inf")
     low, high = float(planes.min()), float(planes.max())
-    good = low >= -SLACK and high <= 1 + SLACK
-    require(good, "image", expected="floats in [0, 1]", got=f"{low:.6g} to {high:.6g}")
+    if low < -beyond or high > 1 + beyond:
+        count = int(((planes < -beyond) | (planes > 1 + beyond)).sum())
+        of = f"{count} of {planes.numel()} values beyond"
+        got = f"{low:.6g} to {high:.6g} ({of}; {_advice(low, high)})"
+        raise InvalidArgument("image", expected="floats in [0, 1]", got=got)
+    if low < -SLACK or high > 1 + SLACK:
+        return _split(planes.float(), 16)
     return _split(planes.float().clamp(0, 1), 16)
+
+
+def _advice(low: float, high: float) -> str:
+    """How values in other units become pixels."""
+    if low >= -25 and 2 < high <= 300:
+        return "divide those of 8 bits by 255"
+    if low >= -6000 and 300 < high <= 70000:
+        return "divide by the white level, 65535 of 16 bits"
+    return "rescale; clip what is broken, or mask it (task inpaint)"
 
 
 def _split(planes: Tensor, bits: int) -> Picture:

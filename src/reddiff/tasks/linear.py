@@ -79,6 +79,9 @@ class Inpaint(Task):
         mask, size = tuple(self.mask.shape[-2:]), tuple(y.shape[-2:])
         expected = f"the picture's height and width {size}"
         require(mask == size, "mask", expected=expected, got=mask)
+        channels = self.mask.shape[0] if self.mask.ndim == 3 else 1
+        got = f"{channels} of the mask"
+        require(channels in (1, len(y)), "mask", expected=f"1 or {len(y)} channels", got=got)
 
 
 class Sampling(Enum):
