@@ -393,6 +393,13 @@ OPERATORS = [
     OperatorCase("radon-odd", (1, 5, 5), lambda b: Radon(5, [0.0, 45.0, 60.0, 90.0, 141.0])),
     OperatorCase("radon-even", (2, 4, 4), lambda b: Radon(4, torch.arange(6) * 30.0, spacing=0.3)),
     OperatorCase(
+        "radon-geometry",
+        (1, 4, 4),
+        lambda b: Radon(
+            4, [-60.0, 20.0, 200.0, 359.0], detectors=7, center=1.5, axis=2.8, circle=False
+        ),
+    ),
+    OperatorCase(
         "radon-per-lane",
         (1, 5, 5),
         lambda b: Radon(5, 7.0 * torch.arange(b)[:, None] + 40.0 * torch.arange(4), per_lane=True),

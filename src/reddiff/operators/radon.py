@@ -18,6 +18,8 @@ from reddiff.operators.rays import back_project, project
 # Not of all lanes: how the sum over angles is cut must not depend on a lane's neighbours.
 ENTRIES_CPU, ENTRIES_GPU = 2**18, 2**22
 
+SAME = 1e-6  # radians that views of one direction may be apart
+
 Window = Callable[[Tensor], Tensor]
 
 
@@ -35,31 +37,39 @@ class Radon(LinearOperator):
     r"""The parallel-beam transform of square images, by Joseph's method, and its exact transpose.
 
     .. math:: y_{\theta r} = \int x \; \text{along the line} \;
-        (j - c) \cos\theta - (i - c) \sin\theta = r - c, \qquad c = \lfloor n / 2 \rfloor
+        (j - c) \cos\theta - (i - c) \sin\theta = r - a
 
-    for row i, column j and detector r = 0 ... n - 1, in a unit of length of your choice. What is
-    outside the inscribed circle, :math:`(i - c)^2 + (j - c)^2 > c^2`, is not seen, as with
-    `skimage.transform.radon(..., circle=True)`. A line is followed row by row (column by column if
-    it is flat), and x is interpolated linearly in between: with
+    for row i, column j and detector r, in a unit of length of your choice: the axis of rotation is
+    at row and column c of x, and detector a sees it. A line is followed row by row (column by
+    column if it is flat), and x is interpolated linearly in between: with
     :math:`q = (j - c) \cos\theta - (i - c) \sin\theta` and
     :math:`m = \max(|\cos\theta|, |\sin\theta|)`, the weight of a pixel is
-    :math:`\Lambda((r - c - q) / m) / m`, :math:`\Lambda(u) = \max(0, 1 - |u|)`.
+    :math:`\Lambda((r - a - q) / m) / m`, :math:`\Lambda(u) = \max(0, 1 - |u|)`.
 
-    x is `(b, c, n, n)` and y is `(b, c, k, n)`. Nothing is tabulated: a call costs O(n^2 k) time
-    and O(n^2) memory. Positions are worked out in float64 unless `.to(dtype)` says otherwise.
+    x is `(b, c, n, n)` and y is `(b, c, k, d)`. Nothing is tabulated: a call costs O(n d k) time
+    and O(n d) memory. Positions are worked out in float64 unless `.to(dtype)` says otherwise.
 
     Arguments:
         size: n, the side of the image, at least 1. Pad images that are not square.
-        angles: k angles in degrees, 0 or more and less than 180, counterclockwise, in any order:
+        angles: k angles in degrees, counterclockwise, any and in any order, opposite ones too:
             `(k,)`, or `(b, k)` with `per_lane`.
         spacing: The side of a pixel in the unit of length. By default y is in pixels and ||A||
             is about sqrt(n k); with 1 / n it is about sqrt(k / n). Solvers that go by the noise
             do the same for both, if the noise is in the same unit.
+        detectors: d, of the width of a pixel; n by default.
+        center: c, in pixels counted from 0: n // 2 by default, as in scikit-image, where a then is
+            d // 2. (n - 1) / 2 is the middle of the image, as ASTRA, ODL and TIGRE have it. If
+            given, a is c + (d - n) / 2: (d - 1) / 2 there.
+        axis: a, in detectors counted from 0, if it is another: the center of rotation of a scan.
+        circle: Whether what is outside the inscribed circle around the axis is not seen, as with
+            `skimage.transform.radon(..., circle=True)`; its radius is n // 2 by default, and for
+            another center reaches to the nearest edge. Else all of x is seen.
         per_lane: Whether axis 0 of the angles numbers lanes.
 
     Raises:
-        InvalidArgument: If size is not a positive integer; if angles are not finite, out of range,
-            none, or of another rank; if spacing is not positive and finite.
+        InvalidArgument: If size or detectors is not a positive integer; if angles are not finite,
+            none, or of another rank; if spacing is not positive and finite; if the center is not
+            within the image, or the axis is not finite.
 
     References:
         | An Improved Algorithm for Reprojecting Rays through Pixel Images (Joseph, 1982)
@@ -74,34 +84,49 @@ class Radon(LinearOperator):
         angles: Tensor | Sequence[float],
         *,
         spacing: float = 1.0,
+        detectors: int | None = None,
+        center: float | None = None,
+        axis: float | None = None,
+        circle: bool = True,
         per_lane: bool = False,
     ) -> None:
         super().__init__()
-        integer = isinstance(size, int) and size >= 1
-        require(integer, "size", expected="an integer of at least 1", got=repr(size))
+        detectors = size if detectors is None else detectors
+        for name, value in (("size", size), ("detectors", detectors)):
+            integer = isinstance(value, int) and value >= 1
+            require(integer, name, expected="an integer of at least 1", got=repr(value))
         good = math.isfinite(spacing) and spacing > 0
         require(good, "spacing", expected="a positive finite number", got=spacing)
-        self.size, self.spacing = size, spacing
+        self.size, self.spacing, self.detectors, self.circle = size, spacing, detectors, circle
+        if center is None:
+            self.center = self.radius = float(size // 2)
+            seen = float(detectors // 2)
+        else:
+            expected = f"a place in the image, from 0 to {size - 1}"
+            require(0 <= center <= size - 1, "center", expected=expected, got=center)
+            self.center, self.radius = float(center), min(center, size - 1 - center) + 0.5
+            seen = center + (detectors - size) / 2
+        self.axis = float(seen if axis is None else axis)
+        require(math.isfinite(self.axis), "axis", expected="a finite number", got=axis)
         angles = torch.as_tensor(angles, dtype=torch.float64)
         form, ndim = ("(b, k)", 2) if per_lane else ("(k,)", 1)
         some = angles.ndim == ndim and angles.numel() > 0
         require(some, "angles", expected=f"shape {form}", got=tuple(angles.shape))
-        bad = angles[~((angles >= 0) & (angles < 180))].tolist()
-        expected = "degrees of 0 or more, less than 180"
-        require(not bad, "angles", expected=expected, got=bad[:3])
+        bad = angles[~torch.isfinite(angles)].tolist()
+        require(not bad, "angles", expected="finite numbers of degrees", got=bad[:3])
         self.register_buffer("angles", angles, persistent=False)
         self.batched = ("angles",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """(c, n, n)."""
-        check_y_shape(y_shape, 3, f"c, {self.angles.shape[-1]}, {self.size}")
-        wanted = (self.angles.shape[-1], self.size)
+        wanted = (self.angles.shape[-1], self.detectors)
+        check_y_shape(y_shape, 3, f"c, {wanted[0]}, {wanted[1]}")
         got = f"(b, c, {y_shape[1]}, {y_shape[2]})"
         expected = f"shape (b, c, {wanted[0]}, {wanted[1]}), (angles, detectors)"
         require(y_shape[1:] == wanted, "y", expected=expected, got=got)
         return y_shape[0], self.size, self.size
 
-    def forward(self, x: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c k n"]:
+    def forward(self, x: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c k d"]:
         """Sums along the lines."""
         n = self.size
         got = tuple(x.shape[2:])
@@ -109,14 +134,18 @@ class Radon(LinearOperator):
         x = self._inside(x) * x * self.spacing
         # Rows to walk along, then columns to walk along, with zeros on either side.
         lines = pad(torch.stack([x, x.mT], 2), (1, 2))
-        return torch.cat([project(lines, *turn) for turn in self._turns(x)], 2)
+        views = [
+            project(lines, cos, sin, self.center, self.axis, self.detectors)
+            for cos, sin in self._turns(x)
+        ]
+        return torch.cat(views, 2)
 
-    def adjoint(self, y: Float[Tensor, "b c k n"]) -> Float[Tensor, "b c n n"]:
+    def adjoint(self, y: Float[Tensor, "b c k d"]) -> Float[Tensor, "b c n n"]:
         """Each pixel gathers what it gave."""
         return self._gather(y, shadow=True) * self.spacing
 
     def filtered_back_projection(
-        self, y: Float[Tensor, "b c k n"], window: Window = ramp
+        self, y: Float[Tensor, "b c k d"], window: Window = ramp
     ) -> Float[Tensor, "b c n n"]:
         r"""The inverse of a finely sampled transform.
 
@@ -124,8 +153,9 @@ class Radon(LinearOperator):
             h_0 = \tfrac14, \quad h_r = -1 / (\pi r)^2 \text{ for odd r}, \quad 0 \text{ otherwise}
 
         interpolated linearly. :math:`\Delta_\theta` is half the sum of the gaps to the two
-        neighbours, none larger than twice the median gap: pi / k for angles evenly spaced over
-        180 degrees, and what is known of x, at its own size, for those of a limited range.
+        neighbours, modulo 180 degrees, none larger than twice the median gap: pi / k for angles
+        evenly spaced over 180 or 360 degrees, and what is known of x, at its own size, for those of
+        a limited range.
 
         Arguments:
             y: Line integrals.
@@ -135,7 +165,7 @@ class Radon(LinearOperator):
         References:
             | Principles of Computerized Tomographic Imaging (Kak & Slaney, 1988), Equation 3.61
         """
-        n = self.size
+        n = self.detectors
         width = 2 ** math.ceil(math.log2(2 * n)) if n > 1 else 2  # no wrap-around
         taps = torch.arange(width, dtype=torch.float64)
         taps = torch.minimum(taps, width - taps)
@@ -147,18 +177,18 @@ class Radon(LinearOperator):
         weighted = filtered * self._gaps().to(y)[:, None, :, None] / self.spacing
         return self._gather(weighted, shadow=False)
 
-    def guess(self, y: Float[Tensor, "b c k n"]) -> Float[Tensor, "b c n n"]:
+    def guess(self, y: Float[Tensor, "b c k d"]) -> Float[Tensor, "b c n n"]:
         """Filtered back projection with a Hann window."""
         return self.filtered_back_projection(y, hann)
 
     def _gather(self, y: Tensor, *, shadow: bool) -> Tensor:
-        r"""The sum of :math:`y \, \Lambda((r - c - q) / m) / m`, m being 1 without shadows."""
+        r"""The sum of :math:`y \, \Lambda((r - a - q) / m) / m`, m being 1 without shadows."""
         x = y.new_zeros(*y.shape[:2], self.size, self.size)
         done = 0
         for cos, sin in self._turns(y):
             part = y[:, :, done : done + cos.shape[1]]
             width = torch.maximum(cos.abs(), sin.abs()) if shadow else torch.ones_like(cos)
-            x = x + back_project(part, cos, sin, width)
+            x = x + back_project(part, cos, sin, width, self.center, self.axis, self.size)
             done += cos.shape[1]
         return self._inside(y) * x
 
@@ -166,17 +196,25 @@ class Radon(LinearOperator):
         """Cosines and sines (1 or b, j) of some angles at a time."""
         turn = torch.deg2rad(self.angles).reshape(-1, self.angles.shape[-1])
         entries = ENTRIES_CPU if like.device.type == "cpu" else ENTRIES_GPU
-        at_once = max(1, entries // (like.shape[1] * self.size**2))
+        at_once = max(1, entries // (like.shape[1] * self.size * max(self.size, self.detectors)))
         for part in turn.split(at_once, 1):
             yield part.cos(), part.sin()
 
     def _inside(self, like: Tensor) -> Tensor:
-        place = torch.arange(self.size, device=like.device) - self.size // 2
-        return (place[:, None] ** 2 + place**2 <= (self.size // 2) ** 2).to(like.dtype)
+        """1 where x is seen."""
+        if not self.circle:
+            return like.new_ones(self.size, self.size)
+        place = torch.arange(self.size, device=like.device, dtype=torch.float64) - self.center
+        return (place[:, None] ** 2 + place**2 <= self.radius**2 + 1e-9).to(like.dtype)
 
     def _gaps(self) -> Tensor:
-        """The weight of each angle in an integral over them, in radians, (1 or b, k)."""
-        turn, order = torch.deg2rad(self.angles).reshape(-1, self.angles.shape[-1]).sort(1)
+        """The weight of each angle in an integral over 180 degrees, in radians, (1 or b, k).
+
+        Opposite views are one and share its weight.
+        """
+        turn = torch.deg2rad(self.angles).reshape(-1, self.angles.shape[-1])
+        turn, order = turn.remainder(math.pi).sort(1)
         gaps = torch.cat([turn[:, 1:], turn[:, :1] + math.pi], 1) - turn
-        gaps = torch.minimum(gaps, 2 * gaps.median(1, keepdim=True).values)
+        apart = torch.where(gaps > SAME, gaps, torch.nan).nanmedian(1, keepdim=True).values
+        gaps = torch.minimum(gaps, 2 * apart)
         return torch.zeros_like(gaps).scatter(1, order, (gaps + gaps.roll(1, 1)) / 2)

@@ -10,18 +10,22 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-def project(lines: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The sums along lines (b, c, j, n) of images held as rows and as columns.
+def project(
+    lines: Tensor, cos: Tensor, sin: Tensor, center: float, axis: float, detectors: int
+) -> Tensor:
+    """The sums along lines (b, c, j, detectors) of images held as rows and as columns.
 
     These are `lines`, (b, c, 2, n, n + 3), with one zero before and two after each row or column.
+    The axis of rotation is at row and column `center`, and seen by detector `axis`.
     """
     n = lines.shape[-2]
     place = torch.arange(n, device=lines.device)
-    offset = place.to(cos) - n // 2
+    offset = torch.arange(detectors, device=lines.device).to(cos) - axis
+    step = place.to(cos)[:, None] - center
     cos, sin = cos[..., None, None], sin[..., None, None]
     steep = cos.abs() >= sin.abs()  # from row to row, else from column to column
     slope, lean = torch.where(steep, cos, -sin), torch.where(steep, sin, -cos)
-    where = (offset + offset[:, None] * lean) / slope + n // 2  # (1 or b, j, step, detector)
+    where = (offset + step * lean) / slope + center  # (1 or b, j, step, detector)
     where = where.clamp(-1, n)
     first = where.floor()
     part = (where - first).to(lines.dtype)
@@ -31,16 +35,19 @@ def project(lines: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.lerp(low, high, part[:, None]).sum(-2) / slope[..., 0].abs()[:, None].to(low)
 
 
-def back_project(y: Tensor, cos: Tensor, sin: Tensor, m: Tensor) -> Tensor:
-    """What the pixels (b, c, n, n) gather from detectors (b, c, j, n), in a width of m <= 1."""
-    angles, n = y.shape[-2:]
-    place = torch.arange(n, device=y.device).to(cos) - n // 2
+def back_project(
+    y: Tensor, cos: Tensor, sin: Tensor, m: Tensor, center: float, axis: float, n: int
+) -> Tensor:
+    """What the pixels (b, c, n, n) gather from detectors (b, c, j, d), in a width of m <= 1."""
+    angles, detectors = y.shape[-2:]
+    place = torch.arange(n, device=y.device).to(cos) - center
     cos, sin, m = (v[..., None, None] for v in (cos, sin, m))
-    where = (place * cos - place[:, None] * sin + n // 2).clamp(-1, n)  # (1 or b, j, row, column)
+    where = place * cos - place[:, None] * sin + axis  # (1 or b, j, row, column)
+    where = where.clamp(-1, detectors)
     first = where.floor()
     part, m = (where - first).to(y.dtype)[:, None], m[:, None].to(y.dtype)
     row = torch.arange(angles, device=y.device)[:, None, None]
-    index = row * (n + 3) + 1 + first.long()
+    index = row * (detectors + 3) + 1 + first.long()
     y = pad(y, (1, 2))
     high, step = 1 / m, 1 / m**2
     near, far = (high - part * step).clamp(min=0), (high - step + part * step).clamp(min=0)
