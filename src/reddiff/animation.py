@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Animation:
         """A frame, the estimate in [0, 1] after `step` steps."""
         if step % self._every:
             return
-        frame = as_picture(pixels).to_pil().convert("RGB")
+        frame = replace(as_picture(pixels), bits=8).to_pil().convert("RGB")
         frame.thumbnail((self.side, self.side))
         self._frames.append(frame)
         if len(self._frames) >= self.frames:

@@ -27,7 +27,14 @@ from reddiff.masks import make_mask
 from reddiff.operators.jpeg import JPEG
 from reddiff.operators.orientation import Orientation
 from reddiff.own_errors import blamed
-from reddiff.pictures import Picture, check_output, encode, read_picture
+from reddiff.pictures import (
+    Picture,
+    as_range,
+    check_output,
+    encode,
+    picture_size,
+    read_picture,
+)
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 from reddiff.records import (
@@ -85,9 +92,10 @@ def run(
     check_settings(job)
     check_output(output, force=force, parents=parents)
     check_target(beside, force=force, parents=parents)
-    picture = read_picture(job.source)
+    value_range = None if job.range is None else as_range(job.range)
+    picture = read_picture(job.source, page=job.page, value_range=value_range)
     check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
-    wanted = None if truth is None else read_picture(truth)
+    wanted = None
     replaced = file_hash(output) if output.is_file() else None
     network = load_prior(job.prior) if prior is None else prior
     inputs = job.input_hashes()
@@ -95,7 +103,10 @@ def run(
     stop = [] if job.keep_diverged else [_StopDiverged()]
     with blamed(job.task):
         task = _task(job, mask, picture)
-        check_size(_size(job, task, picture), wanted, job.scale or 1)
+        size = None if truth is None else picture_size(truth)
+        check_size(_size(job, task, picture), size, job.scale or 1)
+        if truth is not None:
+            wanted = read_picture(truth, value_range=value_range)
         result = restore(
             picture,
             task=task,

@@ -8,7 +8,7 @@ from reddiff.catalogue import solver_entry
 from reddiff.comparing import common_size
 from reddiff.errors import require
 from reddiff.memory import require_memory
-from reddiff.pictures import MAX_PIXELS, Picture
+from reddiff.pictures import MAX_PIXELS
 from reddiff.records import Job
 from reddiff.tasks import TASKS
 from reddiff.tasks.own import OWN
@@ -53,14 +53,14 @@ def check_steps(steps: int | None) -> None:
     require(good, "steps", expected=f"a number from 1 to {MOST_STEPS}", got=_short(steps))
 
 
-def check_size(size: tuple[int, int], truth: Picture | None, scale: int) -> None:
+def check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int) -> None:
     """The result fits the memory, and the truth."""
     pixels, words = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
     expected = f"a result of at most {MAX_PIXELS} pixels"
     require(pixels <= MAX_PIXELS, "scale", expected=expected, got=words)
     require_memory(PIXEL_BYTES * pixels, f"a result (of {words})")
     if truth is not None:
-        common_size(size, truth.size, scale)
+        common_size(size, truth, scale)
 
 
 def _short(value: object) -> str:

@@ -66,6 +66,8 @@ class Job:
         device: See `restore`.
         tile: See `restore`.
         keep_diverged: Write the last finite estimate of a run that diverged.
+        range: What black and white are in the source, `LOW,HIGH`; see `pictures.read_picture`.
+        page: Which picture of a source of several, from 1.
     """
 
     source: str
@@ -84,6 +86,8 @@ class Job:
     device: str = "auto"
     tile: int = 512
     keep_diverged: bool = False
+    range: str | None = None
+    page: int | None = None
 
     @property
     def files(self) -> dict[str, Path]:

@@ -136,6 +136,7 @@ def restore(
     seed, noise, steps, realism, tile = _numbers(seed, noise, steps, realism, tile)
     opened = open_image(image)
     degraded = opened.picture
+    notes += degraded.notes
     task = open_task(
         task, image, opened, mask=mask, scale=scale, kernel=kernel, seed=seed, notes=notes
     )

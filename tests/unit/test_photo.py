@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from importlib.resources import files
 
 import pytest
@@ -112,5 +114,49 @@ def test_a_file_that_is_none(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+        photo_prior(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"channels": [96, 128, 192, 256], "blocks": [10**7] * 4}, "got 40000000 blocks"),
+        ({"blocks": [1] * 10**5, "channels": [8] * 10**5}, "got 100000 blocks"),
+        ({"channels": [10**7, 128, 192, 256]}, "size mismatch"),
+        ({"channels": [2**40] * 4}, "config channels: expected whole numbers from 1"),
+        ({"embedding": 10**7}, "size mismatch"),
+        ({"image_channels": 12, "unshuffle": 1}, "image_channels: expected 3, got 12"),
+        ({"unshuffle": 10**7}, "size mismatch"),
+        ({"unshuffle": -2}, "config unshuffle"),
+        ({"blocks": 5}, "lists of blocks"),
+        ({"blocks": [1.5]}, "config blocks"),
+        ({"channels": [True]}, "config channels"),
+        ([1, 2], "got a list"),
+        (3, "got a int"),
+    ],
+)
+def test_a_config_that_asks_for_more_than_is_there(good, tmp_path, config, words):
+    """Known before the network is built, which would take any memory and time."""
+    tensors, metadata = good
+    if isinstance(config, dict):
+        config = json.loads(metadata["config"]) | config
+    path = tmp_path / "weights.safetensors"
+    save_file(tensors, path, metadata | {"config": json.dumps(config)})
+    with pytest.raises(WeightsError, match=words):
+        photo_prior(path)
+
+
+@pytest.mark.parametrize("config", ["{", "[" * 10**5, "NaN", '{"blocks": ' + "9" * 5000 + "}"])
+def test_a_config_that_is_none(good, tmp_path, config):
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": torch.ones(1)}, path, good[1] | {"config": config})
+    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+        photo_prior(path)
+
+
+def test_a_pipe_is_no_weights_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    os.mkfifo(path)
     with pytest.raises(WeightsError, match=r"weights\.safetensors"):
         photo_prior(path)

@@ -481,11 +481,11 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\0", b"hello, world", b"GIF89a" + bytes(99), b"RIFF1234WAVE"]
+    "content", [b"\0", b"hello, world", b"GIF90a" + bytes(99), b"RIFF1234WAVE"]
 )
 def test_files_of_other_kinds(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    refused(tmp_path / "a.png", "expected a PNG, JPEG, WebP or TIFF picture, got a file of another")
+    refused(tmp_path / "a.png", "expected a PNG, JPEG, WebP, .* picture, got a file of another")
 
 
 @pytest.mark.parametrize(("suffix", "bits"), FILES)
@@ -517,36 +517,20 @@ def test_damaged_files_are_read_or_refused(tmp_path, suffix, bits, changes, head
 
 
 def test_colours_that_are_not_rgb(tmp_path):
-    for suffix in (".jpg", ".tif"):
-        Image.new("CMYK", (8, 8)).save(tmp_path / f"cmyk{suffix}")
-        refused(
-            tmp_path / f"cmyk{suffix}", "expected gray, RGB or palette .* got .*(CMYK|SEPARATED)"
-        )
     Image.new("LAB", (8, 8)).save(tmp_path / "lab.tif")
     refused(tmp_path / "lab.tif", "got 3 channels of CIELAB")
     tifffile.imwrite(tmp_path / "many.tif", levels(16, 8, 8, 5), photometric="rgb")
     refused(tmp_path / "many.tif", "got 5 channels of RGB")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "words"),
-    [
-        (np.float32, "floats of 32 bits"),
-        (np.float16, "floats of 16 bits"),
-        (np.int16, "signed integers of 16 bits"),
-        (np.uint32, "integers of 32 bits"),
-    ],
-)
-def test_numbers_of_other_kinds(tmp_path, dtype, words):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), dtype))
-    refused(tmp_path / "a.tif", f"expected 8 or 16 bits per channel, got {words}")
-
-
 def test_animations_and_pages(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     for suffix in (".png", ".webp", ".tif"):
         frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
-        refused(tmp_path / f"a{suffix}", "expected one picture, got an animation or several pages")
+        refused(
+            tmp_path / f"a{suffix}",
+            r"one picture .*--page N.*got an animation or a file of 3 pages",
+        )
 
 
 def test_a_second_picture_in_a_jpeg_is_passed_over(tmp_path):
@@ -761,7 +745,7 @@ def test_16_bit_gray_of_pil_keeps_its_bits():
         (torch.zeros(1, 3, 8, 8), r"got shape \(1, 3, 8, 8\)"),
         (torch.zeros(3, 8, 8, dtype=torch.uint8), "expected a tensor of floats .* torch.uint8"),
         (2 * torch.ones(3, 8, 8) - 3, r"got -1 to -1"),
-        (Image.new("CMYK", (4, 4)), "got mode CMYK"),
+        (Image.new("LAB", (4, 4)), "got mode LAB"),
         (Image.new("F", (4, 4)), "got mode F"),
         (Image.new("I", (4, 4)), "got mode I"),
     ],
@@ -778,7 +762,7 @@ def test_a_picture_is_checked(untyped):
         ({"pixels": pixels[0]}, "pixels: expected shape"),
         ({"pixels": pixels[:2]}, "pixels: expected shape"),
         ({"pixels": pixels.double()}, "pixels: expected float32, got torch.float64"),
-        ({"pixels": pixels, "bits": 12}, "bits: expected 8 or 16, got 12"),
+        ({"pixels": pixels, "bits": 12}, "bits: expected 8, 16 or 32, got 12"),
         ({"pixels": pixels, "alpha": pixels[:1, 1:]}, r"alpha: expected shape \(1, 4, 5\)"),
     ):
         with pytest.raises(InvalidArgument, match=words):
@@ -909,10 +893,10 @@ def test_kernels_of_even_sides_keep_their_centre(tmp_path):
         (np.ones((1, 1025)), r"at most 1023 pixels each, got shape \(1, 1025\)"),
         (
             np.ones((4000, 4000), np.uint16),
-            "expected a blur kernel, got an array of 32000128 bytes",
+            r"at most 16777216 bytes, got shape \(4000, 4000\) of uint16",
         ),
         (np.array([["a"]]), "an array of numbers, got <U1"),
-        (np.array([[None]]), "a damaged file"),
+        (np.array([[None]]), "an array of numbers, got object"),
     ],
 )
 def test_arrays_that_are_no_kernel(tmp_path, array, words):

@@ -42,5 +42,17 @@ Noise = Annotated[
     float | None,
     typer.Option("--noise", help="Its standard deviation, pixels in [0, 1]; or estimated."),
 ]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW,HIGH",
+        help="What black and white are in the file: for floats, and for 12 bits in 16 (0,4095).",
+    ),
+]
+Page = Annotated[
+    int | None,
+    typer.Option("--page", min=1, help="Which page of a TIFF, or frame of an animation."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]

@@ -16,9 +16,11 @@ from reddiff.cli.options import (
     KernelText,
     MaskText,
     Noise,
+    Page,
     Scale,
     Seed,
     TaskName,
+    ValueRange,
     some_path,
 )
 from reddiff.cli.terminal import say
@@ -70,6 +72,8 @@ def restore(
     scale: Scale = None,
     kernel: KernelText = None,
     noise: Noise = None,
+    value_range: ValueRange = None,
+    page: Page = None,
     solver: Annotated[str, typer.Option(help="See `reddiff solvers`.")] = "noise-aware",
     steps: Annotated[int | None, typer.Option(help="Steps; the solver's own by default.")] = None,
     realism: Annotated[
@@ -164,6 +168,8 @@ def restore(
         "device": device,
         "tile": tile,
         "keep_diverged": keep_diverged,
+        "range": value_range,
+        "page": page,
     }
     todo, notes = _jobs(sources, output, settings, recursive=recursive)
     many = len(todo) > 1 or todo[0].output != output

@@ -3,8 +3,8 @@
 from reddiff.files import check_target, write_whole
 from reddiff.pictures.inputs import read_kernel, read_mask
 from reddiff.pictures.kernels import Kernel, as_kernel
-from reddiff.pictures.picture import Image, Picture, as_picture
-from reddiff.pictures.reading import MAX_PIXELS, read_picture
+from reddiff.pictures.picture import Image, Picture, as_picture, as_range
+from reddiff.pictures.reading import MAX_PIXELS, picture_size, read_picture
 from reddiff.pictures.writing import check_output, encode, write_picture
 
 __all__ = [
@@ -14,9 +14,11 @@ __all__ = [
     "Picture",
     "as_kernel",
     "as_picture",
+    "as_range",
     "check_output",
     "check_target",
     "encode",
+    "picture_size",
     "read_kernel",
     "read_mask",
     "read_picture",

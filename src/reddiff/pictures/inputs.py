@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.operators.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
 from reddiff.operators.shake import levin_psf, shake_psf
+from reddiff.pictures.arrays import read_array
 from reddiff.pictures.kernels import MAX_SIDE, Kernel, as_kernel
-from reddiff.pictures.reading import check_regular, read_picture, reading
+from reddiff.pictures.reading import check_regular, picture_size, read_picture, reading
+
+MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 
 
 def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -31,6 +31,9 @@ def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return make(*(int(number) for number in numbers))
 
     return made
+
+
+MAX_FITTED, SMALL = 64, 16_000_000  # pixels of a mask that is resized: by one of the picture; any
 
 
 WORDS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], float]] = {
@@ -56,16 +59,16 @@ def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Flo
     Raises:
         PictureError: If the file cannot be read, or the mask is of another size.
     """
-    picture = read_picture(path)
+    if picture_size(path) != tuple(size) and not fit:
+        (h, w), (mask_h, mask_w) = size, picture_size(path)
+        expected = f"a mask of {w}x{h} pixels (width x height), as the picture has"
+        raise PictureError(path, expected=expected, got=f"one of {mask_w}x{mask_h}")
+    picture = read_picture(path, max_pixels=max(MAX_FITTED * math.prod(size), SMALL))
     bright = picture.pixels.mean(0, keepdim=True)
     if picture.alpha is not None:
         bright = bright * picture.alpha
     mask = (bright >= 0.5).to(torch.float32)
     if picture.size != tuple(size):
-        if not fit:
-            (h, w), (mask_h, mask_w) = size, picture.size
-            expected = f"a mask of {w}x{h} pixels (width x height), as the picture has"
-            raise PictureError(path, expected=expected, got=f"one of {mask_w}x{mask_h}")
         mask = interpolate(mask[None], size=tuple(size), mode="nearest-exact")[0]
     return mask
 
@@ -97,9 +100,9 @@ def read_kernel(source: str | Path) -> Kernel:
     with reading(path):
         check_regular(path)
         if path.suffix.lower() in (".npy", ".npz"):
-            kernel = as_kernel(_array(path, name))
+            kernel = as_kernel(read_array(path, name, max_bytes=MAX_BYTES))
         else:
-            picture = read_picture(path)
+            picture = read_picture(path, max_pixels=MAX_SIDE**2)
             pixels = picture.pixels.double().mean(0)
             opaque = 1.0 if picture.alpha is None else picture.alpha[0]
             kernel = as_kernel(pixels * opaque, scaled=False)
@@ -119,27 +122,3 @@ def _spoken(source: str, word: str, text: str) -> Float64[Tensor, "h w"]:
     small = numbers[0] <= largest
     require(small, "kernel", expected=f"{names[0]} of at most {largest} pixels", got=source)
     return make(*numbers)
-
-
-def _array(path: Path, name: str | None) -> NDArray[np.generic]:
-    """The array in a .npy file, or the one of that name, or the only one, in a .npz file."""
-    if path.suffix.lower() == ".npy":
-        _check_bytes(path, path.stat().st_size)
-        return np.asarray(np.load(path, allow_pickle=False))
-    with zipfile.ZipFile(path) as archive:
-        _check_bytes(path, max((entry.file_size for entry in archive.infolist()), default=0))
-    with np.load(path, allow_pickle=False) as arrays:
-        names = ", ".join(arrays.files) or "none"
-        if name is None and len(arrays.files) == 1:
-            name = arrays.files[0]
-        if name is None:
-            expected = f"one array, or {path}:NAME"
-            raise PictureError(path, expected=expected, got=f"the arrays {names}")
-        if name not in arrays.files:
-            raise PictureError(path, expected=f"one of the arrays {names}", got=name)
-        return np.asarray(arrays[name])
-
-
-def _check_bytes(path: Path, size: int) -> None:
-    if size > 16 * (MAX_SIDE + 1) ** 2:
-        raise PictureError(path, expected="a blur kernel", got=f"an array of {size} bytes")

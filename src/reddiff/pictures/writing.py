@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.files import check_target, write_whole
 from reddiff.pictures import exif
+from reddiff.pictures.metadata import Metadata, exif_with, jpeg_segments, png_chunks
 from reddiff.pictures.picture import Picture, matching
+from reddiff.pictures.png import chunk
 
 FORMATS = {
     ".png": "PNG",
@@ -24,7 +26,11 @@ FORMATS = {
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
 }
+WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 JPEG_EXIF_BYTES = 65533  # the most one marker holds
 STRIP_BYTES = 1 << 20
 ZLIB_LEVEL = 4  # half the time of 6, and 2 % more bytes
@@ -35,13 +41,14 @@ def write_picture(
 ) -> None:
     """Write a picture in the format its file name asks for, whole or not at all.
 
-    PNG and TIFF are lossless and of `picture.bits` bits; JPEG and WebP have 8. Pixels are rounded
-    to the nearest level; those beyond [0, 1] become black or white. Profile, if it fits the
-    channels, and EXIF are kept; JPEG has no room for EXIF above 64 kB, which is then left out. WebP
-    has no gray: it becomes RGB.
+    PNG, PPM and TIFF are lossless and of `picture.bits` bits; JPEG, WebP and BMP have 8. Floats
+    stay floats in a TIFF and become 16 bits elsewhere. Pixels are rounded to the nearest level;
+    those beyond [0, 1] become black or white. Profile, if it fits the channels, EXIF, XMP,
+    resolution and texts are kept where the format has a place for them; JPEG has no room for EXIF
+    or XMP above 64 kB, which are then left out. WebP has no gray: it becomes RGB.
 
     Arguments:
-        path: The file: .png, .jpg, .jpeg, .webp, .tif or .tiff.
+        path: The file: .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .ppm or .pgm.
         picture: What to write.
         quality: Of JPEG (never with subsampled colours) and WebP, 1 to 100; a WebP of quality 100
             is lossless.
@@ -79,7 +86,7 @@ def check_output(
 
     Arguments:
         path: The file to be written.
-        alpha: Whether the picture will have alpha, which a JPEG cannot hold.
+        alpha: Whether the picture will have alpha, which JPEG, BMP and PPM cannot hold.
         force: Whether a file that exists may be replaced, see `check_target`.
         parents: Whether the folder may be missing.
 
@@ -98,60 +105,83 @@ def _format(path: Path, *, alpha: bool) -> str:
     if kind is None:
         got = f"'{path.suffix}'" if path.suffix else "no suffix"
         raise PictureError(path, expected=f"a name that ends in {', '.join(FORMATS)}", got=got)
-    if alpha and kind == "JPEG":
-        expected = "a picture without alpha for JPEG (.png, .webp and .tif keep it)"
+    if alpha and kind in WITHOUT_ALPHA:
+        expected = f"a picture without alpha for {kind} (.png, .webp and .tif keep it)"
         raise PictureError(path, expected=expected, got="one with alpha")
     return kind
 
 
 def _encode(kind: str, picture: Picture, quality: int) -> bytes:
-    array = picture.to_numpy(picture.bits if kind in ("PNG", "TIFF") else 8)
-    icc = matching(picture.icc, len(picture.pixels))
-    if kind == "PNG":
-        return _png(array, icc, picture.exif)
+    icc, meta = matching(picture.icc, len(picture.pixels)), picture.metadata
     if kind == "TIFF":
-        return _tiff(array, icc, picture.exif)
-    options: dict[str, Any] = {"quality": quality, "subsampling": 0}
-    if kind == "WEBP":
-        options = {"quality": quality, "lossless": quality == 100, "exact": True}
-        icc = icc if len(picture.pixels) == 3 else None
-    block = picture.exif
-    if block is not None and (kind == "WEBP" or len(block) <= JPEG_EXIF_BYTES):
-        options["exif"] = block
-    buffer = BytesIO()
-    # Pillow would take a profile from where the image came from; None says that there is none.
-    Image.fromarray(array).save(buffer, kind, icc_profile=icc, **options)
+        return _tiff(picture.to_numpy(), icc, exif_with(picture.exif, meta, resolution=True), meta)
+    if kind == "PNG":
+        return _png(picture.to_numpy(min(picture.bits, 16)), icc, picture.exif, meta)
+    if kind == "PPM":
+        return _ppm(picture.to_numpy(min(picture.bits, 16)))
+    image, buffer = Image.fromarray(picture.to_numpy(8)), BytesIO()
+    options: dict[str, Any] = {} if meta.dpi is None else {"dpi": meta.dpi}
+    if kind == "BMP":
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+    block = exif_with(picture.exif, meta, resolution=kind == "WEBP")
+    if kind == "JPEG":
+        if block is not None and len(block) <= JPEG_EXIF_BYTES:
+            options["exif"] = block
+        # Pillow would take a profile from where the image came from; None says that there is none.
+        image.save(buffer, kind, icc_profile=icc, quality=quality, subsampling=0, **options)
+        return _behind_headers(buffer.getvalue(), jpeg_segments(meta))
+    options = {} if block is None else {"exif": block}
+    if meta.xmp is not None:
+        options["xmp"] = meta.xmp
+    options |= {"quality": quality, "lossless": quality == 100, "exact": True}
+    icc = icc if len(picture.pixels) == 3 else None
+    image.save(buffer, kind, icc_profile=icc, **options)
     return buffer.getvalue()
 
 
-def _png(array: NDArray[Any], icc: bytes | None, block: bytes | None) -> bytes:
+def _behind_headers(data: bytes, segments: bytes) -> bytes:
+    """A JPEG with more segments behind those of JFIF, EXIF and the profile."""
+    at = 2
+    while data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[:at] + segments + data[at:]
+
+
+def _ppm(array: NDArray[Any]) -> bytes:
+    """A binary PPM, or PGM if it is gray."""
+    kind, top = ("P5" if array.ndim == 2 else "P6"), np.iinfo(array.dtype).max
+    big = array.astype(array.dtype.newbyteorder(">"))
+    return f"{kind}\n{array.shape[1]} {array.shape[0]}\n{top}\n".encode() + big.tobytes()
+
+
+def _png(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Metadata) -> bytes:
     import imagecodecs
 
     data = bytes(imagecodecs.png_encode(array, level=ZLIB_LEVEL))
     chunks = [] if icc is None else [(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))]
+    chunks += png_chunks(meta, icc is not None)
     if block is not None:
         chunks.append((b"eXIf", block.removeprefix(exif.PREFIX)))
     head = 8 + 25  # the signature and IHDR, behind which these may stand
-    parts = [data[:head]]
-    for name, content in chunks:
-        crc = zlib.crc32(name + content)
-        parts.append(len(content).to_bytes(4, "big") + name + content + crc.to_bytes(4, "big"))
-    return b"".join([*parts, data[head:]])
+    return b"".join([data[:head], *(chunk(*c) for c in chunks), data[head:]])
 
 
-def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None) -> bytes:
-    """A TIFF in strips, deflated after taking differences between neighbouring pixels.
+def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Metadata) -> bytes:
+    """A TIFF in strips, deflated; integers after taking differences between neighbouring pixels.
 
     Neither Pillow (no 16-bit RGB) nor tifffile (no EXIF) can write it.
     """
     array = array if array.ndim == 3 else array[..., None]
     height, width, samples = array.shape
+    floats = array.dtype.kind == "f"
     little = array.astype(array.dtype.newbyteorder("<"))
     rows = max(1, STRIP_BYTES // (width * samples * array.itemsize))
     strips = []
     for top in range(0, height, rows):
         strip = little[top : top + rows].copy()
-        strip[:, 1:] -= little[top : top + rows, :-1]  # modulo 2^bits, as it must be
+        if not floats:
+            strip[:, 1:] -= little[top : top + rows, :-1]  # modulo 2^bits, as it must be
         strips.append(zlib.compress(strip.tobytes(), ZLIB_LEVEL))
     starts = np.cumsum([0, *(len(strip) for strip in strips[:-1])]).tolist()
     tags: dict[int, Any] = {
@@ -165,12 +195,24 @@ def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None) -> bytes:
         278: rows,
         279: tuple(len(strip) for strip in strips),
         284: 1,  # channels side by side
-        317: 2,  # differences
+        317: 1 if floats else 2,  # differences
     }
+    if floats:
+        tags[339] = (3,) * samples  # the sample format
     if samples in (2, 4):
         tags[338] = 2  # the last is alpha, not multiplied into the colours
     if icc is not None:
         tags[34675] = icc
+    if meta.xmp is not None:
+        tags[700] = meta.xmp
+    if meta.iptc is not None:
+        tags[33723] = meta.iptc
+    chroma = dict(meta.color).get(b"cHRM", b"")
+    if len(chroma) == 32:
+        points = [
+            IFDRational(int.from_bytes(chroma[i : i + 4], "big"), 100_000) for i in range(0, 32, 4)
+        ]
+        tags[318], tags[319] = tuple(points[:2]), tuple(points[2:])
     directory = ImageFileDirectory_v2()
     for tag, value in [*_exif_tags(block).items(), *tags.items()]:
         directory[tag] = value

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,8 +16,11 @@ from reddiff.errors import WeightsError
 from reddiff.files import open_regular
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.refined import raw_network
+from reddiff.priors.unet import UNet
 
 BOUND = 6.0  # the network, which has no normalisation, overshoots on rare textures
+MOST = 1 << 24  # of any number in a config
+REFINEMENT = ("refines", "share")  # what is no argument of the U-Net
 ASSET = "assets/photo/photo.safetensors"
 
 
@@ -37,21 +42,82 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
 def _load(path: Path) -> EDMPrior:
     try:
         with open_regular(path), safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            config = _config(file.metadata() or {})
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            _check_size(config, shapes)
+            _check_shapes(config, shapes)
+            net, trained = raw_network(config)
+            trained.load_state_dict({key: file.get_tensor(key).float() for key in shapes})
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
-    try:
-        net, trained = raw_network(json.loads(metadata["config"]))
-        trained.load_state_dict(tensors)
     except KeyError as error:
         raise WeightsError(f"{path}: expected an entry {error} in the metadata") from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         lines = str(error).splitlines()
         raise WeightsError(f"{path}: {' '.join(line.strip() for line in lines[:4])}") from error
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prior = EDMPrior(net, (3, None, None), compute=torch.bfloat16, bound=BOUND)
     return prior.requires_grad_(False).eval()
+
+
+def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of the network.
+
+    Raises:
+        KeyError: If there are none.
+        ValueError: If they are no JSON, or others than whole numbers and lists of them.
+        TypeError: If they have no names.
+    """
+    config = json.loads(metadata["config"])
+    if not isinstance(config, dict):
+        raise TypeError(f"expected a config of names and numbers, got a {type(config).__name__}")
+    for name, value in config.items():
+        if name in REFINEMENT:
+            continue  # `raw_network` looks at them
+        numbers = value if isinstance(value, list) else [value]
+        least = 0 if name == "extra_channels" else 1
+        if not all(type(n) is int and least <= n < MOST for n in numbers):
+            got = str(value)[:60]
+            raise ValueError(f"config {name}: expected whole numbers from 1, got {got}")
+    return config
+
+
+def _check_size(config: Mapping[str, Any], shapes: Mapping[str, object]) -> None:
+    """Refuse a config of more blocks than the file has tensors for, before any is made.
+
+    Raises:
+        ValueError: If it asks for more.
+    """
+    blocks, channels = (config.get(name, []) for name in ("blocks", "channels"))
+    if not isinstance(blocks, list) or not isinstance(channels, list):
+        raise TypeError("config: expected lists of blocks and channels")
+    if sum(blocks) + len(channels) > len(shapes):
+        asked = f"{sum(blocks)} blocks at {len(channels)} levels"
+        raise ValueError(f"config: expected what {len(shapes)} tensors hold, got {asked}")
+
+
+def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the network that a config describes with the tensors, before it takes any memory.
+
+    Raises:
+        ValueError: If it is not for RGB, or its tensors are of other shapes than the file's.
+        TypeError: If the config has other names.
+    """
+    options = {key: value for key, value in config.items() if key not in REFINEMENT}
+    extra = 3 if "refines" in config else 0
+    for name, wanted in (("image_channels", 3), ("extra_channels", extra)):
+        if options.get(name, wanted) != wanted:
+            raise ValueError(f"config {name}: expected {wanted}, got {options[name]}")
+    with torch.device("meta"):
+        net = UNet(**({"extra_channels": extra} | options))
+    wanted_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    for key, shape in shapes.items():
+        if shape != wanted_shapes.get(key, shape):
+            raise ValueError(f"size mismatch for {key}: expected {wanted_shapes[key]}, got {shape}")
+    lost, more = sorted(set(wanted_shapes) - set(shapes)), sorted(set(shapes) - set(wanted_shapes))
+    for name, keys in (("Missing key", lost), ("Unexpected key", more)):
+        if keys:
+            raise ValueError(f"{name}: {', '.join(keys[:3])}{', ...' * (len(keys) > 3)}")
 
 
 def weights_hash(prior: torch.nn.Module) -> str:

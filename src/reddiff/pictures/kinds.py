@@ -1,0 +1,95 @@
+"""What kind of picture a file is, by its first bytes; those not read are known by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reddiff.errors import PictureError
+
+READ = "a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM picture"
+HEAD = 32  # bytes that tell them apart
+
+# The first bytes of what is not read, and where they stand; the name; how to convert it.
+MAGICK = "magick IN OUT.png"
+RAW = "darktable-cli IN OUT.tif, or dcraw -T -6 IN"
+OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    (8, b"CR\x02\x00", "a raw photo (CR2)", RAW),
+    (4, b"ftypcrx ", "a raw photo (CR3)", RAW),
+    (0, b"IIRO", "a raw photo (ORF)", RAW),
+    (0, b"IIRS", "a raw photo (ORF)", RAW),
+    (0, b"IIU\x00", "a raw photo (RW2)", RAW),
+    (0, b"FUJIFILMCCD-RAW", "a raw photo (RAF)", RAW),
+    (0, b"FOVb", "a raw photo (X3F)", RAW),
+    (4, b"ftypavif", "an AVIF picture", "avifdec IN OUT.png"),
+    (4, b"ftypavis", "an AVIF animation", "avifdec IN OUT.png"),
+    (4, b"ftyphei", "a HEIC picture", "heif-convert IN OUT.png"),
+    (4, b"ftyphev", "a HEIC picture", "heif-convert IN OUT.png"),
+    (4, b"ftypmif1", "a HEIF picture", "heif-convert IN OUT.png"),
+    (4, b"ftypmsf1", "a HEIF picture", "heif-convert IN OUT.png"),
+    (4, b"ftyp", "a video", "ffmpeg -i IN OUT_%04d.png"),
+    (0, b"\x1aE\xdf\xa3", "a video", "ffmpeg -i IN OUT_%04d.png"),
+    (0, b"\xff\x0a", "a JPEG XL picture", "djxl IN OUT.png"),
+    (4, b"JXL \r\n", "a JPEG XL picture", "djxl IN OUT.png"),
+    (4, b"jP  \r\n", "a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png"),
+    (0, b"II\xbc", "a JPEG XR picture", "JxrDecApp -i IN -o OUT.tif"),
+    (0, b"8BPS", "a Photoshop document", "magick 'IN[0]' OUT.png"),
+    (0, b"gimp xcf", "a GIMP document", MAGICK),
+    (0, b"v/1\x01", "an OpenEXR picture", "oiiotool IN -o OUT.tif"),
+    (0, b"#?RADIANCE", "a Radiance picture", "oiiotool IN -o OUT.tif"),
+    (0, b"SIMPLE  =", "a FITS file", "astropy.io.fits and tifffile, or an array in Python"),
+    (128, b"DICM", "a DICOM file", "dcmj2pnm --write-png IN OUT.png"),
+    (0, b"\x93NUMPY", "a NumPy array", "reddiff.restore(numpy.load(IN), ...) in Python"),
+    (0, b"\x89HDF\r\n", "an HDF5 file", "h5py, and an array in Python"),
+    (0, b"%PDF", "a PDF document", "pdftoppm -png -r 300 IN OUT"),
+    (0, b"%!PS", "a PostScript document", MAGICK),
+    (0, b"<svg", "an SVG drawing", MAGICK),
+    (0, b"<?xml", "an XML file", MAGICK),
+    (0, b"\x0a\x05\x01", "a PCX picture", MAGICK),
+    (0, b"\x00\x00\x01\x00", "an icon", MAGICK),
+    (0, b"DDS ", "a DDS texture", MAGICK),
+    (0, b"P7\n", "a PAM picture", MAGICK),
+    (0, b"PF\n", "a PFM picture", MAGICK),
+    (0, b"Pf\n", "a PFM picture", MAGICK),
+    (0, b"\x00\x05\x16\x07", "what macOS keeps beside a file (AppleDouble), no picture", ""),
+    (0, b"\x00\x05\x16\x00", "what macOS keeps beside a file (AppleDouble), no picture", ""),
+    (0, b"PK\x03\x04", "a ZIP archive", "unzip IN"),
+    (0, b"\x1f\x8b", "a gzip archive", "gunzip IN"),
+)
+
+
+def kind_of(path: Path, head: bytes) -> str:
+    """PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM.
+
+    Arguments:
+        path: Of the file, for messages.
+        head: Its first bytes, 132 or more if it has them.
+
+    Raises:
+        PictureError: If it is another; it names what it is, and a command that converts it.
+    """
+    for at, magic, name, command in OTHERS:
+        if head[at : at + len(magic)] == magic:
+            raise unread(path, name, command)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "BMP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#":
+        return "PPM"
+    got = f"a file of another kind (it begins with {head[:8]!r})"
+    raise PictureError(path, expected=READ, got=got)
+
+
+def unread(path: Path, name: str, command: str) -> PictureError:
+    """The error of a file that is known, but not read."""
+    how = f"; convert it first: {command}" if command else ""
+    return PictureError(path, expected=READ, got=name + how)
