@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from reddiff import WeightsError
+from reddiff import ReddiffError, WeightsError
 from reddiff.metrics import psnr
 from reddiff.priors import photo_prior, weights_hash
 from reddiff.priors.photo import ASSET
@@ -158,5 +158,5 @@ def test_a_config_that_is_none(good, tmp_path, config):
 def test_a_pipe_is_no_weights_file(tmp_path):
     path = tmp_path / "weights.safetensors"
     os.mkfifo(path)
-    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+    with pytest.raises(ReddiffError, match=r"weights\.safetensors"):
         photo_prior(path)

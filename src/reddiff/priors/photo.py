@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from reddiff.errors import WeightsError
-from reddiff.files import open_regular
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.refined import raw_network
 from reddiff.priors.unet import UNet
@@ -40,8 +39,10 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
 
 
 def _load(path: Path) -> EDMPrior:
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
     try:
-        with open_regular(path), safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             config = _config(file.metadata() or {})
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _check_size(config, shapes)
