@@ -45,6 +45,7 @@ class Restore(TyperCommand):
                 if parameter.name is not None
                 and parameter.name not in WITH_REPLAY
                 and getattr(ctx.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+                and ctx.params.get(parameter.name) not in (None, (), [])  # no IN, for some clicks
             ]
             if typed:
                 expected = "nothing but -o, --force and --task FILE.py:NAME beside it"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_COUNT = 10_000
 MOST_PIXELS = 1 << 26
-PIXEL_BYTES = 1500  # of memory per pixel drawn, at the least: all are drawn at once
+PIXEL_BYTES = 500  # of memory per pixel drawn, at the least: all are drawn at once
 
 
 def sample(
