@@ -57,7 +57,7 @@ def test_the_tree_and_the_formats_are_kept(here):
     Path("in/x/z").symlink_to(here / "in", target_is_directory=True)
     text = restore("in", "-o", "out", "--recursive")
     assert tree("out") == ["a.png", "b.jpg", "x/c.tif", "x/y/c.webp", "x/y/d.JPG", "x/y/d.png"]
-    assert "1 files that are no pictures: 1 .txt" in text
+    assert "as no pictures (1): 1 .txt" in text
     assert "6 pictures: 6 done" in text
     assert read_picture("out/x/y/d.JPG").format == "JPEG"
 
@@ -66,10 +66,10 @@ def test_sub_folders_are_spoken_of(here):
     picture("in/x/c.png", 2)
     picture("in/x/y/c.png", 3)
     text = restore("in", "-o", "out")
-    assert "Passed over 2 pictures in 2 sub-folders (--recursive" in text
+    assert "in sub-folders (2): 2 pictures; --recursive" in text
     assert tree("out") == ["a.png", "b.jpg"]
     text = restore("in/x/y/..", "-o", "other")
-    assert "1 pictures in 1 sub-folders" in text
+    assert "in sub-folders (1): 1 pictures" in text
     shutil.rmtree("in/x/y")
     Path("in/x/c.png").rename("in/x/c.txt")
     assert "none" in restore("in/x", "-o", "third", code=3)
@@ -203,7 +203,7 @@ def test_the_report_has_every_picture(here):
     assert float(rows["in/a.png"]["noise"]) == 0.05
     assert float(rows["in/a.png"]["residual"]) > 0
     assert rows["in/cut.png"]["status"] == "failed"
-    assert "damaged" in rows["in/cut.png"]["reason"]
+    assert "whole picture" in rows["in/cut.png"]["reason"]
     restore(*words, code=4)  # the report is not overwritten ...
     restore(*words, "--on-existing", "skip", code=5)  # ... but by a rerun
     with Path("r.csv").open() as file:
@@ -218,7 +218,7 @@ def test_pipes_in_a_folder_do_not_hang(here):
     Path("in/gone.png").symlink_to("nowhere")
     text = restore("in", "-o", "out", code=5)
     assert "gone.png" in text
-    assert "1 files that are no pictures" in text
+    assert "as no pictures (1)" in text
     assert tree("out") == ["a.png", "b.jpg"]
 
 
@@ -272,7 +272,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
 
     shutil.rmtree("in")
     rng = np.random.default_rng(0)
-    kinds = ["png", "jpg", "tif", "jfif", "gray.png", "deep.png", "alpha.png", "deep.tif", "webp"]
+    kinds = ["png", "jpg", "tif", "bmp", "gray.png", "deep.png", "alpha.png", "deep.tif", "webp"]
     good = 0
     for i in range(173):
         kind = kinds[i % len(kinds)]
@@ -311,12 +311,12 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     assert len(tree("out")) == 79
     text = restore(*words, code=5)
     assert f"{good + bad} pictures: {good - 79} done, 79 skipped, {bad} failed" in text
-    assert "12 files that are no pictures: 12 .txt" in text
+    assert "as no pictures (12): 12 .txt" in text
     assert len(made) == good + 1
     assert len(tree("out")) == good
     for source in Path("in").rglob("p*"):
         kept = source.relative_to("in")
-        result = "out" / (kept if kept.suffix != ".jfif" else kept.with_suffix(".png"))
+        result = "out" / (kept if kept.suffix != ".bmp" else kept.with_suffix(".png"))
         before, after = read_picture(source), read_picture(result)
         assert (before.bits, before.size) == (after.bits, after.size)
         assert (before.alpha is None) == (after.alpha is None)
