@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 # Everything else of the first directory describes how a file is laid out.
 KEPT = (
+    ExifTags.Base.DocumentName,
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -22,6 +23,8 @@ KEPT = (
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
     ExifTags.Base.HostComputer,
+    ExifTags.Base.WhitePoint,
+    ExifTags.Base.PrimaryChromaticities,
     ExifTags.Base.Rating,
     ExifTags.Base.RatingPercent,
     ExifTags.Base.Copyright,
