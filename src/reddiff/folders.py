@@ -12,7 +12,7 @@ from pathlib import Path
 from reddiff.errors import InvalidArgument
 from reddiff.pictures.writing import FORMATS
 
-SUFFIXES = (*FORMATS, ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe")
+SUFFIXES = (*FORMATS, ".gif", ".pbm", ".pnm", ".jfif", ".jpe")
 MAGIC = "*?["
 
 
