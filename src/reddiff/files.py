@@ -17,6 +17,7 @@ from reddiff.errors import PictureError
 
 # What a file system says that has no files without a name: such files get a hidden one.
 NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+DESCRIPTORS = "/proc/self/fd"
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOENT, errno.EXDEV)
 
 
@@ -179,7 +180,7 @@ def _staged(folder: Path, data: bytes | None) -> Iterator[str]:
     """A file without a name, or a hidden one, that holds the data; gone at the end."""
     descriptor, hidden = None, folder / f".{secrets.token_hex(8)}.part"
     try:
-        if sys.platform == "linux":
+        if sys.platform == "linux" and Path(DESCRIPTORS).is_dir():
             try:
                 descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
             except OSError as error:
@@ -190,7 +191,7 @@ def _staged(folder: Path, data: bytes | None) -> Iterator[str]:
             descriptor = os.open(hidden, flags, 0o666)
             name = str(hidden)
         else:
-            name = f"/proc/self/fd/{descriptor}"
+            name = f"{DESCRIPTORS}/{descriptor}"
         if data is not None:
             view = memoryview(data)
             while view:
@@ -224,7 +225,7 @@ def _place(source: str, path: Path, *, force: bool, new: list[Path]) -> None:
 
 def _link(source: str, path: Path) -> bool:
     """Link a staged file to a name that nothing has; False if something has it."""
-    unnamed = source.startswith("/proc/self/fd/")
+    unnamed = source.startswith(DESCRIPTORS)
     try:
         if unnamed:  # a descriptor of a folder makes Python follow the link in /proc
             folder = os.open(path.parent, os.O_RDONLY)

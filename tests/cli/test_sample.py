@@ -57,3 +57,14 @@ def test_bad_input_is_one_line_and_a_code(tmp_path, words, code, named):
     if code != 2:
         assert len(text.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_more_draws_than_files_may_be_open(tmp_path):
+    resource = pytest.importorskip("resource")
+    out, limits = tmp_path / "out", resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        run("-o", out, "--count", 220, "--size", 2, "--prior", "ffdnet", "--steps", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list(out.iterdir())) == 220

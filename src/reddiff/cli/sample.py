@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_COUNT = 10_000
+TOGETHER = 100  # files that are open at the same time
 MOST_PIXELS = 1 << 26
 PIXEL_BYTES = 500  # of memory per pixel drawn, at the least: all are drawn at once
 
@@ -84,10 +85,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _write(names: list[Path], x: Tensor, *, force: bool) -> None:
-    """Pictures from draws in [-1, 1], all or none."""
+    """Pictures from draws in [-1, 1]."""
     from reddiff.files import write_together
     from reddiff.pictures import Picture, encode
 
     pixels = ((x.float() + 1) / 2).clamp(0, 1).cpu()
-    files = [(n, encode(n, Picture(p.contiguous()))) for n, p in zip(names, pixels, strict=True)]
-    write_together(files, force=force)
+    pairs = list(zip(names, pixels, strict=True))
+    for first in range(0, len(pairs), TOGETHER):
+        some = pairs[first : first + TOGETHER]
+        write_together([(n, encode(n, Picture(p.contiguous()))) for n, p in some], force=force)
