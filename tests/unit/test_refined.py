@@ -97,7 +97,7 @@ def test_half_precision_keeps_the_details_that_ffdnet_keeps(start, x):
     prior = photo_prior(start)
     half = prior(noisy(x, sigma), sigma)
     error = (half - single(prior)(noisy(x, sigma), sigma)).square().mean().sqrt()
-    assert error < 0.003
+    assert error < 0.001  # 0.0003; 0.003 if they were
 
 
 def test_gradients_pass_ffdnet_and_stop_at_its_weights(x):
