@@ -41,3 +41,5 @@ from .schedules import Schedule as Schedule
 from .snapshot import Snapshot as Snapshot
 from .solve import iterate as iterate
 from .solve import solve as solve
+
+__version__: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -59,7 +59,8 @@ class PeakMemory:
     """The most memory above what is in use when it is made.
 
     On CUDA that of torch's allocator; on a CPU the resident memory of the process, where the
-    system lets its high-water mark be reset (Linux).
+    system lets its high-water mark be reset (Linux). Memory that earlier work has freed is given
+    back to the system first, as far as the C library can, so that it is seen when it is used again.
 
     Arguments:
         device: The device to watch.
@@ -67,19 +68,22 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.start: int | None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            self.start: int | None = torch.cuda.memory_allocated(device)
+            self.start = torch.cuda.memory_allocated(device)
         else:
-            self.start = self._resident("VmRSS:") if self._reset() else None
+            _give_back()
+            self.start = _resident("VmRSS:") if self._reset() else None
 
     def peak(self) -> int | None:
-        """Bytes above the start; None where the system does not tell."""
+        """Bytes above the start; None where the system does not tell, or sees none."""
         if self.start is None:
             return None
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) - self.start
-        return max(0, self._resident("VmHWM:") - self.start)
+        end = _resident("VmHWM:")
+        return end - self.start if end is not None and end > self.start else None
 
     @staticmethod
     def _reset() -> bool:
@@ -89,10 +93,17 @@ class PeakMemory:
             return False
         return True
 
-    @staticmethod
-    def _resident(key: str) -> int:
+
+def _resident(key: str) -> int | None:
+    """A number of /proc/self/status, in bytes."""
+    with suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith(key):
                 return int(line.split()[1]) * 1024
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    return None
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, where the C library has a call for it (glibc)."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -68,16 +68,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class Finding:
-    """A warning about one run.
+    """A warning about one run, or about all.
 
     Arguments:
-        lane: The id of the lane.
-        run: Which of its runs; None if there is only one.
+        lane: The id of the lane; None if it holds for all.
+        run: Which of its runs; None if there is only one, or it holds for all.
         text: The sentence, with {} for every level.
         levels: Numbers in the units of y.
     """
 
-    lane: int
+    lane: int | None
     run: int | None
     text: str
     levels: tuple[float, ...] = ()
@@ -92,6 +92,8 @@ class Finding:
     @property
     def sentence(self) -> str:
         """The sentence after the names of lane and run."""
+        if self.lane is None:
+            return self.words()
         run = "" if self.run is None else f", run {self.run}"
         return f"lane {self.lane}{run}: {self.words()}"
 

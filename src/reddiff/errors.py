@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+LONGEST = 600  # characters of a value in a message
+
 
 class ReddiffError(Exception):
-    """The base of all errors raised on purpose: catch this one to catch them all."""
+    """The base of all errors raised on purpose: catch this one to catch them all.
+
+    They go through `pickle` and `copy` with all they hold, so that they cross the border of a
+    process. What is neither a number nor a text arrives as text.
+    """
+
+    def __reduce__(self) -> tuple[Callable[..., ReddiffError], tuple[Any, ...]]:
+        """Made anew from what it holds, and not from the arguments of its `__init__`."""
+        held = {name: _portable(value) for name, value in vars(self).items()}
+        return _rebuilt, (type(self), tuple(_portable(a) for a in self.args), held)
 
 
 class InvalidArgument(ReddiffError, ValueError):
@@ -22,7 +33,7 @@ class InvalidArgument(ReddiffError, ValueError):
     """
 
     def __init__(self, argument: str, *, expected: str, got: object) -> None:
-        super().__init__(f"{argument}: expected {expected}, got {got}")
+        super().__init__(f"{argument}: expected {expected}, got {shown(got)}")
         self.argument, self.expected, self.got = argument, expected, got
 
 
@@ -52,7 +63,7 @@ class PictureError(ReddiffError):
     def __init__(
         self, path: object, *, expected: str, got: object, errno: int | None = None
     ) -> None:
-        super().__init__(f"{path}: expected {expected}, got {got}")
+        super().__init__(f"{path}: expected {expected}, got {shown(got)}")
         self.path, self.expected, self.got, self.errno = path, expected, got, errno
 
 
@@ -62,6 +73,35 @@ class Diverged(ReddiffError):
 
 class RecordError(ReddiffError):
     """A record that is damaged, or whose inputs, weights or pixels are no longer the same."""
+
+
+def shown(value: object) -> str:
+    """A value as one line of a message, cut where it is long."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python refuses to write integers of many thousand digits
+        text = f"an integer of {int.bit_length(value) if isinstance(value, int) else 'many'} bits"
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text)} characters)"
+
+
+def _portable(value: object) -> object:
+    """A value that any process can read: numbers, texts and tuples of them; else its text."""
+    if type(value) is list:
+        return [_portable(v) for v in value]
+    if isinstance(value, tuple):
+        return tuple(map(_portable, value))
+    plain = value is None or type(value) in (bool, int, float, complex, str, bytes)
+    return value if plain else str(value)
+
+
+def _rebuilt(kind: type[ReddiffError], args: tuple[Any, ...], held: dict[str, Any]) -> ReddiffError:
+    error = BaseException.__new__(kind, *args)
+    error.args = args
+    vars(error).update(held)
+    return error
 
 
 def require(condition: bool, argument: str, *, expected: str, got: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import dot
 from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
-from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.base import Compose, LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
 from reddiff.operators.precision import lowered
@@ -93,6 +93,27 @@ class Problem:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __repr__(self) -> str:
+        kind = str(self.y.dtype).removeprefix("torch.")
+        y = f"y {tuple(self.y.shape)} {kind}"
+        return f"Problem({y}, {_words(self.operator)}, {type(self.noise).__name__})"
+
+    def __str__(self) -> str:
+        """Four lines: lanes, y, operator, noise."""
+        kind = str(self.y.dtype).removeprefix("torch.")
+        low, high = (int(n) for n in (self.count.min(), self.count.max()))
+        seen = f"{low}" if low == high else f"{low} to {high}"
+        shape = tuple(self.y.shape[1:])
+        levels = f"from {float(self.y.min()):.3g} to {float(self.y.max()):.3g}"
+        return "\n".join(
+            [
+                f"Problem of {len(self)} lanes, {kind} on {self.y.device}",
+                f"  y: {shape}, {seen} of {self.y[0].numel()} entries measured, {levels}",
+                f"  operator: {_words(self.operator)}, x {self.x_shape} -> y {shape}",
+                f"  noise: {_noise_words(self.noise)}",
+            ]
+        )
 
     @property
     def x_shape(self) -> Shape:
@@ -220,6 +241,28 @@ class Problem:
     def pullback(self, decoder: Operator) -> Problem:
         """The problem of z with x = decoder(z): a latent problem."""
         return Problem(self.y, self.operator @ decoder, self.noise)
+
+
+def _words(operator: Operator) -> str:
+    """The name of an operator, of a composition those of its parts."""
+    if isinstance(operator, Compose):
+        return f"{_words(operator.outer)} @ {_words(operator.inner)}"
+    return type(operator).__name__
+
+
+def _noise_words(noise: Noise) -> str:
+    """A noise with its parameters, of tensors their range."""
+    parts = []
+    for field in fields(noise):
+        value = getattr(noise, field.name)
+        if isinstance(value, Tensor) and value.numel() > 1:
+            value = f"{float(value.min()):.4g} to {float(value.max()):.4g}"
+        elif isinstance(value, Tensor):
+            value = f"{float(value):.4g}"
+        elif isinstance(value, tuple):
+            value = f"{len(value)} parts"
+        parts.append(f"{field.name}={_noise_words(value) if isinstance(value, Noise) else value}")
+    return f"{type(noise).__name__}({', '.join(parts)})"
 
 
 def _levels(noise: Noise, y: Tensor) -> Tensor | None:

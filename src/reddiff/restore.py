@@ -159,7 +159,7 @@ def restore(
 
     watch = [] if preview is None else [_Preview(preview, finish)]
     tiled = TiledPrior(network, tile, min(64, tile // 4))
-    run = solve(problem, tiled, method, seed=seed, hooks=[*hooks, *watch])
+    run = solve(problem, tiled, method, seed=seed, hooks=[*hooks, *watch], progress=False)
     if level is None:
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -42,7 +43,8 @@ class Cost:
         vjps: Backward passes through the network of each lane.
         seconds: Wall-clock time.
         peak_bytes: The most memory above what was in use at the start: of the process on a CPU,
-            of the allocator on CUDA; None where the system does not tell.
+            of the allocator on CUDA; None where the system does not tell (only Linux tells that of
+            a process), or the run took too little to be seen.
     """
 
     evaluations: tuple[int, ...]
@@ -105,7 +107,8 @@ class Reconstruction:
     def warnings(self) -> tuple[str, ...]:
         """The findings in words, each naming its lane, and its run if there are several.
 
-        Of runs that ended, not of those paused or diverged: their status says it.
+        Of runs that ended, not of those paused or diverged: their status says it. What holds for
+        all lanes names none.
         """
         return tuple(f.sentence for f in self.findings)
 
@@ -116,10 +119,42 @@ class Reconstruction:
 
     @property
     def std(self) -> Float[Tensor, "b *n"]:
-        """The standard deviation over the runs of each lane; NaN for a single run."""
+        """The standard deviation over the runs of each lane; NaN for a single run.
+
+        It says how sure x is only if the runs are draws from the posterior
+        (`Solver.draws_posterior`, the default solver at realism 1): else it is too small, and
+        `warnings` says so.
+        """
         if self.samples.shape[1] == 1:
             return torch.full_like(self.x, torch.nan)
         return self.samples.std(1)
+
+    def __repr__(self) -> str:
+        b, s = self.status.shape
+        return f"Reconstruction({b} lanes, {s} runs each, x {tuple(self.x.shape[1:])})"
+
+    def __str__(self) -> str:
+        """Five lines: shapes, status, fit, cost, warnings."""
+        b, s = self.status.shape
+        counts = Counter(Status(code).name for code in self.status.flatten().tolist())
+        ended = ", ".join(f"{n} {name}" for name, n in counts.items())
+        ratio = self.residual_ratio[torch.isfinite(self.residual_ratio)]
+        fits = f"{float(ratio.min()):.3g} to {float(ratio.max()):.3g}" if len(ratio) else "unknown"
+        steps = f"{int(self.steps.min())} to {int(self.steps.max())}"
+        most, vjps = max(self.cost.evaluations), max(self.cost.vjps)
+        passes = f" and {vjps} backward passes" if vjps else ""
+        warnings = self.warnings
+        more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        return "\n".join(
+            [
+                f"Reconstruction of {b} lanes, {s} runs each: x {tuple(self.x.shape[1:])}, "
+                f"{str(self.x.dtype).removeprefix('torch.')} on {self.x.device}",
+                f"  runs: {ended} after {steps} steps",
+                f"  residual / noise: {fits}",
+                f"  cost: {most} network evaluations{passes} a lane, {self.cost.seconds:.1f} s",
+                f"  warnings: {warnings[0][:200] if warnings else 'none'}{more}",
+            ]
+        )
 
     def report(self) -> str:
         """One line per run that did not go through, the warnings, and a summary."""

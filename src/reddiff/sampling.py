@@ -67,7 +67,7 @@ def sample(
     y = torch.zeros(count, *shape, dtype=prior.dtype, device=like.device)
     problem = Problem(y, _Nothing(), Gaussian(1.0))
     method = sampler("heun", prior) if solver is None else solver
-    result = solve(problem, prior, method, seed=seed, hooks=hooks)
+    result = solve(problem, prior, method, seed=seed, hooks=hooks, progress=False)
     failed = (result.status[:, 0] == Status.DIVERGED).to(y.device)
     return torch.where(failed.view(-1, *[1] * len(shape)), torch.nan, result.x)
 

@@ -69,6 +69,11 @@ class Snapshot:
     tree: Tree
     origin: Origin | None = None
 
+    def __repr__(self) -> str:
+        name = self.solver.get("class") if isinstance(self.solver, Mapping) else self.solver
+        runs = f"{len(self.ids)} lanes, {self.samples} runs each"
+        return f"Snapshot({name} at step {self.step}, {runs}, y {self.y_shape}, seed {self.seed})"
+
     def save(self, path: str | Path) -> None:
         """Write the snapshot whole or not at all, over an older one if there is one.
 

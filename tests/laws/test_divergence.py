@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import zoo
-from reddiff import Problem, Snapshot, Status, iterate, solve
+from laws import test_takes as takes
+from reddiff import Gaussian, Problem, Snapshot, Status, UnknownGaussian, iterate, noise, solve
 from reddiff.hooks import History, Hook, Progress
+from reddiff.operators import Operator
 from reddiff.priors import Prior
 from reddiff.random import Rng
 from reddiff.schedules import vp
@@ -25,17 +30,19 @@ class Poisoned(Prior):
     Arguments:
         inner: The prior behind it.
         value: The bad value.
+        lanes: How many lanes there are.
     """
 
-    def __init__(self, inner: Prior, value: float) -> None:
+    def __init__(self, inner: Prior, value: float, lanes: int = LANES) -> None:
         super().__init__(inner.shape)
+        self.lanes = lanes
         self.inner, self.value, self.armed = inner, value, False
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The inner denoiser, or not."""
         out = self.inner.denoise(x, sigma).clone()
         if self.armed:
-            out.view(LANES, -1, *out.shape[1:])[SICK] = self.value
+            out.view(self.lanes, -1, *out.shape[1:])[SICK] = self.value
         return out
 
 
@@ -75,6 +82,80 @@ def test_lane(case: zoo.SolverCase, after: int, value: float, device: torch.devi
     change = got.history["change"][:, :, 0]
     assert torch.isnan(change[after:, SICK]).all()
     assert torch.isfinite(change[:, others]).all()
+
+
+def unknown(make: Callable[[], Operator], device: torch.device) -> tuple[Problem, Prior]:
+    prior = zoo.gaussian().to(device)
+    operator = make().to(device)
+    x = zoo.randn(takes.LANES, 6, seed=9).to(device)
+    problem = Problem.simulate(x, operator, Gaussian(0.2), ids=zoo.ids(takes.LANES))
+    return replace(problem, noise=UnknownGaussian()), prior
+
+
+def stacked(device: torch.device) -> tuple[Problem, Prior]:
+    parts = [takes.pose(name, device) for name in ("laplace", "no-spectrum")]
+    return Problem.stack([problem for problem, _ in parts]), parts[0][1]
+
+
+EVERY = {name: partial(takes.pose, name) for name in takes.PROBLEMS} | {
+    "unknown": partial(unknown, takes.matrix),
+    "unknown-no-spectrum": partial(unknown, takes.composed),
+    "unknown-nonlinear": partial(unknown, zoo.SoftClip),
+    "stacked": stacked,
+}
+QUICK = {"noise-aware", "nats", "daps"}
+
+
+def noisy() -> list[Any]:
+    """Every solver with every noise that it takes."""
+    found = []
+    for case in zoo.SOLVERS:
+        for name in EVERY:
+            hidden = name.startswith("unknown") and not case.make(STEPS).estimates_noise
+            if not hidden and case.name not in takes.REFUSED.get(name, takes.GAUSSIAN):
+                marks = () if case.name in QUICK else (pytest.mark.slow,)
+                found.append(pytest.param(case, name, id=f"{case.name}-{name}", marks=marks))
+    return found
+
+
+def test_every_noise_is_there(device: torch.device) -> None:
+    """The law below runs over all noises of the package."""
+    used = {type(make(device)[0].noise).__name__ for make in EVERY.values()}
+    assert used == set(noise.__all__) - {"Noise"}
+
+
+@pytest.mark.parametrize(("case", "name"), noisy())
+def test_every_noise(case: zoo.SolverCase, name: str, device: torch.device) -> None:
+    """Whatever the noise, the others get the same bits."""
+    problem, prior = EVERY[name](device)
+    solver, lanes = case.make(STEPS), len(problem)
+    clean = solve(problem, prior, solver, seed=5)
+    start = [p.x[SICK] for p in iterate(problem, prior, solver, seed=5)][1]
+    for value in (torch.nan, torch.inf):
+        poisoned = Poisoned(prior, value, lanes)
+        got = solve(problem, poisoned, solver, seed=5, hooks=[Arm(poisoned, 2)])
+        others = [i for i in range(lanes) if i != SICK]
+        assert torch.equal(got.x[others], clean.x[others])
+        assert torch.equal(got.status[others], clean.status[others])
+        assert torch.equal(got.x[SICK], start)
+        assert got.status[SICK].item() == Status.DIVERGED
+        assert got.steps[SICK].item() == 2
+        assert torch.isnan(got.residual_ratio[SICK]).all()
+
+
+def test_it_stops_at_once(device: torch.device) -> None:
+    """Where every lane has failed, no evaluation is made any more."""
+    problem, prior = zoo.solver_problem(1, device)
+
+    class All(Poisoned):
+        def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+            out = self.inner.denoise(x, sigma)
+            return torch.full_like(x, torch.nan) if self.armed else out
+
+    poisoned = All(prior, torch.nan)
+    result = solve(problem, poisoned, REDDiff(vp(20)), hooks=[Arm(poisoned, 5)])
+    assert result.status.item() == Status.DIVERGED
+    assert result.cost.evaluations == (6 if device.type == "cpu" else 20,)
 
 
 def test_all_lanes(device: torch.device) -> None:

@@ -102,6 +102,81 @@ def test_hooks_are_closed_when_a_run_fails(problem, prior):
     assert hook.closed == 2
 
 
+class Gives(Hook):
+    """Whatever it is told to."""
+
+    def __init__(self, function):
+        self.function, self.closed = function, 0
+
+    def __call__(self, progress):
+        return self.function(progress)
+
+    def close(self):
+        self.closed += 1
+
+
+GIVEN = {
+    "a list": (
+        lambda p: [1],
+        "hook Gives: expected a mapping from names to tensors, or None, got list",
+    ),
+    "other names": (
+        lambda p: {1: torch.ones(3)},
+        "hook Gives: expected names that are strings, got 1",
+    ),
+    "a number": (lambda p: {"a": 1.0}, "hook Gives, a: expected a tensor, got float"),
+    "rows": (
+        lambda p: {"a": torch.ones(7)},
+        r"hook Gives, a: expected shape \(3,\), one per run, got \(7,\)",
+    ),
+    "one for all": (lambda p: {"a": torch.ones(())}, r"a: expected shape \(3,\).*, got \(\)"),
+    "complex": (
+        lambda p: {"a": 1j * torch.ones(3)},
+        "a: expected real numbers, got ",
+    ),
+    "place": (
+        lambda p: {"a": torch.ones(3, device="meta")},
+        "a tensor on cpu, got meta",
+    ),
+    "done": (lambda p: {"done": torch.ones(3)}, "done: expected torch.bool, got torch.float32"),
+    "odd steps": (
+        lambda p: {"a": torch.ones(3)} if p.step % 2 else None,
+        r"hook Gives: expected the same names at every step, \['a'\], got \[\] at 2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("gives", "message"), GIVEN.values(), ids=GIVEN)
+def test_what_a_hook_gives_is_checked(problem, prior, gives, message):
+    hook = Gives(gives)
+    with pytest.raises(InvalidArgument, match=message):
+        solve(problem, prior, SOLVER, hooks=[hook])
+    assert hook.closed == 1
+
+
+def test_two_hooks_do_not_record_the_same_name(problem, prior):
+    with pytest.raises(InvalidArgument, match="hook History: expected names that no other hook"):
+        solve(problem, prior, SOLVER, hooks=[History(), History()])
+
+
+def test_a_run_can_go_on_from_before_a_hook_failed(problem, prior):
+    """What a hook raises comes out as it is, and the snapshot of a step before is whole."""
+    kept, error = [], KeyError("its own")
+
+    def function(progress):
+        if progress.step == 3:
+            raise error
+        kept.append(progress.snapshot())
+
+    with pytest.raises(KeyError) as caught:
+        solve(problem, prior, SOLVER, hooks=[History(), Gives(function)])
+    assert caught.value is error
+    end = solve(problem, prior, SOLVER, hooks=[History()], resume=kept[-1])
+    whole = solve(problem, prior, SOLVER, hooks=[History()])
+    assert torch.equal(end.x, whole.x)
+    assert torch.equal(end.history["change"], whole.history["change"])
+
+
 def test_the_progress_bar_draws_and_leaves_the_terminal_as_it_was(
     problem, prior, capsys, monkeypatch
 ):

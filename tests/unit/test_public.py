@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -47,3 +48,27 @@ except SystemExit as end:
     assert end.code in (0, 2), end.code
 """
     assert heavy_modules_after(code) == []
+
+
+def test_functions_are_not_replaced_by_the_modules_they_live_in():
+    code = """
+import importlib, types
+import reddiff.solve, reddiff.restore, reddiff.draw, reddiff.sampling
+import reddiff
+for name in ("solve", "restore", "draw"):
+    importlib.reload(importlib.import_module(f"reddiff.{name}"))
+    assert isinstance(getattr(reddiff, name), types.FunctionType), name
+assert isinstance(reddiff.hooks, types.ModuleType)
+assert isinstance(reddiff.snapshot, types.ModuleType)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert reddiff.__version__ == version("reddiff")
+
+
+def test_python_dash_m_is_the_command_line():
+    command = [sys.executable, "-m", "reddiff", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "restore" in done.stdout

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from reddiff import Gaussian, Keys, Problem, Status, Unsupported, iterate, solve
 from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras, vp
-from reddiff.solvers import REDDiff, Solver
+from reddiff.solvers import DPS, NoiseAwareREDDiff, PnPDM, REDDiff, Solver
 
 STEPS = 6
 SOLVER = REDDiff(karras(STEPS, 0.01, 1.0))
@@ -206,3 +206,73 @@ def test_numpy_numbers_are_numbers(prior, problem, tmp_path):
     result = solve(noisy, prior, REDDiff(vp(2)), ids=[*np.arange(3)])
     assert result.ids == (0, 1, 2)
     result.snapshot.save(tmp_path / "snapshot.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("make", "draws"),
+    [
+        (lambda: NoiseAwareREDDiff.default(5), False),
+        (lambda: NoiseAwareREDDiff.default(5, realism=1.0), True),
+        (lambda: SOLVER, False),
+        (lambda: DPS(karras(5)), True),
+        (lambda: PnPDM.paper(5, average=1), True),
+        (lambda: PnPDM.paper(5, average=2), False),
+    ],
+    ids=["default", "realism 1", "red-diff", "dps", "pnpdm", "averaged"],
+)
+def test_several_runs_that_are_no_draws_say_so(problem, prior, make, draws):
+    solver = make()
+    assert solver.draws_posterior == draws
+    several = solve(problem, prior, solver, samples=2)
+    said = [w for w in several.warnings if "not draws from the posterior" in w]
+    assert len(said) == (0 if draws else 1)
+    assert not any("draws" in w for w in solve(problem, prior, solver).warnings)
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(problem, prior, capsys, monkeypatch):
+    plain = solve(problem, prior, SOLVER)
+    assert capsys.readouterr().err == ""
+    asked = solve(problem, prior, SOLVER, progress=True)
+    assert "6 steps: 6 network evaluations for each of 3 runs, 18 evaluations in all" in one_line(
+        capsys.readouterr().err
+    )
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    shown = solve(problem, prior, DPS(karras(4)), samples=2)
+    assert (
+        "4 steps: 4 network evaluations and 4 backward passes for each of 6 runs, 24 evaluations "
+        "in all"
+    ) in one_line(capsys.readouterr().err)
+    solve(problem, prior, SOLVER, progress=False)
+    assert capsys.readouterr().err == ""
+    assert shown.x.isfinite().all()
+    assert torch.equal(asked.x, plain.x)
+    assert asked.cost.evaluations == plain.cost.evaluations
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_problems_and_answers_print_as_a_few_lines_without_tensors(problem, prior):
+    sigma = torch.linspace(0.1, 0.5, 3, dtype=torch.float64)
+    for one in (problem, replace(problem, noise=Gaussian(sigma))):
+        result = solve(one, prior, SOLVER, samples=2)
+        for value in (one, result):
+            for text in (str(value), repr(value), repr(result.snapshot)):
+                assert "tensor" not in text
+                assert len(text) < 600
+            assert len(str(value).splitlines()) in (4, 5)
+            assert "\n" not in repr(value)
+    assert str(one).splitlines() == [
+        "Problem of 3 lanes, float64 on cpu",
+        f"  y: (2, 6, 6), {int(one.count[0])} of 72 entries measured, "
+        f"from {float(one.y.min()):.3g} to {float(one.y.max()):.3g}",
+        "  operator: Mask, x (2, 6, 6) -> y (2, 6, 6)",
+        "  noise: Gaussian(sigma=0.1 to 0.5)",
+    ]
+    first, runs, fit, cost, warnings = str(result).splitlines()
+    assert first == "Reconstruction of 3 lanes, 2 runs each: x (2, 6, 6), float64 on cpu"
+    assert runs == "  runs: 6 EXHAUSTED after 6 to 6 steps"
+    assert fit.startswith("  residual / noise: ")
+    assert cost.startswith("  cost: 12 network evaluations a lane, ")
+    assert warnings.startswith("  warnings: ")

@@ -39,7 +39,14 @@ class Reconstructor(nn.Module):
         problem = from_deepinv(
             y.detach(), physics, noise=self.noise, pixels=self.pixels, x_shape=self.x_shape
         )
-        x = solve(problem, self.prior, self.solver, seed=self.seed, samples=self.samples).x
+        x = solve(
+            problem,
+            self.prior,
+            self.solver,
+            seed=self.seed,
+            samples=self.samples,
+            progress=False,
+        ).x
         return to_pixels(x) if self.pixels else x
 
 

@@ -42,6 +42,15 @@ class Solver(ABC, Generic[State]):
         """How many steps a run makes: one per level, unless a method walks some levels again."""
         return len(self.schedule)
 
+    @property
+    def draws_posterior(self) -> bool:
+        """Whether a run ends at a draw from the posterior, as well as the method can.
+
+        Where it does not, the spread of several runs is not the uncertainty of x, and `solve` says
+        so of `samples` above 1.
+        """
+        return False
+
     @abstractmethod
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> State:
         """The line before the `for`."""

@@ -141,6 +141,11 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         return cls.default(steps, sigma_min=min(low, high), sigma_max=high, realism=realism)
 
     @property
+    def draws_posterior(self) -> bool:
+        """With realism 1 it does."""
+        return self.realism == 1
+
+    @property
     def momentum(self) -> float:
         """Beta."""
         r = self.realism
@@ -228,6 +233,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         square = 2 * problem.misfit(d) / problem.count
         at = (s * state.gain) ** 2
         found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
+        found = torch.where(torch.isfinite(found), found, state.sigma_y)  # of a lane that diverged
         open_ = state.low == 0
         sigma_y = torch.where(open_, torch.minimum(state.sigma_y, found), state.sigma_y)
         reached = open_ & (s * state.gain <= found)

@@ -139,6 +139,11 @@ class PnPDM(Solver[Chain]):
         super().check(problem, prior)
         self.conditional.check(problem)
 
+    @property
+    def draws_posterior(self) -> bool:
+        """It does, unless it averages."""
+        return self.average == 1
+
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Chain:
         """The start."""
         x = self.start(problem, rng)

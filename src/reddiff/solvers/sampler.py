@@ -68,6 +68,11 @@ class Sampler(Solver[Diffused], ABC):
             return made
         return replace(made, start=pinv)
 
+    @property
+    def draws_posterior(self) -> bool:
+        """It does."""
+        return True
+
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """x <- start + s n at the first level."""
         x_0 = self.start(problem, rng)

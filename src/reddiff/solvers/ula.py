@@ -92,6 +92,11 @@ class ULA(Solver[Walk]):
         """It follows the gradient of the likelihood in nats."""
         return True
 
+    @property
+    def draws_posterior(self) -> bool:
+        """It does."""
+        return True
+
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Walk:
         """The start, noise of the first level, and how stiff the likelihood is there."""
         x = self.start(problem, rng)
