@@ -120,6 +120,11 @@ class JPEG(Operator):
         except OSError as error:
             got = error.strerror or "another kind of file"
             raise PictureError(file, expected="a JPEG file", got=got, errno=error.errno) from error
+        except (PictureError, InvalidArgument):
+            raise
+        except Exception as error:  # the parsers raise anything on damaged data
+            got = f"a damaged file ({' '.join(str(error).split())[:200]})"
+            raise PictureError(file, expected="a JPEG file", got=got) from error
 
     @classmethod
     def _of_picture(cls, picture: Image, low: float, high: float) -> JPEG:
