@@ -7,9 +7,10 @@ through the default float32 on its way is seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -36,6 +37,18 @@ collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where a test runs: on the CPU, and once more on a GPU where there is one."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def untyped() -> Iterator[None]:
+    """Run without the run-time type checks, as outside pytest.
+
+    For wrong types, which so reach our own errors, and for runs of many short steps, which the
+    checks make several times slower.
+    """
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -367,15 +367,15 @@ SETTLED: dict[str, MakeOptimizer] = {
 
 # weighting -> the distance from the stationary point, in the distances of that from the posterior
 # mean, that a run of 400 steps of 1000 draws may end at. The noise of the gradient explains it: it
-# is largest where the low levels weigh most. Twice what was seen over four seeds.
+# is largest where the low levels weigh most. At least 2.5 times what four seeds show.
 SETTLES = {
-    "linear": 0.02,
-    "sqrt": 0.04,
+    "linear": 0.025,
+    "sqrt": 0.05,
     "square": 0.01,
-    "log": 0.04,
-    "trunc_linear": 0.06,
-    "power2over3": 0.03,
-    "const": 0.12,
+    "log": 0.05,
+    "trunc_linear": 0.1,
+    "power2over3": 0.04,
+    "const": 0.15,
 }
 
 
@@ -395,16 +395,19 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
     return REDDiff(schedule, **(common | settings))
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_weighting(name: str, device: torch.device) -> None:
     settle(settling(weighting=WEIGHTINGS[name]), Toy.make(2), device, name, tol=SETTLES[name])
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
-    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.03)
+    settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.04)
 
 
+@pytest.mark.usefixtures("untyped")
 def test_rest_lbfgs(device: torch.device) -> None:
     """Without noise, at one level: its curvature is a difference of gradients.
 
@@ -420,6 +423,7 @@ def test_rest_lbfgs(device: torch.device) -> None:
     assert rms(x - rest) < 1e-4 * rms(array(problem.guess()) - rest)
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -428,19 +432,20 @@ def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
     settle(solver, Toy.make(2), device, name, tol=2 * SETTLES[name])
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("settings", "tol"),
     [
-        pytest.param({"order": orders.random}, 0.02, id="random"),
-        pytest.param({"nats": True, "weight": 12.0}, 0.02, id="nats"),
-        pytest.param({"weight": 0.25}, 0.02, id="weight"),
-        pytest.param({"means": True}, 0.02, id="means"),
+        pytest.param({"order": orders.random}, 0.04, id="random"),
+        pytest.param({"nats": True, "weight": 12.0}, 0.04, id="nats"),
+        pytest.param({"weight": 0.25}, 0.04, id="weight"),
+        pytest.param({"means": True}, 0.04, id="means"),
         pytest.param({"sigma_q": 0.1, "optimizer": SETTLED["sgd"]}, 0.1, id="sigma-q"),
     ],
 )
 def test_rest_variants(settings: dict[str, Any], tol: float, device: torch.device) -> None:
     """nats, means and lambda move the point as they should; a fixed spread does not."""
-    settle(settling(**settings), Toy.make(2), device, tol=tol)
+    settle(settling(draws=2000, **settings), Toy.make(2), device, tol=tol)
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -545,6 +550,7 @@ DESCENDING = {
 }
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_descending(name: str, device: torch.device, measure: Measure) -> None:
@@ -554,6 +560,7 @@ def test_descending(name: str, device: torch.device, measure: Measure) -> None:
     assert gap == pytest.approx(DESCENDING[name], rel=0.1)
 
 
+@pytest.mark.usefixtures("untyped")
 def test_descending_is_not_the_posterior_mean(device: torch.device) -> None:
     """The same in short: one weighting, few lanes, a wide band."""
     assert 0.15 < descend(Toy.make(4), "linear", device) < 0.6
@@ -566,6 +573,7 @@ def descend(toy: Toy, name: str, device: torch.device) -> float:
     return rms(x - toy.posterior_mean())
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("nats", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_learned_spread(nats: bool, device: torch.device) -> None:
     """sigma_q where the gradient of the KL divergence, data term included, is zero."""
@@ -590,8 +598,8 @@ def test_learned_spread(nats: bool, device: torch.device) -> None:
     state = solver.load(result.snapshot.tree["state"])
     assert state.log_sigma_q is not None
     got = array(state.log_sigma_q.x[:, 0].exp())
-    assert abs(np.log(got / wanted).mean()) < 0.04  # one lane varies by .05
-    np.testing.assert_allclose(got, wanted, rtol=0.2)
+    assert abs(np.log(got / wanted).mean()) < 0.06  # one lane varies by .05: four standard errors
+    np.testing.assert_allclose(got, wanted, rtol=0.3)
     rest = toy.rest(toy.pull(solver, "linear"), precision)
     assert rms(array(result.x) - rest) < 0.03 * rms(rest - toy.posterior_mean())
     draws = array(solver.sample(state, 4000, Keys(0, (*range(12),)).at(0)))

@@ -54,11 +54,13 @@ def check(name: str, cells: list[tuple[str, float]], runs: int) -> None:
     assert all(w <= b for w, b in zip(worst, BOUNDS[name], strict=True)), (worst, BOUNDS[name])
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("name", QUICK)
 def test_one_cell(name: str) -> None:
     check(name, [("mask", 0.1)], runs=400)
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", posterior.METHODS)
 def test_every_operator(name: str) -> None:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 import torch
 
 from reddiff import Gaussian, Problem
 from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField
-
-
-@pytest.fixture
-def untyped() -> Iterator[None]:
-    """Run without the run-time type checks, as outside pytest: wrong types reach our own errors."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def test_transcription() -> None:
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-8)
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("step", [0.1, 1.0])
 def test_stationary(step: float) -> None:
     """The prior is blurred by s, and the variance of curvature l is 1 / (l - h l^2 / 2)."""
@@ -52,7 +53,7 @@ def test_stationary(step: float) -> None:
     mean, var = mask * 0.8 / sigma**2 / curve, 1 / (curve - h * curve**2 / 2)
     for i in range(4):
         row = x[:, i::4]
-        assert abs(row.mean() - mean[i]) < 4 * (var[i] / row.numel()) ** 0.5
+        assert abs(row.mean() - mean[i]) < 6 * (var[i] / row.numel()) ** 0.5
         assert abs(row.var() / var[i] - 1) < 5 * (2 / row.numel()) ** 0.5
 
 
