@@ -30,6 +30,10 @@ NEGLIGIBLE = 0.01
 # noise of y, relative to the size of y, or by less than `MOVING` in any case.
 MOVING_NOISE = 0.5
 MOVING = 0.01
+# Entries so many standard deviations from A(x) are no noise; if they are at most this part of y,
+# they are broken rather than the noise level.
+OUTLYING = 8.0
+OUTLIERS = 0.05
 _TINY = 1e-300
 
 
@@ -47,6 +51,8 @@ class Fit:
         rough: That of their differences (u - v) / sqrt 2.
         pairs: How many pairs of neighbours were measured; none where y may be a bound.
         count: M.
+        missed: How many entries are more than `OUTLYING` standard deviations from A(x).
+        others: The ratio of all others.
     """
 
     ratio: Float[Tensor, " b"]
@@ -58,6 +64,8 @@ class Fit:
     rough: Float[Tensor, " b"]
     pairs: Float[Tensor, " b"]
     count: Float[Tensor, " b"]
+    missed: Float[Tensor, " b"]
+    others: Float[Tensor, " b"]
 
     def rows(self) -> Iterator[dict[str, float]]:
         """The numbers of one lane after the other."""
@@ -105,6 +113,8 @@ def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
     std = torch.where(measured, problem.noise.std(a), 0)
     r = torch.where(measured, problem.noise.residual(problem.y, a), 0)
     z = problem.standardised(a)
+    missed = z.abs() > OUTLYING
+    kept = torch.where(missed, 0, z)
     nll = _with_density(problem.noise).nll(problem.y, a, measured)
     exact = (measured & (std == 0)).flatten(1).any(1)
     smooth, rough, pairs = _powers(problem, std)
@@ -118,6 +128,8 @@ def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
         rough=rough,
         pairs=pairs,
         count=problem.count,
+        missed=missed.flatten(1).sum(1).to(z),
+        others=(dot(kept, kept) / (measured & ~missed).flatten(1).sum(1).clamp(min=1)).sqrt(),
     )
 
 
@@ -156,7 +168,15 @@ def warn(
     lowest = math.sqrt(min(smooth, rough))
     seen = pairs >= FEWEST_PAIRS
     over = ratio > 1 + _slack(numbers["count"]) and numbers["rms"] > NEGLIGIBLE * size
-    if over and not found:
+    missed, count = numbers.get("missed", 0.0), numbers["count"]
+    few = 0 < missed <= OUTLIERS * count and numbers.get("others", ratio) < 1 + _slack(count)
+    if over and not found and few:
+        text = (
+            f"{int(missed)} of {int(count)} entries of y are more than {OUTLYING:g} noise levels "
+            "from A(x), and the others fit: if they are broken, leave them out with a mask"
+        )
+        found.append((text, ()))
+    elif over and not found:
         text = "noise level looks wrong: residual suggests {} or more, the run was told {}"
         found.append((text, (numbers["rms"], noise)))
     elif seen and lowest < 1 - _slack(pairs):

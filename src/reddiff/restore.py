@@ -30,6 +30,7 @@ from reddiff.estimate import filled, grain, noise_level
 from reddiff.gray import for_channels, is_gray
 from reddiff.hooks import Hook, Progress
 from reddiff.jpeg_noise import jpeg_noise
+from reddiff.modes import ordinary
 from reddiff.noise import Gaussian
 from reddiff.operators import Operator
 from reddiff.pictures import Picture
@@ -79,6 +80,7 @@ class Restored:
         return self.picture.pixels
 
 
+@ordinary
 def restore(
     image: Source,
     *,
@@ -176,6 +178,7 @@ def restore(
     )
 
 
+@ordinary
 def degrade(
     image: Source,
     *,

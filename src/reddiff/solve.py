@@ -20,10 +20,12 @@ from reddiff.errors import require
 from reddiff.fingerprint import fingerprint
 from reddiff.hooks import EarlyStop, Hook, Progress, ProgressBar, called
 from reddiff.lanes import finite, lanes, pick
+from reddiff.modes import differentiable, differentiable_module, ordinary
 from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
+from reddiff.ranges import beyond
 from reddiff.results import Cost, Reconstruction, Status
 from reddiff.resuming import check_resume, load_state
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
@@ -139,6 +141,7 @@ class _Run:
     said: list[tuple[str, ...]]  # by the solver, of the runs that left the batch
     noise_level: Tensor  # sigma_y as given, or as the solver found it; NaN if there is none
 
+    @ordinary
     @torch.no_grad()
     def __init__(
         self,
@@ -157,7 +160,7 @@ class _Run:
         if resume is not None:
             check_resume(resume, problem, solver, origin)
             seed, ids, samples = resume.seed, resume.ids, resume.samples
-        problem = problem.whitened()
+        problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
         self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
         self.seed, self.samples = seed, samples
         keys = Keys(seed, self.ids)
@@ -182,6 +185,7 @@ class _Run:
     def more(self) -> bool:
         return self.step < self.solver.steps and len(self.rows) > 0
 
+    @ordinary
     @torch.no_grad()
     def advance(self) -> Progress:
         k = torch.full((len(self.rows),), self.step, device=self.x.device)
@@ -198,6 +202,7 @@ class _Run:
         self.previous = self.x  # the one before is not kept in memory beside the network
         return progress
 
+    @ordinary
     @torch.no_grad()
     def result(self) -> Reconstruction:
         b, s = self.y_shape[0], self.samples
@@ -296,7 +301,10 @@ class _Run:
         judged = ruled | (not self.solver.settles)  # by a rule, or not to be judged by its change
         change = torch.where(judged, 0, self.change)
         ended = (ruled | (self.status == Status.EXHAUSTED)).tolist()
-        found = diagnostics.findings(fit, change, ended, self._said(), self.ids)
+        values = self.prior.inner.values
+        out = beyond(self._told(), self.x, values, fit.noise, fit.ratio)
+        said = [(*a, *b) for a, b in zip(self._said(), out, strict=True)]
+        found = diagnostics.findings(fit, change, ended, said, self.ids)
         if self.samples > 1 and any(ended) and not self.solver.draws_posterior:
             found += (diagnostics.Finding(None, None, NO_DRAWS),)
         return found

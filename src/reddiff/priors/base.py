@@ -38,6 +38,8 @@ class Prior(nn.Module, ABC):
         require(ordered, "sigma_min, sigma_max", expected="0 <= sigma_min < sigma_max", got=got)
         self.shape, self.sigma_min, self.sigma_max = tuple(shape), sigma_min, sigma_max
 
+    values: tuple[float, float] | None = None  # the range of x it was trained on, if known
+
     @abstractmethod
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """E[x_0 | x_0 + sigma n = x], with `sigma` broadcast to the rank of x: `(b, 1, ..., 1)`."""

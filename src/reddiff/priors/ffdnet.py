@@ -68,7 +68,8 @@ class FFDNetPrior(Prior):
         super().__init__((3, None, None), sigma_min=2 / 255, sigma_max=200 / 255)
         self.net = FFDNet()
         self.net.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.values = (-1.0, 1.0)
         self.requires_grad_(False).eval()
 
     def denoise(

@@ -56,8 +56,9 @@ def _load(path: Path) -> EDMPrior:
     except (RuntimeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         lines = str(error).splitlines()
         raise WeightsError(f"{path}: {' '.join(line.strip() for line in lines[:4])}") from error
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prior = EDMPrior(net, (3, None, None), compute=torch.bfloat16, bound=BOUND)
+    prior.values = (-1.0, 1.0)
     return prior.requires_grad_(False).eval()
 
 

@@ -1,0 +1,65 @@
+"""Runs are the same whatever modes of torch are on around them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
+from itertools import chain
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from reddiff.problem import Problem
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Module = TypeVar("Module", bound=nn.Module)
+
+DEVICES = ("cpu", "cuda")  # that have an autocast
+
+
+@contextmanager
+def ordinary_modes() -> Iterator[None]:
+    """Neither inference mode nor autocast.
+
+    Solvers differentiate, which inference mode forbids, and half precision is too little for their
+    own arithmetic. A network that is to compute in half precision turns autocast on itself, as
+    `EDMPrior` does with `compute`.
+    """
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())  # as it was: inference mode has no gradients
+        for device in DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def ordinary(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, in `ordinary_modes`."""
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with ordinary_modes():
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def differentiable(problem: Problem) -> Problem:
+    """The problem without tensors of inference mode: they are copied, as autograd refuses them."""
+    operator = differentiable_module(problem.operator)
+    if operator is problem.operator and not problem.y.is_inference():
+        return problem
+    return replace(problem, y=problem.y.clone(), operator=operator)
+
+
+def differentiable_module(module: Module) -> Module:
+    """The module, or a copy if it holds tensors of inference mode."""
+    tensors = chain(module.parameters(), module.buffers())
+    return copy.deepcopy(module) if any(t.is_inference() for t in tensors) else module
