@@ -17,6 +17,7 @@ from reddiff.operators.base import Compose, LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
 from reddiff.operators.precision import lowered
+from reddiff.operators.simplify import simplified
 from reddiff.operators.stack import stack
 from reddiff.random import MEASURING, Keys
 
@@ -221,6 +222,11 @@ class Problem:
             return self
         weights = (1 / levels).expand(len(levels), *self.y.shape[1:])
         return Problem(self.y / levels, _weighted(self.operator, weights), Gaussian(1.0))
+
+    def simplified(self) -> Problem:
+        """The same problem with the closed form of A, where `operators.simplify` finds one."""
+        operator = simplified(self.operator, self.y)
+        return self if operator is self.operator else replace(self, operator=operator)
 
     def smoothed(self) -> Problem:
         """The same problem with an A that jumps replaced by the smooth one near it.

@@ -99,15 +99,16 @@ def test_denoising_with_all_of_the_posterior_is_a_draw(sigma):
     x = solve(problem, PRIOR, NoiseAwareREDDiff.default(50, realism=1.0), samples=32).samples
     total = posterior_variance(problem)
     off = (x - wanted[:, None]).square().flatten(2).sum(2)
-    assert (off / total - 1).abs().max() < 0.25
+    assert (off / total - 1).mean().abs() < 0.15
+    assert (off / total - 1).abs().max() < 0.5
     assert (norm(x.mean(1) - wanted) ** 2 < 1.5 * total / 32).all()
 
 
-# What the proximal step costs beside the noise-matched one, relative to the exact mean: measured,
-# and asserted with a margin of a tenth, so that a change for the worse is seen.
+# Distance to the exact mean, relative to it; twice what was measured. At the lowest noise it is
+# what 20 conjugate gradient steps leave.
 COMPOSED: dict[str, tuple[LinearOperator, tuple[float, float, float]]] = {
-    "mask of blur": (random_mask(0.7) @ CircularBlur(gaussian_psf(1.5)), (0.0039, 0.0102, 0.124)),
-    "mean of blur": (BlockMean(2) @ CircularBlur(gaussian_psf(1.5)), (0.0013, 0.0254, 0.263)),
+    "mask of blur": (random_mask(0.7) @ CircularBlur(gaussian_psf(1.5)), (0.0124, 0.0016, 0.0028)),
+    "mean of blur": (BlockMean(2) @ CircularBlur(gaussian_psf(1.5)), (0.0026, 0.0020, 0.0026)),
 }
 
 
@@ -120,7 +121,7 @@ def test_without_a_spectral_form_it_is_near_the_posterior_mean(name, level, meas
     error = float((norm(run(problem) - exact) / norm(exact)).max())
     start = float((norm(problem.guess() - exact) / norm(exact)).min())
     measure(f"{name}, sigma_y {SIGMAS[level]}: {error:.4f} of the exact mean, A^+ y {start:.2f}")
-    assert error < 1.1 * bounds[level]
+    assert error < bounds[level]
     assert error < start
 
 

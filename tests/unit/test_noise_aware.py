@@ -26,8 +26,8 @@ class Recorder(Prior):
         return x / (1 + sigma**2)
 
 
-class Diagonal(LinearOperator):
-    """diag(d), of which nobody knows the spectrum."""
+class Flipped(LinearOperator):
+    """diag(d) after a flip, of which nobody knows the spectrum."""
 
     def __init__(self, d: Tensor) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class Diagonal(LinearOperator):
     d: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.d * x
+        return self.d * x.flip(-1)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return self.d * y
+        return (self.d * y).flip(-1)
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape
@@ -177,7 +177,7 @@ def test_levels_stay_within_what_the_prior_is_good_for():
 def _ill(lanes: int = 2) -> Problem:
     """Singular values from 1 to 1e-8, and a y of which A^T y has all of them alike."""
     d = torch.logspace(0, -8, 400, dtype=zoo.F64)
-    return Problem(zoo.randn(lanes, 400) / d, Diagonal(d), Gaussian(0.0))
+    return Problem(zoo.randn(lanes, 400) / d, Flipped(d), Gaussian(0.0))
 
 
 def test_a_data_step_that_does_not_converge_is_told():

@@ -1,4 +1,4 @@
-r"""RED-diff in nats: the noise of y sets all weights, and the data step is exact.
+r"""RED-diff in nats: the noise of y sets all weights, and data steps are solved, not descended.
 
 The negative log posterior with a smoothed prior has, at level s, the gradient
 :math:`\nabla(-\log p(y \mid A(\mu))) + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`: RED-diff's, with
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes
-from reddiff.linalg import Solution
 from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.operators.base import LinearOperator, SpectralOperator
 from reddiff.priors.base import Prior
@@ -27,11 +26,18 @@ from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver, unsolved
+from reddiff.solvers.noise_matched import (
+    CG_ITERATIONS,
+    CG_TOL,
+    Level,
+    Moved,
+    iterative_step,
+    spectral_step,
+)
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
-CG_TOL, CG_ITERATIONS = 1e-2, 20  # from D; a tighter one is lost under the noise added next
-# The proximal step counts y in D and once more: at a level well below its noise, the former is
-# little. Photons (30 a pixel): 22.2 dB at its noise, 25.5 at a quarter. Blurs do not need it.
+# The proximal step on D counts y twice at levels near its noise; well below it, the error is small.
+# Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
 APART = 0.25
 LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: what sigma_y = 0 stands for
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
@@ -60,18 +66,26 @@ class NoiseAwareState:
 
 @dataclass(frozen=True)
 class NoiseAwareREDDiff(Solver[NoiseAwareState]):
-    r"""Fits mu by exact data steps and denoisers while the noise level s falls.
+    r"""Fits mu by data steps and denoisers while the noise level s falls.
 
-    .. math:: \mu \leftarrow \arg\min_x \; -\log p(y \mid A(x))
-        + \lVert x - D(w + \rho s\,\varepsilon, s) \rVert^2 / 2 s^2, \qquad
-        w = \mu + \beta (\mu - \mu_\mathrm{previous})
+    One step shows the denoiser :math:`z = x + s\,n` as nearly as y allows, then moves what it
+    returns towards y. With :math:`\sigma` the noise of the coordinate that y measures best, or s
+    if that is less, :math:`\tau^2 = s^2 - \sigma^2`, and momentum
+    :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})`:
 
-    **Noise-matched.** Where A has a spectral form and the noise is Gaussian, coordinate i is
-    measured with noise of :math:`\sigma_i = \sigma_y / s_i`. If :math:`\sigma_i \le s` the denoiser
-    is shown the measurement itself, raised to the level it is told,
-    :math:`y_i / s_i + \sqrt{s^2 - \sigma_i^2}\,\varepsilon`, and mu follows by Tweedie's formula at
-    :math:`\sigma_i`: the noise is never counted twice. Other coordinates, and other operators, take
-    the proximal step (`reddiff.proximal`). For A = I the answer is :math:`D(y, \sigma_y)`.
+    .. math:: z = w + s^2 A^T (\tau^2 A A^T + \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
+        \mu \leftarrow D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \sigma_y^2)^{-1} (y - A D),
+
+    where :math:`D = D(z, s)` and :math:`\tau_\rho = \rho\,\tau`.
+
+    **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
+    up to s in every direction, so that the denoiser is told the noise it is shown and no noise is
+    counted twice. At the last level, :math:`s = \sigma`, this is a gradient step on the data term
+    followed by the denoiser; its fixed point on a Gaussian prior is the posterior mean. Where A has
+    a spectral form all of it is exact, and coordinates with less noise than s take Tweedie's
+    formula at their own noise; other linear operators take the same steps by conjugate gradients.
+    For A = I the answer is :math:`D(y, \sigma_y)`. Nonlinear operators and other noise take
+    proximal steps (`reddiff.proximal`) on :math:`D(w + \rho s\,\varepsilon, s)`.
 
     **Realism** r is the share of the posterior's variance that the iterates carry. They follow
     Langevin dynamics with momentum :math:`\beta` and noise :math:`\rho s`; in directions y leaves
@@ -185,20 +199,39 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         problem = problem.smoothed()
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
-        told = replace(problem, noise=Gaussian(state.sigma_y)) if unknown else problem
         w = state.mu + self.momentum * (state.mu - state.previous)
-        if isinstance(told.noise, Gaussian) and isinstance(told.operator, SpectralOperator):
-            sigma_y = _trusted(state, known=not unknown)
-            mu, d, shift = self._matched(w, told.y, told.operator, sigma_y, prior, s, rng)
-            solved = state.solved
-        else:
-            d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
-            found = self._proximal(state, told, d, s, known=not unknown)
-            mu, solved, shift = found.x, found.converged, None
+        moved = self._move(w, state, problem, prior, s, rng, known=not unknown)
         sigma_y, low = state.sigma_y, state.low
         if unknown:
-            sigma_y, low = self._discrepancy(state, problem, d, shift, s)
-        return NoiseAwareState(mu, state.mu, sigma_y, low, state.gain, solved)
+            sigma_y, low = self._discrepancy(state, problem, moved, s)
+        return NoiseAwareState(moved.mu, state.mu, sigma_y, low, state.gain, moved.solved)
+
+    def _move(
+        self,
+        w: Tensor,
+        state: NoiseAwareState,
+        problem: Problem,
+        prior: Prior,
+        s: Tensor,
+        rng: Rng,
+        *,
+        known: bool,
+    ) -> Moved:
+        """The step that fits the operator and the noise."""
+        operator = problem.operator
+        gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
+        sigma_y = _trusted(state, known=known) if gaussian else None
+        if sigma_y is not None and isinstance(operator, LinearOperator):
+            level = Level(s, sigma_y, state.gain, self.noise_scale)
+            if isinstance(operator, SpectralOperator):
+                return spectral_step(problem, operator, prior, w, level, rng)
+            return iterative_step(problem, operator, prior, w, level, rng)
+        d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
+        if sigma_y is not None:  # NaN in a lane is its own affair
+            sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
+            problem = replace(problem, noise=Gaussian(sigma_y))
+        found = proximal(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
+        return Moved(found.x, d, torch.zeros_like(s), found.converged)
 
     def _last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The last level of lanes whose best coordinate has this noise."""
@@ -218,19 +251,15 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         return (first + u[k] * (low.double().log() - first)).exp().to(low)
 
     def _discrepancy(
-        self, state: NoiseAwareState, problem: Problem, d: Tensor, shift: Tensor | None, s: Tensor
+        self, state: NoiseAwareState, problem: Problem, moved: Moved, s: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Sigma_y after a step, and the last level, which is found once s is down at the noise.
 
         Stein: with f degrees of freedom for each of the M entries, the residual of the denoised has
         the mean square sigma^2 (1 - 2 f) + s^2 f: sigma^2 (1 - f) at the noise.
         """
-        f = torch.zeros_like(s)
-        if shift is not None:
-            taken = (shift / lanes(s, shift)).square().nan_to_num(1.0).flatten(1)
-            f = (1 - taken).sum(1) / problem.count
-        f = f.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
-        square = 2 * problem.misfit(d) / problem.count
+        f = moved.freedom.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
+        square = 2 * problem.misfit(moved.denoised) / problem.count
         at = (s * state.gain) ** 2
         found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
         found = torch.where(torch.isfinite(found), found, state.sigma_y)  # of a lane that diverged
@@ -238,43 +267,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         sigma_y = torch.where(open_, torch.minimum(state.sigma_y, found), state.sigma_y)
         reached = open_ & (s * state.gain <= found)
         return sigma_y, torch.where(reached, self._last(found / state.gain), state.low)
-
-    def _matched(
-        self,
-        w: Tensor,
-        y: Tensor,
-        operator: SpectralOperator,
-        sigma_y: Tensor,
-        prior: Prior,
-        s: Tensor,
-        rng: Rng,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The next mean, D, and by how much D changed each matched coordinate (elsewhere: NaN)."""
-        z_y = operator.ut(y)
-        gain = operator.spectrum(z_y)
-        level = lanes(s, z_y)
-        seen = gain > 1e-6 * lanes(gain.expand_as(z_y).flatten(1).amax(1), z_y)
-        gain = torch.where(seen, gain, 1)
-        sigma_i = lanes(sigma_y, z_y) / gain  # the noise of y_i / s_i
-        z_y = z_y / gain
-        matched = seen & (sigma_i <= level * (1 + 1e-5))
-        eps = self.noise_scale * operator.vt(rng.randn_like(w))
-        fresh = (level**2 - sigma_i**2).clamp(min=0).sqrt()
-        z_in = torch.where(matched, z_y + fresh * eps, operator.vt(w) + level * eps)
-        denoised = prior(operator.v(z_in), s)
-        d = operator.vt(denoised)
-        weight = torch.where(seen, sigma_i**2, 1)
-        shift = d - z_in
-        tweedie = z_y + (sigma_i / level) ** 2 * shift
-        proximal_ = torch.where(seen, (z_y * level**2 + d * weight) / (level**2 + weight), d)
-        mu = operator.v(torch.where(matched, tweedie, proximal_))
-        return mu, denoised, torch.where(matched, shift, torch.nan)
-
-    def _proximal(
-        self, state: NoiseAwareState, problem: Problem, d: Tensor, s: Tensor, *, known: bool
-    ) -> Solution:
-        sigma_y = _trusted(state, known=known) if isinstance(problem.noise, Gaussian) else None
-        return proximal(problem, d, s, sigma_y=sigma_y, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
         """mu."""

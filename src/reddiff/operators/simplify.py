@@ -1,0 +1,74 @@
+"""Find the spectral form of an operator that does not show it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reddiff.lanes import norm
+from reddiff.operators.base import ClosedForm, Compose, LinearOperator, Operator
+from reddiff.operators.diagonal import Diagonal
+from reddiff.operators.mask import Identity, Selection
+from reddiff.random import drawn
+
+ROUNDING = 100  # times the machine epsilon: how far A(x) may be from w x
+
+
+def simplified(operator: Operator, y: Tensor) -> Operator:
+    """An equal operator with a closed form where one is found, else the operator itself.
+
+    A linear operator whose A(x) is :math:`w x`, entry by entry, for a random x is diagonal (all but
+    surely); it becomes a `Diagonal`, which does not count entries of y with w = 0 as measured, or
+    an `Identity`. Identities are dropped from compositions.
+
+    An operator with parameters per lane stays as it is: what one lane gives must not depend on
+    whether its neighbors have the same form.
+
+    Arguments:
+        operator: A.
+        y: A measurement `(b, *m)`: gives the shape, dtype and device.
+    """
+    if isinstance(operator, ClosedForm) or not isinstance(operator, LinearOperator):
+        return operator
+    if operator.lanes is not None:
+        return operator
+    y = y[:1]
+    shape = operator.x_shape(tuple(y.shape[1:]))
+    if shape == tuple(y.shape[1:]):
+        weights = _weights(operator, y)
+        if weights is not None:
+            return weights
+    if isinstance(operator, Compose):
+        return _composed(operator, y)
+    return operator
+
+
+def _composed(operator: Compose, y: Tensor) -> Operator:
+    between = y.new_zeros(1, *operator.outer.x_shape(tuple(y.shape[1:])))
+    outer, inner = _part(operator.outer, y), _part(operator.inner, between)
+    if isinstance(outer, Identity):
+        return inner
+    if isinstance(inner, Identity):
+        return outer
+    if outer is operator.outer and inner is operator.inner:
+        return operator
+    return outer @ inner
+
+
+def _part(operator: Operator, y: Tensor) -> Operator:
+    """A part of a composition: an `Identity` where it is one, else as `simplified`."""
+    if isinstance(operator, Selection | Diagonal) and bool((operator.spectrum(y) == 1).all()):
+        found = _weights(operator, y)
+        return operator if found is None else found
+    return simplified(operator, y)
+
+
+@torch.no_grad()
+def _weights(operator: LinearOperator, y: Tensor) -> Operator | None:
+    """The diagonal operator that A is, if it is one."""
+    w = operator(torch.ones_like(y))
+    x = drawn(y)
+    gap, size = norm(operator(x) - w * x), norm(w * x)
+    if not bool((size > 0) & (gap <= ROUNDING * torch.finfo(y.dtype).eps * size)):
+        return None
+    return Identity() if bool((w == 1).all()) else Diagonal(w[0])
