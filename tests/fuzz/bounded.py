@@ -37,10 +37,9 @@ def ended(work: Callable[[], object], printed: Path) -> tuple[str, int]:
         except ReddiffError as error:
             code = 0 if "\n" not in str(error) and len(str(error)) < 600 else 2
             if code:
-                print(error, flush=True)  # noqa: T201 - to the file
+                os.write(1, str(error).encode())
         except BaseException:  # noqa: BLE001 - it is what is looked for
-            traceback.print_exc()
-            sys.stderr.flush()
+            os.write(1, traceback.format_exc().encode())
         finally:
             os._exit(code)
     deadline = time.monotonic() + SECONDS

@@ -28,6 +28,7 @@ from reddiff.pictures.picture import Picture, check_range, from_array, matching,
 from reddiff.pictures.tiff import open_tiff
 
 MAX_PIXELS = 178_000_000  # a little below the size at which Pillow refuses on its own
+MAX_WORDS = 200  # of what a decoder says
 MAX_BYTES = 1 << 33  # of a file: more than MAX_PIXELS take in any format
 
 # The classes themselves: `Image.open` has a limit of its own, which is global.
@@ -238,4 +239,5 @@ def _spread(picture: Picture, value_range: tuple[float, float]) -> Picture:
 
 def _damaged(path: Path, error: Exception) -> PictureError:
     words = " ".join(str(error).split()) or type(error).__name__
+    words = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."
     return PictureError(path, expected="a whole picture", got=f"a damaged file ({words})")

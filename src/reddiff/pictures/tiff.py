@@ -122,6 +122,9 @@ def _check_raw(path: Path, page: Any) -> None:
 
 def _kind(path: Path, page: Any) -> Values:
     """What its numbers are. Refuses what is no gray, RGB or CMYK picture, and truncated files."""
+    if not isinstance(page.bitspersample, int) or not isinstance(page.sampleformat, int):
+        got = "channels of different kinds"
+        raise PictureError(path, expected="8 or 16 bits per channel, or floats", got=got)
     extra = page.samplesperpixel - COLOURS.get(page.photometric, -1)
     converted = page.photometric != YCBCR or page.compression == JPEG
     if extra not in (0, 1) or not converted or page.imagedepth != 1:
