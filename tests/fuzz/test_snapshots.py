@@ -182,7 +182,7 @@ def test_damaged_files(
             counts["sound"] += 1
             again = tmp_path / "again"
             loaded.save(again)
-            counts["other"] += again.read_bytes() != sound[name]
+            counts["other"] += split(again.read_bytes()) != split(sound[name])
     assert counts["odd"] == counts["long"] == counts["other"] == 0, counts
     assert counts["refused"] > 5 * counts["sound"], counts
 
