@@ -282,6 +282,8 @@ class _Run:
         self.history = {k: list(v) for k, v in tree["history"].items()}
         self.state = load_state(self.solver, tree["state"], len(tree["rows"]), like=self.x)
         self._keep(tree["rows"].cpu())
+        if self.more():  # a hook may have saved between the end of a run and its leaving the batch
+            self._settle()
 
     def _told(self) -> Problem:
         """The problem, with the noise level that the solver found where nobody gave one."""
@@ -358,11 +360,15 @@ class _Run:
                     value = torch.where(progress.alive, value, torch.nan)
                     self.history.setdefault(name, []).append(value)
         if look:
-            status = self.status[self.rows.to(self.x.device)].cpu()
-            if not (status == Status.RUNNING).any():
-                self._drop(torch.zeros_like(status, dtype=torch.bool))
-            elif (status == Status.CONVERGED).any():
-                self._drop(status != Status.CONVERGED)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let go of the runs that are done."""
+        status = self.status[self.rows.to(self.x.device)].cpu()
+        if not (status == Status.RUNNING).any():
+            self._drop(torch.zeros_like(status, dtype=torch.bool))
+        elif (status == Status.CONVERGED).any():
+            self._drop(status != Status.CONVERGED)
 
     def _drop(self, kept: Tensor) -> None:
         """Take runs out of the batch (a failed one stays: neighbours keep their rounding)."""

@@ -177,6 +177,20 @@ def test_a_run_can_go_on_from_before_a_hook_failed(problem, prior):
     assert torch.equal(end.history["change"], whole.history["change"])
 
 
+def test_a_snapshot_of_a_hook_costs_nothing_more_for_runs_that_have_just_ended(problem, prior):
+    kept = {}
+
+    def function(progress):
+        kept[progress.step] = progress.snapshot()
+
+    whole = solve(problem, prior, SOLVER, hooks=[Recorder({0: 2, 2: 4}), Gives(function)])
+    for snapshot in kept.values():
+        end = solve(problem, prior, SOLVER, hooks=[Recorder({0: 2, 2: 4})], resume=snapshot)
+        assert end.cost.evaluations == whole.cost.evaluations == (2, STEPS, 4)
+        assert torch.equal(end.x, whole.x)
+        assert torch.equal(end.status, whole.status)
+
+
 def test_the_progress_bar_draws_and_leaves_the_terminal_as_it_was(
     problem, prior, capsys, monkeypatch
 ):
