@@ -60,7 +60,7 @@ def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks one after the other, as one session; on a smaller picture than the demo's."""
     monkeypatch.chdir(tmp_path)
     source = "\n".join(blocks("python"))
-    for name in re.findall(r'open\("([^"]+)"\)', source):
+    for name in re.findall(r'restore\("([^"]+)"', source):
         save_picture(Path(name))
     assert "reddiff" in source
     exec(compile(source.replace("256", str(SIDE)), "README.md", "exec"), {})
