@@ -263,6 +263,7 @@ OPERATORS = [
     OperatorCase("resize-lanczos", (1, 9, 6), lambda b: Resize(3, lanczos)),
     OperatorCase("resize-triangle", (1, 8, 6), lambda b: Resize(2, triangle)),
     OperatorCase("resize-one-pixel", (1, 4, 4), lambda b: Resize(4)),
+    OperatorCase("resize-shifted", (1, 6, 8), lambda b: Resize(2, shift=-0.5)),
     OperatorCase("decimate", (2, 6, 10), lambda b: Decimate(2)),
     OperatorCase("decimate-middle", (1, 9, 6), lambda b: Decimate(3, 1)),
     OperatorCase("separable-tall", (2, 5, 4), lambda b: Pair(randn(7, 5), randn(3, 4, seed=1))),

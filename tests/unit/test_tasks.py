@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reddiff import Clipped, InvalidArgument, Keys, Problem, Rounded
-from reddiff.operators import JPEG, Decimate, LinearOperator, Orientation, gaussian_psf
+from reddiff.operators import JPEG, Decimate, LinearOperator, Orientation, Resize, gaussian_psf
 from reddiff.operators.convolution import smooth_size
 from reddiff.tasks import (
     TASKS,
@@ -36,8 +36,6 @@ def picture(h: int = 40, w: int = 48) -> torch.Tensor:
         Denoise(),
         Inpaint((picture()[:1] > 0.5).float()),
         SuperResolve(4),
-        SuperResolve(4, Sampling.FIRST),
-        SuperResolve(4, Sampling.MIDDLE),
         Colorize(),
     ],
     ids=lambda t: t.name,
@@ -94,6 +92,21 @@ def test_sr_of_pictures_that_were_not_filtered(factor):
     wanted = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.NEAREST))
     np.testing.assert_array_equal((255 * middle).round().byte().movedim(0, -1), wanted)
     torch.testing.assert_close(middle, interpolate(x[None], size, mode="nearest-exact")[0])
+
+
+@pytest.mark.parametrize("filter_", [Sampling.FIRST, Sampling.MIDDLE])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_kept_pixels_count_as_those_of_a_smooth_picture(filter_, factor):
+    """Centered where they were kept: exact on a ramp, where another phase is off by a pixel."""
+    task = SuperResolve(factor, filter_)
+    rows = torch.arange(48, dtype=torch.float64)
+    ramp = (rows[:, None] + 2 * rows).expand(3, 48, 48) / 144
+    y = task.degrade(ramp)
+    modelled = task.operator(y)(ramp[None])[0]
+    inside = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(modelled[inside], y[inside])
+    with pytest.raises(InvalidArgument, match="shift: expected less than 2 pixels, got 2"):
+        Resize(2, shift=2.0)
 
 
 def test_decimation_is_checked():

@@ -59,26 +59,33 @@ bicubic = Filter("bicubic", 2.0, _bicubic)
 lanczos = Filter("lanczos", 3.0, _lanczos)
 
 
-def resampling_matrix(size: int, scale: int, window: Filter) -> Float[Tensor, "m n"]:
+def resampling_matrix(
+    size: int, scale: int, window: Filter, shift: float = 0.0
+) -> Float[Tensor, "m n"]:
     r"""The matrix from a line of `size` pixels to one of size / scale, in float64.
 
-    .. math:: A_{ij} \propto w(|j + 1/2 - (i + 1/2) f| / f), \qquad \sum_j A_{ij} = 1
+    .. math:: A_{ij} \propto w(|j + 1/2 - (i + 1/2) f - d| / f), \qquad \sum_j A_{ij} = 1
 
-    with f the scale: the filter is as wide as a pixel of the small picture asks (antialiased), and
-    cut and normalised anew at the borders, as Pillow does.
+    with f the scale and d the shift: the filter is as wide as a pixel of the small picture asks
+    (antialiased), and cut and normalised anew at the borders, as Pillow does.
     """
     fine = torch.arange(size, dtype=torch.float64, device="cpu") + 0.5
     coarse = torch.arange(size // scale, dtype=torch.float64, device="cpu") + 0.5
-    u = (fine - scale * coarse[:, None]).abs() / scale
+    u = (fine - scale * coarse[:, None] - shift).abs() / scale
     weights = torch.where(u < window.support, window.weight(u), 0)
     return weights / weights.sum(1, keepdim=True)
 
 
 @lru_cache(maxsize=16)
 def resampling(
-    size: int, scale: int, window: Filter, dtype: torch.dtype, device: torch.device
+    size: int,
+    scale: int,
+    window: Filter,
+    dtype: torch.dtype,
+    device: torch.device,
+    shift: float = 0.0,
 ) -> Factor:
     """`resampling_matrix` and its singular values, memoised."""
     with torch.inference_mode(False), torch.no_grad():  # autograd may see it at a later call
-        made = factor(resampling_matrix(size, scale, window))
+        made = factor(resampling_matrix(size, scale, window, shift))
         return made.to(torch.empty(0, dtype=dtype, device=device))

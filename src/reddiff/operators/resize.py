@@ -100,17 +100,29 @@ class Resize(Separable):
         filter: `bicubic` (the cubic convolution of a = -1/2), `lanczos` (of 3 lobes), `triangle`
             (bilinear) or `box`, or a `Filter` of your own.
 
+        shift: How far below and right of the middle of its block each pixel of y is centered, in
+            pixels of x; less than `factor`.
+
     Raises:
-        InvalidArgument: If `factor` is not an integer of at least 1, or `filter` not a Filter, or
-            (when used) x has sides that the factor does not divide.
+        InvalidArgument: If `factor` is not an integer of at least 1, `filter` not a Filter, the
+            shift not less than the factor, or (when used) x has sides that the factor does not
+            divide.
 
     References:
         R. Keys, "Cubic convolution interpolation for digital image processing", 1981, eq. 15.
     """
 
-    def __init__(self, factor: int, filter: Filter = bicubic) -> None:  # noqa: A002
+    def __init__(
+        self,
+        factor: int,
+        filter: Filter = bicubic,  # noqa: A002
+        *,
+        shift: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.factor = _checked(factor)
+        self.factor, self.shift = _checked(factor), float(shift)
+        good = abs(shift) < factor
+        require(good, "shift", expected=f"less than {factor} pixels", got=shift)
         is_filter = isinstance(filter, Filter)
         expected = "a Filter, such as bicubic"
         require(is_filter, "filter", expected=expected, got=type(filter).__name__)
@@ -127,7 +139,8 @@ class Resize(Separable):
         _check_sides(height, width, self.factor)
         sides = (height, width)
         down, across = (
-            resampling(n, self.factor, self.filter, like.dtype, like.device) for n in sides
+            resampling(n, self.factor, self.filter, like.dtype, like.device, self.shift)
+            for n in sides
         )
         return down, across
 
