@@ -81,9 +81,18 @@ class View:
         sigma = torch.where(seen, lanes(sigma_y, y) / gain, 1)
         return cls(problem, torch.where(seen, y / gain, 0), sigma, seen, operator, sigma_y, size)
 
-    def proximal(self, d: Tensor, s: Tensor) -> Tensor:
-        x = (self.y * s**2 + d * self.sigma**2) / (s**2 + self.sigma**2)
+    def proximal(self, d: Tensor, size2: Tensor) -> Tensor:
+        x = (self.y * size2 + d * self.sigma**2) / (size2 + self.sigma**2)
         return torch.where(self.seen, x, d)
+
+    def tau2(self, s: Tensor) -> Tensor:
+        """What s^2 has beyond the noise of the best coordinate."""
+        return s**2 - torch.minimum(lanes(self.sigma_y / self.norm, s), s) ** 2
+
+    def weight(self, s: Tensor) -> Tensor:
+        """That of y in what the denoiser is shown."""
+        part = s**2 / (self.tau2(s) + self.sigma**2)
+        return torch.where(self.seen, part.clamp(max=1), 0)
 
     def matched(self, s: Tensor) -> Tensor:
         return self.seen & (self.sigma <= s * (1 + 1e-5))
@@ -102,11 +111,12 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the network was shown, its answer D, the level of each lane, progress from 0 to 1."""
+    """What the network was shown, its answer D, the level of each lane, rho, progress 0 to 1."""
 
     z: Tensor
     d: Tensor
     s: Tensor
+    rho: float
     progress: float
 
 
@@ -114,14 +124,22 @@ Update = Callable[[View, State, Seen], State]
 
 
 def tweedie(view: View, state: State, net: Seen) -> State:
+    """Tweedie's formula where y has less noise than s; elsewhere, the error of fresh noise."""
+    known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
+    other = view.proximal(net.d, net.rho**2 * view.tau2(net.s))
+    return replace(state, z=torch.where(view.matched(net.s), known, other))
+
+
+def threshold(view: View, state: State, net: Seen) -> State:
     """Tweedie's formula where the measurement was shown, the proximal step elsewhere."""
     known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
-    return replace(state, z=torch.where(view.matched(net.s), known, view.proximal(net.d, net.s)))
+    other = view.proximal(net.d, net.s**2)
+    return replace(state, z=torch.where(view.matched(net.s), known, other))
 
 
 def proximal(view: View, state: State, net: Seen) -> State:
     """The x that weighs the measurement against D."""
-    return replace(state, z=view.proximal(net.d, net.s))
+    return replace(state, z=view.proximal(net.d, net.s**2))
 
 
 def ball(view: View, state: State, net: Seen) -> State:
@@ -143,7 +161,7 @@ def ball(view: View, state: State, net: Seen) -> State:
 def admm(view: View, state: State, net: Seen) -> State:
     """The scaled dual variable u gathers what denoiser and data disagree on."""
     u = (0 if state.dual is None else state.dual) + state.z - net.d
-    return replace(state, z=view.proximal(net.d - u, net.s), dual=u)
+    return replace(state, z=view.proximal(net.d - u, net.s**2), dual=u)
 
 
 def gradient(
@@ -185,6 +203,7 @@ class Setting:
         tail: The part of the steps that stays at the last level; the answer is the mean of the
             iterates there.
         matched: Whether the denoiser is shown measured coordinates, rather than the iterate.
+        hard: If so, only those with less noise than s, and those without a part of the iterate.
     """
 
     beta: float = SOLVER.momentum
@@ -198,6 +217,7 @@ class Setting:
     spacing: float = 0.0
     tail: float = 0.0
     matched: bool = True
+    hard: bool = False
     update: Update = tweedie
     seed: int = 0
 
@@ -220,14 +240,14 @@ class Setting:
 def look(c: Setting, view: View, state: State, s: Tensor, rng: Rng) -> Tensor:
     """What the network is shown, in spectral coordinates."""
     n = view.operator.vt(rng.randn_like(view.operator.v(view.y)))
-    known = c.rho * (s**2 - view.sigma**2).clamp(min=0).sqrt() * n
+    part = view.matched(s).to(s) if c.hard else view.weight(s)
+    known = c.rho * (s**2 - (part * view.sigma) ** 2).clamp(min=0).sqrt() * n
     if state.eps is not None and c.zeta < 1:
         n = (1 - c.zeta) ** 0.5 * state.eps + c.zeta**0.5 * n
     w = state.z + c.beta * (state.z - state.previous)
     if state.dual is not None:
         w = w + state.dual
-    shown = w + c.rho * s * n
-    return torch.where(view.matched(s), view.y + known, shown) if c.matched else shown
+    return part * view.y + (1 - part) * w + known if c.matched else w + c.rho * s * n
 
 
 @torch.no_grad()
@@ -244,7 +264,7 @@ def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tens
         shown = [look(c, view, state, s, rng) for _ in range(c.draws)]
         answers = [vt(prior(v(z_in), s.flatten())) for z_in in shown]
         z_in, d = sum(shown) / c.draws, sum(answers) / c.draws
-        after = c.update(view, state, Seen(z_in, d, s, k / c.steps))
+        after = c.update(view, state, Seen(z_in, d, s, c.rho, k / c.steps))
         state = replace(after, previous=state.z, eps=(z_in - d) / s)
         if k >= c.falling - 1:
             total, count = total + state.z, count + 1
@@ -284,6 +304,8 @@ VARIANTS: dict[str, Setting] = {
     "last level sigma_y": Setting(in_y=True),
     **{f"{n} steps": Setting(steps=n) for n in (10, 20, 100)},
     **{f"rho 0, beta 0.8, {n} steps": replace(MEAN, steps=n) for n in (10, 20, 100)},
+    "hard": Setting(hard=True, update=threshold),
+    "rho 0, beta 0.8, hard": replace(MEAN, hard=True, update=threshold),
     "proximal": Setting(matched=False, update=proximal),
     "rho 0, beta 0.8, proximal": replace(MEAN, matched=False, update=proximal),
     "rho 0, beta 0.8, proximal, halved": replace(MEAN, matched=False, update=proximal, last=0.5),

@@ -9,7 +9,7 @@ import torch
 from tests import scripts
 
 from reddiff import Gaussian, Keys, Problem, solve
-from reddiff.operators import BlockMean
+from reddiff.operators import BlockMean, CircularBlur, gaussian_psf
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
@@ -18,11 +18,11 @@ ablation = scripts.benchmark("ablation")
 PRIOR = GaussianRandomField(-2.2, std=0.5)
 
 
-@pytest.fixture
-def problem() -> Problem:
+@pytest.fixture(params=[BlockMean(2), CircularBlur(gaussian_psf(1.0, 3))], ids=["mean", "blur"])
+def problem(request: pytest.FixtureRequest) -> Problem:
     x = PRIOR.sample(torch.empty(2, 1, 16, 16, dtype=torch.float64), Keys(0, (0, 1)).at(0))
     sigma = torch.tensor([0.05, 0.2], dtype=torch.float64)
-    return Problem.simulate(x, BlockMean(2), Gaussian(sigma))
+    return Problem.simulate(x, request.param, Gaussian(sigma))
 
 
 @pytest.mark.parametrize("name", list(ablation.VARIANTS))
