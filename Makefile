@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## Restore a photo and save before, after and truth under demo/
-	$(BIN)/reddiff demo --output demo $(ARGS)
+	$(BIN)/reddiff demo --output demo --force $(ARGS)
 
 test: $(STAMP) ## Run the tests, except those marked slow
 	$(PYTEST) -m "not slow" $(ARGS)
