@@ -15,7 +15,9 @@ from reddiff.problem import Problem
 SPREAD = 6.0  # how many standard deviations of noise may carry y out of the range
 MARGIN = 0.1  # beyond which it must be, in halves of the range
 FAR = 0.5  # the same for x
-SHARE = 1e-3  # the least part of x that is worth a word
+SHARE = 1e-3  # the least part of x that is worth a word, where x fits y
+# Where it does not: a noise level given too low spreads x, and is named by the residual.
+POOR_SHARE, POOR = 0.1, 1.15
 ROOM = 1.5  # for the norm of A, which is found from below
 
 ADVICE = "bring y into the units of the prior (from_pixels takes pixels in [0, 1])"
@@ -54,7 +56,8 @@ def beyond(
             text = (f"y is larger than any x in {named} makes it: {ADVICE}",)
         if not text:
             out = (x[lane] - middle).abs() > half * (1 + FAR)
-            if float(out.double().mean()) > SHARE:
+            least = POOR_SHARE if float(ratio[lane]) > POOR else SHARE
+            if float(out.double().mean()) > least:
                 count = f"{int(out.sum())} of {out.numel()} entries of x lie outside {named},"
                 text = (f"{count} from {_span(x[lane][out])}: {ADVICE}",)
         said.append(text)

@@ -164,10 +164,10 @@ class _Run:
         self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
         self.seed, self.samples = seed, samples
         keys = Keys(seed, self.ids)
-        if check:
-            require_sane(problem.operator, problem.x_shape, problem.y)
-        problem = problem.simplified()
+        whole, problem = problem.operator, problem.simplified()
         _check(problem, prior, solver, self.ids, samples)
+        if check:
+            require_sane(whole, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks

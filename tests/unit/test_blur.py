@@ -212,11 +212,11 @@ def test_a_psf_larger_than_the_image(blur: LinearOperator):
 @pytest.mark.parametrize(
     ("psf", "per_lane", "words"),
     [
-        (ones(2, 3), False, r"shape \(kh, kw\) with odd sides, got \(2, 3\)"),
-        (ones(3, 4), False, r"shape \(kh, kw\) with odd sides, got \(3, 4\)"),
-        (ones(1, 3)[0], False, r"shape \(kh, kw\) with odd sides, got \(3,\)"),
-        (ones(3, 3), True, r"shape \(b, kh, kw\) with odd sides, got \(3, 3\)"),
-        (ones(3, 3)[None], False, r"shape \(kh, kw\) with odd sides, got \(1, 3, 3\)"),
+        (ones(2, 3), False, r"shape \(kh, kw\) with odd sides .*, got \(2, 3\)"),
+        (ones(3, 4), False, r"shape \(kh, kw\) with odd sides .*, got \(3, 4\)"),
+        (ones(1, 3)[0], False, r"shape \(kh, kw\) with odd sides .*, got \(3,\)"),
+        (ones(3, 3), True, r"shape \(b, kh, kw\) with odd sides .*, got \(3, 3\)"),
+        (ones(3, 3)[None], False, r"shape \(kh, kw\) with odd sides .*, got \(1, 3, 3\)"),
         (torch.zeros(0, 3, 3), True, r"at least one PSF, got \(0, 3, 3\)"),
         (ones(3, 3) * torch.inf, False, "finite values, got nan or inf"),
         (torch.zeros(3, 3), False, "at least one entry that is not zero, got all zero"),

@@ -241,7 +241,7 @@ def test_refuses_other_operators_and_noises():
     curved = Problem(x, zoo.SoftClip(), Gaussian(0.1))
     with pytest.raises(Unsupported, match="DDNM: expected operator of type LinearOperator"):
         solve(curved, Oracle(x), DDNM.paper(3))
-    masked = Problem(x[..., :2, :2], Mask(torch.ones(2, 2).double()) @ BlockMean(2), Gaussian(0.1))
+    masked = Problem(x[..., :2, :2], Mask(torch.eye(2).double()) @ BlockMean(2), Gaussian(0.1))
     with pytest.raises(Unsupported, match="DDNMPlus: expected operator of type SpectralOperator"):
         solve(masked, Oracle(x), DDNMPlus.paper(3))
     counts = Problem(x, Mask(torch.ones(4, 4).double()), Poisson(10.0))

@@ -168,7 +168,7 @@ def test_shares_are_from_0_to_1(name, value):
 def test_refuses_other_operators_and_noises():
     x = zoo.randn(2, 1, 4, 4).abs()
     prior = Oracle(x)
-    masked = Problem(x[..., :2, :2], Mask(torch.ones(2, 2).double()) @ BlockMean(2), Gaussian(0.1))
+    masked = Problem(x[..., :2, :2], Mask(torch.eye(2).double()) @ BlockMean(2), Gaussian(0.1))
     with pytest.raises(Unsupported, match="DDRM: expected operator of type SpectralOperator"):
         solve(masked, prior, DDRM.paper(3))
     counts = Problem(x, Mask(torch.ones(4, 4).double()), Poisson(10.0))

@@ -171,7 +171,7 @@ def test_sr_extends_sizes_that_the_factor_does_not_divide():
         ({"name": "sr"}, ["scale"]),
         ({"name": "deblur"}, ["kernel"]),
         ({"name": "denoise", "scale": 2}, ["scale", "denoise"]),
-        ({"name": "sr", "scale": 1}, ["scale", "2 or more"]),
+        ({"name": "sr", "scale": 1}, ["scale", "from 2 to 64"]),
         ({"name": "sr:cubic", "scale": 2}, ["sr", "bicubic", "cubic"]),
         ({"name": "denoise:3"}, ["denoise alone", "denoise:3"]),
         ({"name": "demosaic:RGB"}, ["RGGB", "RGB"]),

@@ -67,6 +67,8 @@ def _part(operator: Operator, y: Tensor) -> Operator:
 def _weights(operator: LinearOperator, y: Tensor) -> Operator | None:
     """The diagonal operator that A is, if it is one."""
     w = operator(torch.ones_like(y))
+    if w.shape != y.shape:
+        return None
     x = drawn(y)
     gap, size = norm(operator(x) - w * x), norm(w * x)
     if not bool((size > 0) & (gap <= ROUNDING * torch.finfo(y.dtype).eps * size)):
