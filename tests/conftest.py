@@ -51,6 +51,15 @@ def untyped() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(autouse=True)
+def typed_once(request: pytest.FixtureRequest) -> None:
+    """Check types in the unit tests and in the lane law, which runs every solver; not again in all
+    other laws, command lines and fuzzers, which the checks would make several times slower."""
+    folder, name = request.path.parent.name, request.path.stem
+    if folder in {"laws", "cli", "fuzz"} and name != "test_lane":
+        request.getfixturevalue("untyped")
+
+
 @pytest.fixture
 def measure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Take down one line for the table of measured numbers that ends the report."""
