@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reddiff import Gaussian, Keys, Problem, solve
+from reddiff import Gaussian, Keys, Problem, operator, solve
 from reddiff.masks import make_mask
 from reddiff.operators import (
     JPEG,
@@ -43,7 +43,9 @@ from reddiff.operators import (
     CircularBlur,
     Clip,
     CodedDiffraction,
+    Diagonal,
     Gamma,
+    Identity,
     LinearOperator,
     Mask,
     MultiCoilMRI,
@@ -126,7 +128,23 @@ def _box(n: int) -> Tensor:
     return torch.full((n,), 1 / n, dtype=torch.float64)
 
 
+def _vignette(n: int) -> Tensor:
+    return 1 - 0.4 * torch.linspace(-1, 1, n, dtype=torch.float64) ** 2
+
+
+def _double(n: int) -> Operator:
+    """An image and its ghost under a vignette, as a function nobody knows the spectrum of."""
+    vignette, example = _vignette(n), torch.zeros(1, 3, n, n, dtype=torch.float64)
+    return operator(
+        lambda x: vignette.to(x) * (0.7 * x + 0.3 * x.roll(3, -1)), example=example, linear=True
+    )
+
+
 CASES = [
+    Case("identity", _any(lambda: Identity())),
+    Case("blur, half a pixel", _any(lambda: CircularBlur(gaussian_psf(0.5)))),
+    Case("vignette", lambda n: Diagonal(_vignette(n).expand(3, n, n).clone())),
+    Case("double image and vignette, a function", _double),
     Case("mask, 70 % missing", _mask("random:0.7")),
     Case("mask, brush 20-30 %", _mask("brush:20-30")),
     Case("mask, text", _mask("text:lorem")),
