@@ -222,7 +222,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
-            level = Level(s, sigma_y, state.gain, self.noise_scale)
+            level = Level(s, sigma_y, state.gain, self.noise_scale, found=not known)
             if isinstance(operator, SpectralOperator):
                 return spectral_step(problem, operator, prior, w, level, rng)
             return iterative_step(problem, operator, prior, w, level, rng)

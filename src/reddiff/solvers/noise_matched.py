@@ -47,12 +47,14 @@ class Level:
         sigma_y: The noise of y, above 0, `(b,)`.
         gain: The largest singular value of A, `(b,)`.
         scale: Rho, the ratio of the noise added to the noise that would bring z to the level s.
+        found: Whether sigma_y is being found; only then are the degrees of freedom of use.
     """
 
     s: Float[Tensor, " b"]
     sigma_y: Float[Tensor, " b"]
     gain: Float[Tensor, " b"]
     scale: float
+    found: bool
 
     @property
     def best(self) -> Float[Tensor, " b"]:
@@ -140,7 +142,9 @@ def iterative_step(
     return Moved(
         mu=denoised + step.x,
         denoised=denoised,
-        freedom=_freedom(problem, operator, eps, denoised - z, level),
+        freedom=_freedom(problem, operator, eps, denoised - z, level)
+        if level.found
+        else torch.zeros_like(level.s),
         solved=found.converged & step.converged,
     )
 
