@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, solve
 from reddiff.operators import Identity
-from reddiff.priors import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior
+from reddiff.priors import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior, networks
 from reddiff.solvers import REDDiff
 
 F64 = torch.float64
@@ -155,3 +155,18 @@ def test_a_function_takes_any_dtype_and_keeps_no_parameters() -> None:
     assert EpsPrior(NET, SHAPE, ABAR).dtype == F64
     assert list(prior.state_dict()) == []
     assert list(EDMPrior(NET, SHAPE).state_dict()) == ["net.weight"]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_used_where_the_processor_has_it(native, monkeypatch):
+    """Emulated, it is several times slower than float32."""
+    monkeypatch.setattr(networks, "_cpu_has_bfloat16", lambda: native)
+    seen = []
+
+    def net(x, t):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return torch.zeros_like(x)
+
+    prior = EDMPrior(net, (1, 4, 4), compute=torch.bfloat16)
+    prior(torch.zeros(1, 1, 4, 4), 1.0)
+    assert seen == [native]

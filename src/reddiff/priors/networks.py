@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,6 +31,18 @@ def check_network(net: object, multiple: int) -> None:
     require(good, "net", expected="a module or a function of (x, t)", got=type(net).__name__)
     good = isinstance(multiple, int) and multiple >= 1
     require(good, "multiple", expected="an integer of at least 1", got=repr(multiple))
+
+
+def computes_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether a device has instructions for a dtype, rather than emulating them."""
+    if dtype is not torch.bfloat16 or device.type != "cpu":
+        return True
+    return _cpu_has_bfloat16()
+
+
+@cache
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def evaluate(net: Network, x: Tensor, t: Tensor, multiple: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.priors.base import Prior
-from reddiff.priors.networks import Network, check_network, evaluate, read_abar
+from reddiff.priors.networks import Network, check_network, computes_in, evaluate, read_abar
 
 Shape = tuple[int | None, ...]
 
@@ -177,7 +177,9 @@ class EDMPrior(Prior):
         sigma_min: The least level it is good for.
         sigma_max: The largest.
         sigma_data: The standard deviation of the data the network was trained with.
-        compute: The type that the network computes in, under autocast; that of x by default.
+        compute: The dtype the network computes in, under autocast; that of x by default. A CPU
+            without bfloat16 instructions only emulates them, several times slower than float32:
+            there `torch.bfloat16` is ignored.
         bound: Where F is cut off. It has unit variance by construction, so values of many
             deviations are errors of the network; no bound by default.
         multiple: See `EpsPrior`.
@@ -210,6 +212,7 @@ class EDMPrior(Prior):
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """c_skip x + c_out F(c_in x, c_noise)."""
         c_skip, c_out, c_in, c_noise = edm_coefficients(sigma, self.sigma_data)
-        with torch.autocast(x.device.type, self.compute, enabled=self.compute is not None):
+        half = self.compute is not None and computes_in(self.compute, x.device)
+        with torch.autocast(x.device.type, self.compute, enabled=half):
             f = evaluate(self.net, c_in * x, c_noise.flatten(), self.multiple)
         return c_skip * x + c_out * f.to(x.dtype).clamp(-self.bound, self.bound)
