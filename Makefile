@@ -51,6 +51,7 @@ lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP) ## Apply the format and the safe fixes
 	$(BIN)/ruff check --fix-only

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam
 
 from reddiff import Gaussian, Keys, LaneOptimizer, Problem, UnknownGaussian, solve
+from reddiff.images.io import read_picture
 from reddiff.lanes import lanes, norm
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import (
@@ -40,7 +41,6 @@ from reddiff.operators import (
     motion_psf,
 )
 from reddiff.optim import MakeOptimizer, cosine_lr
-from reddiff.pictures import read_picture
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
 from reddiff.random import DRAWING, Rng
 from reddiff.solvers import NoiseAwareREDDiff

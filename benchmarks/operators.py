@@ -31,7 +31,7 @@ from PIL import Image
 from torch import Tensor
 
 from reddiff import Gaussian, Keys, Problem, operator, solve
-from reddiff.masks import make_mask
+from reddiff.images.masks import make_mask
 from reddiff.operators import (
     JPEG,
     Bayer,

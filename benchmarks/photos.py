@@ -27,19 +27,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from reddiff import Gaussian, Keys, Problem, ReddiffError, Unsupported, solve
-from reddiff.catalogue import SOLVERS, Make
 from reddiff.errors import require
-from reddiff.masks import make_mask
+from reddiff.images.io import read_picture
+from reddiff.images.masks import make_mask
+from reddiff.images.presets import SOLVERS, Make
+from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
-from reddiff.pictures import read_picture
 from reddiff.priors import Prior, photo_prior
 from reddiff.random import DRAWING
 from reddiff.schedules import vp
 from reddiff.snapshot import describe
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 from reddiff.solvers.base import Solver
-from reddiff.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 
 Row = dict[str, Any]
 Size = tuple[int, int]

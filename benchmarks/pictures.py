@@ -11,10 +11,10 @@ from importlib.resources import as_file, files
 import torch
 
 from reddiff import degrade, restore
-from reddiff.catalogue import SOLVERS, load_prior
-from reddiff.jobs import compare
-from reddiff.masks import make_mask
-from reddiff.pictures import Picture, read_picture
+from reddiff.images.io import Picture, read_picture
+from reddiff.images.jobs import compare
+from reddiff.images.masks import make_mask
+from reddiff.images.presets import SOLVERS, load_prior
 
 PHOTOS = ("astronaut", "chelsea", "coffee")
 TASKS = {

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 
 from reddiff import Gaussian, Keys, Problem, Reconstruction, draw, solve
-from reddiff.conditional import PerturbAndSolve
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
@@ -56,6 +55,7 @@ from reddiff.solvers import (
     REDDiff,
     Solver,
 )
+from reddiff.solvers.steps.conditional import PerturbAndSolve
 
 F64 = torch.float64
 SIDE = 8

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reddiff import degrade, restore
-from reddiff.pictures import as_picture, read_picture
+from reddiff.images.io import as_picture, read_picture
 from reddiff.priors.tiled import starts
 
 

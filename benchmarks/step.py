@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from reddiff import Gaussian, Keys, Problem, iterate, solve
-from reddiff.cost import PeakMemory
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, gaussian_psf
 from reddiff.priors import EDMPrior, UNet
+from reddiff.run.cost import PeakMemory
 from reddiff.schedules import geometric, karras
 from reddiff.solvers import (
     DAPS,

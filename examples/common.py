@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reddiff.figure import contact_sheet
+from reddiff.images.contact_sheet import contact_sheet
 from reddiff.metrics import psnr
 from reddiff.results import Reconstruction
 

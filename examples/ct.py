@@ -10,7 +10,7 @@ from heads import learn, slices
 
 import reddiff
 from reddiff.operators import Radon, hann, ramp
-from reddiff.pixels import to_pixels
+from reddiff.units import to_pixels
 
 VIEWS, SIZE, NOISE = 30, 128, 0.003  # the noise is relative to the densest line
 

@@ -12,8 +12,8 @@ from common import noisy, output, photo, report, save
 
 import reddiff
 from reddiff.operators import CircularBlur, Mask, levin_psf
-from reddiff.pixels import to_pixels
 from reddiff.priors import photo_prior
+from reddiff.units import to_pixels
 
 SIGMA = 0.01
 

@@ -10,8 +10,8 @@ from common import noisy, output, photo, report, save
 from torch import Tensor
 
 import reddiff
-from reddiff.pixels import to_pixels
 from reddiff.priors import photo_prior
+from reddiff.units import to_pixels
 
 SIDE, EXPOSURE, SIGMA = 192, 0.12, 0.01
 

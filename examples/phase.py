@@ -13,7 +13,7 @@ from torch import Tensor
 
 import reddiff
 from reddiff.operators import CodedDiffraction, uniform_codes
-from reddiff.pixels import to_pixels
+from reddiff.units import to_pixels
 
 NOISE = 0.01  # relative to the rms of y
 

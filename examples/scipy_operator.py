@@ -12,8 +12,8 @@ import torch
 from common import noisy, output, photo, report, save
 
 import reddiff
-from reddiff.pixels import to_pixels
 from reddiff.priors import photo_prior
+from reddiff.units import to_pixels
 
 SIDE, SENSOR, RAYS, SIGMA = 256, 128, 2, 0.01
 

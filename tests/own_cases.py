@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from reddiff.deepinv.physics import physics_operator
+from reddiff.interop.deepinv.physics import physics_operator
 from reddiff.operators import Operator
-from reddiff.own import Dense, operator
+from reddiff.operators.custom import Dense, operator
 
 F64 = torch.float64
 

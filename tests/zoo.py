@@ -17,7 +17,6 @@ from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
 import own_cases
 from reddiff import Gaussian, Keys, Problem
-from reddiff.conditional import HMC, Langevin, PerturbAndSolve
 from reddiff.operators import (
     JPEG,
     Bayer,
@@ -109,6 +108,7 @@ from reddiff.solvers import (
     inits,
     orders,
 )
+from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
 from reddiff.solvers.weightings import WEIGHTINGS
 
 F64 = torch.float64

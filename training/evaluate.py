@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from reddiff.catalogue import PRIORS
+from reddiff.images.presets import PRIORS
 from reddiff.priors import EDMPrior, Prior, UNet
 from reddiff.priors.photo import BOUND
 from reddiff.priors.refined import Refined, raw_network

@@ -3,10 +3,6 @@ from . import operators as operators
 from . import priors as priors
 from . import schedules as schedules
 from . import solvers as solvers
-from .checks import check as check
-from .deepinv import as_reconstructor as as_reconstructor
-from .deepinv import from_deepinv as from_deepinv
-from .draw import draw as draw
 from .errors import InvalidArgument as InvalidArgument
 from .errors import PictureError as PictureError
 from .errors import RecordError as RecordError
@@ -14,6 +10,11 @@ from .errors import ReddiffError as ReddiffError
 from .errors import SnapshotError as SnapshotError
 from .errors import Unsupported as Unsupported
 from .errors import WeightsError as WeightsError
+from .images.restoration import Restored as Restored
+from .images.restoration import degrade as degrade
+from .images.restoration import restore as restore
+from .interop.deepinv import as_reconstructor as as_reconstructor
+from .interop.deepinv import from_deepinv as from_deepinv
 from .noise import Clipped as Clipped
 from .noise import DiagonalGaussian as DiagonalGaussian
 from .noise import Gaussian as Gaussian
@@ -25,21 +26,20 @@ from .noise import PoissonGaussian as PoissonGaussian
 from .noise import Rounded as Rounded
 from .noise import Speckle as Speckle
 from .noise import UnknownGaussian as UnknownGaussian
+from .operators.checks import check as check
+from .operators.custom import operator as operator
 from .optim import LaneOptimizer as LaneOptimizer
-from .own import operator as operator
-from .pixels import from_pixels as from_pixels
 from .problem import Problem as Problem
 from .random import Keys as Keys
-from .restore import Restored as Restored
-from .restore import degrade as degrade
-from .restore import restore as restore
 from .results import Cost as Cost
 from .results import Reconstruction as Reconstruction
 from .results import Status as Status
+from .sampling import draw as draw
 from .sampling import sample as sample
 from .schedules import Schedule as Schedule
 from .snapshot import Snapshot as Snapshot
-from .solve import iterate as iterate
-from .solve import solve as solve
+from .solving import iterate as iterate
+from .solving import solve as solve
+from .units import from_pixels as from_pixels
 
 __version__: str

@@ -18,7 +18,7 @@ from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
 from reddiff.operators.precision import lowered
 from reddiff.operators.simplify import simplified
-from reddiff.operators.stack import stack
+from reddiff.operators.stacked import stack
 from reddiff.random import MEASURING, Keys
 
 

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.diagnostics import Finding
 from reddiff.snapshot import Snapshot
 
 
@@ -32,6 +31,38 @@ class Status(IntEnum):
             Status.EXHAUSTED: "All steps of the schedule were made.",
             Status.DIVERGED: "A value became NaN or inf; the last finite estimate is kept.",
         }[self]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A warning about one run, or about all.
+
+    Arguments:
+        lane: The id of the lane; None if it holds for all.
+        run: Which of its runs; None if there is only one, or it holds for all.
+        text: The sentence, with {} for every level.
+        levels: Numbers in the units of y.
+    """
+
+    lane: int | None
+    run: int | None
+    text: str
+    levels: tuple[float, ...] = ()
+
+    def words(self, unit: float = 1.0) -> str:
+        """The sentence, its numbers in units `1 / unit` times as large as those of y."""
+        text = self.text
+        for level in self.levels:
+            text = text.replace("{}", f"{level * unit:.2g}", 1)
+        return text
+
+    @property
+    def sentence(self) -> str:
+        """The sentence after the names of lane and run."""
+        if self.lane is None:
+            return self.words()
+        run = "" if self.run is None else f", run {self.run}"
+        return f"lane {self.lane}{run}: {self.words()}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Draws from the prior alone: pictures that measure nothing."""
+"""Draws: from a prior alone, and from what a variational solver fitted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.errors import lookup, require
+from reddiff.errors import InvalidArgument, SnapshotError, lookup, require
 from reddiff.hooks import Hook
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Shape, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.results import Status
+from reddiff.random import DRAWING, Keys
+from reddiff.results import Reconstruction, Status
 from reddiff.schedules import vp
-from reddiff.solve import solve
+from reddiff.snapshot import Snapshot, describe
 from reddiff.solvers.base import Solver
 from reddiff.solvers.unconditional import DDIM, Heun
+from reddiff.solving import solve
 
 STEPS = {"heun": 18, "ddim": 100, "ddpm": 1000}  # of `sampler`, unless told otherwise
 
@@ -91,6 +93,58 @@ def sampler(name: str, prior: Prior, steps: int | None = None) -> Solver[Any]:
     levels = vp(1000).restrict(low, high)
     schedule = levels.subsample(min(default, len(levels)) if steps is None else steps)
     return DDIM(schedule, eta=1.0 if name == "ddpm" else 0.0)
+
+
+@torch.no_grad()
+def draw(
+    result: Reconstruction, solver: Solver[Any], n: int, *, seed: int = 0
+) -> Float[Tensor, "b S n *m"]:
+    """n draws per run from the distribution that a variational solver ended with.
+
+    `REDDiff` gives draws from N(mu, sigma_q^2 I), `RSD` its particles, for which n is at most
+    their number.
+
+    Arguments:
+        result: What `solve` gave, from the b lanes and S runs of each.
+        solver: The solver it was given.
+        n: How many, at least 1.
+        seed: The noise is a function of (seed, lane id, run).
+
+    Returns:
+        Draws by lane and run; NaN where the state of a run that diverged is.
+
+    Raises:
+        Unsupported: If the solver has no such distribution.
+        SnapshotError: If the result is of another solver.
+        InvalidArgument: If n is out of range, or a stopping rule ended some runs before the
+            others, whose states are not kept.
+    """
+    snapshot = result.snapshot
+    require(isinstance(solver, Solver), "solver", expected="a Solver", got=type(solver).__name__)
+    good = isinstance(n, int) and n >= 1
+    require(good, "n", expected="an integer of at least 1", got=repr(n))
+    if snapshot.solver != describe(solver):
+        raise SnapshotError(
+            f"result: expected one of {describe(solver)}, got one of {snapshot.solver}"
+        )
+    solver = solver.to(result.x.device)
+    state = solver.load(snapshot.tree["state"])
+    _check_whole(snapshot, len(solver.estimate(state)))
+    keys = Keys(seed, result.ids).repeat(snapshot.samples)
+    draws = solver.sample(state, n, keys.at(DRAWING))
+    return draws.unflatten(0, (len(result.ids), snapshot.samples))
+
+
+def _check_whole(snapshot: Snapshot, rows: int) -> None:
+    """Refuse a state of which some runs were let go."""
+    wanted = len(snapshot.ids) * snapshot.samples
+    if rows == wanted:
+        return
+    raise InvalidArgument(
+        "result",
+        expected=f"the states of all {wanted} runs (solve without tol and EarlyStop keeps them)",
+        got=f"those of {rows}, as the others ended earlier",
+    )
 
 
 class _Nothing(SpectralOperator):

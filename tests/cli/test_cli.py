@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from commands import run
 from reddiff.cli import app
-from reddiff.pictures import read_picture
+from reddiff.images.io import read_picture
 
 runner = CliRunner()
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from commands import run
-from reddiff.pictures import read_picture
+from reddiff.images.io import read_picture
 from tiny import save_tiny
 
 LIGHT = ("--noise", 0.05, "--steps", 2, "--prior", "tiny.safetensors")
@@ -104,7 +104,7 @@ def test_a_finished_folder_is_skipped(here, monkeypatch):
         raise AssertionError("a run was made")
 
     with monkeypatch.context() as patch:
-        patch.setattr("reddiff.jobs.restore", never)
+        patch.setattr("reddiff.images.jobs.restore", never)
         text = restore("in", "-o", "out", "--on-existing", "skip")
     assert "0 done, 2 skipped" in text
     assert {p: p.stat().st_mtime_ns for p in Path("out").iterdir()} == before
@@ -172,7 +172,7 @@ class Odd(Exception):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), KeyError("x"), Odd()])
 def test_no_picture_ends_the_others(here, monkeypatch, error):
-    from reddiff import jobs
+    from reddiff.images import jobs
 
     real = jobs.read_picture
 
@@ -268,7 +268,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     """A folder as people have them: nested, of all formats, some files broken."""
     import imagecodecs
 
-    from reddiff import jobs
+    from reddiff.images import jobs
 
     shutil.rmtree("in")
     rng = np.random.default_rng(0)

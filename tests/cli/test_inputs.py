@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from commands import run
-from reddiff import jobs
 from reddiff.cli import app
 from reddiff.errors import InvalidArgument, PictureError
+from reddiff.images import jobs
 from tiny import save_tiny
 
 DIGITS = "9" * 5000
@@ -206,7 +206,7 @@ def test_what_would_fail_after_the_run_is_found_before(monkeypatch):
     with pytest.raises(InvalidArgument, match="truth: expected a picture of 32x24 pixels"):
         jobs.run(job, truth="b.png")
     with monkeypatch.context() as patch:
-        patch.setattr("reddiff.memory.free_bytes", lambda: 1000)
+        patch.setattr("reddiff.images.memory.free_bytes", lambda: 1000)
         with pytest.raises(InvalidArgument, match=r"memory: .* 0\.0 GB are free"):
             jobs.run(job)
     with monkeypatch.context() as patch:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from commands import run
+from reddiff.images.io import read_picture
 from reddiff.operators import Orientation
-from reddiff.pictures import read_picture
 
 MINE = """
 import torch

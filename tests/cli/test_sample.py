@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import commands
-from reddiff.pictures import read_picture
+from reddiff.images.io import read_picture
 
 FAST = ("--prior", "ffdnet", "--steps", 3)
 

@@ -44,10 +44,10 @@ class Ended:
 
 def preload() -> None:
     """Import what the commands import, and bring torch to one thread: a fork has no others."""
-    import reddiff.animation
-    import reddiff.batch
     import reddiff.cli.commands
-    import reddiff.figure
+    import reddiff.images.animation
+    import reddiff.images.batch
+    import reddiff.images.contact_sheet
     import reddiff.metrics
     import reddiff.sampling  # noqa: F401
 

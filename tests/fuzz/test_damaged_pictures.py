@@ -13,8 +13,8 @@ import torch
 from bounded import MEMORY, ended
 from damage import bases, damaged
 
+from reddiff.images.io import picture_size, read_kernel, read_mask, read_picture
 from reddiff.operators import JPEG
-from reddiff.pictures import picture_size, read_kernel, read_mask, read_picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reddiff.pictures import read_picture
+from reddiff.images.io import read_picture
 from tiny import save_tiny
 
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}

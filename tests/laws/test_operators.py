@@ -17,7 +17,6 @@ from torch import Tensor
 import zoo
 from laws.compare import assert_same
 from reddiff import check
-from reddiff.checks import Verdict
 from reddiff.lanes import dot, norm
 from reddiff.operators import (
     BlockMean,
@@ -30,6 +29,7 @@ from reddiff.operators import (
     gaussian_psf,
 )
 from reddiff.operators.base import Shape
+from reddiff.operators.checks import Verdict
 
 LANES = 3
 

@@ -11,7 +11,7 @@ from tests import scripts
 from torch import Tensor
 
 from reddiff import InvalidArgument
-from reddiff.pictures import Picture, write_picture
+from reddiff.images.io import Picture, write_picture
 from reddiff.priors import Prior
 
 photos = scripts.benchmark("photos")

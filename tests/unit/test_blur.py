@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import zoo
 from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Problem
+from reddiff.images.io import read_picture
 from reddiff.lanes import dot
 from reddiff.operators import (
     Blur,
@@ -25,7 +26,6 @@ from reddiff.operators import (
     motion_psf,
     uniform_psf,
 )
-from reddiff.pictures import read_picture
 
 SCIPY = {
     Boundary.CIRCULAR: "wrap",

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from reddiff import PictureError
-from reddiff.pictures import picture_size, read_kernel, read_mask, read_picture
+from reddiff.images.io import picture_size, read_kernel, read_mask, read_picture
 
 
 def tiff(strip: bytes, compression: int, side: int = 64) -> bytes:
@@ -183,8 +183,8 @@ def test_what_is_of_a_known_size_is_measured_before_it_is_decoded(tmp_path, monk
     def never(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("reddiff.pictures.png.decode_shallow", never)
-    monkeypatch.setattr("reddiff.pictures.tiff._pixels", never)
+    monkeypatch.setattr("reddiff.images.io.png.decode_shallow", never)
+    monkeypatch.setattr("reddiff.images.io.tiff._pixels", never)
     for path in (big, tmp_path / "big.tif"):
         assert picture_size(path) == (2000, 3000)
         with pytest.raises(PictureError, match=r"a mask of 32x24 pixels.*, got one of 3000x2000"):

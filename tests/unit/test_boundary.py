@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import zoo
 from laws.compare import assert_same
 from reddiff.operators import Boundary
-from reddiff.operators.boundary import extend, fold
+from reddiff.operators.blur.boundary import extend, fold
 from reddiff.operators.dct import dct2, idct2
 
 NUMPY = {

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, check, iterate, solve
-from reddiff.checks import Verdict
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
 from reddiff.operators.base import ClosedForm, Shape
+from reddiff.operators.checks import Verdict
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 

@@ -15,7 +15,8 @@ from skimage import data
 
 import zoo
 from reddiff import InvalidArgument
-from reddiff.operators import JPEG, JPEGCoefficients, Subsampling, codec
+from reddiff.operators import JPEG, JPEGCoefficients, Subsampling
+from reddiff.operators.jpeg import codec
 
 F64 = torch.float64
 

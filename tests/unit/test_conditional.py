@@ -8,7 +8,10 @@ from torch import Tensor
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported
-from reddiff.conditional import (
+from reddiff.metrics import moment_errors
+from reddiff.noise import Poisson
+from reddiff.operators import Mask, Matrix
+from reddiff.solvers.steps.conditional import (
     HMC,
     Automatic,
     Conditional,
@@ -16,10 +19,7 @@ from reddiff.conditional import (
     PerturbAndSolve,
     Sharpened,
 )
-from reddiff.energy import Target, curvature
-from reddiff.metrics import moment_errors
-from reddiff.noise import Poisson
-from reddiff.operators import Mask, Matrix
+from reddiff.solvers.steps.likelihood import Target, curvature
 
 LANES = 4000
 

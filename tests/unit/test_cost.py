@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from reddiff import Gaussian, Problem, iterate, solve
-from reddiff.cost import Metered, PeakMemory
 from reddiff.hooks import EarlyStop
 from reddiff.operators import BlockMean
 from reddiff.priors import GaussianRandomField
+from reddiff.run.cost import Metered, PeakMemory
 from reddiff.schedules import karras
 from reddiff.solvers import REDDiff, Solver
 
@@ -92,7 +92,7 @@ def test_seconds_are_those_of_the_clock(problem, prior):
 
 PEAK = """
 import torch
-from reddiff.cost import PeakMemory
+from reddiff.run.cost import PeakMemory
 
 def use(mebi):
     tensors = [torch.ones(2**18) for _ in range(mebi)]  # small ones come from the heap
@@ -121,12 +121,12 @@ def test_peak_memory_sees_what_came_and_went_the_second_time_as_well():
 
 
 def test_nothing_of_one_system_alone_is_imported():
-    code = "import sys; sys.modules['resource'] = None; import reddiff.cost"
+    code = "import sys; sys.modules['resource'] = None; import reddiff.run.cost"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_peak_memory_is_unknown_where_the_system_does_not_tell(monkeypatch, tmp_path):
-    monkeypatch.setattr("reddiff.cost._CLEAR", tmp_path / "no" / "such" / "file")
+    monkeypatch.setattr("reddiff.run.cost._CLEAR", tmp_path / "no" / "such" / "file")
     assert PeakMemory(CPU).peak() is None
 
 

@@ -10,11 +10,11 @@ import torch
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
-from reddiff.conditional import HMC, Langevin, PerturbAndSolve
 from reddiff.operators import Clip, Diagonal
 from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.schedules import karras
 from reddiff.solvers import DAPS
+from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from reddiff.priors import Prior
 from reddiff.random import STARTING
 from reddiff.schedules import Schedule, vp
 from reddiff.solvers import DDNM, DDRM, DDNMPlus
-from reddiff.solvers.travel import walk
+from reddiff.solvers.time_travel import walk
 
 BOTH = pytest.mark.parametrize("solver", [DDNM, DDNMPlus])
 

@@ -9,11 +9,11 @@ import torch
 
 import zoo
 from reddiff import Gaussian, Poisson, Problem, Snapshot, solve
-from reddiff.diagnostics import MISFIT, Finding, findings, fit, least_ratio, warn
 from reddiff.hooks import Hook
-from reddiff.masks import make_mask
+from reddiff.images.masks import make_mask
 from reddiff.operators import BlockMean, CircularBlur, Mask, gaussian_psf
 from reddiff.priors import GaussianRandomField, photo_prior
+from reddiff.run.diagnostics import MISFIT, Finding, findings, fit, least_ratio, warn
 from reddiff.schedules import karras
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 
@@ -184,7 +184,7 @@ def test_what_the_solver_says_is_kept_of_lanes_that_left_and_through_a_snapshot(
 def photos() -> torch.Tensor:
     from importlib.resources import files
 
-    from reddiff.pictures import read_picture
+    from reddiff.images.io import read_picture
 
     folder = files("reddiff").joinpath("assets/photos")
     pixels = [read_picture(folder / f"{n}.png").pixels for n in ("astronaut", "chelsea")]

@@ -10,12 +10,12 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 PUBLIC = (
     "",
-    ".checks",
-    ".deepinv",
     ".metrics",
     ".noise",
+    ".interop.deepinv",
     ".operators",
-    ".own",
+    ".operators.checks",
+    ".operators.custom",
     ".priors",
     ".solvers",
 )

@@ -12,10 +12,17 @@ from skimage import data
 
 import reddiff
 from reddiff import InvalidArgument, PictureError, ReddiffError, WeightsError
-from reddiff.door import open_image, outside, take_kernel, take_mask, take_number, take_whole
-from reddiff.masks import make_mask
+from reddiff.images.arguments import (
+    open_image,
+    outside,
+    take_kernel,
+    take_mask,
+    take_number,
+    take_whole,
+)
+from reddiff.images.masks import make_mask
+from reddiff.images.tasks import Inpaint
 from reddiff.operators import gaussian_psf
-from reddiff.tasks import Inpaint
 
 IMAGE = np.ascontiguousarray(data.astronaut()[100:132, 180:220])
 SIZE = IMAGE.shape[:2]

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from skimage import data
 
-from reddiff.estimate import grain, noise_level
-from reddiff.jpeg_noise import jpeg_noise
+from reddiff.images.jpeg_noise import jpeg_noise
+from reddiff.images.noise_level import grain, noise_level
 
 
 def photo() -> torch.Tensor:

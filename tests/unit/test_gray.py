@@ -13,13 +13,13 @@ from skimage import data
 
 import reddiff
 from reddiff import Gaussian, InvalidArgument, Problem, solve
-from reddiff.gray import for_channels, is_gray, on_gray
-from reddiff.masks import make_mask
+from reddiff.images.gray import for_channels, is_gray, on_gray
+from reddiff.images.masks import make_mask
+from reddiff.images.tasks import OwnTask, make_task
 from reddiff.metrics import psnr
 from reddiff.operators import BlockMean, CircularBlur, Identity, gaussian_psf
 from reddiff.operators.base import SpectralOperator
 from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, photo_prior
-from reddiff.tasks import OwnTask, make_task
 
 QUICK = {"steps": 3}
 COLOR = data.astronaut()[20:84, 180:244]

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 
 import zoo
 from reddiff import InvalidArgument, PictureError
-from reddiff.operators import JPEG, Operator, Orientation, Subsampling, codec
+from reddiff.operators import JPEG, Operator, Orientation, Subsampling
+from reddiff.operators.jpeg import codec
 
 PILLOW = {Subsampling.S444: 0, Subsampling.S422: 1, Subsampling.S420: 2}
 OTHERS = {Subsampling.S411: "411", Subsampling.S440: "440"}  # that Pillow reads and does not write

@@ -13,9 +13,9 @@ from PIL import Image
 
 import zoo
 from reddiff import InvalidArgument, PictureError, degrade
+from reddiff.images.io import as_kernel, read_kernel
+from reddiff.images.tasks import Deblur
 from reddiff.operators import Boundary, CircularBlur, center_psf, gaussian_psf, make_blur
-from reddiff.pictures import as_kernel, read_kernel
-from reddiff.tasks import Deblur
 
 F64 = torch.float64
 

@@ -15,7 +15,7 @@ from scipy.ndimage import convolve
 import zoo
 from laws.test_operators import check_shape
 from reddiff import InvalidArgument
-from reddiff.masks import TEXTS, brush_mask, make_mask
+from reddiff.images.masks import TEXTS, brush_mask, make_mask
 from reddiff.operators import Bayer, BayerPattern
 
 

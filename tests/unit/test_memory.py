@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from reddiff import memory
 from reddiff.errors import InvalidArgument
-from reddiff.memory import free_bytes, require_memory
+from reddiff.images import memory
+from reddiff.images.memory import free_bytes, require_memory
 
 
 def test_what_is_free_is_known_and_respected():
@@ -35,7 +35,7 @@ def test_a_container_has_less(tmp_path, monkeypatch):
 def test_a_limit_of_addresses_counts():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34));"
-        "from reddiff.memory import free_bytes; print(free_bytes())"
+        "from reddiff.images.memory import free_bytes; print(free_bytes())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1 << 34

@@ -11,9 +11,9 @@ import tifffile
 import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
-from reddiff.pictures import Picture, read_picture, write_picture
-from reddiff.pictures.exif import loaded
-from reddiff.pictures.metadata import Metadata, without_layout
+from reddiff.images.io import Picture, read_picture, write_picture
+from reddiff.images.io.exif import loaded
+from reddiff.images.io.metadata import Metadata, without_layout
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 17, 3), np.uint8)
 XMP = (

@@ -17,7 +17,7 @@ from reddiff.priors import GaussianPrior, GaussianRandomField, Prior
 from reddiff.priors.exact import dense_matrix
 from reddiff.schedules import karras, vp
 from reddiff.solvers import MMPS
-from reddiff.solvers.sampler import Diffused
+from reddiff.solvers.base_sampler import Diffused
 
 LEVELS = torch.tensor([0.03, 0.4, 1.7, 20.0], dtype=zoo.F64)
 

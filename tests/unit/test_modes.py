@@ -11,9 +11,9 @@ import torch
 
 import reddiff
 from reddiff import Gaussian, Problem, iterate, solve
-from reddiff.modes import differentiable_module, ordinary_modes
 from reddiff.operators import CircularBlur, gaussian_psf
 from reddiff.priors import FFDNetPrior, GaussianRandomField, photo_prior
+from reddiff.run.modes import differentiable_module, ordinary_modes
 from reddiff.solvers import DPS, MMPS
 
 IMAGE = np.random.default_rng(0).random((16, 16, 3))

@@ -21,10 +21,10 @@ import zoo
 from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Laplace, Poisson, Problem, UnknownGaussian
 from reddiff.operators import CircularBlur, ClosedForm, LinearOperator, Mask, Matrix, gaussian_psf
-from reddiff.own import Dense, Function, LinearFunction, Sparse, factory, operator
-from reddiff.pixels import FromPixels, from_pixels, to_pixels
+from reddiff.operators.custom import Dense, Function, LinearFunction, Sparse, factory, operator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.units import FromPixels, from_pixels, to_pixels
 
 F64 = torch.float64
 MATRIX = zoo.randn(4, 6, seed=70)

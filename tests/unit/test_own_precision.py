@@ -11,9 +11,9 @@ import torch
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, check, solve
-from reddiff.checks import Verdict
 from reddiff.operators import Identity, LinearOperator, Matrix
-from reddiff.own import operator
+from reddiff.operators.checks import Verdict
+from reddiff.operators.custom import operator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from reddiff import InvalidArgument, PictureError
-from reddiff.pictures import Picture, as_range, picture_size, read_picture, write_picture
+from reddiff.images.io import Picture, as_range, picture_size, read_picture, write_picture
 
 
 def levels(*shape: int, top: int = 256, dtype: type = np.uint8) -> np.ndarray:

@@ -19,8 +19,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from reddiff import InvalidArgument, ReddiffError
 from reddiff.errors import PictureError
-from reddiff.operators import CircularBlur, motion_psf
-from reddiff.pictures import (
+from reddiff.images.io import (
     Picture,
     as_picture,
     check_output,
@@ -30,7 +29,8 @@ from reddiff.pictures import (
     write_picture,
     write_whole,
 )
-from reddiff.pictures.exif import loaded
+from reddiff.images.io.exif import loaded
+from reddiff.operators import CircularBlur, motion_psf
 
 LOSSLESS = [".png", ".tif"]
 EVERY = [".png", ".tif", ".jpg", ".webp"]

@@ -17,7 +17,7 @@ from reddiff.priors import GaussianPrior, Prior
 from reddiff.priors.exact import dense_matrix
 from reddiff.schedules import vp
 from reddiff.solvers import DDIM, PiGDM
-from reddiff.solvers.sampler import Diffused
+from reddiff.solvers.base_sampler import Diffused
 
 SCHEDULE = vp(5)
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
-from reddiff.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
 from reddiff.operators import Mask, Matrix
 from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant
 from reddiff.solvers import PnPDM, inits
 from reddiff.solvers.pnpdm import decaying, harmonic
 from reddiff.solvers.runs import inner_levels, reverse_sde
+from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
 
 PAIRS, LANES = 24, 160
 COV = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=zoo.F64)

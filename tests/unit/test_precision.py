@@ -25,7 +25,7 @@ from reddiff.operators import (
     motion_psf,
     side_by_side,
 )
-from reddiff.own import operator
+from reddiff.operators.custom import operator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 

@@ -14,7 +14,7 @@ from reddiff import Gaussian, Problem
 from reddiff.errors import InvalidArgument
 from reddiff.noise import Noise, Poisson
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
-from reddiff.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal
 
 LANES = 3
 S = torch.tensor([0.3, 0.05, 1.1], dtype=zoo.F64)

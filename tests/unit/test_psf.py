@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from reddiff import InvalidArgument
+from reddiff.images.io import read_kernel
 from reddiff.operators import disk_psf, levin_psf, shake_psf, uniform_psf
-from reddiff.pictures import read_kernel
 
 NAN, INF = float("nan"), float("inf")
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -50,18 +54,24 @@ except SystemExit as end:
     assert heavy_modules_after(code) == []
 
 
-def test_functions_are_not_replaced_by_the_modules_they_live_in():
-    code = """
-import importlib, types
-import reddiff.solve, reddiff.restore, reddiff.draw, reddiff.sampling
-import reddiff
-for name in ("solve", "restore", "draw"):
-    importlib.reload(importlib.import_module(f"reddiff.{name}"))
-    assert isinstance(getattr(reddiff, name), types.FunctionType), name
-assert isinstance(reddiff.hooks, types.ModuleType)
-assert isinstance(reddiff.snapshot, types.ModuleType)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+def packages():
+    found = [m.name for m in pkgutil.walk_packages(reddiff.__path__, "reddiff.") if m.ispkg]
+    return [reddiff, *map(importlib.import_module, found)]
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
+def test_no_public_name_is_hidden_by_a_module(package):
+    """Importing a module sets its name in the package, over a function of the same name."""
+    modules = {m.name for m in pkgutil.iter_modules(package.__path__)}
+    exported = set(getattr(package, "__all__", ()))
+    assert {
+        n for n in exported & modules if not isinstance(getattr(package, n), ModuleType)
+    } == set()
+
+
+def test_few_modules_are_at_the_top_level():
+    folder = Path(reddiff.__path__[0])
+    assert len([p for p in folder.glob("*.py") if not p.stem.startswith("__")]) <= 16
 
 
 def test_the_version_is_that_of_the_installed_package():

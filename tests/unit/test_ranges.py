@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reddiff import Gaussian, Problem, solve
-from reddiff.diagnostics import fit, warn
 from reddiff.operators import BlockMean, CircularBlur, Identity, Mask, Operator, gaussian_psf
 from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, TiledPrior, photo_prior
+from reddiff.run.diagnostics import fit, warn
 from reddiff.solvers import NoiseAwareREDDiff
 
 FIELD = GaussianRandomField(-2.0)

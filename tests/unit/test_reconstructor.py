@@ -26,7 +26,7 @@ from reddiff import (
     as_reconstructor,
     from_deepinv,
 )
-from reddiff.deepinv import noise_of, physics_operator
+from reddiff.interop.deepinv import noise_of, physics_operator
 from reddiff.operators import CircularBlur, LinearOperator, Mask, SpectralOperator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff

@@ -10,12 +10,12 @@ from skimage import data
 
 import reddiff
 from reddiff import Gaussian, InvalidArgument, UnknownGaussian
-from reddiff.catalogue import SOLVERS, default_steps
-from reddiff.masks import make_mask
+from reddiff.images.masks import make_mask
+from reddiff.images.presets import SOLVERS, default_steps
+from reddiff.images.tasks import make_task
 from reddiff.metrics import psnr
 from reddiff.priors import FFDNetPrior
 from reddiff.solvers import NoiseAwareREDDiff
-from reddiff.tasks import make_task
 
 QUICK = {"steps": 6, "prior": "photo"}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reddiff import Cost, Reconstruction, Snapshot, Status
-from reddiff.diagnostics import Finding
+from reddiff.run.diagnostics import Finding
 
 
 def reconstruction(

@@ -13,11 +13,11 @@ from scipy import integrate, stats
 
 import zoo
 from reddiff import Clipped, Gaussian, InvalidArgument, Keys, Problem, Rounded, solve
-from reddiff.diagnostics import fit
 from reddiff.noise import Stacked
 from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField
 from reddiff.random import DRAWING
+from reddiff.run.diagnostics import fit
 from reddiff.solvers import NoiseAwareREDDiff
 
 F64 = torch.float64

@@ -24,15 +24,15 @@ from reddiff import (
     Snapshot,
     SnapshotError,
     operator,
-    snapshot,
     solve,
 )
-from reddiff.fingerprint import fingerprint
 from reddiff.operators import CircularBlur, Mask, Operator, gaussian_psf
 from reddiff.optim import cosine_lr
 from reddiff.priors import FlowPrior, GaussianRandomField, Prior, TiledPrior
+from reddiff.run.fingerprint import fingerprint
 from reddiff.schedules import karras
 from reddiff.snapshot import describe, select_tree, to_device
+from reddiff.snapshot import snapshot as snapshot_module
 from reddiff.solvers import DDRM, REDDiff
 from reddiff.solvers.weightings import const, linear
 
@@ -75,7 +75,7 @@ def test_the_file_is_safetensors_with_a_json_header(tmp_path):
     made().save(tmp_path / "run")
     with safe_open(tmp_path / "run", framework="pt") as file:
         header = json.loads(file.metadata()["reddiff"])
-    assert header["format"] == snapshot.FORMAT
+    assert header["format"] == snapshot_module.FORMAT
     assert header["ids"] == [1, 2, 9]
 
 
@@ -112,12 +112,14 @@ def test_files_that_are_no_snapshots_are_refused(tmp_path):
         Snapshot.load(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("version", [0, snapshot.FORMAT + 1, None])
+@pytest.mark.parametrize("version", [0, snapshot_module.FORMAT + 1, None])
 def test_another_format_is_refused(tmp_path, monkeypatch, version):
-    monkeypatch.setattr(snapshot, "FORMAT", version)
+    monkeypatch.setattr(snapshot_module, "FORMAT", version)
     made().save(tmp_path / "run")
     monkeypatch.undo()
-    message = f"expected format {snapshot.FORMAT}, got {version} .of another version of reddiff"
+    message = (
+        f"expected format {snapshot_module.FORMAT}, got {version} .of another version of reddiff"
+    )
     with pytest.raises(SnapshotError, match=message):
         Snapshot.load(tmp_path / "run")
 
@@ -367,7 +369,7 @@ def test_hashes_are_made_when_they_are_asked_for(problem, prior, monkeypatch):
     def asked(*args):
         raise AssertionError
 
-    monkeypatch.setattr("reddiff.fingerprint.hashed", asked)
+    monkeypatch.setattr("reddiff.run.fingerprint.hashed", asked)
     half = paused(problem, prior, SOLVER)
     with pytest.raises(AssertionError):
         _ = half.origin.tree
@@ -423,9 +425,9 @@ def test_a_header_that_is_nested_too_deep_is_refused(tmp_path, deep):
     save_file({"x": torch.ones(2)}, tmp_path / "inner", metadata={"reddiff": deep})
     data = deep.encode()
     (tmp_path / "outer").write_bytes(len(data).to_bytes(8, "little") + data)
-    header = json.loads(json.dumps({"format": snapshot.FORMAT, "tree": None}))
+    header = json.loads(json.dumps({"format": snapshot_module.FORMAT, "tree": None}))
     text = json.dumps(header).replace("null", '{"list":[' * 500 + '{"value":1}' + "]}" * 500)
-    sums = {"reddiff": text, "sha256": snapshot._checksum(text, {})}
+    sums = {"reddiff": text, "sha256": snapshot_module._checksum(text, {})}
     save_file({}, tmp_path / "tree", metadata=sums)
     for path in tmp_path.iterdir():
         with pytest.raises(SnapshotError, match=f"{path.name}: expected a reddiff snapshot"):

@@ -11,9 +11,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from reddiff import Clipped, InvalidArgument, Keys, Problem, Rounded
-from reddiff.operators import JPEG, Decimate, LinearOperator, Orientation, Resize, gaussian_psf
-from reddiff.operators.convolution import smooth_size
-from reddiff.tasks import (
+from reddiff.images.tasks import (
     TASKS,
     Colorize,
     Compressed,
@@ -24,6 +22,8 @@ from reddiff.tasks import (
     SuperResolve,
     make_task,
 )
+from reddiff.operators import JPEG, Decimate, LinearOperator, Orientation, Resize, gaussian_psf
+from reddiff.operators.blur.general import smooth_size
 
 
 def picture(h: int = 40, w: int = 48) -> torch.Tensor:

@@ -10,7 +10,7 @@ from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Problem
 from reddiff.lanes import dot
 from reddiff.operators import Blur, Boundary, VaryingBlur, gaussian_psf
-from reddiff.operators.varying import hats
+from reddiff.operators.blur.varying import hats
 
 
 @pytest.mark.parametrize("boundary", Boundary)

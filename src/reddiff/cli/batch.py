@@ -15,8 +15,8 @@ from reddiff.cli.errors import DIVERGED, INVALID_INPUT, SOME_FAILED, debugging, 
 from reddiff.cli.terminal import flat, one_line, say
 
 if TYPE_CHECKING:
-    from reddiff.batch import Row
-    from reddiff.jobs import Job
+    from reddiff.images.batch import Row
+    from reddiff.images.jobs import Job
 
 NAMED = 20  # failed pictures named at the end
 
@@ -50,11 +50,11 @@ def run_batch(
         preview: The folder for films.
         report: The file for a table.
     """
-    from reddiff import batch
-    from reddiff.catalogue import load_prior
     from reddiff.files import check_target
     from reddiff.hooks import ProgressBar
-    from reddiff.limits import check_settings
+    from reddiff.images import batch
+    from reddiff.images.limits import check_settings
+    from reddiff.images.presets import load_prior
 
     for job in todo:
         check_settings(job)
@@ -110,7 +110,7 @@ def _films(todo: Sequence[Job], folder: Path | None, preview: Path | None) -> di
 
 
 def _tell(row: Row) -> None:
-    from reddiff.batch import Outcome
+    from reddiff.images.batch import Outcome
 
     if row.error is not None:
         text = explain(row.error)
@@ -127,8 +127,8 @@ def _tell(row: Row) -> None:
 
 def _finish(rows: Sequence[Row], *, several: bool) -> None:
     """The counts, the failed ones, and the exit code."""
-    from reddiff.batch import Outcome
     from reddiff.errors import Diverged
+    from reddiff.images.batch import Outcome
 
     failed = [row for row in rows if row.outcome is Outcome.FAILED]
     skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)

@@ -29,7 +29,7 @@ def degrade(
     force: Force = False,
 ) -> None:
     """Degrade a picture. Writes it, its mask or kernel, and a record."""
-    from reddiff import jobs
+    from reddiff.images import jobs
 
     if task is None:
         raise typer.BadParameter("needs --task")

@@ -16,7 +16,7 @@ from reddiff.cli.terminal import say
 if TYPE_CHECKING:
     from PIL import Image
 
-    from reddiff.pictures import Picture
+    from reddiff.images.io import Picture
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.catalogue import load_prior
-    from reddiff.figure import contact_sheet
     from reddiff.files import check_target, write_together
-    from reddiff.limits import check_steps
+    from reddiff.images.contact_sheet import contact_sheet
+    from reddiff.images.limits import check_steps
+    from reddiff.images.presets import load_prior
 
     check_steps(steps)
     for file in (*_files(output), output / "sheet.png"):
@@ -111,7 +111,7 @@ def demo(
 
 def _files(folder: Path) -> list[Path]:
     """All files of all examples but the sheet."""
-    from reddiff.records import record_path
+    from reddiff.images.records import record_path
 
     pictures = [folder / f"{e.name}{kind}.png" for e in EXAMPLES for kind in ("", "-degraded")]
     masks = [folder / f"{e.name}-degraded.mask.png" for e in EXAMPLES if "mask" in e.task]
@@ -125,9 +125,9 @@ def _run(
     """Degrade and restore one photo: the three pictures, the record, and the PSNR before."""
     from importlib.resources import as_file, files
 
-    from reddiff import jobs
     from reddiff.hooks import ProgressBar
-    from reddiff.pictures import read_picture
+    from reddiff.images import jobs
+    from reddiff.images.io import read_picture
 
     degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
     with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:

@@ -21,7 +21,7 @@ def priors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.catalogue import PRIORS
+    from reddiff.images.presets import PRIORS
     from reddiff.priors import weights_hash
 
     table = Table("name", "what it is", "levels", "parameters", "weights")
@@ -38,7 +38,7 @@ def solvers() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.catalogue import SOLVERS
+    from reddiff.images.presets import SOLVERS
 
     table = Table("name", "what it is", "steps", "evaluations")
     for name, entry in SOLVERS.items():
@@ -51,9 +51,9 @@ def tasks() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.masks import WORDS as MASKS
-    from reddiff.pictures.inputs import WORDS as KERNELS
-    from reddiff.tasks import TASKS
+    from reddiff.images.io.inputs import WORDS as KERNELS
+    from reddiff.images.masks import WORDS as MASKS
+    from reddiff.images.tasks import TASKS
 
     table = Table("name", "what the picture is", "after a colon", "needs")
     for name, entry in TASKS.items():
@@ -77,9 +77,9 @@ def check(
 
     from reddiff import check as try_operator
     from reddiff.errors import require
-    from reddiff.memory import require_memory
-    from reddiff.own_errors import blamed
-    from reddiff.tasks import load_operator
+    from reddiff.images.custom_errors import blamed
+    from reddiff.images.memory import require_memory
+    from reddiff.images.tasks import load_operator
 
     good = re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}", shape) is not None
     require(good, "--shape", expected="whole numbers with commas, 3,64,64", got=shape)
@@ -106,7 +106,7 @@ def show(
 ) -> None:
     """Show a record."""
     from reddiff.cli.batch import summary
-    from reddiff.records import read_record
+    from reddiff.images.records import read_record
 
     found = read_record(record)
     say(json.dumps(found, indent=1) if full else summary(found))

@@ -26,7 +26,7 @@ from reddiff.cli.options import (
 from reddiff.cli.terminal import say
 
 if TYPE_CHECKING:
-    from reddiff.jobs import Job
+    from reddiff.images.jobs import Job
 
 WITH_REPLAY = {"replay", "output", "force", "task"}  # what may stand beside --replay
 
@@ -139,8 +139,8 @@ def restore(
 
     A run that diverges writes no picture and ends with code 6.
     """
-    from reddiff import jobs
     from reddiff.errors import InvalidArgument
+    from reddiff.images import jobs
 
     if output is not None:
         some_path(output)
@@ -192,9 +192,9 @@ def _jobs(
     sources: list[str], output: str, settings: dict[str, Any], *, recursive: bool
 ) -> tuple[list[Job], list[str]]:
     """What to do, and what was passed over."""
-    from reddiff.folders import find, targets
-    from reddiff.jobs import Job
-    from reddiff.pictures.writing import FORMATS
+    from reddiff.images.folders import find, targets
+    from reddiff.images.io.writing import FORMATS
+    from reddiff.images.jobs import Job
 
     place = Path(output)
     found = find(sources, recursive=recursive, avoid=place)

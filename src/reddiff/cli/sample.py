@@ -41,12 +41,12 @@ def sample(
 ) -> None:
     """Draw pictures from a prior: to look at what it has learned."""
     from reddiff import sampling
-    from reddiff.catalogue import load_prior
     from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar
-    from reddiff.limits import SEEDS, check_steps
-    from reddiff.memory import require_memory
-    from reddiff.pictures import check_output
+    from reddiff.images.io import check_output
+    from reddiff.images.limits import SEEDS, check_steps
+    from reddiff.images.memory import require_memory
+    from reddiff.images.presets import load_prior
 
     shape = 3, *_size(size)
     check_steps(steps)
@@ -87,7 +87,7 @@ def _size(text: str) -> tuple[int, int]:
 def _write(names: list[Path], x: Tensor, *, force: bool) -> None:
     """Pictures from draws in [-1, 1]."""
     from reddiff.files import write_together
-    from reddiff.pictures import Picture, encode
+    from reddiff.images.io import Picture, encode
 
     pixels = ((x.float() + 1) / 2).clamp(0, 1).cpu()
     pairs = list(zip(names, pixels, strict=True))

@@ -8,18 +8,23 @@ from reddiff.operators.base import (
     Operator,
     SpectralOperator,
 )
-from reddiff.operators.blur import CircularBlur
-from reddiff.operators.boundary import Boundary
+from reddiff.operators.blur.boundary import Boundary
+from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
+from reddiff.operators.blur.circular import CircularBlur
+from reddiff.operators.blur.factory import make_blur
+from reddiff.operators.blur.general import Blur
+from reddiff.operators.blur.psf import center_psf, disk_psf, gaussian_psf, motion_psf, uniform_psf
+from reddiff.operators.blur.separable import SeparableBlur
+from reddiff.operators.blur.symmetric import SymmetricBlur
+from reddiff.operators.blur.varying import VaryingBlur
 from reddiff.operators.codes import octanary_codes, uniform_codes
-from reddiff.operators.coefficients import JPEGCoefficients
-from reddiff.operators.colour import ChannelMix, grayscale
-from reddiff.operators.convolution import Blur
+from reddiff.operators.color import ChannelMix, grayscale
 from reddiff.operators.decimate import Decimate
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.hadamard import WalshHadamard
-from reddiff.operators.jpeg import JPEG, Subsampling
+from reddiff.operators.jpeg.coefficients import JPEGCoefficients
+from reddiff.operators.jpeg.jpeg import JPEG, Subsampling
 from reddiff.operators.kspace import birdcage_maps, cartesian_mask, equispaced_mask, radial_mask
-from reddiff.operators.make_blur import make_blur
 from reddiff.operators.mask import Identity, Mask
 from reddiff.operators.matrix import Matrix
 from reddiff.operators.mosaic import Bayer, BayerPattern
@@ -27,18 +32,13 @@ from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
 from reddiff.operators.nonlinear import NonlinearBlur
 from reddiff.operators.orientation import Orientation
 from reddiff.operators.phase import CodedDiffraction, Modulus, PhaseRetrieval
-from reddiff.operators.psf import center_psf, disk_psf, gaussian_psf, motion_psf, uniform_psf
 from reddiff.operators.radon import Radon, hann, ramp
 from reddiff.operators.resampling import Filter, bicubic, box, lanczos, triangle
 from reddiff.operators.resize import BlockMean, Resize
 from reddiff.operators.sensing import BlockGaussian, RandomFourier
 from reddiff.operators.separable import Separable
-from reddiff.operators.separable_blur import SeparableBlur
-from reddiff.operators.shake import levin_psf, shake_psf
-from reddiff.operators.stack import side_by_side, stack
-from reddiff.operators.symmetric_blur import SymmetricBlur
+from reddiff.operators.stacked import side_by_side, stack
 from reddiff.operators.tone import Clip, Gamma, Quantise
-from reddiff.operators.varying import VaryingBlur
 
 __all__ = [
     "JPEG",

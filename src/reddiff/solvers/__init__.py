@@ -9,12 +9,12 @@ from reddiff.solvers.dps import DPS
 from reddiff.solvers.mcg import MCG
 from reddiff.solvers.mmps import MMPS
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
-from reddiff.solvers.particles import RSD
 from reddiff.solvers.pigdm import PiGDM
 from reddiff.solvers.pnp import PnPADMM, PnPHQS
 from reddiff.solvers.pnpdm import PnPDM
 from reddiff.solvers.red import RED
 from reddiff.solvers.reddiff import REDDiff
+from reddiff.solvers.rsd import RSD
 from reddiff.solvers.sitcom import SITCOM
 from reddiff.solvers.tmpd import TMPD
 from reddiff.solvers.ula import ULA

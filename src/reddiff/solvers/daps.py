@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.conditional import Conditional, Langevin
 from reddiff.errors import InvalidArgument, require
 from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
@@ -17,8 +16,9 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import SLACK, Schedule, karras, preset
 from reddiff.solvers.base import Solver
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.runs import inner_levels, probability_flow
-from reddiff.solvers.sampler import Diffused, Sampler, arrive
+from reddiff.solvers.steps.conditional import Conditional, Langevin
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base_sampler import renoise
 from reddiff.solvers.ddrm import restored
-from reddiff.solvers.sampler import renoise
-from reddiff.solvers.travel import Traveller
-from reddiff.spectral import Measured
+from reddiff.solvers.time_travel import Traveller
+from reddiff.spectral_view import Measured
 
 
 @dataclass(frozen=True)

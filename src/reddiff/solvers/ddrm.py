@@ -17,8 +17,8 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive
-from reddiff.spectral import Measured
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
+from reddiff.spectral_view import Measured
 
 
 @dataclass(frozen=True)

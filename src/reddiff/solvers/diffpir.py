@@ -11,10 +11,10 @@ from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, renoise
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, renoise
+from reddiff.solvers.steps.proximal import proximal
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class DiffPIR(Sampler):
         x' &= x_0' + s' (\sqrt{1 - \zeta}\,\hat\varepsilon' + \sqrt{\zeta}\,z), \qquad
         \hat\varepsilon' = (x - x_0') / s
 
-    Any operator and any noise: the data step is `reddiff.proximal`. It takes the prior about D to
-    be of variance :math:`s^2 / \lambda` in every direction, and x at the low levels contains y
-    already, which then counts twice: a run is no draw from the posterior. On Gaussian priors, with
-    :math:`\lambda = \zeta = 1`, its mean tends to the posterior's as steps are added and its
-    covariance to half of the posterior's; with the published 7 and .3 it spreads twice as wide.
+    Any operator and any noise: the data step is `reddiff.solvers.steps.proximal`. It takes the
+    prior about D to be of variance :math:`s^2 / \lambda` in every direction, and x at the low
+    levels contains y already, which then counts twice: a run is no draw from the posterior. On
+    Gaussian priors, with :math:`\lambda = \zeta = 1`, its mean tends to the posterior's as
+    steps are added and its covariance to half of the posterior's; with the published 7 and .3 it
+    spreads twice as wide.
 
     Arguments:
         schedule: The levels.

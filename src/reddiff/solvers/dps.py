@@ -17,7 +17,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.dps import guided
-from reddiff.solvers.sampler import Diffused, Sampler, arrive
 
 
 @dataclass(frozen=True)

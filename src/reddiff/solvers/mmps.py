@@ -17,10 +17,10 @@ from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.proximal import LEAST_SIGMA
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.steps.proximal import LEAST_SIGMA
 
 
 @dataclass(frozen=True)

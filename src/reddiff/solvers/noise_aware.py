@@ -21,7 +21,6 @@ from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.operators.base import LinearOperator, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import Tree
@@ -34,6 +33,7 @@ from reddiff.solvers.noise_matched import (
     iterative_step,
     spectral_step,
 )
+from reddiff.solvers.steps.proximal import proximal
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # The proximal step on D counts y twice at levels near its noise; well below it, the error is small.
@@ -85,7 +85,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     a spectral form all of it is exact, and coordinates with less noise than s take Tweedie's
     formula at their own noise; other linear operators take the same steps by conjugate gradients.
     For A = I the answer is :math:`D(y, \sigma_y)`. Nonlinear operators and other noise take
-    proximal steps (`reddiff.proximal`) on :math:`D(w + \rho s\,\varepsilon, s)`.
+    proximal steps (`reddiff.solvers.steps.proximal`) on :math:`D(w + \rho s\,\varepsilon, s)`.
 
     **Realism** r is the share of the posterior's variance that the iterates carry. They follow
     Langevin dynamics with momentum :math:`\beta` and noise :math:`\rho s`; in directions y leaves

@@ -10,10 +10,10 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.steps.proximal import proximal
 
 TOL = 1e-4  # of the data step, where it has no closed form
 

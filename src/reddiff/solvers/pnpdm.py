@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.conditional import Automatic, Conditional
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
@@ -22,6 +21,7 @@ from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.runs import inner_levels, reverse_sde
+from reddiff.solvers.steps.conditional import Automatic, Conditional
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.proximal import proximal
 from reddiff.random import Rng
 from reddiff.schedules import held, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
+from reddiff.solvers.steps.proximal import proximal
 
 BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 

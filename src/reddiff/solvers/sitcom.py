@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reddiff.energy import curvatures
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes, pick
 from reddiff.noise import Gaussian
@@ -19,7 +18,8 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, vp_alpha
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, vp_alpha
+from reddiff.solvers.steps.likelihood import curvatures
 
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Adam's
 LEAST_NOISE = 1e-3  # the least rms residual asked for, over the rms of y

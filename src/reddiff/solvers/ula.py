@@ -9,7 +9,6 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.energy import curvature, tamed_grad
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
@@ -19,6 +18,7 @@ from reddiff.schedules import held, preset
 from reddiff.snapshot import Tree
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
+from reddiff.solvers.steps.likelihood import curvature, tamed_grad
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import karras, preset, vp_within
-from reddiff.solvers.sampler import Diffused, Sampler, arrive, ddim
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
 
 
 @dataclass(frozen=True)

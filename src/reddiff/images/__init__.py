@@ -1,0 +1,1 @@
+"""Pictures: restoring files and arrays, their tasks, records and folders."""

@@ -1,0 +1,268 @@
+"""What `restore` and `degrade` take: pictures, masks, kernels, priors and numbers of any kind.
+
+Files, texts, PIL images, NumPy arrays (masked ones too) and tensors become what the rest works on.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.images.io import Image, Picture, as_kernel, as_picture, read_kernel, read_picture
+from reddiff.images.masks import make_mask
+from reddiff.images.presets import load_prior
+from reddiff.images.tasks import Compressed, Inpaint, OwnTask, Task, make_task
+from reddiff.operators import JPEG, Operator
+from reddiff.priors.base import Prior
+
+Source = Image | str | Path
+Mask = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
+Kernel = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
+
+BEYOND = 1.0  # how far floats may lie beyond [0, 1]: noise carries them there, other units further
+WORDS = "a text, a path, an array, a tensor or a PIL image"
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A picture, and which of its pixels hold nothing.
+
+    Arguments:
+        picture: The picture, 0 where it holds nothing.
+        missing: Pixels that are masked, or not finite.
+        masked: Whether a masked array said so.
+    """
+
+    picture: Picture
+    missing: Bool[Tensor, "1 h w"]
+    masked: bool = False
+
+
+def open_image(image: Source) -> Opened:
+    """The picture in a file, an array, a tensor or a PIL image.
+
+    Raises:
+        InvalidArgument: If it is none, or holds floats that are no pixels in [0, 1].
+        PictureError: If the file cannot be read.
+    """
+    if isinstance(image, str | Path):
+        picture = read_picture(image)
+        return Opened(picture, torch.zeros(1, *picture.size, dtype=torch.bool))
+    masked = isinstance(image, np.ma.MaskedArray)
+    missing, values = _missing(image)
+    if missing is None:
+        picture = as_picture(values)
+        return Opened(picture, torch.zeros(1, *picture.size, dtype=torch.bool))
+    if isinstance(values, Tensor):
+        picture = as_picture(torch.where(missing, 0, values), beyond=BEYOND)
+        return Opened(picture, missing.any(0, keepdim=True).cpu(), masked)
+    picture = as_picture(np.where(missing, values.dtype.type(0), values), beyond=BEYOND)
+    flat = missing if missing.ndim == 2 else missing.any(-1)
+    return Opened(picture, torch.from_numpy(flat)[None], masked)
+
+
+def _missing(image: Any) -> tuple[Any, Any]:
+    """Which entries hold nothing, None where that cannot be; and the plain values."""
+    if isinstance(image, np.ma.MaskedArray):
+        values = np.asarray(image.data)
+        hidden = np.ma.getmaskarray(image)
+        return (hidden | ~np.isfinite(values) if values.dtype.kind == "f" else hidden), values
+    if isinstance(image, np.ndarray) and image.dtype.kind == "f":
+        return ~np.isfinite(image), image
+    if isinstance(image, Tensor) and image.is_floating_point() and image.ndim == 3:
+        return ~torch.isfinite(image), image
+    return None, image
+
+
+def open_task(
+    task: str | Task | Operator,
+    image: Source,
+    opened: Opened,
+    *,
+    mask: Mask | None,
+    scale: int | None,
+    kernel: Kernel | None,
+    seed: int,
+    notes: list[str],
+) -> Task:
+    """The task with its parameters, and without the pixels that hold nothing.
+
+    Raises:
+        InvalidArgument: If a parameter cannot be used, or pixels hold nothing that the task needs.
+    """
+    hole = opened.missing
+    size = opened.picture.size
+    if not isinstance(task, Task):
+        kept = None if mask is None else take_mask(mask, size, seed)
+        if kept is None and task == "inpaint" and bool(hole.any()):
+            kept = (~hole).float()
+        psf = None if kernel is None else take_kernel(kernel, notes)
+        factor = take_whole("scale", scale)
+        if isinstance(task, Operator):
+            _none_for("an operator of yours", kept, factor, psf)
+            task = OwnTask(task)
+        elif task == "jpeg" and isinstance(image, str | Path):
+            _none_for("the task jpeg", kept, factor, psf)
+            task = Compressed(JPEG.of(image))
+        else:
+            require(isinstance(task, str), "task", expected="a name or a Task", got=repr(task))
+            task = make_task(task, mask=kept, scale=factor, kernel=psf)
+    return _without(task, opened) if bool(hole.any()) else task
+
+
+def _none_for(task: str, mask: object, scale: object, kernel: object) -> None:
+    for name, value in (("mask", mask), ("scale", scale), ("kernel", kernel)):
+        require(value is None, name, expected=f"none for {task}", got="one")
+
+
+def _without(task: Task, opened: Opened) -> Task:
+    """The task, where some pixels hold nothing."""
+    hole, count = opened.missing, int(opened.missing.sum())
+    what = f"{count} masked pixels" if opened.masked else f"nan or inf in {count} pixels"
+    if not isinstance(task, Inpaint):
+        expected = "finite values (for the task inpaint, missing pixels may be nan or masked)"
+        raise InvalidArgument("image", expected=expected, got=what)
+    open_ = hole & (task.mask > 0).any(0, keepdim=True).to(hole.device)
+    if not bool(open_.any()):
+        return task
+    if not opened.masked:
+        expected = "finite values where the mask keeps the picture"
+        raise InvalidArgument("image", expected=expected, got=f"nan or inf in {int(open_.sum())}")
+    return replace(task, mask=task.mask * (~hole).to(task.mask))
+
+
+def take_mask(mask: Mask, size: tuple[int, int], seed: int) -> Float[Tensor, "c h w"]:
+    """1 where the picture is good: from a text, a file, a PIL image, an array or a tensor.
+
+    Pictures and whole numbers are good where they are at least half as bright as white, and
+    transparent pixels are not; other numbers are 0 or 1.
+
+    Raises:
+        InvalidArgument: If it is none of these, or of another shape.
+        PictureError: If a file cannot be read, or is of another size.
+    """
+    if isinstance(mask, str | Path):
+        return make_mask(str(mask), size, seed=seed)
+    if isinstance(mask, PIL.Image.Image | Picture):
+        picture = as_picture(mask)
+        bright = picture.pixels.mean(0, keepdim=True)
+        return (bright * (1 if picture.alpha is None else picture.alpha) >= 0.5).float()
+    good = isinstance(mask, np.ndarray | Tensor)
+    require(good, "mask", expected=WORDS, got=f"a {type(mask).__name__}")
+    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.dtype.kind in "iu" and array.size and array.max() > 1:
+        top = 65535 if array.dtype.itemsize == 2 else 255
+        array = array >= top / 2
+    require(array.dtype.kind in "biuf", "mask", expected="numbers", got=f"{array.dtype}")
+    binary = bool(((array == 0) | (array == 1)).all())
+    require(binary, "mask", expected="entries 0 or 1", got=_extremes(array))
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[:2] == size and array.shape[1:] != size:
+        array = np.moveaxis(array, -1, 0)  # channels last
+    array = array[None] if array.ndim == 2 else array
+    fits = array.ndim == 3 and array.shape[0] in (1, 2, 3, 4) and array.shape[1:] == size
+    expected = f"the picture's height and width {size}"
+    require(fits, "mask", expected=expected, got=f"shape {tuple(mask.shape)}")
+    found = torch.from_numpy(array.astype(np.float32))
+    return found[:1] if bool((found == found[:1]).all()) else found
+
+
+def _extremes(array: NDArray[Any]) -> str:
+    return f"values from {float(array.min()):.4g} to {float(array.max()):.4g}"
+
+
+def take_kernel(kernel: Kernel, notes: list[str]) -> Tensor:
+    """The PSF in a text, a file, a PIL image, an array or a tensor; what is odd goes to the notes.
+
+    Raises:
+        InvalidArgument: If it is no kernel.
+        PictureError: If a file cannot be read.
+    """
+    if isinstance(kernel, str | Path):
+        found = read_kernel(kernel)
+    elif isinstance(kernel, PIL.Image.Image | Picture):
+        picture = as_picture(kernel)
+        opaque = 1.0 if picture.alpha is None else picture.alpha[0]
+        found = as_kernel(picture.pixels.double().mean(0) * opaque, scaled=False)
+    else:
+        good = isinstance(kernel, np.ndarray | Tensor)
+        require(good, "kernel", expected=WORDS, got=f"a {type(kernel).__name__}")
+        found = as_kernel(kernel)
+    notes.extend(found.notes)
+    return found.psf
+
+
+def take_prior(prior: str | Path | Prior) -> Prior:
+    """A prior, from its name, its file, or itself."""
+    if isinstance(prior, str | Path):
+        return load_prior(str(prior))
+    expected = "a name, a .safetensors file or a Prior"
+    require(isinstance(prior, Prior), "prior", expected=expected, got=type(prior).__name__)
+    return prior
+
+
+def take_whole(name: str, value: Any) -> int | None:
+    """An integer of any kind, or None."""
+    if value is None:
+        return None
+    whole = isinstance(value, Integral) or (
+        isinstance(value, np.ndarray | Tensor) and not value.ndim
+    )
+    truth = isinstance(value, bool | np.bool_)
+    try:
+        found = operator.index(value)
+    except TypeError:
+        whole, found = False, 0
+    require(whole and not truth, name, expected="an integer", got=_short(value))
+    return found
+
+
+def take_number(name: str, value: Any) -> float | None:
+    """A number of any kind, or None."""
+    if value is None:
+        return None
+    array = isinstance(value, np.ndarray | Tensor)
+    if array and value.ndim == 0:
+        value = value.item()
+    good = isinstance(value, Real) and not isinstance(value, bool)
+    got = f"an array of shape {tuple(value.shape)}" if array and not good else _short(value)
+    require(good, name, expected="a number", got=got)
+    return float(value)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
+
+
+def outside(pixels: Tensor, seen: Tensor, level: float | None) -> list[str]:
+    """Notes on values outside [0, 1]: by noise, or further than noise of this level explains."""
+    values = pixels[seen]
+    beyond = (values < 0) | (values > 1)
+    if not bool(beyond.any()):
+        return []
+    reach = 0.05 + 6 * (level if level is not None and math.isfinite(level) else 0.1)
+    far = (values < -reach) | (values > 1 + reach)
+    which = far if bool(far.any()) else beyond
+    low, high = float(values[which].min()), float(values[which].max())
+    count = f"{int(which.sum())} of {values.numel()} values"
+    if bool(far.any()):
+        return [
+            f"{count} lie further outside [0, 1] than the noise explains, from {low:.3g} to "
+            f"{high:.3g}: the prior knows no such pixels. Rescale the picture, or mask them "
+            "(task inpaint)."
+        ]
+    return [f"{count} lie outside [0, 1], from {low:.3g} to {high:.3g}: taken as noise."]

@@ -1,0 +1,234 @@
+"""Many pictures, one after the other: none ends the others, and a finished one can be skipped."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from reddiff.errors import PictureError, ReddiffError
+from reddiff.files import open_regular
+from reddiff.hooks import Hook
+from reddiff.images.animation import Animation
+from reddiff.images.io import read_picture
+from reddiff.images.jobs import run
+from reddiff.images.records import (
+    FILE_FIELDS,
+    FORMAT,
+    Job,
+    file_hash,
+    file_part,
+    read_job,
+    read_record,
+    record_path,
+    versions,
+)
+from reddiff.priors.base import Prior
+from reddiff.priors.photo import weights_hash
+
+
+class OnExisting(Enum):
+    """What is done where a result exists.
+
+    `SKIP` takes a result for finished if its record has the same settings, weights, inputs and
+    version of the package, and makes it anew if not. What has no record is left alone.
+    """
+
+    ERROR = "error"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+
+
+class Outcome(Enum):
+    """How it went with one picture."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one picture.
+
+    Arguments:
+        job: What was to be done.
+        outcome: How it went.
+        reason: Why it was skipped, failed or done again.
+        seconds: The wall-clock time.
+        record: Of a picture that was done, or skipped as finished.
+        error: Of one that failed.
+    """
+
+    job: Job
+    outcome: Outcome
+    reason: str = ""
+    seconds: float = 0.0
+    record: dict[str, Any] | None = None
+    error: BaseException | None = None
+
+
+COLUMNS = ("file", "status", "reason", "seconds", "noise", "residual", "output")
+
+
+def run_all(
+    jobs: Sequence[Job],
+    *,
+    prior: Prior,
+    on_existing: OnExisting = OnExisting.ERROR,
+    truth: str | Path | None = None,
+    parents: bool = True,
+    hooks: Callable[[Job], Sequence[Hook]] = lambda _: (),
+    film: Callable[[Job], Path | None] = lambda _: None,
+) -> Iterator[Row]:
+    """Run jobs that share a prior. Whatever one raises is in its row, and the others go on.
+
+    Arguments:
+        jobs: What to do.
+        prior: Of all of them.
+        on_existing: What to do where a result exists.
+        truth: As for `run`.
+        parents: Make folders of outputs that are missing.
+        hooks: Those of one run.
+        film: The file for a film of one run.
+
+    Yields:
+        A row for each job, in order.
+    """
+    weights = weights_hash(prior) if on_existing is OnExisting.SKIP else ""
+    for job in jobs:
+        start, force, reason = time.perf_counter(), on_existing is OnExisting.OVERWRITE, ""
+        try:
+            path = film(job)
+            if on_existing is OnExisting.SKIP:
+                stands, reason, record = _standing(job, weights)
+                if stands is _Stands.FINISHED:
+                    yield Row(job, Outcome.SKIPPED, reason, record=record)
+                    continue
+                force = stands is _Stands.STALE
+                if stands is _Stands.MISSING:
+                    _clear(job, path)
+            made = run(
+                job,
+                prior=prior,
+                truth=truth,
+                force=force,
+                parents=parents,
+                hooks=hooks(job),
+                film=None if path is None else Animation(path, force=force),
+            )
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
+            seconds = time.perf_counter() - start
+            yield Row(job, Outcome.FAILED, str(error), seconds, error=error)
+        else:
+            yield Row(job, Outcome.DONE, reason, time.perf_counter() - start, record=made)
+
+
+def report(rows: Sequence[Row]) -> bytes:
+    """A table of what became of every picture, as CSV in UTF-8."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    for row in rows:
+        record = row.record or {}
+        cells = [row.job.source, row.outcome.value, " ".join(row.reason.split())]
+        cells += [f"{row.seconds:.2f}", _cell(record.get("noise"))]
+        cells += [_cell(record.get("residual_ratio")), row.job.output]
+        table.writerow(cells)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is such a table, of an earlier run."""
+    with suppress(PictureError), open_regular(path) as file:
+        return file.readline(200).strip() == ",".join(COLUMNS).encode()
+    return False
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+class _Stands(Enum):
+    MISSING = 0
+    FINISHED = 1
+    STALE = 2
+
+
+def _standing(job: Job, weights: str) -> tuple[_Stands, str, dict[str, Any] | None]:
+    """How it stands with a result, why, and its record.
+
+    Raises:
+        PictureError: If something is there that no record explains.
+    """
+    output = Path(job.output)
+    if not os.path.lexists(output):
+        return _Stands.MISSING, "", None
+    try:
+        record = read_record(record_path(output))
+    except ReddiffError as error:
+        expected = "a result with its record (--force replaces it)"
+        got = "a file without one"
+        raise PictureError(output, expected=expected, got=got, errno=errno.EEXIST) from error
+    digest = file_hash(output)
+    if record["format"] == FORMAT and digest != record["written"]:
+        if digest == record["replaced"]:
+            return _Stands.STALE, "an earlier run was interrupted", None
+        if _whole(output):
+            return _Stands.FINISHED, "kept: it was changed after it was restored", None
+        return _Stands.STALE, "it is damaged", None
+    changed = _changed(job, weights, record)
+    return (_Stands.STALE, changed, None) if changed else (_Stands.FINISHED, "", record)
+
+
+def _whole(path: Path) -> bool:
+    try:
+        read_picture(path)
+    except ReddiffError:
+        return False
+    return True
+
+
+def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
+    """What is not as it was in the run of this record; empty if nothing."""
+    if record["format"] != FORMAT:
+        return f"its record is of format {record['format']}"
+    if record["versions"].get("reddiff") != versions()["reddiff"]:
+        return "another version of reddiff made it"
+    old = read_job(record)
+    names = [f.name for f in fields(Job) if f.name not in ("output", *FILE_FIELDS)]
+    other = [name for name in names if getattr(old, name) != getattr(job, name)]
+    mine = job.input_hashes()
+    for name in FILE_FIELDS:
+        if name in mine or name in old.files:
+            if mine.get(name) != record["inputs"].get(name) or _tail(job, name) != _tail(old, name):
+                other.append(name)
+        elif getattr(old, name) != getattr(job, name):
+            other.append(name)
+    if other:
+        return f"changed since: {', '.join(other)}"
+    return "changed since: weights" if record["weights"] != weights else ""
+
+
+def _tail(job: Job, name: str) -> str:
+    """What follows the file in a field: the name of an operator or array."""
+    text = getattr(job, name)
+    return "" if text is None else text[len(file_part(name, text) or "") :]
+
+
+def _clear(job: Job, film: Path | None) -> None:
+    """Remove the record, and the film, of a run that was killed before its picture was there."""
+    beside = record_path(job.output)
+    with suppress(ReddiffError):
+        read_record(beside)
+        beside.unlink()
+        if film is not None and os.path.lexists(film):
+            film.unlink()

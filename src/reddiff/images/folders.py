@@ -1,0 +1,184 @@
+"""Which pictures names, folders and patterns stand for, and where the restored ones go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reddiff.errors import InvalidArgument
+from reddiff.images.io.writing import FORMATS
+
+SUFFIXES = (*FORMATS, ".gif", ".pbm", ".pnm", ".jfif", ".jpe")
+MAGIC = "*?["
+
+
+@dataclass
+class Found:
+    """What was found.
+
+    Arguments:
+        files: The pictures, each with its place in a folder for the results.
+        folders: How many sub-folders were passed over.
+        below: How many pictures lie there.
+        others: The files that were passed over, because they are no pictures by their names.
+    """
+
+    files: list[tuple[Path, Path]] = field(default_factory=list)
+    folders: int = 0
+    below: int = 0
+    others: list[Path] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was passed over, in sentences."""
+        notes = []
+        if self.below:
+            notes.append(
+                f"Passed over, in sub-folders ({self.folders}): {self.below} pictures; --recursive "
+                "takes them."
+            )
+        if self.others:
+            kinds = Counter(path.suffix.lower() or "without suffix" for path in self.others)
+            named = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(8))
+            notes.append(f"Passed over, as no pictures ({len(self.others)}): {named}.")
+        return notes
+
+
+def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None = None) -> Found:
+    """The pictures that names, folders and patterns stand for, sorted within each.
+
+    In folders, hidden files are passed over, `._x.png` too, and files that are no pictures by their
+    names; links to folders are not followed. A file that is named twice counts once.
+
+    Arguments:
+        sources: Files, folders and patterns.
+        recursive: Take the sub-folders too, and keep the tree.
+        avoid: A folder to leave out: where the results of an earlier run are.
+
+    Raises:
+        InvalidArgument: If a name is empty, or a folder or pattern holds no picture.
+    """
+    found = Found()
+    for source in sources:
+        if not source:
+            raise InvalidArgument("IN", expected="the name of a picture or folder", got="''")
+        before = len(found.files)
+        path = Path(source)
+        if path.is_dir():
+            _search(path, found, recursive=recursive, avoid=avoid)
+        elif not os.path.lexists(path) and any(c in source for c in MAGIC):
+            root = _root(source) if recursive else None
+            for name in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207
+                file = Path(name)
+                if file.is_file():
+                    place = file.relative_to(root) if root is not None else Path(file.name)
+                    found.files.append((file, place))
+        else:
+            found.files.append((path, Path(path.name)))
+        if len(found.files) == before:
+            got = "none" if not found.below else "none but in its sub-folders (--recursive)"
+            raise InvalidArgument("IN", expected=f"pictures in {source}", got=got)
+    seen: set[str] = set()
+    unique = []
+    for file, place in found.files:
+        real = os.path.realpath(file)
+        if real not in seen:
+            seen.add(real)
+            unique.append((file, place))
+    found.files = unique
+    return found
+
+
+def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path, Path]]:
+    """A result for every picture, each of its own, in a folder.
+
+    The name and the format are kept, or it is a PNG where the format cannot be written. Pictures
+    that would get the same name get their whole name with `.png`, or else a number.
+
+    Arguments:
+        files: The pictures and their places, from `find`.
+        output: The folder.
+
+    Returns:
+        Pictures and results.
+
+    Raises:
+        InvalidArgument: If a result would take the place of a picture.
+    """
+    kept = {_key(place) for _, place in files if place.suffix.lower() in FORMATS}
+    taken: set[str] = set()
+    pairs = []
+    for file, place in files:
+        name = place
+        if place.suffix.lower() not in FORMATS:
+            name = place.with_suffix(".png")
+            if _key(name) in kept | taken:
+                name = place.with_name(f"{place.name}.png")
+        number = 1
+        first = name
+        while _key(name) in taken:
+            number += 1
+            name = first.with_name(f"{first.stem}-{number}{first.suffix}")
+        taken.add(_key(name))
+        pairs.append((file, output / name))
+    sources = {os.path.realpath(file) for file, _ in files}
+    for _, target in pairs:
+        if str(Path(os.path.realpath(target.parent), target.name)) in sources:
+            expected = "another folder than that of the pictures"
+            raise InvalidArgument("output", expected=expected, got=f"{target}, a picture given")
+    return pairs
+
+
+def _key(path: Path) -> str:
+    """Names that some file system takes for the same."""
+    return str(path).casefold()
+
+
+def _root(pattern: str) -> Path:
+    """The folder that a pattern begins with."""
+    parts = Path(pattern).parts
+    fixed = []
+    for part in parts[:-1]:
+        if any(c in part for c in MAGIC):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _search(top: Path, found: Found, *, recursive: bool, avoid: Path | None) -> None:
+    """The pictures in a folder."""
+    left_out = None if avoid is None else os.path.realpath(avoid)
+    if left_out == os.path.realpath(top):
+        expected = "another folder than that of the pictures"
+        raise InvalidArgument("output", expected=expected, got=str(avoid))
+    for folder, names in _walk(top, left_out):
+        if folder != top and not recursive:
+            pictures = sum(name.suffix.lower() in SUFFIXES for name in names)
+            found.below += pictures
+            found.folders += bool(pictures)
+            continue
+        for path in names:
+            regular = path.is_file() or not path.exists()  # a dangling link fails when it is read
+            if path.suffix.lower() in SUFFIXES and regular:
+                found.files.append((path, path.relative_to(top)))
+            elif not _is_record(path):
+                found.others.append(path)
+
+
+def _walk(top: Path, left_out: str | None) -> Iterator[tuple[Path, list[Path]]]:
+    for folder, below, names in os.walk(top):
+        below[:] = sorted(
+            name
+            for name in below
+            if not name.startswith(".") and os.path.realpath(Path(folder, name)) != left_out
+        )
+        yield Path(folder), [Path(folder, n) for n in sorted(names) if not n.startswith(".")]
+
+
+def _is_record(path: Path) -> bool:
+    """Whether it is the record of a picture, by its name."""
+    return path.suffix == ".json" and Path(path.stem).suffix.lower() in SUFFIXES

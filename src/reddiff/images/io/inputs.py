@@ -1,0 +1,124 @@
+"""Masks and blur kernels, from files and from words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from reddiff.errors import InvalidArgument, PictureError, require
+from reddiff.images.io.arrays import read_array
+from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
+from reddiff.images.io.reading import check_regular, picture_size, read_picture, reading
+from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
+from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
+
+MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
+
+
+def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function of integers, given as floats."""
+
+    def made(*numbers: float) -> Tensor:
+        whole = all(number.is_integer() for number in numbers)
+        require(whole, "kernel", expected="whole numbers after the colon", got=numbers)
+        return make(*(int(number) for number in numbers))
+
+    return made
+
+
+MAX_FITTED, SMALL = 64, 16_000_000  # pixels of a mask that is resized: by one of the picture; any
+
+
+WORDS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], float]] = {
+    "gaussian": (gaussian_psf, ("SIGMA",), MAX_SIDE // 8),
+    "motion": (motion_psf, ("LENGTH", "ANGLE"), MAX_SIDE - 2),
+    "uniform": (uniform_psf, ("SIDE",), MAX_SIDE),
+    "disk": (disk_psf, ("RADIUS",), MAX_SIDE // 2),
+    "shake": (_whole(shake_psf), ("SIDE", "SEED"), MAX_SIDE),
+    "levin": (_whole(levin_psf), ("NUMBER",), math.inf),
+}
+
+
+def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Float[Tensor, "1 h w"]:
+    """A mask from a picture: 1 (kept) where it is at least half as bright as white, else 0.
+
+    Transparent pixels count as black.
+
+    Arguments:
+        path: A picture in any format that `read_picture` knows.
+        size: The height and the width of the picture it is for.
+        fit: Whether a mask of another size is resized, each pixel taking its nearest one.
+
+    Raises:
+        PictureError: If the file cannot be read, or the mask is of another size.
+    """
+    if picture_size(path) != tuple(size) and not fit:
+        (h, w), (mask_h, mask_w) = size, picture_size(path)
+        expected = f"a mask of {w}x{h} pixels (width x height), as the picture has"
+        raise PictureError(path, expected=expected, got=f"one of {mask_w}x{mask_h}")
+    picture = read_picture(path, max_pixels=max(MAX_FITTED * math.prod(size), SMALL))
+    bright = picture.pixels.mean(0, keepdim=True)
+    if picture.alpha is not None:
+        bright = bright * picture.alpha
+    mask = (bright >= 0.5).to(torch.float32)
+    if picture.size != tuple(size):
+        mask = interpolate(mask[None], size=tuple(size), mode="nearest-exact")[0]
+    return mask
+
+
+def read_kernel(source: str | Path) -> Kernel:
+    """A blur kernel from a file or from words, with odd sides and sum 1.
+
+    What its center is, and that it is convolved: see `as_kernel`.
+
+    Arguments:
+        source: `gaussian:SIGMA`, `motion:LENGTH,ANGLE`, `uniform:SIDE` or `disk:RADIUS`, in pixels
+            and degrees counterclockwise; `shake:SIDE,SEED`, a random camera shake; `levin:NUMBER`,
+            one of the eight shakes of Levin et al. 2009; a .npy file; a .npz file,
+            `file.npz:name` if it holds several arrays; or a picture, where black and transparent
+            pixels are zero.
+
+    Raises:
+        InvalidArgument: If the words cannot be used.
+        PictureError: If the file cannot be read, or holds no kernel: not two axes, larger than
+            1023 a side, complex, not finite, or of a sum that is not well above zero.
+    """
+    word, _, numbers = str(source).partition(":")
+    if word in WORDS:
+        return Kernel(_spoken(str(source), word, numbers), 1.0)
+    file, name = str(source), None
+    if match := re.fullmatch(r"(.+\.npz):([^:/\\]+)", file, re.IGNORECASE):
+        file, name = match.groups()
+    path = Path(file)
+    with reading(path):
+        check_regular(path)
+        if path.suffix.lower() in (".npy", ".npz"):
+            kernel = as_kernel(read_array(path, name, max_bytes=MAX_BYTES))
+        else:
+            picture = read_picture(path, max_pixels=MAX_SIDE**2)
+            pixels = picture.pixels.double().mean(0)
+            opaque = 1.0 if picture.alpha is None else picture.alpha[0]
+            kernel = as_kernel(pixels * opaque, scaled=False)
+    return kernel
+
+
+def _spoken(source: str, word: str, text: str) -> Float64[Tensor, "h w"]:
+    """The kernel that words name."""
+    make, names, largest = WORDS[word]
+    expected = f"{word}:{','.join(names)}"
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidArgument("kernel", expected=expected, got=source) from None
+    good = len(numbers) == len(names) and all(math.isfinite(number) for number in numbers)
+    require(good, "kernel", expected=expected, got=source)
+    small = numbers[0] <= largest
+    require(small, "kernel", expected=f"{names[0]} of at most {largest} pixels", got=source)
+    return make(*numbers)

@@ -1,0 +1,244 @@
+"""What a file says of its picture beside EXIF and profile: resolution, gamma, XMP, texts."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
+
+from reddiff.images.io import exif
+
+INCH = 0.0254  # meters
+# Of a PNG: how its numbers become colors. A stored profile is kept elsewhere.
+COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+MAX_TEXT = 1 << 20  # bytes of a text, unpacked; longer ones are left out
+MAX_PROFILE = 1 << 24
+XMP_PNG = "XML:com.adobe.xmp"
+RAW_PROFILE = "Raw profile type "  # ImageMagick's, of before there was a chunk for EXIF
+XMP_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+IRB = b"Photoshop 3.0\0"
+IPTC = b"8BIM\x04\x04"
+JPEG_ROOM = 65533  # bytes of a segment
+# Texts of a PNG that have a tag in EXIF.
+TAGS = {
+    "Title": ExifTags.Base.DocumentName,
+    "Description": ExifTags.Base.ImageDescription,
+    "Author": ExifTags.Base.Artist,
+    "Copyright": ExifTags.Base.Copyright,
+    "Software": ExifTags.Base.Software,
+}
+GAMMA = 0xA500
+# What XMP says of the layout of a file, which may no longer hold.
+STALE = (
+    rb"tiff:(?:ImageWidth|ImageLength|Orientation)|exif:Pixel[XY]Dimension|xmpNote:HasExtendedXMP"
+)
+ATTRIBUTES = re.compile(rb"\s(?:" + STALE + rb")\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+ELEMENTS = re.compile(rb"<(" + STALE + rb")>[^<]*</\1>")
+THUMBNAILS = re.compile(rb"<xmp:Thumbnails\b.*?</xmp:Thumbnails>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is kept of a file, whatever format it is written to, where that can hold it.
+
+    Arguments:
+        dpi: Pixels per inch, across and down.
+        xmp: The XMP packet, without what it says of the layout of a file.
+        iptc: The IPTC records.
+        texts: Keywords and texts, of a PNG, and the comment of a JPEG.
+        color: Names and contents of the chunks of a PNG that say how numbers become colors.
+    """
+
+    dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    color: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def without_layout(xmp: bytes | None) -> bytes | None:
+    """An XMP packet without orientation, sizes and thumbnails."""
+    if not xmp:
+        return None
+    return THUMBNAILS.sub(b"", ELEMENTS.sub(b"", ATTRIBUTES.sub(b"", xmp)))
+
+
+def of_png(found: tuple[tuple[bytes, bytes], ...]) -> tuple[Metadata, bytes | None, bytes | None]:
+    """The metadata, the EXIF block and the profile of a PNG's chunks."""
+    dpi = xmp = block = icc = legacy = None
+    texts: list[tuple[str, str]] = []
+    color: dict[bytes, bytes] = {}
+    for name, content in found:
+        if name == b"pHYs" and len(content) == 9 and content[8] == 1:
+            x, y = (INCH * n for n in struct.unpack(">II", content[:8]))
+            dpi = (x, y) if x and y else None
+        elif name == b"eXIf" and block is None:
+            block = exif.PREFIX + content
+        elif name == b"iCCP" and icc is None:
+            icc = _unpacked(content.partition(b"\0")[2][1:], MAX_PROFILE)
+        elif name in COLOR_CHUNKS and name not in color:
+            color[name] = content
+        elif name in (b"tEXt", b"zTXt", b"iTXt"):
+            entry = _text(name, content)
+            if entry is not None and entry[0] == XMP_PNG:
+                xmp = entry[1].encode()
+            elif entry is not None and entry[0].startswith(RAW_PROFILE):
+                legacy = entry[1] if entry[0] == RAW_PROFILE + "exif" else legacy
+            elif entry is not None and len(texts) < 100:
+                texts.append(entry)
+    if block is None and legacy is not None:
+        digits = "".join(legacy.split("\n")[3:])
+        block = bytes.fromhex(digits) if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", digits) else None
+    return Metadata(dpi, without_layout(xmp), None, tuple(texts), tuple(color.items())), block, icc
+
+
+def of_jpeg(segments: list[tuple[int, bytes]]) -> Metadata:
+    """The metadata in the segments of a JPEG."""
+    dpi = xmp = iptc = None
+    texts = []
+    for marker, content in segments:
+        if marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 12:
+            unit, x, y = struct.unpack(">BHH", content[7:12])
+            scale = {1: 1.0, 2: 2.54}.get(unit)
+            dpi = (scale * x, scale * y) if scale and x and y else None
+        elif marker == 0xE1 and content.startswith(XMP_JPEG) and xmp is None:
+            xmp = content[len(XMP_JPEG) :]
+        elif marker == 0xED and content.startswith(IRB) and iptc is None:
+            iptc = iptc_of(content[len(IRB) :])
+        elif marker == 0xFE and content.strip(b"\0 "):
+            texts.append(("Comment", _words(content)))
+    return Metadata(dpi, without_layout(xmp), iptc, tuple(texts[:10]))
+
+
+def iptc_of(resources: bytes) -> bytes | None:
+    """The IPTC records among the image resources of Photoshop."""
+    at = 0
+    while at + 12 <= len(resources) and resources[at : at + 4] == b"8BIM":
+        name = resources[at + 6]
+        start = at + 7 + name + (name + 1) % 2
+        length = int.from_bytes(resources[start : start + 4], "big")
+        content = resources[start + 4 : start + 4 + length]
+        if resources[at : at + 6] == IPTC and len(content) == length:
+            return content
+        at = start + 4 + length + length % 2
+    return None
+
+
+def png_chunks(meta: Metadata, profile: bool) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks that hold it, which may all stand behind the header."""
+    for name, content in meta.color:
+        if not (profile and name == b"sRGB"):
+            yield name, content
+    if meta.dpi is not None:
+        x, y = (min(round(n / INCH), 2**31 - 1) for n in meta.dpi)
+        yield b"pHYs", struct.pack(">IIB", x, y, 1)
+    if meta.xmp is not None:
+        yield b"iTXt", XMP_PNG.encode() + bytes(5) + meta.xmp
+    for keyword, text in meta.texts:
+        try:
+            yield b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1")
+        except UnicodeEncodeError:
+            yield b"iTXt", keyword.encode("latin-1", "replace") + bytes(5) + text.encode()
+
+
+def jpeg_segments(meta: Metadata) -> bytes:
+    """The segments of a JPEG that hold it, but for the resolution."""
+    parts = []
+    if meta.xmp is not None:
+        parts.append((0xE1, XMP_JPEG + meta.xmp))
+    if meta.iptc is not None:
+        size = len(meta.iptc).to_bytes(4, "big")
+        parts.append(
+            (0xED, IRB + IPTC + bytes(2) + size + meta.iptc + b"\0" * (len(meta.iptc) % 2))
+        )
+    parts += [(0xFE, t.encode()) for keyword, t in meta.texts if keyword == "Comment"]
+    return b"".join(
+        bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+        for marker, content in parts
+        if len(content) <= JPEG_ROOM
+    )
+
+
+def exif_with(block: bytes | None, meta: Metadata, *, resolution: bool) -> bytes | None:
+    """EXIF with what has a tag there and no other place in the file.
+
+    Arguments:
+        block: The EXIF of the picture.
+        meta: What to add, where EXIF does not say it.
+        resolution: Whether the resolution is to be in it.
+    """
+    found = exif.loaded(block) if block is not None else Image.Exif()
+    before = len(found)
+    for keyword, text in meta.texts:
+        if keyword in TAGS and TAGS[keyword] not in found:
+            found[TAGS[keyword]] = text.encode("ascii", "replace").decode()
+    if resolution and meta.dpi is not None:
+        found[ExifTags.Base.XResolution], found[ExifTags.Base.YResolution] = (
+            IFDRational(round(1000 * n), 1000) for n in meta.dpi
+        )
+        found[ExifTags.Base.ResolutionUnit] = 2
+    gamma = next((content for name, content in meta.color if name == b"gAMA"), b"")
+    if len(gamma) == 4 and int.from_bytes(gamma, "big"):
+        inner: dict[int, Any] = dict(found.get_ifd(ExifTags.IFD.Exif))
+        inner.setdefault(GAMMA, IFDRational(100_000, int.from_bytes(gamma, "big")))
+        found[ExifTags.IFD.Exif] = inner
+    if len(found) == before == 0:
+        return None
+    return found.tobytes()
+
+
+def resolution(block: bytes | None) -> tuple[float, float] | None:
+    """The pixels per inch that EXIF states."""
+    if block is None:
+        return None
+    found = exif.loaded(block)
+    try:
+        x, y = (float(found[tag]) for tag in (ExifTags.Base.XResolution, ExifTags.Base.YResolution))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    scale = {2: 1.0, 3: 2.54}.get(found.get(ExifTags.Base.ResolutionUnit, 2))
+    good = scale is not None and 0 < x < 1e6 and 0 < y < 1e6
+    return (scale * x, scale * y) if good and scale is not None else None
+
+
+def _text(name: bytes, content: bytes) -> tuple[str, str] | None:
+    """Keyword and text of a chunk; nothing if it is damaged or too long."""
+    keyword, _, rest = content.partition(b"\0")
+    data: bytes | None = rest
+    if name == b"zTXt":
+        data = _unpacked(rest[1:], MAX_TEXT)
+    elif name == b"iTXt":
+        packed, rest = rest[:1] == b"\1", rest[2:]
+        rest = rest.partition(b"\0")[2].partition(b"\0")[2]
+        data = _unpacked(rest, MAX_TEXT) if packed else rest
+    if not keyword or data is None or len(data) > MAX_TEXT:
+        return None
+    try:
+        text = data.decode("utf-8" if name == b"iTXt" else "latin-1")
+    except UnicodeDecodeError:
+        return None
+    return keyword.decode("latin-1"), text
+
+
+def _unpacked(data: bytes, most: int) -> bytes | None:
+    """What zlib packed, if it is no more than that."""
+    packer = zlib.decompressobj()
+    try:
+        found = packer.decompress(data, most)
+    except zlib.error:
+        return None
+    return found if packer.eof else None
+
+
+def _words(content: bytes) -> str:
+    content = content.rstrip(b"\0")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -1,0 +1,298 @@
+"""A picture in memory: its pixels in [0, 1], and what belongs to its file."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.images.io.exif import cleaned, turned
+from reddiff.images.io.inks import to_rgb
+from reddiff.images.io.metadata import Metadata
+
+SLACK = 1e-5  # how far beyond [0, 1] rounding may carry floats
+TOP = {8: 255, 16: 65535}
+FLOATS = 32  # bits per channel of files of floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture:
+    """Pixels, alpha, and what a file of them keeps.
+
+    Arguments:
+        pixels: In [0, 1], gray `(1, h, w)` or RGB `(3, h, w)`, as encoded: no profile is applied.
+        alpha: The opacity in [0, 1] `(1, h, w)`, not multiplied into the pixels; or nothing.
+        bits: 8 or 16 bits per channel, in its file; 32 for floats.
+        icc: The colour profile.
+        exif: What is known of the photo, as an EXIF block that begins with `Exif` and two zeros.
+            The pixels are upright already: it holds no orientation.
+        format: The format of its file, PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM, if it came from one.
+        orientation: How that file holds it, as EXIF numbers it: `pixels` are upright.
+        value_range: What black and white are in its file, if not 0 and the largest level: files of
+            `bits` bits are written with these.
+        metadata: What else its file says of it: resolution, gamma, XMP, texts.
+        notes: What the user should know of how it was read, in sentences.
+
+    Raises:
+        InvalidArgument: If the shapes, the dtypes or the bits are others.
+    """
+
+    pixels: Float32[Tensor, "c h w"]
+    alpha: Float32[Tensor, "1 h w"] | None = None
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    format: str | None = None
+    orientation: int = 1
+    value_range: tuple[float, float] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.pixels.shape)
+        good = len(shape) == 3 and shape[0] in (1, 3) and min(shape) > 0
+        require(good, "pixels", expected="shape (1, h, w) or (3, h, w)", got=f"shape {shape}")
+        require(self.bits in (*TOP, FLOATS), "bits", expected="8, 16 or 32", got=self.bits)
+        check_range(self.value_range)
+        if self.alpha is not None:
+            got = tuple(self.alpha.shape)
+            good = got == (1, *self.size)
+            require(good, "alpha", expected=f"shape {(1, *self.size)}", got=f"shape {got}")
+        for name, value in (("pixels", self.pixels), ("alpha", self.alpha)):
+            good = value is None or value.dtype == torch.float32
+            require(good, name, expected="float32", got=getattr(value, "dtype", None))
+
+    def __repr__(self) -> str:
+        """Its size and kind, without the pixels."""
+        height, width = self.size
+        kind = "gray" if len(self.pixels) == 1 else "RGB"
+        kind += ", alpha" if self.alpha is not None else ""
+        source = f", from {self.format}" if self.format else ""
+        return f"Picture({width}x{height}, {kind}, {self.bits} bits{source})"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and the width."""
+        height, width = self.pixels.shape[1:]
+        return height, width
+
+    def to_numpy(self, bits: int | None = None) -> NDArray[Any]:
+        """uint8, uint16 or float32 `(h, w)` if gray without alpha, else `(h, w, c)`, alpha last.
+
+        Integers are rounded to the nearest level; pixels beyond [0, 1] become black or white. With
+        the picture's own bits, its `value_range` is applied.
+
+        Arguments:
+            bits: 8 or 16, or 32 for floats; `bits` of the picture by default.
+
+        Raises:
+            InvalidArgument: If `bits` is another number, or pixels are not finite.
+        """
+        own = bits is None or bits == self.bits
+        bits = self.bits if bits is None else bits
+        require(bits in (*TOP, FLOATS), "bits", expected="8, 16 or 32", got=bits)
+        pixels, alpha = self.pixels.detach().cpu(), self.alpha
+        require(bool(pixels.isfinite().all()), "pixels", expected="finite values", got="nan or inf")
+        top = TOP.get(bits, 1)
+        low, high = self.value_range if own and self.value_range is not None else (0, top)
+        levels = low + (high - low) * (pixels if bits == FLOATS else pixels.clamp(0, 1)).double()
+        if alpha is not None:
+            levels = torch.cat([levels, top * alpha.detach().cpu().clamp(0, 1).double()])
+        if bits in TOP:
+            levels = levels.round().clamp(0, top)
+        kinds = {8: np.uint8, 16: np.uint16, FLOATS: np.float32}
+        array = levels.movedim(0, -1).numpy().astype(kinds[bits], order="C")
+        return array[..., 0] if len(levels) == 1 else array
+
+    def save(self, path: str | Path, *, quality: int = 95, force: bool = False) -> None:
+        """Write it with all its bits and metadata; see `write_picture`.
+
+        Arguments:
+            path: The file; its suffix is its format. PNG and TIFF keep 16 bits.
+            quality: Of JPEG and WebP, 1 to 100.
+            force: Whether a file that exists may be replaced.
+
+        Raises:
+            PictureError: If it cannot be written, or exists without `force`.
+        """
+        from reddiff.images.io.writing import write_picture
+
+        write_picture(path, self, quality=quality, force=force)
+
+    def to_pil(self) -> PIL.Image.Image:
+        """A PIL image, with profile, EXIF and resolution.
+
+        PIL has 16 bits for gray alone: color and alpha become 8 bits, with a warning if they had
+        more. `save` keeps all.
+        """
+        deep = self.bits > 8
+        if deep and (len(self.pixels) == 3 or self.alpha is not None):
+            message = "to_pil() makes 8 bits of 16 per channel; picture.save(path) keeps them"
+            warnings.warn(message, UserWarning, stacklevel=2)
+            deep = False
+        image = PIL.Image.fromarray(self.to_numpy(16 if deep else 8))
+        if self.icc is not None:
+            image.info["icc_profile"] = self.icc
+        if self.exif is not None:
+            image.info["exif"] = self.exif
+        if self.metadata.dpi is not None:
+            image.info["dpi"] = self.metadata.dpi
+        return image
+
+
+def as_range(text: str) -> tuple[float, float]:
+    """The range that a text `LOW,HIGH` states.
+
+    Raises:
+        InvalidArgument: If it states none.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        got = text if len(text) <= 40 else f"{text[:40]}..."
+        expected = "LOW,HIGH, two finite numbers"
+        raise InvalidArgument("range", expected=expected, got=got) from None
+    check_range((low, high))
+    return low, high
+
+
+def check_range(value_range: tuple[float, float] | None) -> None:
+    """Refuse a range of values that is none.
+
+    Raises:
+        InvalidArgument: If it is not two finite numbers, the lower first.
+    """
+    if value_range is not None:
+        good = len(value_range) == 2 and all(math.isfinite(v) for v in value_range)
+        good = good and value_range[0] < value_range[1]
+        expected = "two finite numbers, LOW below HIGH"
+        require(good, "range", expected=expected, got=value_range)
+
+
+Image = Picture | PIL.Image.Image | Tensor | NDArray[Any]  # what `as_picture` takes
+
+
+def as_picture(image: object, *, beyond: float = SLACK) -> Picture:
+    """The picture that an array, a PIL image or a tensor is.
+
+    Arguments:
+        image: A numpy array `(h, w)` or `(h, w, c)` of uint8, uint16 or floats in [0, 1]; a torch
+            tensor `(c, h, w)` of floats in [0, 1]; a PIL image of 8 bits (CMYK becomes RGB), or
+            16-bit gray; or a picture, which is returned. c is 1 (gray), 2 (gray, alpha), 3 (RGB) or
+            4 (RGB, alpha). Floats count as 16 bits, so that nothing is lost when they are written.
+        beyond: How far floats may lie outside [0, 1]. What is further than rounding stays there.
+
+    Raises:
+        InvalidArgument: If it is anything else, naming the type, shape, dtype or range that came.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, PIL.Image.Image):
+        return from_pil(image)
+    if isinstance(image, Tensor):
+        floats = image.is_floating_point()
+        expected = "a tensor of floats in [0, 1]"
+        require(floats, "image", expected=expected, got=f"a tensor of {image.dtype}")
+        shape = tuple(image.shape)
+        good = len(shape) == 3 and 1 <= shape[0] <= 4 and min(shape) > 0
+        expected = "a tensor of shape (c, h, w) with c = 1, 2, 3 or 4"
+        require(good, "image", expected=expected, got=f"shape {shape}")
+        return _from_floats(image.detach().cpu(), beyond)
+    if isinstance(image, np.ndarray):
+        return from_array(image, beyond)
+    expected = "a numpy array, a PIL image, a torch tensor or a Picture"
+    raise InvalidArgument("image", expected=expected, got=f"a {type(image).__name__}")
+
+
+def from_array(array: NDArray[Any], beyond: float = SLACK) -> Picture:
+    """The picture of an array `(h, w)` or `(h, w, c)`; see `as_picture`."""
+    shape = array.shape
+    good = array.ndim == 2 or (array.ndim == 3 and 1 <= shape[-1] <= 4)
+    expected = "an array of shape (h, w), or (h, w, c) with c = 1, 2, 3 or 4"
+    require(good and min(shape) > 0, "image", expected=expected, got=f"shape {shape}")
+    planes = np.moveaxis(array if array.ndim == 3 else array[..., None], -1, 0)
+    if array.dtype.kind == "f":
+        return _from_floats(torch.from_numpy(planes.astype(np.float64)), beyond)
+    bits = {("u", 1): 8, ("u", 2): 16}.get((array.dtype.kind, array.dtype.itemsize))
+    if bits is None:
+        expected = "an array of uint8, uint16 or floats in [0, 1]"
+        raise InvalidArgument("image", expected=expected, got=f"an array of {array.dtype}")
+    levels = torch.from_numpy(planes.astype(np.float32, order="C"))
+    return _split(levels.div_(TOP[bits]), bits)
+
+
+def from_pil(image: PIL.Image.Image) -> Picture:
+    """The picture of a PIL image, upright, with its profile and EXIF; see `as_picture`."""
+    image.load()  # only then is all of EXIF known
+    exif, orientation = cleaned(image.getexif)
+    found = stored(image, orientation, image.info.get("icc_profile"))
+    return replace(found, exif=exif, format=image.format)
+
+
+def stored(image: PIL.Image.Image, orientation: int, icc: bytes | None) -> Picture:
+    """The picture of a PIL image, upright: its orientation and profile are those given."""
+    notes: tuple[str, ...] = ()
+    if image.mode == "CMYK":
+        image, note = to_rgb(image, icc)
+        notes = (note,)
+    picture = from_array(turned(np.asarray(_plain(image)), orientation))
+    icc = matching(icc, len(picture.pixels))
+    return replace(picture, icc=icc, orientation=orientation, notes=notes)
+
+
+def matching(icc: bytes | None, channels: int) -> bytes | None:
+    """A colour profile if it is for this number of channels, else nothing."""
+    spaces = {1: b"GRAY", 3: b"RGB "}
+    return icc if icc is not None and icc[16:20] == spaces[channels] else None
+
+
+def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The image in mode L, LA, RGB, RGBA or I;16."""
+    mode, clear = image.mode, image.has_transparency_data
+    if mode.startswith("I;16"):
+        return image
+    if mode in ("1", "L", "LA", "La"):
+        return image.convert("LA" if clear or mode in ("LA", "La") else "L")
+    if mode in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
+        return image.convert("RGBA" if clear or mode in ("PA", "RGBA", "RGBa") else "RGB")
+    expected = "gray, RGB or palette colours, with or without alpha, of 8 or 16 bits"
+    raise InvalidArgument("image", expected=expected, got=f"mode {mode}")
+
+
+def _from_floats(planes: Tensor, beyond: float) -> Picture:
+    """The picture of floats `(c, h, w)` in [0, 1], or a little beyond."""
+    require(bool(planes.isfinite().all()), "image", expected="finite values", got="nan or inf")
+    low, high = float(planes.min()), float(planes.max())
+    if low < -beyond or high > 1 + beyond:
+        count = int(((planes < -beyond) | (planes > 1 + beyond)).sum())
+        of = f"{count} of {planes.numel()} values beyond"
+        got = f"{low:.6g} to {high:.6g} ({of}; {_advice(low, high)})"
+        raise InvalidArgument("image", expected="floats in [0, 1]", got=got)
+    if low < -SLACK or high > 1 + SLACK:
+        return _split(planes.float(), 16)
+    return _split(planes.float().clamp(0, 1), 16)
+
+
+def _advice(low: float, high: float) -> str:
+    """How values in other units become pixels."""
+    if low >= -25 and 2 < high <= 300:
+        return "divide those of 8 bits by 255"
+    if low >= -6000 and 300 < high <= 70000:
+        return "divide by the white level, 65535 of 16 bits"
+    return "rescale; clip what is broken, or mask it (task inpaint)"
+
+
+def _split(planes: Tensor, bits: int) -> Picture:
+    if len(planes) in (2, 4):
+        return Picture(planes[:-1].contiguous(), planes[-1:].contiguous(), bits)
+    return Picture(planes.contiguous(), None, bits)

@@ -1,0 +1,179 @@
+"""The picture tasks: what each one measures, simulated on a truth or given as a degraded picture.
+
+Pixels are in [0, 1] here; solvers work on 2 pixels - 1, so noise doubles on the way in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, lookup, require
+from reddiff.images.tasks.base import Pixels, Task
+from reddiff.images.tasks.custom import OWN, OwnTask, load_operator
+from reddiff.images.tasks.linear import (
+    Colorize,
+    Deblur,
+    Demosaic,
+    Denoise,
+    Inpaint,
+    Sampling,
+    SuperResolve,
+)
+from reddiff.images.tasks.tone import HDR, Compressed, Quantised
+from reddiff.operators.jpeg.jpeg import JPEG
+from reddiff.operators.mosaic import Bayer, BayerPattern
+from reddiff.operators.resampling import Filter, bicubic, lanczos
+
+__all__ = [
+    "HDR",
+    "TASKS",
+    "Colorize",
+    "Compressed",
+    "Deblur",
+    "Demosaic",
+    "Denoise",
+    "Inpaint",
+    "OwnTask",
+    "Pixels",
+    "Quantised",
+    "SuperResolve",
+    "Task",
+    "load_operator",
+    "make_task",
+]
+
+FILTERS: dict[str, Filter | Sampling | None] = {
+    "mean": None,
+    "bicubic": bicubic,
+    "lanczos": lanczos,
+    "nearest": Sampling.FIRST,
+    "nearest-center": Sampling.MIDDLE,
+}
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+LONGEST = 20  # characters of a number in a task's name
+
+PATTERNS = {pattern.value: pattern for pattern in BayerPattern}
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task that command lines, records and `restore` may ask for by name.
+
+    Arguments:
+        summary: One line on what it is.
+        make: From the word after the colon, if it may have one (empty if there is none), and the
+            parameter, if it needs one.
+        needs: The parameter: `mask`, `scale` or `kernel`.
+        word: What may come after the colon.
+    """
+
+    summary: str
+    make: Callable[..., Task]
+    needs: str | None = None
+    word: str = ""
+
+
+def _sr(word: str, scale: int) -> Task:
+    return SuperResolve(scale, lookup(FILTERS, "task sr", word or "mean"))
+
+
+def _demosaic(word: str) -> Task:
+    return Demosaic(Bayer(lookup(PATTERNS, "task demosaic", word or "RGGB")))
+
+
+def _hdr(word: str) -> Task:
+    return HDR(_number("hdr:GAIN", word or "2"))
+
+
+def _quantise(word: str) -> Task:
+    return Quantised(_whole("quantise:LEVELS", word))
+
+
+def _jpeg(word: str) -> Task:
+    return Compressed(JPEG(_whole("jpeg:QUALITY (or a .jpg file)", word)))
+
+
+TASKS: dict[str, TaskEntry] = {
+    "inpaint": TaskEntry("missing pixels", Inpaint, "mask"),
+    "sr": TaskEntry(
+        "a smaller picture",
+        _sr,
+        "scale",
+        "the filter: mean, bicubic, lanczos; nearest (img[::4, ::4], OpenCV) or nearest-center "
+        "(Pillow)",
+    ),
+    "deblur": TaskEntry("a blurred picture", Deblur, "kernel"),
+    "denoise": TaskEntry("a noisy picture", Denoise),
+    "colorize": TaskEntry("a grey picture", Colorize),
+    "demosaic": TaskEntry(
+        "the raw picture of a sensor, one colour at each pixel",
+        _demosaic,
+        word="the first four pixels: RGGB, BGGR, GRBG or GBRG",
+    ),
+    "hdr": TaskEntry("too much contrast, cut off at black and white", _hdr, word="the gain, 2"),
+    "quantise": TaskEntry("few levels in each channel", _quantise, word="how many"),
+    "jpeg": TaskEntry(
+        "a compressed picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
+    ),
+}
+
+
+def make_task(
+    name: str,
+    *,
+    mask: Tensor | None = None,
+    scale: int | None = None,
+    kernel: Tensor | None = None,
+) -> Task:
+    """The task of this name with its parameter, for command lines and records.
+
+    Arguments:
+        name: One of `TASKS`, with its word after a colon if it has one, such as `jpeg:10`; or
+            `FILE.py:NAME` of an operator on pixels in [0, 1] of the user's own.
+        mask: For `inpaint`.
+        scale: For `sr`.
+        kernel: For `deblur`.
+
+    Raises:
+        InvalidArgument: If the name is unknown, the task's parameter is missing, or one is given
+            that the task does not have.
+    """
+    given = {"mask": mask, "scale": scale, "kernel": kernel}
+    if OWN.fullmatch(name):
+        for parameter, value in given.items():
+            require(value is None, parameter, expected="none for an operator of yours", got="one")
+        return OwnTask(load_operator(name))
+    kind, colon, word = name.partition(":")
+    name = name if len(name) <= 2 * LONGEST else f"{name[: 2 * LONGEST]}..."
+    expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
+    require(kind in TASKS, "task", expected=expected, got=name)
+    entry = TASKS[kind]
+    require(not colon or bool(entry.word), "task", expected=f"{kind} alone", got=name)
+    for parameter, value in given.items():
+        if parameter == entry.needs and value is None:
+            raise InvalidArgument(parameter, expected=f"one for the task {kind}", got="none")
+        if parameter != entry.needs and value is not None:
+            raise InvalidArgument(parameter, expected=f"none for the task {kind}", got="one")
+    words = [word] if entry.word else []
+    return entry.make(*words, *([] if entry.needs is None else [given[entry.needs]]))
+
+
+def _number(form: str, word: str) -> float:
+    """The finite number that a word is; one of ASCII digits, and of no more than 20 characters."""
+    short = word if len(word) <= LONGEST else f"{word[:LONGEST]}..."
+    good = NUMBER.fullmatch(word) is not None and len(word) <= LONGEST
+    number = float(word) if good else math.nan
+    require(math.isfinite(number), "task", expected=form, got=short or "nothing")
+    return number
+
+
+def _whole(form: str, word: str) -> int:
+    number = _number(form, word)
+    require(number.is_integer(), "task", expected=f"{form}, a whole number", got=word)
+    return int(number)

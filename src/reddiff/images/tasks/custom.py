@@ -1,0 +1,118 @@
+"""A picture task of the user's own: an operator in a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.images.gray import on_gray
+from reddiff.images.tasks.base import Pixels, Task
+from reddiff.operators import LinearOperator, Operator
+from reddiff.operators.base import Shape
+from reddiff.operators.custom import operator as as_operator
+from reddiff.units import FromPixels
+
+OWN = re.compile(r"(.+\.py):(\w+)")
+
+
+def load_operator(text: str, shape: Shape | None = None) -> Operator:
+    """The operator that `FILE.py:NAME` names. Runs the file.
+
+    Arguments:
+        text: The file, and the name of an operator in it, or of anything that `reddiff.operator`
+            takes; a function is tried on random pixels first.
+        shape: That of one x. By default a function is one of colour pictures of any size, which
+            keeps the size.
+
+    Raises:
+        InvalidArgument: If there is no such file or name, the file fails, or what it names is no
+            operator.
+    """
+    match = OWN.fullmatch(text)
+    if match is None or not Path(match[1]).is_file():
+        raise InvalidArgument("operator", expected="FILE.py:NAME of a file there is", got=text)
+    path, name = Path(match[1]), match[2]
+    spec = importlib.util.spec_from_file_location(f"_reddiff_{path.stem}", path)
+    assert spec is not None  # noqa: S101 - a .py file has one
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # no file may end the program
+        got = f"{type(error).__name__}: {error}"
+        raise InvalidArgument("operator", expected=f"{path} to run", got=got) from error
+    public = sorted(n for n in vars(module) if not n.startswith("_"))
+    expected = f"a name in {path}: {', '.join(public)}"
+    require(hasattr(module, name), "operator", expected=expected, got=name)
+    found = getattr(module, name)
+    if not inspect.isroutine(found):
+        return as_operator(found)
+    pixels = torch.rand(2, *(shape or (3, 64, 64)), generator=torch.Generator().manual_seed(0))
+    return as_operator(found, x_shape=_same if shape is None else shape, example=pixels)
+
+
+def _same(y_shape: Shape) -> Shape:
+    return y_shape
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTask(Task):
+    """What an operator does to a picture `(1, c, h, w)` in [0, 1].
+
+    Arguments:
+        model: The operator, on pixels in [0, 1].
+    """
+
+    model: Operator
+
+    name = "own"
+    lr = 0.1
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """A(x).
+
+        Raises:
+            InvalidArgument: If the result is no picture.
+        """
+        y: Tensor = self._for(x)(x[None])
+        picture = y.ndim == 4 and y.shape[1] in (1, 3)
+        expected = "an operator to pictures (1, 1 or 3, h, w)"
+        require(picture, "operator", expected=expected, got=tuple(y.shape))
+        return y[0]
+
+    def operator(self, y: Pixels) -> Operator:
+        """A where it is linear, as 2 y - A(1) = A(2 x - 1); else 2 A((x + 1) / 2) - 1."""
+        model = self._for(y)
+        if isinstance(model, LinearOperator):
+            return model
+        return _FromUnits() @ model @ FromPixels()
+
+    def measurement(self, y: Pixels) -> Pixels:
+        """Where A is linear: with A(1) as white."""
+        model = self._for(y)
+        if not isinstance(model, LinearOperator):
+            return y
+        with torch.no_grad():
+            white = model(y.new_ones(1, *model.x_shape(tuple(y.shape))))[0]
+        return y - (white - 1) / 2
+
+    def _for(self, y: Pixels) -> Operator:
+        """A, as it acts on pictures of as many channels."""
+        return on_gray(self.model, y) if len(y) == 1 else self.model
+
+
+class _FromUnits(Operator):
+    """y -> 2 y - 1: from [0, 1] to [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x - 1
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        return y_shape

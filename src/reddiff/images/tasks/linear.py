@@ -1,0 +1,262 @@
+"""The linear picture tasks: missing pixels, small, blurred, grey, noisy and raw pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.functional import conv2d, pad, pixel_unshuffle
+
+from reddiff.errors import require
+from reddiff.images.tasks.base import Pixels, Task
+from reddiff.operators import (
+    BlockMean,
+    CircularBlur,
+    Decimate,
+    Identity,
+    Mask,
+    Operator,
+    Resize,
+    grayscale,
+)
+from reddiff.operators.blur.general import smooth_size
+from reddiff.operators.blur.psf import as_psf
+from reddiff.operators.mosaic import Bayer
+from reddiff.operators.resampling import Filter, bicubic
+
+MAX_SCALE = 64  # a picture of one pixel in 4,096 shows nothing to restore the others from
+
+
+@dataclass(frozen=True)
+class Denoise(Task):
+    """Noise only."""
+
+    name = "denoise"
+    lr = 0.25
+    weight = 1.0
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """x itself."""
+        return x
+
+    def operator(self, y: Pixels) -> Operator:
+        """The identity."""
+        return Identity()
+
+
+@dataclass(frozen=True, eq=False)
+class Inpaint(Task):
+    """Missing pixels.
+
+    Arguments:
+        mask: `(1, h, w)`, 1 where the picture is kept.
+    """
+
+    mask: Tensor
+
+    name = "inpaint"
+    lr = 0.25
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """Missing pixels are black."""
+        self._check(x)
+        return x * self.mask.to(x)
+
+    def operator(self, y: Pixels) -> Operator:
+        """The mask."""
+        self._check(y)
+        return Mask(self.mask.to(y))
+
+    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """Where the mask is 1."""
+        self._check(y)
+        return (self.mask > 0).to(y.device).expand_as(y)
+
+    def _check(self, y: Pixels) -> None:
+        mask, size = tuple(self.mask.shape[-2:]), tuple(y.shape[-2:])
+        expected = f"the picture's height and width {size}"
+        require(mask == size, "mask", expected=expected, got=mask)
+        channels = self.mask.shape[0] if self.mask.ndim == 3 else 1
+        got = f"{channels} of the mask"
+        require(channels in (1, len(y)), "mask", expected=f"1 or {len(y)} channels", got=got)
+
+
+class Sampling(Enum):
+    """Which pixel of a block was kept, where nothing was filtered."""
+
+    FIRST = auto()  # x[::f, ::f], cv2.INTER_NEAREST
+    MIDDLE = auto()  # x[f // 2 :: f, f // 2 :: f], NEAREST of Pillow
+
+
+@dataclass(frozen=True)
+class SuperResolve(Task):
+    """A smaller picture.
+
+    Arguments:
+        factor: How many times smaller, from 2 to 64.
+        filter: What it was resized with; None for the means of blocks.
+    """
+
+    factor: int
+    filter: Filter | Sampling | None = None
+
+    name = "sr"
+    lr = 0.1
+
+    def __post_init__(self) -> None:
+        integer = isinstance(self.factor, int) and not isinstance(self.factor, bool)
+        good = integer and 2 <= self.factor <= MAX_SCALE
+        large = integer and abs(self.factor) > 10**9
+        got = "a number of ten digits or more" if large else repr(self.factor)
+        require(good, "scale", expected=f"an integer from 2 to {MAX_SCALE}", got=got)
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """The smaller picture; a size that the factor does not divide is first extended."""
+        h, w = x.shape[-2:]
+        extended = pad(x[None], (0, -w % self.factor, 0, -h % self.factor), mode="replicate")
+        kept = self._offset
+        small: Tensor = (
+            self.operator(x)(extended) if kept is None else Decimate(self.factor, kept)(extended)
+        )
+        return small[0]
+
+    def operator(self, y: Pixels) -> Operator:
+        """Block means, or the filter.
+
+        Pixels that were kept count as those of a smoothed picture, centered where they were; what
+        was not smoothed is noise. The exact operator leaves all other pixels to the prior, and the
+        solvers tried with it were below a bicubic zoom at a scale of 4 (see docs/operators.md).
+        """
+        if self._offset is not None:
+            return Resize(self.factor, bicubic, shift=self._offset - (self.factor - 1) / 2)
+        window = self.filter
+        return Resize(self.factor, window) if isinstance(window, Filter) else BlockMean(self.factor)
+
+    @property
+    def _offset(self) -> int | None:
+        """The row and column of a block that was kept, where nothing was filtered."""
+        if not isinstance(self.filter, Sampling):
+            return None
+        return self.factor // 2 if self.filter is Sampling.MIDDLE else 0
+
+    @property
+    def scale(self) -> int:
+        """The factor."""
+        return self.factor
+
+
+@dataclass(frozen=True, eq=False)
+class Deblur(Task):
+    """A blur that goes on beyond the picture's border.
+
+    The solver works on a larger, periodic canvas of which only the picture is measured, so nothing
+    is assumed of what lies beyond the border; the margin is cut away in the end.
+
+    Arguments:
+        kernel: The PSF `(kh, kw)`, odd sides, its center in the middle, sum 1.
+    """
+
+    kernel: Tensor
+
+    name = "deblur"
+    lr = 0.5
+
+    def __post_init__(self) -> None:
+        as_psf(self.kernel, name="kernel")
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """Convolution, the picture mirrored at its border."""
+        kh, kw = self.kernel.shape
+        self._check(x)
+        around = (kw // 2, kw // 2, kh // 2, kh // 2)
+        extended = pad(x[:, None].double(), around, mode="reflect")
+        flipped = self.kernel.double().to(x.device).flip(0, 1)[None, None]
+        return conv2d(extended, flipped)[:, 0].to(x.dtype)
+
+    def operator(self, y: Pixels) -> Operator:
+        """Circular convolution on the canvas, seen where the picture is."""
+        return Mask(self._on_canvas(torch.ones_like(y[:1]))) @ CircularBlur(self.kernel.to(y))
+
+    def measurement(self, y: Pixels) -> Pixels:
+        """The picture on the canvas."""
+        self._check(y)
+        return self._on_canvas(y)
+
+    def picture(self, x: Pixels, y: Pixels) -> Pixels:
+        """The canvas without its margin."""
+        return x[..., : y.shape[-2], : y.shape[-1]]
+
+    def _on_canvas(self, y: Tensor) -> Tensor:
+        sizes = zip(y.shape[-2:], self.kernel.shape, strict=True)
+        down, right = (smooth_size(size + max(2 * side, 16)) - size for size, side in sizes)
+        return pad(y, (0, right, 0, down))
+
+    def _check(self, y: Pixels) -> None:
+        kernel, size = tuple(self.kernel.shape), tuple(y.shape[-2:])
+        # one more: a kernel as large as a picture of even sides is made odd
+        fits = kernel[0] <= size[0] + 1 and kernel[1] <= size[1] + 1
+        require(fits, "kernel", expected=f"at most the picture's size {size}", got=kernel)
+
+
+@dataclass(frozen=True)
+class Colorize(Task):
+    """A colour picture seen in grey."""
+
+    name = "colorize"
+    lr = 0.25
+    adds_colour = True
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """The luma."""
+        require(x.shape[0] == 3, "image", expected="a colour picture", got="a grey one")
+        return grayscale(x.dtype).to(x.device)(x[None])[0]
+
+    def operator(self, y: Pixels) -> Operator:
+        """The luma."""
+        return grayscale(y.dtype)
+
+    def measurement(self, y: Pixels) -> Pixels:
+        """The luma, if the degraded picture has three channels."""
+        return self.degrade(y) if y.shape[0] == 3 else y
+
+
+@dataclass(frozen=True)
+class Demosaic(Task):
+    """The raw picture of a camera: one colour at each pixel.
+
+    Arguments:
+        sensor: The colour filter array.
+    """
+
+    sensor: Bayer
+
+    name = "demosaic"
+    lr = 0.25
+    adds_colour = True
+
+    def degrade(self, x: Pixels) -> Pixels:
+        """The colours that the sensor sees, the others black."""
+        require(x.shape[0] == 3, "image", expected="a colour picture", got="a grey one")
+        return self.sensor(x[None])[0]
+
+    def operator(self, y: Pixels) -> Operator:
+        """The sensor."""
+        return self.sensor
+
+    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """One colour at each pixel."""
+        return self.sensor.measured(y.expand(3, -1, -1)[None])[0, : len(y)]
+
+    def plain(self, y: Pixels) -> tuple[Pixels, Bool[Tensor, "_ _ _"]]:
+        """The four pictures of every other row and column: each of one colour."""
+        raw = self.measurement(y).sum(0)
+        h, w = (n - n % 2 for n in raw.shape)
+        planes = pixel_unshuffle(raw[None, :h, :w], 2)
+        return planes, torch.ones_like(planes, dtype=torch.bool)
+
+    def measurement(self, y: Pixels) -> Pixels:
+        """Three channels; of a raw picture in grey, the colours at their places."""
+        return y if y.shape[0] == 3 else self.sensor(y.expand(3, -1, -1)[None])[0]

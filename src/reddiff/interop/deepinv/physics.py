@@ -1,0 +1,157 @@
+"""An operator from a physics: an object with A and, if it is linear, A_adjoint, as deepinv's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.interop.deepinv.calls import Swapped
+from reddiff.interop.deepinv.closed import closed_function, known_operator
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.custom.gradients import Map
+from reddiff.operators.custom.trial import call
+from reddiff.operators.custom.tried import Tried
+from reddiff.random import drawn
+
+_MOST = 8  # parameters that are tried in all combinations
+
+
+@torch.no_grad()
+def physics_operator(
+    physics: Any,
+    *,
+    y: Tensor | None = None,
+    x_shape: Shape | None = None,
+    example: Tensor | None = None,
+) -> Operator:
+    """The operator A of a physics, without its noise; the physics itself moves with it.
+
+    It is the operator of this library that does the same, where there is one (`Mask`,
+    `CircularBlur`, or the singular value decomposition that the physics has); else
+    it calls `A` and `A_adjoint`, and `prox_l2` if that is exact. Which it is, is tried on random
+    numbers. Parameters with a lane axis are found by trial too: those whose first axis is as long
+    as what one x becomes.
+
+    Arguments:
+        physics: A `deepinv.physics.Physics`, or anything with `A` and, if linear, `A_adjoint`.
+        y: A measurement `(b, ...)`, if there is one: gives shape, dtype and device.
+        x_shape: The shape of one x; by default that of A^T y, or `physics.img_size`, or that of y.
+        example: An x `(b, ...)` in the place of both.
+
+    Raises:
+        InvalidArgument: If the physics is none, is complex, or does not pass the trials.
+    """
+    is_physics = callable(getattr(physics, "A", None))
+    expected = "an object with A, such as a deepinv Physics"
+    require(is_physics, "physics", expected=expected, got=type(physics).__name__)
+    linear = hasattr(physics, "A_adjoint_A" if hasattr(physics, "noise_model") else "A_adjoint")
+    x = _example(physics, y, x_shape, example, linear)
+    if x is None:
+        return _functions(physics, linear, None, (), ()).operator(linear)
+    x = drawn(x) if linear else x  # the example may be zeros
+    names, given = _per_lane(physics, x)
+    x = x[torch.arange(len(given[0]) if given else 2, device=x.device) % len(x)]
+    if linear:
+        known = known_operator(physics, x, names, given)
+        if known is not None:
+            return known
+    tried = _functions(physics, linear, x, names, given)
+    made = tried.operator(linear)
+    return (closed_function(physics, made, x, names) or made) if linear else made
+
+
+def _functions(
+    physics: Any, linear: bool, x: Tensor | None, names: Sequence[str], given: tuple[Tensor, ...]
+) -> Tried:
+    parts = [physics] if isinstance(physics, nn.Module) else []
+    functions: dict[str, Map | None] = {
+        "forward": Swapped(physics, "A", tuple(names)),
+        "adjoint": Swapped(physics, "A_adjoint", tuple(names)) if linear else None,
+        "vjp": None,
+        "jvp": None,
+    }
+    return Tried(functions, None, x, given, parts, numpy=False)
+
+
+def _example(
+    physics: Any, y: Tensor | None, x_shape: Shape | None, example: Tensor | None, linear: bool
+) -> Tensor | None:
+    """An x to try the physics on, if its shape can be known."""
+    if example is not None:
+        fits = x_shape is None or tuple(x_shape) == tuple(example.shape[1:])
+        require(fits, "example", expected=f"shape (b, *{x_shape})", got=tuple(example.shape))
+        return example
+    like = _like(physics) if y is None else y
+    b = 2 if y is None else max(2, len(y))  # of one lane alone nothing is learned
+    size = getattr(physics, "img_size", None)
+    sized = isinstance(size, Sequence) and all(isinstance(n, int) for n in size)
+    if x_shape is not None:
+        shape = tuple(x_shape)
+    elif linear and y is not None:
+        shape = tuple(call("physics.A_adjoint", Swapped(physics, "A_adjoint"), y).shape[1:])
+    elif sized and y is not None:
+        shape = tuple(size or ())
+    elif y is not None:
+        shape = tuple(y.shape[1:])
+    else:
+        return None
+    x = drawn(like.new_empty(b, *shape))
+    if y is not None:
+        made = tuple(call("physics.A", Swapped(physics, "A"), x).shape[1:])
+        expected = f"that of an x whose measurement has shape (b, *{tuple(y.shape[1:])})"
+        got = f"{shape}, whose measurement has shape (b, *{made})"
+        require(made == tuple(y.shape[1:]), "x_shape", expected=expected, got=got)
+    return x
+
+
+def _per_lane(physics: Any, x: Tensor) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
+    """The parameters that have a lane axis: there are some if one x becomes several y."""
+    if not isinstance(physics, nn.Module):
+        return (), ()
+    try:
+        lanes = len(Swapped(physics, "A")(x[:1]))
+    except Exception as error:  # what fails for one lane alone is reported where all are tried
+        if len(x) == 1:
+            got = f"{type(error).__name__}: {error}"
+            raise InvalidArgument("physics", expected="A(x) to run", got=got) from error
+        lanes = len(x)
+    if lanes == 1:
+        return (), ()
+    named = {
+        name: tensor.detach()
+        for name, tensor in (*physics.named_buffers(), *physics.named_parameters())
+        if not name.startswith("noise_model.") and tensor.ndim > 0 and len(tensor) == lanes
+    }
+    x = x[torch.arange(lanes, device=x.device) % len(x)]
+    for count in range(min(len(named), _MOST), 0, -1):  # the most that can be: some are never used
+        for names in combinations(named, count):
+            given = tuple(named[n] for n in names)
+            if _belong(physics, x, names, given):
+                return names, given
+    expected = f"parameters with a lane axis among {', '.join(named) or 'none'}"
+    got = f"{lanes} y of one x, whichever of them are taken for such"
+    raise InvalidArgument("physics", expected=expected, got=got)
+
+
+def _belong(physics: Any, x: Tensor, names: tuple[str, ...], given: tuple[Tensor, ...]) -> bool:
+    """Whether each lane with its own of these parameters gives what it gives among the others."""
+    a = Swapped(physics, "A")(x)
+    size = 1e3 * torch.finfo(a.dtype).eps * float(a.norm())
+    for i in (0, len(x) - 1):
+        try:
+            one = Swapped(physics, "A", names)(x[i : i + 1], *(t[i : i + 1] for t in given))
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False
+        if one.shape != a[i : i + 1].shape or float((one - a[i : i + 1]).norm()) > size:
+            return False
+    return True
+
+
+def _like(physics: Any) -> Tensor:
+    tensors = physics.buffers() if isinstance(physics, nn.Module) else ()
+    return next((t for t in tensors if t.is_floating_point()), torch.empty(0))

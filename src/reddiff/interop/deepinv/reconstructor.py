@@ -1,0 +1,83 @@
+"""A solver and a prior as one of deepinv's reconstructors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from reddiff.errors import require
+from reddiff.interop.deepinv.measurement import from_deepinv
+from reddiff.noise import Noise
+from reddiff.operators.base import Shape
+from reddiff.priors.base import Prior
+from reddiff.solvers.base import Solver
+from reddiff.solving import solve
+from reddiff.units import to_pixels
+
+
+class Reconstructor(nn.Module):
+    """(y, physics) -> x, made by `as_reconstructor`."""
+
+    def __init__(
+        self,
+        solver: Solver[Any] | None,
+        prior: Prior,
+        noise: Noise | None,
+        pixels: bool,
+        x_shape: Shape | None,
+        seed: int,
+        samples: int,
+    ) -> None:
+        super().__init__()
+        self.prior, self.solver = prior, solver
+        self.noise, self.pixels, self.x_shape = noise, pixels, x_shape
+        self.seed, self.samples = seed, samples
+
+    def forward(self, y: Tensor, physics: Any) -> Tensor:
+        """The estimate of x `(b, ...)`, without a gradient."""
+        problem = from_deepinv(
+            y.detach(), physics, noise=self.noise, pixels=self.pixels, x_shape=self.x_shape
+        )
+        x = solve(
+            problem,
+            self.prior,
+            self.solver,
+            seed=self.seed,
+            samples=self.samples,
+            progress=False,
+        ).x
+        return to_pixels(x) if self.pixels else x
+
+
+def as_reconstructor(
+    solver: Solver[Any] | None,
+    prior: Prior,
+    *,
+    noise: Noise | None = None,
+    pixels: bool = True,
+    x_shape: Shape | None = None,
+    seed: int = 0,
+    samples: int = 1,
+) -> Reconstructor:
+    """A module `model(y, physics) -> x`, for deepinv's `test`, its trainer and its benchmarks.
+
+    The lanes of a batch have the ids 0 to b - 1: an image's result depends on its place in it.
+
+    Arguments:
+        solver: As of `solve`; None for the default.
+        prior: The diffusion model, of x in [-1, 1] if `pixels`. It moves with the module.
+        noise: The noise of y, in its units; by default that of `physics.noise_model`.
+        pixels: Whether the physics and the result are of x in [0, 1], as in deepinv.
+        x_shape: As of `from_deepinv`.
+        seed: As of `solve`.
+        samples: Runs per image; the result is their mean.
+
+    Raises:
+        InvalidArgument: Here, if an argument cannot be used; when called, as `from_deepinv` and
+            `solve`.
+    """
+    good = solver is None or isinstance(solver, Solver)
+    require(good, "solver", expected="a Solver or None", got=type(solver).__name__)
+    require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
+    return Reconstructor(solver, prior, noise, pixels, x_shape, seed, samples)

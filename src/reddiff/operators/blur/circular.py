@@ -1,0 +1,99 @@
+"""Deblurring: y is x convolved with a point spread function."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.fft import fft2, irfft2, rfft2
+
+from reddiff.lanes import lanes
+from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+
+
+class CircularBlur(SpectralOperator):
+    r"""Convolution with any PSF on a torus: :math:`A = F^{-1}\,\mathrm{diag}(\hat h)\,F`.
+
+    The spectral coordinates are real: V is the Hartley transform, s = :math:`|\hat h|`, and
+    U = V after the all-pass filter of the phases, :math:`\hat h / |\hat h|`.
+
+    Arguments:
+        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
+        per_lane: Whether axis 0 of the PSF numbers lanes.
+
+    Raises:
+        InvalidArgument: If the PSF is not finite, all zero, of even sides or of another rank.
+    """
+
+    psf: Tensor
+
+    def __init__(self, psf: Tensor, *, per_lane: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("psf", as_psf(psf, ("b",) if per_lane else ()))
+        self.batched = ("psf",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return image_shape(self.psf, y_shape)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """psf * x."""
+        return self._filter(x, self._transfer(x))
+
+    def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Correlation with the PSF."""
+        return self._filter(y, self._transfer(y).conj())
+
+    def invert(
+        self, b: Float[Tensor, "b c h w"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b c h w"]:
+        """The Wiener-type filter 1 / (gain |h|^2 + lam)."""
+        power = self._transfer(b).abs() ** 2
+        return self._filter(b, 1 / (lanes(gain, b) * power + lanes(lam, b)))
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
+        return self.pinv(y, rcond=0.03)
+
+    def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
+        """|h| at every frequency."""
+        return self._transfer(z, full=True).abs()
+
+    def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The Hartley transform, its own inverse."""
+        f = fft2(z, norm="ortho")
+        return f.real - f.imag
+
+    def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The Hartley transform."""
+        return self.v(x)
+
+    def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The Hartley transform, then the all-pass filter."""
+        return self._filter(self.v(z), self._phase(z))
+
+    def ut(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The all-pass filter undone, then the Hartley transform."""
+        return self.v(self._filter(y, self._phase(y).conj()))
+
+    def _transfer(self, x: Tensor, full: bool = False) -> Tensor:
+        """The transfer function, (1 or b, 1, h, w) or half of it in the last axis."""
+        h, w = x.shape[-2:]
+        check_fits(self.psf, h, w)
+        kh, kw = self.psf.shape[-2:]
+        padded = torch.nn.functional.pad(self.psf.to(x.dtype), (0, w - kw, 0, h - kh))
+        padded = padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)).reshape(-1, 1, h, w)
+        transfer = fft2(padded) if full else rfft2(padded)
+        rounding = 32 * torch.finfo(x.dtype).eps * padded.abs().sum((-2, -1), keepdim=True)
+        return torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
+
+    def _phase(self, x: Tensor) -> Tensor:
+        transfer = self._transfer(x)
+        size = transfer.abs()
+        return torch.where(size > 0, transfer / torch.where(size > 0, size, 1), 0)
+
+    @staticmethod
+    def _filter(x: Tensor, transfer: Tensor) -> Tensor:
+        return irfft2(rfft2(x) * transfer, s=x.shape[-2:])

@@ -1,0 +1,118 @@
+"""Deblurring with any PSF and any boundary."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.fft import irfft2, rfft2
+from torch.nn.functional import pad
+
+from reddiff.operators.base import LinearOperator, Shape
+from reddiff.operators.blur.boundary import Boundary, extend, fold
+from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+
+
+class Blur(LinearOperator):
+    r"""Convolution with any PSF of an image that goes on beyond its edges: :math:`A = C_h E`.
+
+    E extends the image by half the PSF's sides as `boundary` says, and :math:`C_h` is the
+    convolution where the PSF lies within what E gives, so that y has the size of x. Both are made
+    of FFTs of 5-smooth sizes. The adjoint is exact, :math:`E^T C_h^T`; `solve` iterates. `blur`
+    gives an operator that solves in closed form where there is one.
+
+    Arguments:
+        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1
+            (with `Boundary.ZERO` the image still darkens towards its edges).
+        boundary: What lies beyond the edges.
+        per_lane: Whether axis 0 of the PSF numbers lanes.
+
+    Raises:
+        InvalidArgument: If the PSF is not finite, all zero, of even sides, of another rank, or
+            (when used) larger than the image.
+    """
+
+    psf: Tensor
+
+    def __init__(
+        self, psf: Tensor, boundary: Boundary = Boundary.REFLECT, *, per_lane: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("psf", as_psf(psf, ("b",) if per_lane else ()))
+        self.boundary = boundary
+        self.batched = ("psf",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return image_shape(self.psf, y_shape)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """psf * x."""
+        return convolve(x, self.psf, self.boundary)
+
+    def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Correlation with the PSF; what falls beyond the edges comes back."""
+        return correlate(y, self.psf, self.boundary)
+
+
+def convolve(x: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c h w"]:
+    """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)` or one per lane."""
+    check_fits(psf, x.shape[-2], x.shape[-1])
+    r = radius(psf)
+    wide = extend(x, r, boundary)
+    size = fast_size(wide)
+    return inside(irfft2(rfft2(wide, s=size) * transfer(psf, x, size), s=size), x, r)
+
+
+def correlate(y: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c h w"]:
+    """The adjoint of `convolve`."""
+    check_fits(psf, y.shape[-2], y.shape[-1])
+    r = radius(psf)
+    spread = outside(y, r)
+    size = fast_size(spread)
+    wide = irfft2(rfft2(spread, s=size) * transfer(psf, y, size).conj(), s=size)
+    return fold(wide[..., : spread.shape[-2], : spread.shape[-1]], r, boundary)
+
+
+def radius(psf: Tensor) -> tuple[int, int]:
+    """Half the sides of a PSF `(..., kh, kw)`."""
+    return psf.shape[-2] // 2, psf.shape[-1] // 2
+
+
+def fast_size(x: Tensor) -> tuple[int, int]:
+    """The least sides without prime factors above 5 that hold an image: FFTs of them are fast."""
+    return smooth_size(x.shape[-2]), smooth_size(x.shape[-1])
+
+
+def transfer(psf: Tensor, x: Tensor, size: tuple[int, int]) -> Complex[Tensor, "l 1 h k"]:
+    """The Fourier transform of PSFs `(kh, kw)` or `(l, kh, kw)`, in the precision of x."""
+    return rfft2(psf.to(x.dtype), s=size).reshape(-1, 1, size[0], size[1] // 2 + 1)
+
+
+def inside(full: Tensor, x: Tensor, r: tuple[int, int]) -> Tensor:
+    """The part of a convolution of an extended image where the PSF lies within it."""
+    return full[..., 2 * r[0] : 2 * r[0] + x.shape[-2], 2 * r[1] : 2 * r[1] + x.shape[-1]]
+
+
+def outside(y: Tensor, r: tuple[int, int]) -> Tensor:
+    """The adjoint of `inside`: y where the extended image ends, zeros before."""
+    return pad(y, (2 * r[1], 0, 2 * r[0], 0))
+
+
+@lru_cache(maxsize=4096)
+def smooth_size(size: int) -> int:
+    """The least number from `size` on without a prime factor above 5, where FFTs are fast.
+
+    Arguments:
+        size: A positive integer.
+    """
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1

@@ -1,0 +1,114 @@
+"""Deblurring in closed form: a PSF that is a product of rows and columns, at any boundary."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.base import Shape, check_y_shape
+from reddiff.operators.blur.boundary import Boundary, extend
+from reddiff.operators.blur.psf import as_psf, check_fits
+from reddiff.operators.separable import Factor, Separable, factor, stack
+
+Taps = tuple[float, ...]
+
+
+class SeparableBlur(Separable):
+    r"""Convolution with :math:`h_{ij} = r_i c_j`, at any boundary: :math:`y = A_r\, x\, A_c^T`.
+
+    Both matrices are made for the size of x, in float64, and with their singular value
+    decompositions are kept for as long as they are in use: the first call at a size is slow.
+
+    Arguments:
+        rows: r, the weights of the PSF's rows `(kh,)`, an odd number; or `(b, kh)` with `per_lane`.
+            Taken as they are: divide by their sum for a DC gain of 1.
+        columns: c, those of its columns `(kw,)`, or `(b, kw)`.
+        boundary: What lies beyond the edges.
+        per_lane: Whether axis 0 of both numbers lanes.
+
+    Raises:
+        InvalidArgument: If either is not finite, all zero, of even length, of another rank, of
+            another number of lanes, or (when used) longer than the image.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self,
+        rows: Tensor,
+        columns: Tensor,
+        boundary: Boundary = Boundary.REFLECT,
+        *,
+        per_lane: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, taps in (("rows", rows), ("columns", columns)):
+            self.register_buffer(name, _checked(name, taps, per_lane))
+        same = not per_lane or len(rows) == len(columns)
+        expected, got = f"{len(rows)} lanes, as rows", f"{len(columns)} lanes"
+        require(same, "columns", expected=expected, got=got)
+        self.boundary = boundary
+        self.batched = ("rows", "columns") if per_lane else ()
+
+    @property
+    def psf(self) -> Float[Tensor, "*b kh kw"]:
+        """The point spread function, r c^T."""
+        return self.rows[..., :, None] * self.columns[..., None, :]
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        check_y_shape(y_shape, 3, "c, h, w")
+        check_fits(self.psf, y_shape[-2], y_shape[-1])
+        return y_shape
+
+    def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
+        """The convolutions along columns and along rows."""
+        check_fits(self.psf, height, width)
+        return self._factor(self.rows, height, like), self._factor(self.columns, width, like)
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """A^+ y without what is damped below 3 %: there y is mostly noise."""
+        return self.pinv(y, rcond=0.03)
+
+    def _factor(self, taps: Tensor, n: int, like: Tensor) -> Factor:
+        if not self.batched:
+            return _shared(tuple(taps.tolist()), n, self.boundary, like.dtype, like.device)
+        each = tuple(tuple(row) for row in taps.tolist())
+        return _per_lane(each, n, self.boundary, like.dtype, like.device)
+
+
+def _checked(name: str, taps: Tensor, per_lane: bool) -> Tensor:
+    """The weights as a floating-point tensor."""
+    taps = torch.as_tensor(taps)
+    ndim, form = (2, "(b, k)") if per_lane else (1, "(k,)")
+    odd = taps.ndim == ndim and taps.shape[-1] % 2 == 1
+    require(odd, name, expected=f"shape {form} with an odd k", got=tuple(taps.shape))
+    return as_psf(taps.unsqueeze(-2), ("b",) if per_lane else (), name).squeeze(-2)
+
+
+@lru_cache(maxsize=64)
+def _decomposed(taps: Taps, n: int, boundary: Boundary) -> Factor:
+    """The convolution of n pixels with these weights, as a matrix, and its decomposition."""
+    weights: Float64[Tensor, " k"] = torch.tensor(taps, dtype=torch.float64)
+    wide = extend(torch.eye(n, dtype=torch.float64), (len(taps) // 2, 0), boundary)
+    return factor(wide.T.unfold(1, len(taps), 1).matmul(weights.flip(0)).T)
+
+
+@lru_cache(maxsize=8)
+def _shared(
+    taps: Taps, n: int, boundary: Boundary, dtype: torch.dtype, device: torch.device
+) -> Factor:
+    return _decomposed(taps, n, boundary).to(torch.empty(0, dtype=dtype, device=device))
+
+
+@lru_cache(maxsize=8)
+def _per_lane(
+    taps: tuple[Taps, ...], n: int, boundary: Boundary, dtype: torch.dtype, device: torch.device
+) -> Factor:
+    like = torch.empty(0, dtype=dtype, device=device)
+    return stack([_decomposed(row, n, boundary) for row in taps]).to(like)

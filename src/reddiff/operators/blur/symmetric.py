@@ -1,0 +1,118 @@
+"""Deblurring in closed form: a PSF without left and right on an image that is reflected."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.blur.boundary import Boundary
+from reddiff.operators.blur.general import convolve
+from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+from reddiff.operators.dct import dct2, idct2
+
+
+class SymmetricBlur(SpectralOperator):
+    r"""Convolution with a PSF symmetric under both flips, with `Boundary.REFLECT`.
+
+    The cosine transform C diagonalises it: :math:`A = C^T\,\mathrm{diag}(\hat h)\,C` with
+
+    .. math:: \hat h_{kl} = \sum_{ij} h_{ij} \cos(\pi k i / H) \cos(\pi l j / W),
+
+    i and j counted from the centre. So V = C^T, s = :math:`|\hat h|` and U = V after the signs of
+    :math:`\hat h`. A is symmetric.
+
+    Arguments:
+        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
+        per_lane: Whether axis 0 of the PSF numbers lanes.
+
+    Raises:
+        InvalidArgument: If the PSF is not symmetric under both flips, not finite, all zero, of even
+            sides, of another rank, or (when used) larger than the image.
+
+    References:
+        M. K. Ng, R. H. Chan, W.-C. Tang, "A fast algorithm for deblurring models with Neumann
+        boundary conditions", SIAM J. Sci. Comput. 21(3), 1999, Theorem 3.2.
+    """
+
+    psf: Tensor
+
+    def __init__(self, psf: Tensor, *, per_lane: bool = False) -> None:
+        super().__init__()
+        psf = as_psf(psf, ("b",) if per_lane else ())
+        got = f"one that differs from its flips by up to {_lopsidedness(psf):.3g}"
+        require(is_symmetric(psf), "psf", expected="a PSF symmetric under both flips", got=got)
+        even = (psf + psf.flip(-1)) / 2  # so that A is symmetric to the last bit of h
+        self.register_buffer("psf", (even + even.flip(-2)) / 2)
+        self.batched = ("psf",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return image_shape(self.psf, y_shape)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """psf * x."""
+        return convolve(x, self.psf, Boundary.REFLECT)
+
+    def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """psf * y: A is symmetric."""
+        return self(y)
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
+        return self.pinv(y, rcond=0.03)
+
+    def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
+        """|h| at every frequency."""
+        return self._transfer(z).abs()
+
+    def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The inverse cosine transform."""
+        return idct2(z)
+
+    def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The cosine transform."""
+        return dct2(x)
+
+    def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The inverse cosine transform of z with the signs of h."""
+        return idct2(self._transfer(z).sign() * z)
+
+    def ut(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The cosine transform with the signs of h."""
+        return self._transfer(y).sign() * dct2(y)
+
+    def _transfer(self, x: Tensor) -> Tensor:
+        """The eigenvalues, (1 or b, 1, h, w)."""
+        h, w = x.shape[-2:]
+        check_fits(self.psf, h, w)
+        psf = self.psf.to(x.dtype)
+        kh, kw = psf.shape[-2:]
+        transfer = _cosines(h, kh).to(x) @ psf @ _cosines(w, kw).to(x).mT
+        rounding = 32 * torch.finfo(x.dtype).eps * psf.abs().sum((-2, -1), keepdim=True)
+        kept = torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
+        return kept.reshape(-1, 1, h, w)
+
+
+def is_symmetric(psf: Tensor) -> bool:
+    """Whether PSFs are, up to rounding, what they are after either flip."""
+    return _lopsidedness(psf) <= 32 * torch.finfo(psf.dtype).eps
+
+
+def _lopsidedness(psf: Tensor) -> float:
+    """The largest difference from a flip, as a part of each PSF's largest entry."""
+    rest = torch.maximum((psf - psf.flip(-1)).abs(), (psf - psf.flip(-2)).abs())
+    return float((rest.amax((-2, -1)) / psf.abs().amax((-2, -1))).max())
+
+
+@lru_cache(maxsize=64)
+def _cosines(n: int, side: int) -> Float64[Tensor, "n k"]:
+    """cos(pi k i / n) for k = 0 ... n - 1 and the places i of a kernel, from its centre."""
+    place = torch.arange(side, dtype=torch.float64) - side // 2
+    return torch.cos(torch.arange(n, dtype=torch.float64)[:, None] * place * (math.pi / n))

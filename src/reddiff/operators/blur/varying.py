@@ -1,0 +1,154 @@
+"""Deblurring where the PSF changes over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+from types import EllipsisType
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.fft import irfft2, rfft2
+from torch.nn.functional import pad
+
+from reddiff.errors import require
+from reddiff.operators.base import LinearOperator, Shape, check_y_shape
+from reddiff.operators.blur.boundary import Boundary, extend, fold
+from reddiff.operators.blur.general import fast_size, inside, radius, transfer
+from reddiff.operators.blur.psf import as_psf, check_fits
+
+
+class VaryingBlur(LinearOperator):
+    r"""A blur whose PSF is interpolated bilinearly between those at the nodes of a grid.
+
+    .. math:: A x = \sum_k h_k * (w_k x),\qquad \sum_k w_k = 1.
+
+    The PSF goes with the pixel of x that the light comes from, so that an impulse at a node gives
+    the node's PSF, and one in between a mixture of positive parts and of the same sum. (With
+    :math:`w_k (h_k * x)` it would go with the pixel of y.) The nodes are spread evenly from edge to
+    edge, the outer ones on the outer pixels; a single one along an axis serves all of it. A flat
+    image stays flat where the PSFs agree, and about so elsewhere.
+
+    The adjoint is exact; `solve` iterates. Each node costs FFTs of the part of the image it has a
+    weight in.
+
+    Arguments:
+        psfs: The PSFs `(rows, columns, kh, kw)` of the nodes, odd sides, centred; or
+            `(b, rows, columns, kh, kw)` with `per_lane`. Taken as they are.
+        boundary: What lies beyond the edges.
+        per_lane: Whether axis 0 of the PSFs numbers lanes.
+
+    Raises:
+        InvalidArgument: If a PSF is not finite, all zero, of even sides, of another rank, or (when
+            used) larger than the image, or the grid has more nodes than pixels along an axis.
+
+    References:
+        J. G. Nagy, D. P. O'Leary, "Restoring images degraded by spatially variant blur", SIAM J.
+        Sci. Comput. 19(4), 1998. L. Denis, E. Thiebaut, F. Soulez, J.-M. Becker, R. Mourya, "Fast
+        approximations of shift-variant blur", IJCV 115, 2015.
+    """
+
+    psfs: Tensor
+
+    def __init__(
+        self, psfs: Tensor, boundary: Boundary = Boundary.REFLECT, *, per_lane: bool = False
+    ) -> None:
+        super().__init__()
+        axes = ("rows", "columns")
+        psfs = as_psf(psfs, ("b", *axes) if per_lane else axes, "psfs")
+        self.register_buffer("psfs", psfs)
+        self.boundary = boundary
+        self.batched = ("psfs",) if per_lane else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        check_y_shape(y_shape, 3, "c, h, w")
+        self._check_size(y_shape[-2], y_shape[-1])
+        return y_shape
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The sum of the weighted images, each with its PSF."""
+        self._check_size(x.shape[-2], x.shape[-1])
+        r = radius(self.psfs)
+        wide = extend(x, r, self.boundary)
+        full = pad(torch.zeros_like(wide), (r[1], r[1], r[0], r[0]))
+        for node in self._nodes(x):
+            part = node.weight * wide[node.inner]
+            to = full[node.outer]
+            size = fast_size(to)
+            blurred = irfft2(rfft2(part, s=size) * transfer(node.psf, x, size), s=size)
+            to += blurred[..., : to.shape[-2], : to.shape[-1]]
+        return inside(full, x, r)
+
+    def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The sum of y correlated with each PSF, and weighted."""
+        self._check_size(y.shape[-2], y.shape[-1])
+        r = radius(self.psfs)
+        spread = pad(y, (2 * r[1], 2 * r[1], 2 * r[0], 2 * r[0]))
+        wide = pad(torch.zeros_like(y), (r[1], r[1], r[0], r[0]))
+        for node in self._nodes(y):
+            part, to = spread[node.outer], wide[node.inner]
+            size = fast_size(part)
+            seen = irfft2(rfft2(part, s=size) * transfer(node.psf, y, size).conj(), s=size)
+            to += node.weight * seen[..., : to.shape[-2], : to.shape[-1]]
+        return fold(wide, r, self.boundary)
+
+    def _check_size(self, height: int, width: int) -> None:
+        check_fits(self.psfs, height, width, "psfs")
+        rows, columns = self.psfs.shape[-4:-2]
+        expected = f"a grid of at most one node per pixel, {height} x {width}"
+        fits = rows <= height and columns <= width
+        require(fits, "psfs", expected=expected, got=f"one of {rows} x {columns}")
+
+    def _nodes(self, x: Tensor) -> Iterator[_Node]:
+        """Each node's PSF, and where in the extended image it has weight."""
+        (h, w), (rows, columns), r = x.shape[-2:], self.psfs.shape[-4:-2], radius(self.psfs)
+        down, across = (
+            _spans(rows, h, r[0], self.boundary),
+            _spans(columns, w, r[1], self.boundary),
+        )
+        for (i, (top, v)), (j, (left, u)) in product(enumerate(down), enumerate(across)):
+            bottom, right = top + len(v), left + len(u)
+            inner = (..., slice(top, bottom), slice(left, right))
+            outer = (..., slice(top, bottom + 2 * r[0]), slice(left, right + 2 * r[1]))
+            weight = (v[:, None] * u).to(x)
+            yield _Node(self.psfs[..., i, j, :, :], weight, inner, outer)
+
+
+class _Node(NamedTuple):
+    """A PSF of the grid.
+
+    Arguments:
+        psf: `(kh, kw)` or `(b, kh, kw)`.
+        weight: Its weights at the pixels of the extended image where they are not all zero.
+        inner: Where those are.
+        outer: Where their light falls.
+    """
+
+    psf: Tensor
+    weight: Tensor
+    inner: tuple[EllipsisType | slice, ...]
+    outer: tuple[EllipsisType | slice, ...]
+
+
+@lru_cache(maxsize=64)
+def _spans(nodes: int, n: int, r: int, boundary: Boundary) -> list[tuple[int, Tensor]]:
+    """Where in n pixels, extended by r, each node begins to have weight, and its weights."""
+    spans = []
+    for line in extend(hats(nodes, n), (0, r), boundary):
+        place = line.nonzero().flatten()
+        first, last = int(place[0]), int(place[-1])
+        spans.append((first, line[first : last + 1]))
+    return spans
+
+
+@lru_cache(maxsize=64)
+def hats(nodes: int, n: int) -> Float64[Tensor, "nodes n"]:
+    """The linear interpolation weights of each node at n pixels; they sum to 1 at every pixel."""
+    if nodes == 1:
+        return torch.ones(1, n, dtype=torch.float64)
+    at = torch.linspace(0, nodes - 1, n, dtype=torch.float64)
+    return (1 - (at - torch.arange(nodes, dtype=torch.float64)[:, None]).abs()).clamp(min=0)

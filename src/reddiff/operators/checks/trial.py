@@ -1,0 +1,282 @@
+"""The checks, one by one, on one operator and some x."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, Unsupported
+from reddiff.lanes import dot, norm
+from reddiff.operators.base import ClosedForm, LinearOperator, Operator
+from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, skipped
+from reddiff.operators.custom.functions import LinearFunction, Own
+from reddiff.random import drawn
+
+# Relative sizes of what rounding may do: a chain of float32 operations, or of float64 ones.
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+HANDY = (1e-3, 1e3)  # norms that need no thought about units
+
+
+class Trial:
+    """One operator and the x it is tried on."""
+
+    def __init__(self, operator: Operator, x: Tensor, seed: int) -> None:
+        self.operator, self.x, self.seed = operator, x, seed
+        own = [module for module in operator.modules() if isinstance(module, Own)]
+        self.tol = max(TOLERANCE.get(dtype, 3e-2) for dtype in (x.dtype, *(o.dtype for o in own)))
+        self.allowed = max((o.tolerance for o in own if isinstance(o, LinearFunction)), default=0.0)
+
+    def cheap(self) -> list[Check]:
+        """A few applications of A: those that decide whether a solver can work."""
+        first = self.shapes()
+        if first.verdict is Verdict.FAILED:
+            return [first]
+        more = [self.gradient] if self.linear is None else [self.linearity, self.adjoint]
+        return [first, self.function(), *(one() for one in more)]
+
+    def all(self) -> list[Check]:
+        """Every check; only the first where A(x) is nothing to go on with."""
+        first = self.shapes()
+        if first.verdict is Verdict.FAILED:
+            return [first]
+        rest = (
+            self.function,
+            self.lanes,
+            self.linearity,
+            self.adjoint,
+            self.gradient,
+            self.norm,
+            self.inverse,
+            self.pinv,
+            self.dtype,
+            self.device,
+        )
+        return [first, *(_guarded(one) for one in rest)]
+
+    @cached_property
+    def a(self) -> Tensor:
+        """A(x), of which a copy is kept: an operator may give the same memory twice."""
+        return self.operator(self.x.clone()).clone()
+
+    @property
+    def linear(self) -> LinearOperator | None:
+        """The operator, where it is declared linear."""
+        return self.operator if isinstance(self.operator, LinearOperator) else None
+
+    def shapes(self) -> Check:
+        """A(x) is a finite real tensor of as many lanes, and x_shape is its way back."""
+        name, x = "shapes", self.x
+        form = f"a finite real tensor of {len(x)} lanes for x of shape {tuple(x.shape)}"
+        a = self.operator(x.clone())
+        if not isinstance(a, Tensor):
+            return failed(name, form, type(a).__name__, "Return a tensor from `forward`.")
+        got = f"{tuple(x.shape)} -> {tuple(a.shape)}"
+        if a.is_complex():
+            advice = "Return real and imaginary part as two channels: torch.view_as_real."
+            return failed(name, form, f"{got}, {a.dtype}", advice)
+        if a.ndim < 2 or len(a) != len(x):
+            advice = "Axis 0 of x and of A(x) numbers independent problems: keep it."
+            return failed(name, form, got, advice)
+        if not bool(torch.isfinite(a).all()):
+            bad = int((~torch.isfinite(a)).sum())
+            advice = "Look at its domain: x is random here, about 0."
+            return failed(name, form, f"{got}, {bad} of {a.numel()} nan or inf", advice)
+        back = tuple(self.operator.x_shape(tuple(a.shape[1:])))
+        if back != tuple(x.shape[1:]):
+            expected = f"x_shape({tuple(a.shape[1:])}) = {tuple(x.shape[1:])}"
+            return failed(name, expected, f"{back}", "`x_shape` is the way back from y to x.")
+        return ok(name, form, got)
+
+    def function(self) -> Check:
+        """The same x gives the same A(x), and x is not written to."""
+        name, expected = "function", "the same A(x) for the same x, and x as it was"
+        x = self.x.clone()
+        again = self.operator(x)
+        if not torch.equal(x, self.x):
+            return failed(name, expected, "an x that was written to", "Work on a copy: x.clone().")
+        if again.shape != self.a.shape:
+            return failed(name, expected, f"{tuple(again.shape)} the second time", _FIXED)
+        off = _relative(again - self.a, self.a)
+        if off > self.tol**2:
+            return failed(name, expected, f"two calls that differ by {off:.2g} of A(x)", _FIXED)
+        return ok(name, expected, "the same at every call")
+
+    def linearity(self) -> Check:
+        """A(u + 2 v) = A u + 2 A v, where it is said to be."""
+        name, expected = "linearity", "A(u + 2 v) = A u + 2 A v"
+        v = drawn(self.x, self.seed + 1)
+        off = self.operator(self.x + 2 * v) - self.a - 2 * self.operator(v)
+        size = _relative(off, self.a)
+        got = f"off by {size:.2g} of A u"
+        if self.linear is None:
+            if size > self.tol:
+                return skipped(name, f"not declared, and nonlinear: {got}")
+            advice = "Declare it: linear operators have exact data steps and more solvers."
+            return Check(name, Verdict.NOTE, expected, f"linear, and not declared: {got}", advice)
+        if size > self.tol:
+            advice = "Is there an offset, a clip or an absolute value? Then derive from Operator."
+            return failed(name, expected, got, advice)
+        return ok(name, expected, got)
+
+    def adjoint(self) -> Check:
+        """The dot test: <A x, y> = <x, A^T y>."""
+        name, expected = "adjoint", "<A x, y> = <x, A^T y>"
+        if self.linear is None:
+            return skipped(name, "A is not linear; its gradient is autograd's")
+        y = drawn(self.a, self.seed + 2)
+        back = self.linear.adjoint(y)
+        if back.shape != self.x.shape:
+            want = f"A^T y of shape {tuple(self.x.shape)}, as x"
+            return failed(name, want, tuple(back.shape), "It maps y back to the shape of x.")
+        one, other = dot(self.a, y), dot(self.x, back)
+        size = norm(self.a) * norm(y)
+        worst = int(((one - other).abs() / size.clamp(min=1e-30)).argmax())
+        got = f"<A x, y> = {float(one[worst]):.6g}, <x, A^T y> = {float(other[worst]):.6g}"
+        off = float((one - other)[worst].abs() / size[worst].clamp(min=1e-30))
+        if off > max(self.tol, self.allowed):
+            return failed(name, expected, got, _ratio_advice(one[worst], other[worst]))
+        if self.allowed:
+            got += f", {off:.1e} apart of ||A x|| ||y||"
+            allowed = f"Within the adjoint_tolerance of {self.allowed:g}: gradients, data steps "
+            return note(name, expected, got, f"{allowed}and the result are as inexact.")
+        return ok(name, expected, got)
+
+    def gradient(self) -> Check:
+        """A gradient reaches x, and is neither zero nor NaN."""
+        name, expected = "gradient", "a finite gradient of A that is not zero"
+        try:
+            a, pull = self.operator.vjp(self.x)
+            grad = pull(drawn(a, self.seed + 3))
+        except (RuntimeError, Unsupported) as error:
+            advice = "Was x detached, or turned into a NumPy array? Give an adjoint or a vjp."
+            return failed(name, expected, str(error).splitlines()[0], advice)
+        size = norm(grad)
+        got = f"||J^T w|| = {float(size.min()):.3g} at the least"
+        if not bool(torch.isfinite(grad).all()):
+            advice = "Square roots and logarithms at 0? Add a small constant inside."
+            return failed(name, expected, "nan or inf", advice)
+        if bool((size == 0).any()):
+            advice = "Rounding has no slope: use a straight-through one, x + (A(x) - x).detach()."
+            return failed(name, expected, got, advice)
+        return ok(name, expected, got)
+
+    def lanes(self) -> Check:
+        """Each lane alone gives what it gives among others."""
+        name, expected = "lanes", "the same for a lane alone and among others"
+        if len(self.x) < 2:
+            return skipped(name, "needs two lanes")
+        alone = []
+        for i in range(len(self.x)):
+            index = torch.tensor([i], device=self.x.device)
+            alone.append(self.operator.select(index)(self.x[index]))
+        off = _relative(torch.cat(alone) - self.a, self.a)
+        if off > self.tol:
+            advice = "Does a norm, mean or maximum run over axis 0, that of the lanes?"
+            return failed(name, expected, f"off by {off:.2g} of A(x)", advice)
+        return ok(name, expected, f"off by {off:.2g} of A(x)")
+
+    def norm(self) -> Check:
+        """The largest singular value, of a size that needs no thought."""
+        name = "norm"
+        gain = self.operator.gain(self.x)
+        low, high = float(gain.min()), float(gain.max())
+        got = (
+            f"||A|| = {low:.4g}" if math.isclose(low, high) else f"||A|| = {low:.4g} to {high:.4g}"
+        )
+        expected = f"between {HANDY[0]:g} and {HANDY[1]:g}"
+        if HANDY[0] <= low and high <= HANDY[1]:
+            return ok(name, expected, got)
+        advice = "Is sigma_y in the units of y? Scaling A, y and it alike changes nothing."
+        return note(name, expected, got, advice)
+
+    def inverse(self) -> Check:
+        """A closed form solves its own normal equations."""
+        name, expected = "inverse", "(A^T A + I) invert(b, 1) = b"
+        if not isinstance(self.operator, ClosedForm):
+            return skipped(name, "no closed form: conjugate gradients are used")
+        x = self.operator.invert(self.x, 1.0)
+        back = self.operator.adjoint(self.operator(x)) + x
+        off = _relative(back - self.x, self.x)
+        got = f"off by {off:.2g} of b"
+        if off > self.tol:
+            return failed(name, expected, got, "A wrong closed form is worse than none: leave it.")
+        return ok(name, expected, got)
+
+    def pinv(self) -> Check:
+        """A A^+ A x = A x, as far as iterations get."""
+        name, expected = "pinv", "A A^+ A x = A x"
+        if self.linear is None:
+            return skipped(name, "A is not linear")
+        off = _relative(self.linear(self.linear.pinv(self.a)) - self.a, self.a)
+        got = f"off by {off:.2g} of A x"
+        if off <= 30 * self.tol:
+            return ok(name, expected, got)
+        if isinstance(self.operator, ClosedForm):
+            return failed(name, expected, got, "Are `ut`, `spectrum` and `v` those of one SVD?")
+        advice = "A is ill-conditioned: 500 iterations do not invert it. Solvers damp what they do."
+        return note(name, expected, got, advice)
+
+    def dtype(self) -> Check:
+        """The other precision gives the same, in its own dtype."""
+        name, x = "dtype", self.x
+        other = torch.float64 if x.dtype == torch.float32 else torch.float32
+        expected = f"A(x) of {other} for x of {other}, the same up to rounding"
+        try:
+            copied = copy.deepcopy(self.operator)
+        except TypeError as error:  # it holds what Python cannot copy, such as a library's handle
+            return skipped(name, f"the operator cannot be copied ({error})")
+        try:
+            a = copied.to(other)(x.to(other))
+        except (RuntimeError, TypeError, InvalidArgument) as error:
+            return failed(name, expected, str(error).splitlines()[0], _BUFFERS)
+        if a.dtype != other or self.a.dtype != x.dtype:
+            got = f"{self.a.dtype} for {x.dtype}, {a.dtype} for {other}"
+            return failed(name, expected, got, _BUFFERS)
+        off = _relative(a.to(x.dtype) - self.a, self.a)
+        got = f"{x.dtype} and {other} differ by {off:.2g}"
+        if off > TOLERANCE[torch.float32]:
+            advice = "It rounds somewhere: work in the dtype of x."
+            return note(name, expected, got, advice)
+        return ok(name, expected, got)
+
+    def device(self) -> Check:
+        """All buffers where x is, and A(x) too."""
+        name, x = "device", self.x
+        places = {str(t.device) for t in (*self.operator.buffers(), self.a)} | {str(x.device)}
+        expected = f"all on {x.device}, as x"
+        if len(places) > 1:
+            return failed(name, expected, ", ".join(sorted(places)), _BUFFERS)
+        return ok(name, expected, str(x.device))
+
+
+def _guarded(one: Callable[[], Check]) -> Check:
+    """What a check found, or that the operator could not go through it."""
+    try:
+        return one()
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        name = one.__name__
+        return failed(name, "no exception", got, "It may follow from a failure above.")
+
+
+_FIXED = "Draw random parameters once, with a seed, in __init__; use eval() on networks."
+_BUFFERS = "Keep parameters with register_buffer, so that `.to` moves them, and cast to x.dtype."
+
+
+def _ratio_advice(one: Tensor, other: Tensor) -> str:
+    """What a constant ratio of the two sides usually means."""
+    ratio = float(one / other) if float(other) else math.inf
+    return (
+        f"Their ratio is {ratio:.4g}. A constant one is a missing scale (an inverse in place of an "
+        "adjoint, an FFT without norm='ortho'); else look at padding, flips and conjugates."
+    )
+
+
+def _relative(difference: Tensor, to: Tensor) -> float:
+    """The largest over lanes of ||difference|| / ||to||."""
+    return float((norm(difference) / norm(to).clamp(min=1e-30)).max())

@@ -1,0 +1,165 @@
+"""Operators made of functions that somebody else wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from reddiff.operators.base import Linearisation, LinearOperator, Operator, Shape
+from reddiff.operators.custom.gradients import Map, curve, linear
+from reddiff.random import drawn
+
+
+class Own(Operator):
+    """What linear and nonlinear functions share: tensors per lane, modules, and the shape of x.
+
+    Arguments:
+        find: (the shape of one y, its dtype and device, the tensors per lane) to that of one x.
+        like: Of the dtype and device that the functions were tried on: the dtype tells how precise
+            they are, whatever x they are given.
+        given: Tensors `(b, ...)` that are handed to the functions after x.
+        parts: The modules that the functions belong to: they move with the operator.
+    """
+
+    like: Tensor
+
+    def __init__(
+        self,
+        find: Callable[[Shape, torch.dtype, torch.device, tuple[Tensor, ...]], Shape],
+        like: Tensor,
+        given: Sequence[Tensor] = (),
+        parts: Sequence[nn.Module] = (),
+    ) -> None:
+        super().__init__()
+        self.find, self.dtype = find, like.dtype
+        self.parts = nn.ModuleList(parts)
+        self.register_buffer("like", like.new_empty(0), persistent=False)
+        for i, tensor in enumerate(given):
+            self.register_buffer(f"lane_{i}", tensor)
+        self.batched = tuple(f"lane_{i}" for i in range(len(given)))
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """The tensors of the lanes."""
+        return tuple(self.get_buffer(name) for name in self.batched)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """As given, or as found by a trial."""
+        return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
+        """As of any module, but `.to(float64)` leaves complex numbers of the parts complex."""
+        kept = [
+            (module._buffers, name, value)
+            for module in self.modules()
+            for name, value in module._buffers.items()
+            if value is not None and value.is_complex()
+        ]
+        for buffers, name, value in kept:
+            buffers[name] = torch.view_as_real(value.resolve_conj())
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for buffers, name, value in kept:
+            parts = buffers[name]
+            buffers[name] = value if parts is None else torch.view_as_complex(parts)
+        return self
+
+
+class Function(Own):
+    """A nonlinear A(x), from a function on tensors; `reddiff.operator` makes it.
+
+    Arguments:
+        forward: (x, *given) -> A(x).
+        vjp: (x, w, *given) -> J(x)^T w; None where autograd can follow `forward`.
+        jvp: (x, v, *given) -> J(x) v; by default central differences, where there is a `vjp`.
+    """
+
+    def __init__(
+        self, forward: Map, vjp: Map | None = None, jvp: Map | None = None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.function, self.pull = forward, vjp
+        self.push = partial(difference, forward) if jvp is None else jvp
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """A(x)."""
+        if self.pull is None:
+            return self.function(x, *self.given)
+        return curve(self.function, self.pull, self.push, x, *self.given)
+
+    def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
+        """A(x) and its derivative both ways."""
+        if self.pull is None:
+            return super().linearise(x)
+        given, slope = self.given, self.pull
+
+        def push(v: Tensor) -> Tensor:
+            return self.push(x, v, *given)
+
+        def pull(w: Tensor) -> Tensor:
+            return slope(x, w, *given)
+
+        return Linearisation(self(x.detach()), push, pull)
+
+
+class LinearFunction(Own, LinearOperator):
+    """A linear A from a function on tensors and its adjoint; `reddiff.operator` makes it.
+
+    Arguments:
+        forward: (x, *given) -> A x.
+        adjoint: (y, *given) -> A^T y; None where autograd can follow `forward`.
+        tolerance: How far `adjoint` may be from A^T, relative to ||A x|| ||y||.
+    """
+
+    def __init__(
+        self,
+        forward: Map,
+        adjoint: Map | None = None,
+        tolerance: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.function, self.back, self.tolerance = forward, adjoint, tolerance
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """A x."""
+        back = self._transposed if self.back is None else self.back
+        return linear(self.function, back, x, *self.given)
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^T y."""
+        back = self._transposed if self.back is None else self.back
+        return linear(back, self.function, y, *self.given)
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Where some x gives something: entries whose row of A is zero say nothing of x."""
+        x = drawn(y.new_empty(len(y), *self.x_shape(tuple(y.shape[1:]))))
+        return self(x) != 0
+
+    def _transposed(self, y: Tensor, *given: Tensor) -> Tensor:
+        x = y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
+        return transpose(self.function, x, y, *given)
+
+
+def transpose(forward: Map, x: Tensor, y: Tensor, *given: Tensor) -> Tensor:
+    """A^T y by autograd, at any x."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        (out,) = torch.autograd.grad(forward(leaf, *given), leaf, y)
+    return out
+
+
+def difference(forward: Map, x: Tensor, v: Tensor, *given: Tensor, exact: bool = False) -> Tensor:
+    """J(x) v by central differences, with a step per lane; in float64 if `exact`."""
+    dtype = torch.float64 if exact else x.dtype
+    at, way = x.to(dtype), v.to(dtype)
+    size = torch.linalg.vector_norm(way.flatten(1), dim=1)
+    scale = torch.linalg.vector_norm(at.flatten(1), dim=1) + at[0].numel() ** 0.5
+    h = torch.finfo(dtype).eps ** (1 / 3) * scale / torch.where(size > 0, size, 1)
+    step = h.view(-1, *[1] * (x.ndim - 1)) * way
+    ahead, behind = forward(at + step, *given), forward(at - step, *given)
+    return ((ahead - behind) / (2 * h).view(-1, *[1] * (ahead.ndim - 1))).to(v.dtype)

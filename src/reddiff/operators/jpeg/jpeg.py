@@ -1,0 +1,285 @@
+"""JPEG: y is the picture that a file of a given quality holds."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from warnings import catch_warnings
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from reddiff.errors import InvalidArgument, PictureError, require
+from reddiff.operators.base import Operator, Shape, check_y_shape
+from reddiff.operators.jpeg import codec
+from reddiff.operators.orientation import Orientation
+from reddiff.operators.tone import check_range, straight_through
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+ORIENTATION_TAG = 274
+
+
+class Subsampling(Enum):
+    """How many rows and columns of pixels share a sample of chroma."""
+
+    S444 = (1, 1)
+    S422 = (1, 2)
+    S420 = (2, 2)
+    S411 = (1, 4)
+    S440 = (2, 1)
+
+
+class JPEG(Operator):
+    """A picture through a baseline JPEG file: encoded, and decoded again.
+
+    Each 8 x 8 block of luma (and of chroma, which is halved in size unless `subsampling` says not)
+    has its cosine coefficients rounded to multiples of a table; y is what a decoder then shows.
+    x outside [low, high] is clipped. The stages are those of libjpeg and libjpeg-turbo, in the same
+    whole numbers (`reddiff.operators.jpeg.codec`): y is to the bit what Pillow reads from the file
+    that it wrote. Half precision and devices without float64 are not supported.
+
+    The derivative is straight-through: rounding and clipping count as the identity. What is left,
+    the loss of fine chroma, is linear and differentiated as it is. The true derivative is zero
+    almost everywhere, and nothing could be fitted with it.
+
+    Arguments:
+        quality: From 1 to 100, as for Pillow and libjpeg; with `per_lane` whole numbers `(b,)`.
+        tables: In place of a quality, the tables of luma and chroma `(2, 8, 8)`, of whole numbers
+            from 1, row by row (not in zigzag order); with `per_lane` `(b, 2, 8, 8)`.
+        subsampling: Of chroma. Pillow's own is 4:2:0.
+        orientation: How the file holds the picture: blocks and tables lie in the stored picture,
+            while x and y are upright, as decoders that apply EXIF's orientation show it.
+        low: The x of black.
+        high: The x of white. x is `(b, 3, h, w)`, RGB, or `(b, 1, h, w)`, gray.
+        per_lane: Whether axis 0 of the parameters numbers lanes.
+
+    References:
+        | The stages: see `reddiff.operators.jpeg.codec`.
+        | Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation
+        | (Bengio, Leonard & Courville, 2013), https://arxiv.org/abs/1308.3432 (straight-through)
+
+    Raises:
+        InvalidArgument: If there is not one of quality and tables, if either is out of its range or
+            shape, or low is not below high.
+    """
+
+    straight_through = True
+    tables: Tensor
+
+    def __init__(
+        self,
+        quality: int | Tensor | None = None,
+        *,
+        tables: Tensor | None = None,
+        subsampling: Subsampling = Subsampling.S420,
+        orientation: Orientation = Orientation.UPRIGHT,
+        low: float = -1.0,
+        high: float = 1.0,
+        per_lane: bool = False,
+    ) -> None:
+        super().__init__()
+        check_range(low, high)
+        one = (quality is None) != (tables is None)
+        require(one, "quality", expected="a quality, or else tables", got=f"{quality}, {tables}")
+        if tables is None:
+            tables = _of_quality(quality, per_lane)
+        _check_tables(tables, per_lane)
+        self.subsampling, self.orientation = subsampling, Orientation(orientation)
+        self.low, self.high = low, high
+        self.register_buffer("tables", tables.long())
+        self.batched = ("tables",) if per_lane else ()
+
+    @classmethod
+    def of(cls, file: str | Path | Image, *, low: float = -1.0, high: float = 1.0) -> JPEG:
+        """The operator that made a file: its tables, its subsampling and its EXIF orientation.
+
+        x and y are upright, as `read_picture` returns the file.
+
+        Arguments:
+            file: The path of a JPEG file, or a picture that Pillow has opened from one.
+            low: The x of black.
+            high: The x of white.
+
+        Raises:
+            PictureError: If the file cannot be read or is no JPEG.
+            InvalidArgument: If its colours are not YCbCr or gray, or its subsampling is another.
+        """
+        from PIL import Image as Pictures
+
+        if not isinstance(file, str | Path):
+            return cls._of_picture(file, low, high)
+        try:
+            with Pictures.open(file) as picture:
+                return cls._of_picture(picture, low, high)
+        except OSError as error:
+            got = error.strerror or "another kind of file"
+            raise PictureError(file, expected="a JPEG file", got=got, errno=error.errno) from error
+        except (PictureError, InvalidArgument):
+            raise
+        except Exception as error:  # the parsers raise anything on damaged data
+            got = f"a damaged file ({' '.join(str(error).split())[:200]})"
+            raise PictureError(file, expected="a JPEG file", got=got) from error
+
+    @classmethod
+    def _of_picture(cls, picture: Image, low: float, high: float) -> JPEG:
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        if not isinstance(picture, JpegImageFile):
+            name = getattr(picture, "filename", "") or "the picture"
+            raise PictureError(name, expected="a JPEG file", got=picture.format or "no file")
+        layers, tables = picture.layer, picture.quantization
+        coded = len(layers) == 1 or (len(layers) == 3 and picture.info.get("adobe_transform") != 0)
+        coded = coded and [layer[0] for layer in layers] != list(b"RGB")
+        got = f"{len(layers)} layers, {picture.mode}"
+        require(coded, "file", expected="colours YCbCr or gray", got=got)
+        chosen = torch.tensor([tables[layers[i][3]] for i in (0, -1)]).view(2, 8, 8)
+        return cls(
+            tables=chosen,
+            subsampling=_subsampling([(layer[2], layer[1]) for layer in layers]),
+            orientation=_orientation(picture),
+            low=low,
+            high=high,
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What a decoder shows."""
+        self._check_channels("x", tuple(x.shape[1:]))
+        scale = 255 / (self.high - self.low)
+        x = self.orientation.stored(x)
+        levels = ((x.detach().double() - self.low) * scale).round().clamp(0, 255)
+        shown = self.low + self._through(levels) / scale
+        return self.orientation.upright(straight_through(shown.to(x.dtype), self._smooth(x)))
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        check_y_shape(y_shape, 3, "1 or 3, h, w")
+        self._check_channels("y", y_shape)
+        return y_shape
+
+    def stand_in(self) -> tuple[Operator, Tensor]:
+        """Chroma averaged and interpolated, and about what coarse steps take from a photo.
+
+        That is 0.27 of the mean of the four steps of luma's lowest frequencies: most of the finer
+        coefficients are less than their steps.
+        """
+        step = self.tables[..., 0, :2, :2].double().mean((-2, -1))
+        return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Y, clipped."""
+        return y.clamp(self.low, self.high)
+
+    def _through(self, levels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Whole levels 0 ... 255, encoded and decoded."""
+        tables = self.tables if self.batched else self.tables[None]
+        if levels.shape[1] == 1:
+            return codec.requantise(levels[:, 0], tables[:, 0])[:, None]
+        rows, columns = self.subsampling.value
+        h, w = levels.shape[-2:]
+        ycc = codec.to_ycc(levels)
+        planes = [codec.requantise(ycc[:, 0], tables[:, 0])]
+        for channel in (1, 2):
+            small = codec.requantise(codec.shrink(ycc[:, channel], rows, columns), tables[:, 1])
+            small = small[:, :, : -(-w // columns)]
+            planes.append(codec.spread(small, rows, columns, whole=True)[:, :h, :w])
+        return codec.to_rgb(torch.stack(planes, 1))
+
+    def _smooth(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What is linear in it, of stored pictures: chroma is averaged and interpolated."""
+        rows, columns = self.subsampling.value
+        if x.shape[1] == 1 or rows * columns == 1:
+            return x
+        h, w = x.shape[-2:]
+        luma = (x * x.new_tensor(codec.LUMA)[:, None, None]).sum(1)
+        planes = []
+        for channel in (0, 2):  # R and B less luma, Cr and Cb up to their scales; G follows
+            chroma = codec.extend(x[:, channel] - luma, -h % rows, -w % columns)
+            small = avg_pool2d(chroma[:, None], (rows, columns))[:, 0]
+            planes.append(codec.spread(small, rows, columns, whole=False)[:, :h, :w])
+        red, blue = planes
+        to_green = [-codec.LUMA[i] / codec.LUMA[1] for i in (0, 2)]
+        green = to_green[0] * red + to_green[1] * blue
+        return torch.stack([luma + red, luma + green, luma + blue], 1)
+
+    @staticmethod
+    def _check_channels(name: str, shape: Shape) -> None:
+        good = shape[0] in (1, 3)
+        require(good, name, expected="1 or 3 channels", got=shape[0])
+
+
+class _Smooth(Operator):
+    """What of a codec is smooth."""
+
+    def __init__(self, codec: JPEG) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Chroma averaged and interpolated."""
+        turn = self.codec.orientation
+        return turn.upright(self.codec._smooth(turn.stored(x)))
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return self.codec.x_shape(y_shape)
+
+    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """That of the codec."""
+        return self.codec.guess(y)
+
+    @property
+    def lanes(self) -> None:
+        """The tables play no part."""
+        return
+
+
+def _subsampling(factors: list[tuple[int, int]]) -> Subsampling:
+    """That of a file, from the sampling factors (rows, columns) of its layers."""
+    if len(factors) == 1:
+        return Subsampling.S444
+    (rows, columns), *chroma = factors
+    whole = min(chroma[0]) > 0 and all(f == chroma[0] for f in chroma)
+    whole = whole and rows % chroma[0][0] == columns % chroma[0][1] == 0
+    found = {s.value: s for s in Subsampling}
+    ratio = (rows // chroma[0][0], columns // chroma[0][1]) if whole else None
+    if ratio not in found:
+        expected = "subsampling 4:4:4, 4:2:2, 4:2:0, 4:1:1 or 4:4:0"
+        raise InvalidArgument("file", expected=expected, got=factors)
+    return found[ratio]
+
+
+def _orientation(picture: Image) -> Orientation:
+    """The EXIF orientation; upright where there is none, or EXIF is damaged."""
+    with catch_warnings(action="ignore"):  # Pillow's about damage
+        try:
+            return Orientation(picture.getexif().get(ORIENTATION_TAG, Orientation.UPRIGHT))
+        except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
+            return Orientation.UPRIGHT
+
+
+def _of_quality(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:
+    if not per_lane:
+        if not isinstance(quality, int):
+            got = repr(quality)
+            raise InvalidArgument("quality", expected="an integer from 1 to 100", got=got)
+        return codec.standard_tables(quality)
+    vector = isinstance(quality, Tensor) and quality.ndim == 1 and not quality.is_floating_point()
+    if not isinstance(quality, Tensor) or not vector:
+        raise InvalidArgument("quality", expected="whole numbers (b,)", got=repr(quality))
+    return torch.stack([codec.standard_tables(q) for q in quality.tolist()]).to(quality.device)
+
+
+def _check_tables(tables: Tensor, per_lane: bool) -> None:
+    form = "(b, 2, 8, 8)" if per_lane else "(2, 8, 8)"
+    shape = tuple(tables.shape)
+    fits = shape[-3:] == (2, 8, 8) and len(shape) == (4 if per_lane else 3) and shape[0] > 0
+    require(fits, "tables", expected=f"shape {form}", got=shape)
+    good = bool(((tables >= 1) & (tables <= 65535) & (tables == tables.round())).all())
+    got = f"values from {float(tables.min()):g} to {float(tables.max()):g}"
+    require(good, "tables", expected="whole numbers from 1 to 65535", got=got)

@@ -1,0 +1,1 @@
+"""The loop that every solver runs in, and what watches it."""

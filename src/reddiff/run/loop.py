@@ -1,0 +1,349 @@
+"""The one loop: every solver runs in it, and convergence, hooks, snapshots and cost live here."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.hooks import Hook, Progress, called
+from reddiff.lanes import finite, lanes, pick
+from reddiff.noise import Gaussian, UnknownGaussian
+from reddiff.operators.checks import require_sane
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import STARTING, Keys
+from reddiff.results import Cost, Finding, Reconstruction, Status
+from reddiff.run import diagnostics
+from reddiff.run.cost import Metered, PeakMemory
+from reddiff.run.fingerprint import fingerprint
+from reddiff.run.modes import differentiable, differentiable_module, ordinary
+from reddiff.run.ranges import beyond
+from reddiff.run.resuming import check_resume, load_state
+from reddiff.snapshot import Snapshot, Tree, describe, to_device
+from reddiff.solvers.base import Solver
+from reddiff.solvers.noise_aware import NoiseAwareREDDiff
+
+_KEPT = ("x", "status", "steps", "spent", "change", "noise_level")
+NO_DRAWS = (
+    "the runs are not draws from the posterior: their spread and quantiles are too narrow "
+    "(NoiseAwareREDDiff with realism=1, PnPDM and MMPS make draws)"
+)
+_CHECK_EVERY = 32  # steps between looks at a GPU for runs that failed: each look waits for it
+
+
+class Run:
+    """The variables of the loop. Rows are runs: lane by lane, its samples side by side."""
+
+    step: int
+    state: Any
+    x: Tensor
+    previous: Tensor
+    status: Tensor
+    steps: Tensor
+    change: Tensor  # by the last step that changed the estimate
+    said: list[tuple[str, ...]]  # by the solver, of the runs that left the batch
+    noise_level: Tensor  # sigma_y as given, or as the solver found it; NaN if there is none
+
+    @ordinary
+    @torch.no_grad()
+    def __init__(
+        self,
+        problem: Problem,
+        prior: Prior,
+        given: Solver[Any] | None,
+        seed: int,
+        ids: Sequence[int] | None,
+        samples: int,
+        hooks: list[Hook],
+        resume: Snapshot | None,
+        check: bool,
+    ) -> None:
+        solver = _default(problem, prior, given, () if ids is None else ids)
+        origin = fingerprint(problem, prior)
+        if resume is not None:
+            check_resume(resume, problem, solver, origin)
+            seed, ids, samples = resume.seed, resume.ids, resume.samples
+        problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
+        self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
+        self.seed, self.samples = seed, samples
+        keys = Keys(seed, self.ids)
+        whole, problem = problem.operator, problem.simplified()
+        _check(problem, prior, solver, self.ids, samples)
+        if check:
+            require_sane(whole, problem.x_shape, problem.y)
+        self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
+        self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
+        self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
+        self.all_problem = problem if samples == 1 else _repeated(problem, samples)
+        self.all_keys = keys.repeat(samples)
+        self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
+        self.problem, self.keys = self.all_problem, self.all_keys
+        self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
+        self.history: dict[str, list[Tensor]] = {}
+        self.names: dict[int, set[str]] = {}  # of what each hook records
+        if resume is None:
+            self._begin()
+        else:
+            self._restore(resume)
+
+    def more(self) -> bool:
+        return self.step < self.solver.steps and len(self.rows) > 0
+
+    @ordinary
+    @torch.no_grad()
+    def advance(self) -> Progress:
+        k = torch.full((len(self.rows),), self.step, device=self.x.device)
+        self.state = self.solver.step(
+            self.state, self.problem, self.prior, k, self.keys.at(self.step)
+        )
+        self._count()
+        self._accept(self.solver.estimate(self.state))
+        self.step += 1
+        progress = self._progress()
+        moved = progress.alive & (progress.change > 0)  # some solvers end with an idle step
+        self.change = torch.where(moved, progress.change, self.change)
+        self._call(progress)
+        self.previous = self.x  # the one before is not kept in memory beside the network
+        return progress
+
+    @ordinary
+    @torch.no_grad()
+    def result(self) -> Reconstruction:
+        b, s = self.y_shape[0], self.samples
+        done = self.status == Status.RUNNING
+        if self.step >= self.solver.steps:
+            self.status = torch.where(done, int(Status.EXHAUSTED), self.status)
+        samples = self.x.unflatten(0, (b, s))
+        fit = diagnostics.fit(self._told(), self.x)
+        failed = self.status == Status.DIVERGED
+        ratio, change, data_term = (
+            torch.where(failed, torch.nan, v).view(b, s)
+            for v in (fit.ratio, self.change, fit.data_term)
+        )
+        spent = self.spent.view(b, s, 2).sum(1).tolist()
+        return Reconstruction(
+            x=samples[:, 0] if s == 1 else samples.mean(1),
+            samples=samples,
+            status=self.status.view(b, s).cpu(),
+            steps=self.steps.view(b, s).cpu(),
+            ids=self.ids,
+            history={k: torch.stack(v).unflatten(1, (b, s)) for k, v in self.history.items()},
+            cost=Cost(
+                evaluations=tuple(e for e, _ in spent),
+                vjps=tuple(v for _, v in spent),
+                seconds=time.perf_counter() - self.clock,
+                peak_bytes=self.memory.peak(),
+            ),
+            snapshot=self.snapshot(),
+            residual_ratio=ratio,
+            change=change,
+            noise_level=self.noise_level.view(b, s),
+            data_term=data_term,
+            findings=self._findings(fit),
+        )
+
+    def snapshot(self) -> Snapshot:
+        loop = {n: getattr(self, n) for n in _KEPT}
+        tree = {
+            "state": self.solver.dump(self.state),
+            "rows": self.rows,
+            "loop": loop,
+            "said": [list(sentences) for sentences in self._said()],
+            "history": {k: torch.stack(v) for k, v in self.history.items()},
+        }
+        shape = self.y_shape
+        settings, ids = self.settings, self.ids
+        return Snapshot(settings, shape, self.seed, ids, self.samples, self.step, tree, self.origin)
+
+    def close(self) -> None:
+        for hook in self.hooks:
+            hook.close()
+
+    def _begin(self) -> None:
+        self.step = 0
+        self.state = self.solver.init(self.problem, self.prior, self.keys.at(STARTING))
+        self._count()
+        x = self.solver.estimate(self.state)
+        ok = finite(x)
+        self.x = pick(ok, x, 0.0)
+        self.previous = self.x
+        self.status = torch.where(ok, int(Status.RUNNING), int(Status.DIVERGED))
+        self.steps = torch.zeros_like(self.status)
+        self.change = x.new_full((len(x),), torch.nan)
+        self.said = [()] * len(x)
+        noise = self.all_problem.noise
+        sigma = noise.sigma if isinstance(noise, Gaussian) else torch.nan
+        self.noise_level = lanes(sigma, self.change).expand_as(self.change)
+
+    def _restore(self, resume: Snapshot) -> None:
+        tree: Tree = to_device(resume.tree, self.all_problem.y.device)
+        self.step = resume.step
+        self.x, self.status, self.steps = (tree["loop"][n] for n in ("x", "status", "steps"))
+        self.previous, self.spent = self.x, tree["loop"]["spent"].cpu()
+        self.change, self.noise_level = (tree["loop"][n] for n in ("change", "noise_level"))
+        self.said = [tuple(s) for s in tree["said"]]
+        self.history = {k: list(v) for k, v in tree["history"].items()}
+        self.state = load_state(self.solver, tree["state"], len(tree["rows"]), like=self.x)
+        self._keep(tree["rows"].cpu())
+        if self.more():  # a hook may have saved between the end of a run and its leaving the batch
+            self._settle()
+
+    def _told(self) -> Problem:
+        """The problem, with the noise level that the solver found where nobody gave one."""
+        if not isinstance(self.all_problem.noise, UnknownGaussian):
+            return self.all_problem
+        return replace(self.all_problem, noise=Gaussian(self.noise_level.nan_to_num(1.0, 1.0)))
+
+    def _said(self) -> list[tuple[str, ...]]:
+        """What the solver says of every run, as long as it was in the batch."""
+        said, rows = list(self.said), self.rows.tolist()
+        new = self.solver.warnings(self.state) if rows else []
+        for row, sentences in zip(rows, new, strict=bool(new)):
+            said[row] = sentences
+        return said
+
+    def _findings(self, fit: diagnostics.Fit) -> tuple[Finding, ...]:
+        ruled = self.status == Status.CONVERGED
+        judged = ruled | (not self.solver.settles)  # by a rule, or not to be judged by its change
+        change = torch.where(judged, 0, self.change)
+        ended = (ruled | (self.status == Status.EXHAUSTED)).tolist()
+        values = self.prior.inner.values
+        out = beyond(self._told(), self.x, values, fit.noise, fit.ratio)
+        said = [(*a, *b) for a, b in zip(self._said(), out, strict=True)]
+        found = diagnostics.findings(fit, change, ended, said, self.ids)
+        if self.samples > 1 and any(ended) and not self.solver.draws_posterior:
+            found += (Finding(None, None, NO_DRAWS),)
+        return found
+
+    def _count(self) -> None:
+        evaluated, pulled = self.prior.take()
+        per_run = torch.tensor([evaluated, pulled]) // len(self.rows)
+        self.spent = self.spent.index_add(0, self.rows, per_run.expand(len(self.rows), 2))
+
+    def _accept(self, x: Tensor) -> None:
+        """Take the new estimates of the runs that are alive and finite."""
+        rows = self.rows.to(x.device)
+        running = self.status[rows] == Status.RUNNING
+        ok = finite(x)
+        alive = running & ok
+        self.previous = self.x
+        self.x = self.x.index_copy(0, rows, pick(alive, x, self.x[rows]))
+        self.steps = self.steps.index_add(0, rows, alive.to(self.steps.dtype))
+        level = self.solver.noise_level(self.state)
+        if level is not None and isinstance(self.problem.noise, UnknownGaussian):
+            level = torch.where(alive, level, self.noise_level[rows])
+            self.noise_level = self.noise_level.index_copy(0, rows, level)
+        failed = torch.where(running & ~ok, int(Status.DIVERGED), self.status[rows])
+        self.status = self.status.index_copy(0, rows, failed)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            step=self.step,
+            steps=self.solver.steps,
+            problem=self.all_problem,
+            x=self.x,
+            previous=self.previous,
+            alive=self.status == Status.RUNNING,
+            evaluations=int(self.spent[:, 0].max()),
+            vjps=int(self.spent[:, 1].max()),
+            snapshot=self.snapshot,
+            result=self.result,
+        )
+
+    def _call(self, progress: Progress) -> None:
+        """Call the hooks, record what they return, and let go of the runs that are done."""
+        look = self.x.device.type == "cpu" or self.step % _CHECK_EVERY == 0
+        for values in called(self.hooks, progress, self.names):
+            for name, value in values.items():
+                if name == "done":
+                    ended = progress.alive & value
+                    self.status = torch.where(ended, int(Status.CONVERGED), self.status)
+                    look = True
+                else:
+                    value = torch.where(progress.alive, value, torch.nan)
+                    self.history.setdefault(name, []).append(value)
+        if look:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let go of the runs that are done."""
+        status = self.status[self.rows.to(self.x.device)].cpu()
+        if not (status == Status.RUNNING).any():
+            self._drop(torch.zeros_like(status, dtype=torch.bool))
+        elif (status == Status.CONVERGED).any():
+            self._drop(status != Status.CONVERGED)
+
+    def _drop(self, kept: Tensor) -> None:
+        """Take runs out of the batch (a failed one stays: neighbours keep their rounding)."""
+        self.said = self._said()
+        index = kept.nonzero().flatten()
+        if len(index):
+            self.state = self.solver.select(self.state, index)
+        self._keep(self.rows[index])
+
+    def _keep(self, rows: Tensor) -> None:
+        if len(rows) == len(self.rows):
+            return
+        self.rows = rows
+        if len(rows):
+            self.problem = self.all_problem.select(rows.to(self.x.device))
+            self.keys = self.all_keys.select(rows.tolist())
+
+
+def _repeated(problem: Problem, times: int) -> Problem:
+    index = torch.arange(len(problem), device=problem.y.device)
+    return problem.select(index.repeat_interleave(times))
+
+
+def _integers(ids: Sequence[Any]) -> tuple[int, ...]:
+    """The ids as Python's integers, whatever kind of integer they are."""
+    return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
+
+
+def _default(
+    problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
+) -> Solver[Any]:
+    """The solver, or the default one, once all types are right."""
+    for name, value, wanted in (
+        ("problem", problem, Problem),
+        ("prior", prior, Prior),
+        ("solver", solver, (Solver, type(None))),
+        ("ids", ids, Sequence),
+    ):
+        expected = f"a {name.capitalize()}" if name != "ids" else "a Sequence"
+        require(isinstance(value, wanted), name, expected=expected, got=type(value).__name__)
+    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver.fitted(prior)
+
+
+def _check(
+    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], samples: int
+) -> None:
+    """All that can be wrong with a run, before it costs anything."""
+    good = isinstance(samples, int) and samples >= 1
+    require(good, "samples", expected="an integer of at least 1", got=repr(samples))
+    require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
+    twice = [i for i, times in Counter(ids).items() if times > 1]
+    require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
+    solver.check(problem, prior)
+    shape = problem.x_shape
+    fits = prior.accepts(shape)
+    require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
+    for tensor in (*prior.parameters(), *prior.buffers()):
+        if tensor.is_floating_point():
+            same = tensor.device == problem.y.device
+            got = problem.y.device
+            require(same, "y", expected=f"device {tensor.device}, as the prior", got=got)
+    dtype = prior.dtype
+    good = dtype in (None, problem.y.dtype)
+    require(good, "y", expected=f"dtype {dtype}, as the prior", got=problem.y.dtype)
+    a_shape = tuple(problem.operator(problem.y.new_zeros(len(problem), *shape)).shape)
+    expected = f"shape {a_shape}, that of A(x) for x of shape {shape}"
+    require(a_shape == problem.y.shape, "y", expected=expected, got=tuple(problem.y.shape))

@@ -1,0 +1,6 @@
+"""A run on disk, and the hashes by which it knows its problem again."""
+
+from reddiff.snapshot.description import describe
+from reddiff.snapshot.snapshot import Snapshot, Tree, select_tree, to_device
+
+__all__ = ["Snapshot", "Tree", "describe", "select_tree", "to_device"]

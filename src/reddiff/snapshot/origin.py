@@ -1,0 +1,70 @@
+"""What a run is of, in hashes: so that a snapshot never goes on with something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+# How far the answers of an operator of the user's may be apart, over their size: rounding on
+# another machine, in float32, stays below it.
+ALIKE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The problem and the prior of a run, as hashes, which are made when they are asked for.
+
+    `reddiff.run.fingerprint` makes it, and says what is looked at.
+
+    Arguments:
+        make: Makes the hashes.
+    """
+
+    make: Callable[[], Any]
+
+    @classmethod
+    def known(cls, tree: Any) -> Origin:
+        """That of these hashes."""
+        return cls(partial(_same, tree))
+
+    @cached_property
+    def tree(self) -> Any:
+        """The hashes."""
+        return self.make()
+
+    def __reduce__(self) -> tuple[Callable[..., Origin], tuple[Any]]:
+        """Copies and pickles hold the hashes, and neither problem nor prior."""
+        return Origin.known, (self.tree,)
+
+    def differences(self, other: Origin) -> list[str]:
+        """What is not the same in the other one, each with what it is there and was here."""
+        mine, theirs = self.tree, other.tree
+        found = []
+        if mine["dtype"] != theirs["dtype"]:
+            found.append(f"dtype ({theirs['dtype']}, was {mine['dtype']})")
+        for name in ("y", "operator", "noise", "prior"):
+            if not _alike(mine[name], theirs[name]):
+                was, now = mine[name].get("class"), theirs[name].get("class")
+                found.append(name if was == now else f"{name} ({now}, was {was})")
+        return found
+
+
+def _same(tree: Any) -> Any:
+    return tree
+
+
+def _alike(mine: Any, theirs: Any) -> bool:
+    held, now = mine.get("attributes", {}), theirs.get("attributes", {})
+    known = (mine.get("answers") is None) == (theirs.get("answers") is None)
+    same = known and mine["is"] == theirs["is"] and all(now.get(k) == v for k, v in held.items())
+    if not same:
+        return False
+    pairs = zip(mine.get("answers") or [], theirs.get("answers") or [], strict=True)
+    return all(_near(a, b) for a, b in pairs)
+
+
+def _near(a: list[float], b: list[float]) -> bool:
+    apart = ALIKE * max(a[0], b[0])
+    return all(abs(v - w) <= apart for v, w in zip(a, b, strict=True))

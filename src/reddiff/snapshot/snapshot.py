@@ -1,0 +1,240 @@
+"""A run on disk: one safetensors file whose metadata is JSON. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as tensorfile
+from torch import Tensor
+
+from reddiff.errors import PictureError, SnapshotError
+from reddiff.files import write_whole
+from reddiff.snapshot.description import hashed
+from reddiff.snapshot.origin import Origin
+
+FORMAT = 3
+HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser
+DEPTH = 64  # the most that a tree may be nested
+_FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")
+_DAMAGE = (
+    SafetensorError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+# Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
+Tree = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All a run needs to go on, bit by bit as if it had never stopped.
+
+    Arguments:
+        solver: `describe(solver)`, compared on resume.
+        y_shape: The shape of y of the whole problem.
+        seed: The seed of the run.
+        ids: The ids of all its lanes.
+        samples: The runs per lane.
+        step: How many steps were made.
+        tree: The solver's state (of the lanes that still run) and the loop's.
+        origin: Hashes of y, operator, noise, prior and dtype, compared on resume. None is not
+            compared: `dataclasses.replace(snapshot, origin=None)` goes on with whatever is given.
+    """
+
+    solver: Tree
+    y_shape: tuple[int, ...]
+    seed: int
+    ids: tuple[int, ...]
+    samples: int
+    step: int
+    tree: Tree
+    origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        name = self.solver.get("class") if isinstance(self.solver, Mapping) else self.solver
+        runs = f"{len(self.ids)} lanes, {self.samples} runs each"
+        return f"Snapshot({name} at step {self.step}, {runs}, y {self.y_shape}, seed {self.seed})"
+
+    def save(self, path: str | Path) -> None:
+        """Write the snapshot whole or not at all, over an older one if there is one.
+
+        Raises:
+            SnapshotError: If the file cannot be written; there is something at the path that is not
+                a regular file (a folder, a pipe, a link that leads nowhere), or appears there
+                meanwhile; the tree holds something else than tensors, numbers and strings, or has
+                too many lanes for one file.
+        """
+        tensors: dict[str, Tensor] = {}
+        header = {name: getattr(self, name) for name in _FIELDS}
+        header["origin"] = None if self.origin is None else self.origin.tree
+        header["tree"] = _flatten(self.tree, tensors, "")
+        text = json.dumps({"format": FORMAT, **header})
+        metadata = {"reddiff": text, "sha256": _checksum(text, tensors)}
+        data = tensorfile.save(tensors, metadata=metadata)
+        if int.from_bytes(data[:8], "little") > HEADER_BYTES:
+            raise SnapshotError(f"{path}: expected fewer lanes, got a header above 16 MiB")
+        target = _target(Path(path))
+        try:
+            write_whole(target, data, force=target.exists())
+        except PictureError as error:
+            got = f"expected {error.expected}, got {error.got}"
+            raise SnapshotError(f"{path}: {got}") from error.__cause__
+
+    @classmethod
+    def load(cls, path: str | Path) -> Snapshot:
+        """Read a snapshot, onto the CPU.
+
+        Raises:
+            SnapshotError: If the file is truncated, damaged (down to a single bit), no snapshot,
+                or of another format version.
+            OSError: If there is no file, or it may not be read.
+        """
+        try:
+            return _parsed(_read(Path(path)))
+        except SnapshotError as error:
+            raise SnapshotError(f"{path}: {error}") from error.__cause__
+        except _DAMAGE as error:
+            got = f"{type(error).__name__}: {str(error)[:200]}"
+            raise SnapshotError(f"{path}: expected a reddiff snapshot, got {got}") from error
+
+
+def _target(path: Path) -> Path:
+    """The file that a path leads to: a link is followed, but not one that leads nowhere."""
+    if not path.is_symlink():
+        return path
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        raise SnapshotError(f"{path}: expected a file, got a link that leads nowhere") from error
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file whose header says it is as long as it is."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        got = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise SnapshotError(f"expected a reddiff snapshot, got {got}")
+    with os.fdopen(fd, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(HEADER_BYTES, status.st_size - 8):
+            raise SnapshotError("expected a reddiff snapshot, got a file without its header")
+        table = json.loads(file.read(length))
+        ends = (entry["data_offsets"][1] for name, entry in table.items() if name[:2] != "__")
+        size = 8 + length + max(ends, default=0)
+        if size != status.st_size:
+            got = f"{status.st_size} bytes of {size}"
+            raise SnapshotError(f"expected a reddiff snapshot, got {got}")
+        file.seek(0)
+        return file.read(size)
+
+
+def _parsed(data: bytes) -> Snapshot:
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    text = metadata["reddiff"]
+    header = json.loads(text)
+    version = header.pop("format")
+    if version != FORMAT:
+        old = " (of another version of reddiff: run it again from its start)"
+        raise SnapshotError(f"expected format {FORMAT}, got {version}{old}")
+    tensors = tensorfile.load(data)
+    if metadata["sha256"] != _checksum(text, tensors):
+        raise SnapshotError("expected a reddiff snapshot, got a damaged one: its checksum is wrong")
+    if set(header) != set(_FIELDS):
+        raise SnapshotError(f"expected a reddiff snapshot with {_FIELDS}, got {sorted(header)}")
+    for name in ("y_shape", "ids"):
+        header[name] = tuple(_integers(header[name]))
+    _integers([header[name] for name in ("seed", "samples", "step")])
+    origin = header.pop("origin")
+    tree = _unflatten(header.pop("tree"), tensors.pop)
+    if tensors:
+        raise SnapshotError(
+            f"expected a reddiff snapshot, got one with {len(tensors)} tensors more"
+        )
+    return Snapshot(**header, tree=tree, origin=None if origin is None else Origin.known(origin))
+
+
+def _integers(values: Any) -> list[int]:
+    if not isinstance(values, list) or any(type(v) is not int or abs(v) > 2**63 for v in values):
+        raise SnapshotError(f"expected a reddiff snapshot with integers, got {str(values)[:80]}")
+    return values
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of the header and of all tensors."""
+    total = sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(json.dumps([name, hashed(tensor, 64)]).encode())
+    return total.hexdigest()
+
+
+def _flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
+    """Move the tensors of a tree into a flat dict, leaving their keys behind."""
+    if isinstance(tree, Tensor):
+        name = prefix if prefix not in tensors else f"{prefix}#{len(tensors)}"
+        tensors[name] = tree.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(tree, Mapping):
+        items = [[k, _flatten(v, tensors, f"{prefix}/{k}")] for k, v in tree.items()]
+        return {"dict": items}
+    if isinstance(tree, list | tuple):
+        return {"list": [_flatten(v, tensors, f"{prefix}/{i}") for i, v in enumerate(tree)]}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return {"value": tree}
+    raise SnapshotError(f"{prefix}: cannot save a {type(tree).__name__}")
+
+
+def _unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree:
+    if depth > DEPTH or not isinstance(node, dict) or len(node) != 1:
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
+    ((form, value),) = node.items()
+    if form == "tensor":
+        return take(value)
+    if form == "dict":
+        return {k: _unflatten(v, take, depth + 1) for k, v in value}
+    if form == "list":
+        return [_unflatten(v, take, depth + 1) for v in value]
+    if form != "value" or isinstance(value, dict | list):
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
+    return value
+
+
+def select_tree(tree: Tree, index: Tensor) -> Tree:
+    """The state of some of the lanes: tensors by axis 0, lists entry by entry."""
+    if isinstance(tree, Tensor):
+        return tree[index.to(tree.device)]
+    if isinstance(tree, Mapping):
+        return {k: select_tree(v, index) for k, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [tree[i] for i in index.tolist()]
+    return tree
+
+
+def to_device(tree: Tree, device: torch.device) -> Tree:
+    """The tree with its tensors on a device."""
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, Mapping):
+        return {k: to_device(v, device) for k, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [to_device(v, device) for v in tree]
+    return tree

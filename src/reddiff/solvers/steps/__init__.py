@@ -1,0 +1,1 @@
+"""Steps that several solvers share: data terms, proximal maps, conditional draws."""

@@ -1,0 +1,105 @@
+"""Time travel: a walk down the levels that goes some of the way again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.lanes import lanes
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
+
+
+@dataclass(frozen=True)
+class Traveller(Sampler, ABC):
+    r"""A walk down the levels that goes some of the way again.
+
+    Time travel: every `travel` levels, counted from the last one, the sample is taken back up by
+    `travel` levels with noise, :math:`x + \sqrt{s_{up}^2 - s^2}\,z`, and comes down once more,
+    until it has come down `repeats` times. Each step of a run costs one evaluation, and a run
+    with time travel has more steps than levels.
+
+    Arguments:
+        schedule: The levels.
+        eta: :math:`\eta`, the share of fresh noise in each step, 0 to 1.
+        travel: l, how many levels a way back up is long.
+        repeats: r, how often each stretch is walked; 1 is without time travel.
+
+    References:
+        | Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang et al.,
+        | 2022), Section 3.4 and Algorithm 2 (time travel), https://arxiv.org/abs/2212.00490
+
+    Raises:
+        InvalidArgument: If eta is not in [0, 1], or travel or repeats is not an integer >= 1.
+    """
+
+    eta: float = 0.85
+    travel: int = 1
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        for name in ("travel", "repeats"):
+            value = getattr(self, name)
+            good = isinstance(value, int) and value >= 1
+            require(good, name, expected="an integer of at least 1", got=repr(value))
+
+    @property
+    def steps(self) -> int:
+        """The length of the walk."""
+        return len(self._walk())
+
+    def step(
+        self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
+    ) -> Diffused:
+        """Down by one level, and back up where the walk says so."""
+        s, s_next, s_up = self.ways(k, state.x)
+        x_0 = self.denoise(prior, state.x, s)
+        x, x_0 = self.restored(state.x, x_0, s, s_next, problem, rng)
+        if self.repeats > 1:
+            up = (s_up**2 - s_next**2).clamp(min=0).sqrt()
+            x = x + lanes(up, x) * rng.randn_like(x)
+        return arrive(x, x_0, s_next)
+
+    @abstractmethod
+    def restored(
+        self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
+    ) -> tuple[Tensor, Tensor]:
+        """x at level `s_next` `(b,)`, and the estimate it was made from, given D(x, s)."""
+
+    def ways(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The levels `(b,)` where step k starts, where it arrives, and where it then goes up to."""
+        table = self.schedule.levels.to(like)
+        walk = torch.tensor((*self._walk(), len(self.schedule)), device=k.device)
+        return table[walk[k]], table[walk[k] + 1], table[walk[k + 1]]
+
+    def _walk(self) -> tuple[int, ...]:
+        return walk(len(self.schedule), self.travel, self.repeats)
+
+
+@lru_cache(maxsize=64)
+def walk(levels: int, travel: int, repeats: int) -> tuple[int, ...]:
+    """The levels 0 to levels - 1 at which the denoiser is asked, in order.
+
+    Each is followed by the next, or by one that lies `travel` levels above the next.
+    """
+    turns = {
+        k: repeats - 1 for k in range(travel, levels) if (levels - 1 - k) % travel == 0
+    }  # how often to turn back on arriving at level k
+    visits = [0]
+    while visits[-1] < levels - 1:
+        k = visits[-1] + 1
+        if turns.get(k, 0):
+            turns[k] -= 1
+            k -= travel
+        visits.append(k)
+    return tuple(visits)
