@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests import zoo
 from torch import Tensor
 
+import zoo
 from reddiff import Gaussian, Keys, Poisson, Problem, UnknownGaussian, Unsupported, solve
 from reddiff.lanes import norm
 from reddiff.operators import (

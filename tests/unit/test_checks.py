@@ -13,6 +13,7 @@ from reddiff import Gaussian, InvalidArgument, Problem, check, iterate, solve
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
 from reddiff.operators.base import ClosedForm, Shape
 from reddiff.operators.checks import Verdict
+from reddiff.priors import GaussianRandomField
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 
@@ -142,7 +143,7 @@ def test_a_broken_operator_is_found_and_said_what_to_do(name):
 )
 def test_solve_refuses_a_broken_operator_unless_told_not_to_look(name):
     operator, where, _ = BROKEN[name]
-    prior = zoo.GaussianRandomField()
+    prior = GaussianRandomField()
     problem = Problem(zoo.randn(2, 1, 4, 5), operator, Gaussian(0.1))
     solver = REDDiff(vp(2))
     for run in (solve, lambda *a: next(iterate(*a))):
@@ -157,7 +158,7 @@ def test_both_dot_products_are_in_the_error():
     flip = AnyLinear(same, lambda y: y.flip(-1))
     problem = Problem(zoo.randn(2, 1, 4, 5), flip, Gaussian(0.1))
     with pytest.raises(InvalidArgument, match=r"<A x, y> = \S+, <x, A\^T y> = \S+"):
-        solve(problem, zoo.GaussianRandomField())
+        solve(problem, GaussianRandomField())
 
 
 def test_the_report_is_a_table_and_says_what_passed():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import zoo
-from reddiff import Gaussian, Poisson, Problem, Snapshot, solve
+from reddiff import Gaussian, Keys, Poisson, Problem, Snapshot, solve
 from reddiff.hooks import Hook
 from reddiff.images.masks import make_mask
 from reddiff.operators import BlockMean, CircularBlur, Mask, gaussian_psf
@@ -77,7 +77,7 @@ def test_the_ratio_of_counts_is_1_at_the_truth():
 def test_no_exact_posterior_mean_follows_the_noise(slope, sigma):
     """The bound holds for the prior's own draws, and is not a weak one for smooth ones."""
     prior = GaussianRandomField(slope)
-    x = prior.sample(torch.empty(4, 1, 32, 32, dtype=zoo.F64), zoo.Keys(1, zoo.ids(4)).at(0))
+    x = prior.sample(torch.empty(4, 1, 32, 32, dtype=zoo.F64), Keys(1, zoo.ids(4)).at(0))
     problem = Problem.simulate(x, ALL, Gaussian(sigma))
     got = fit(problem, prior.posterior(problem).mean)
     for numbers in got.rows():

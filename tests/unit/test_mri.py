@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import zoo
 from laws.compare import assert_refused
-from reddiff import Gaussian, Problem, solve
+from reddiff import Gaussian, Keys, Problem, solve
 from reddiff.lanes import dot, norm
 from reddiff.operators import (
     MultiCoilMRI,
@@ -118,7 +118,7 @@ def test_shapes(h, w, coils, seed):
 def test_a_run_is_near_the_posterior_mean():
     size = (16, 12)
     prior = GaussianRandomField(-2.2, channels=2)
-    x = 0.5 * prior.sample(torch.empty(2, 2, *size, dtype=zoo.F64), zoo.Keys(0, (0, 1)).at(0))
+    x = 0.5 * prior.sample(torch.empty(2, 2, *size, dtype=zoo.F64), Keys(0, (0, 1)).at(0))
     mask = cartesian_mask(size, 2, center=0.2)
     operator = MultiCoilMRI(mask, birdcage_maps(4, size))
     problem = Problem.simulate(x, operator, Gaussian(0.02))

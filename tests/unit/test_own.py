@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import own_cases
 import reddiff
 import zoo
 from laws.compare import assert_same
@@ -25,6 +24,7 @@ from reddiff.operators.custom import Dense, Function, LinearFunction, Sparse, fa
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 from reddiff.units import FromPixels, from_pixels, to_pixels
+from zoo import custom
 
 F64 = torch.float64
 MATRIX = zoo.randn(4, 6, seed=70)
@@ -113,11 +113,11 @@ def test_too_large_to_decompose(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(h=st.integers(1, 7), w=st.integers(1, 7), c=st.integers(1, 3))
 def test_any_size(h: int, w: int, c: int) -> None:
     """Where no shape is given, it is that of y, or of A^T y, or follows a rule."""
-    same = operator(own_cases.slope, linear=True)
+    same = operator(custom.slope, linear=True)
     assert same.x_shape((c, h, w)) == (c, h, w)
-    by_adjoint = operator(own_cases.decimate, own_cases.stretch)
+    by_adjoint = operator(custom.decimate, custom.stretch)
     assert by_adjoint.x_shape((c, h, w)) == (c, h, 2 * w)
-    rule = operator(own_cases.decimate, linear=True, x_shape=lambda s: (*s[:2], 2 * s[2]))
+    rule = operator(custom.decimate, linear=True, x_shape=lambda s: (*s[:2], 2 * s[2]))
     assert rule.x_shape((c, h, w)) == (c, h, 2 * w)
     x = zoo.randn(2, c, h, 2 * w)
     assert_same(rule.to(F64).adjoint(rule(x)), by_adjoint.adjoint(by_adjoint(x)))
@@ -139,8 +139,8 @@ def test_array_functions_keep_dtype_and_leave_x_alone() -> None:
 
 def test_differences_stand_in_for_a_jvp() -> None:
     """Where only the vjp of an array function is given, in float64 even for an x in float32."""
-    arguments = {"vjp": own_cases.warp_back, "numpy": True, "x_shape": (1, 3, 5)}
-    curve = operator(own_cases.warp, **arguments)
+    arguments = {"vjp": custom.warp_back, "numpy": True, "x_shape": (1, 3, 5)}
+    curve = operator(custom.warp, **arguments)
     exact = made("own-numpy-curve")
     x, v = zoo.randn(2, 1, 3, 5, seed=73), zoo.randn(2, 1, 3, 5, seed=74)
     wanted = exact.jvp(x)[1](v)
@@ -167,7 +167,7 @@ def test_an_operator_stays_what_it_is() -> None:
 
 
 def test_a_module_moves_with_its_operator() -> None:
-    strided = operator(own_cases.Strided(), x_shape=(2, 5, 7))
+    strided = operator(custom.Strided(), x_shape=(2, 5, 7))
     assert strided.to(torch.float32)(torch.ones(1, 2, 5, 7)).dtype == torch.float32
     linear = nn.Linear(3, 2, bias=False)
     assert operator(linear, x_shape=(3,))(torch.ones(1, 3)).requires_grad is False
@@ -196,7 +196,7 @@ def test_a_run_on_array_code() -> None:
         torch.empty(2, 1, 8, 8, dtype=F64), reddiff.Keys(0, (0, 1)).at(0)
     )
     example = torch.zeros(2, 1, 8, 8, dtype=F64)
-    sums = operator(own_cases.sums, own_cases.sums_back, example=example, numpy=True)
+    sums = operator(custom.sums, custom.sums_back, example=example, numpy=True)
     problem = Problem.simulate(x, sums, Gaussian(0.05))
     got = reddiff.solve(problem, GaussianRandomField(), NoiseAwareREDDiff.default(20, realism=0.0))
     wanted = GaussianRandomField().posterior(problem).mean
@@ -340,7 +340,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     ),
     (
         "rule",
-        lambda: operator(own_cases.decimate, linear=True, x_shape=lambda s: s).x_shape((4,)),
+        lambda: operator(custom.decimate, linear=True, x_shape=lambda s: s).x_shape((4,)),
         "y: expected shape (b, *(2,)), which is what an x of shape (4,) measures, got (b, *(4,))",
     ),
     (
@@ -360,7 +360,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     ),
     (
         "lanes",
-        lambda: operator(own_cases.drift, x_shape=(3,), lanes=(torch.ones(2), torch.ones(3))),
+        lambda: operator(custom.drift, x_shape=(3,), lanes=(torch.ones(2), torch.ones(3))),
         "lanes: expected tensors (b, ...) of one number of lanes, got [2, 3]",
     ),
     ("matrices", lambda: operator(torch.ones(2, 3, 4)), "per_lane=True)), got (2, 3, 4)"),

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import own_cases
 import reddiff
 import zoo
 from laws.compare import assert_same, fingerprint
@@ -30,6 +29,7 @@ from reddiff.interop.deepinv import noise_of, physics_operator
 from reddiff.operators import CircularBlur, LinearOperator, Mask, SpectralOperator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
+from zoo import custom
 
 F64 = torch.float64
 
@@ -259,7 +259,7 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     (
         "no-noise",
-        lambda: from_deepinv(Y, own_cases.FakePhysics(MASKS)),
+        lambda: from_deepinv(Y, custom.FakePhysics(MASKS)),
         "or give noise=..., got FakeNoise",
     ),
     (

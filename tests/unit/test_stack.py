@@ -17,19 +17,22 @@ from reddiff.operators import (
     Mask,
     Matrix,
     SpectralOperator,
+    grayscale,
     side_by_side,
     stack,
 )
+from reddiff.priors import GaussianRandomField
 from reddiff.random import Keys
+from reddiff.solvers import NoiseAwareREDDiff
 
 X = (3, 4, 6)
-PRIOR = zoo.GaussianRandomField(channels=3)
+PRIOR = GaussianRandomField(channels=3)
 
 
 def three(lanes: int = 2) -> tuple[torch.Tensor, list[Problem]]:
     """A small, a grey and a masked picture of the same x."""
     x = PRIOR.sample(torch.empty(lanes, *X, dtype=zoo.F64), Keys(3, tuple(range(lanes))).at(0))
-    operators = [BlockMean(2), zoo.grayscale(zoo.F64), Mask(zoo.coin(1, 4, 6, p=0.5)[0])]
+    operators = [BlockMean(2), grayscale(zoo.F64), Mask(zoo.coin(1, 4, 6, p=0.5)[0])]
     levels = (0.05, 0.2, 0.01)
     made = [
         Problem.simulate(x, a, Gaussian(s), seed=i)
@@ -109,7 +112,7 @@ def test_the_default_finds_the_posterior_mean_under_several_levels(noise):
         sigma = 0.02 + 0.5 * zoo.randn(1, *X).abs()
         problem = Problem.simulate(x, Mask(zoo.coin(1, 4, 6, p=0.7)[0]), DiagonalGaussian(sigma))
     posterior = PRIOR.posterior(problem.whitened())
-    got = solve(problem, PRIOR, zoo.NoiseAwareREDDiff.default(50, realism=0.0))
+    got = solve(problem, PRIOR, NoiseAwareREDDiff.default(50, realism=0.0))
     error = (got.x - posterior.mean).square().mean().sqrt()
     spread = (posterior.sample(200) - posterior.mean[:, None]).square().mean().sqrt()
     assert error < 0.25 * spread

@@ -11,7 +11,16 @@ import zoo
 from laws.compare import assert_same
 from reddiff import Gaussian, Problem, UnknownGaussian, solve
 from reddiff.noise import Laplace
-from reddiff.operators import JPEG, BlockMean, CircularBlur, Mask, Operator, Quantise, gaussian_psf
+from reddiff.operators import (
+    JPEG,
+    BlockMean,
+    CircularBlur,
+    Mask,
+    Matrix,
+    Operator,
+    Quantise,
+    gaussian_psf,
+)
 from reddiff.priors import FFDNetPrior, GaussianRandomField
 from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
@@ -100,7 +109,7 @@ def test_the_default_repairs_a_jpeg_with_noise():
 def test_noise_that_is_given_is_believed():
     """However small next to ||A||: a sum of a hundred entries is not a picture of 8 bits."""
     rows = torch.cat([torch.ones(1, 64), torch.eye(64)]).double()
-    operator = zoo.Matrix(20 * rows, shape=(1, 8, 8))
+    operator = Matrix(20 * rows, shape=(1, 8, 8))
     prior = GaussianRandomField(-1.0, std=0.5)
     x = prior.sample(torch.empty(4, 1, 8, 8, dtype=zoo.F64), Keys(6, (0, 1, 2, 3)).at(0))
     problem = Problem.simulate(x, operator, Gaussian(0.05))

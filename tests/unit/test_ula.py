@@ -11,6 +11,7 @@ import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported, solve
 from reddiff.noise import Poisson
 from reddiff.operators import Mask
+from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant, geometric
 from reddiff.solvers import ULA
 
@@ -42,7 +43,7 @@ def test_stationary(step: float) -> None:
     """The prior is blurred by s, and the variance of curvature l is 1 / (l - h l^2 / 2)."""
     n, lanes, s, sigma = 40, 120, 0.5, 0.4
     c = torch.tensor([0.3, 0.6], dtype=zoo.F64).repeat(n // 2)
-    prior = zoo.GaussianPrior(torch.zeros(n, dtype=zoo.F64), torch.diag(c))
+    prior = GaussianPrior(torch.zeros(n, dtype=zoo.F64), torch.diag(c))
     mask = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=zoo.F64).repeat(n // 4)
     y = torch.full((lanes, n), 0.8, dtype=zoo.F64)
     problem = Problem(y, Mask(mask), Gaussian(sigma))

@@ -1,0 +1,396 @@
+"""Every operator. To add one, write one entry in OPERATORS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from reddiff.operators import (
+    JPEG,
+    Bayer,
+    BayerPattern,
+    BlockGaussian,
+    BlockMean,
+    Blur,
+    Boundary,
+    ChannelMix,
+    CircularBlur,
+    Clip,
+    CodedDiffraction,
+    Decimate,
+    Diagonal,
+    Gamma,
+    Identity,
+    JPEGCoefficients,
+    Mask,
+    Matrix,
+    MultiCoilMRI,
+    NonlinearBlur,
+    Operator,
+    PhaseRetrieval,
+    Quantise,
+    Radon,
+    RandomFourier,
+    Resize,
+    Separable,
+    SeparableBlur,
+    SingleCoilMRI,
+    Subsampling,
+    SymmetricBlur,
+    VaryingBlur,
+    WalshHadamard,
+    birdcage_maps,
+    gaussian_psf,
+    grayscale,
+    lanczos,
+    motion_psf,
+    octanary_codes,
+    side_by_side,
+    stack,
+    triangle,
+    uniform_codes,
+    uniform_psf,
+)
+from reddiff.operators.base import Shape
+from reddiff.operators.separable import Factor, factor
+from zoo import custom
+from zoo.tensors import CPU, F64, coin, randn
+
+
+@dataclass(frozen=True)
+class OperatorCase:
+    """An operator, and the shape of one x that it takes."""
+
+    name: str
+    x_shape: Shape
+    build: Callable[[int], Operator]
+    smooth: bool = True  # its derivative is the limit of differences, and not straight-through
+
+    def make(self, lanes: int, device: torch.device = CPU, dtype: torch.dtype = F64) -> Operator:
+        """The operator for a number of lanes."""
+        return self.build(lanes).to(device=device, dtype=dtype)
+
+
+class Pair(Separable):
+    """Two matrices; the first may be one per lane."""
+
+    def __init__(self, down: Tensor, across: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("down", down)
+        self.register_buffer("across", across)
+        self.batched = ("down",) if down.ndim == 3 else ()
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The sizes that the matrices take."""
+        return y_shape[0], self.down.shape[-1], self.across.shape[-1]
+
+    def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
+        """Made anew at every use."""
+        return factor(self.down.double()).to(like), factor(self.across.double()).to(like)
+
+
+class SoftClip(Operator):
+    """A nonlinear operator, for the laws that hold for any: x -> tanh(2 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """tanh(2 x)."""
+        return torch.tanh(2 * x)
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        """The shape of y."""
+        return y_shape
+
+
+def _lopsided() -> Tensor:
+    """A lopsided kernel 3 x 5 of both signs."""
+    psf = torch.zeros(3, 5, dtype=F64)
+    psf[0, 4], psf[1, 2], psf[2, 1] = 0.3, 0.8, -0.1
+    return psf
+
+
+def _psfs(lanes: int) -> Tensor:
+    """A kernel per lane, of very different gains."""
+    delta = torch.zeros(3, 3, dtype=F64)
+    delta[1, 1] = 1
+    gains = 30.0 ** -torch.arange(lanes, dtype=F64)
+    return gains[:, None, None] * (delta + 0.1 * randn(lanes, 3, 3, seed=5))
+
+
+def _psf(*shape: int) -> Tensor:
+    """Kernels far from zeros of the transfer function, of both signs."""
+    psf = 0.1 * randn(*shape, seed=5)
+    psf[..., shape[-2] // 2, shape[-1] // 2] += 1
+    return psf
+
+
+def _lopsided_blur(edge: Boundary, lanes: int) -> Operator:
+    return Blur(_psf(3, 5), edge)
+
+
+def _even(lanes: int) -> Tensor:
+    """A kernel per lane, symmetric under both flips."""
+    psf = _psfs(lanes)
+    return psf + psf.flip(-1) + psf.flip(-2) + psf.flip(-1, -2)
+
+
+def _separable(edge: Boundary, lanes: int) -> Operator:
+    return SeparableBlur(_psf(1, 3)[0], _psf(1, 5)[0], edge)
+
+
+def _separable_per_lane(lanes: int) -> Operator:
+    rows, columns = _psfs(lanes)[:, 1], _psf(lanes, 1, 5)[:, 0]
+    return SeparableBlur(rows, columns, Boundary.ZERO, per_lane=True)
+
+
+def _box_blur() -> Operator:
+    """A blur with singular values of zero."""
+    line = torch.ones(3, dtype=F64) / 3
+    return SeparableBlur(line, line, Boundary.CIRCULAR)
+
+
+def _psf_grid(*grid: int) -> Tensor:
+    return _psf(*grid, 3, 3)
+
+
+def _matrices(lanes: int, m: int, n: int) -> Tensor:
+    """A matrix per lane, of very different scales."""
+    return (10.0 ** -torch.arange(lanes, dtype=F64))[:, None, None] * randn(lanes, m, n, seed=6)
+
+
+def _rank_two() -> Tensor:
+    return randn(5, 2, seed=7) @ randn(2, 6, seed=8)
+
+
+def _blur(radius: int = 2) -> CircularBlur:
+    return CircularBlur(gaussian_psf(0.6, radius))
+
+
+OPERATORS = [
+    OperatorCase("mask-vector", (6,), lambda b: Mask(coin(1, 6, p=0.6)[0])),
+    OperatorCase("mask-shared", (3, 7, 5), lambda b: Mask(coin(1, 7, 5, p=0.3)[0])),
+    OperatorCase("mask-channels", (3, 7, 5), lambda b: Mask(coin(3, 7, 5, p=0.3))),
+    OperatorCase("mask-per-lane", (2, 4, 9), lambda b: Mask(coin(b, 4, 9, p=0.4), per_lane=True)),
+    OperatorCase(
+        "mask-per-lane-full", (2, 5, 3), lambda b: Mask(coin(b, 2, 5, 3, p=0.4), per_lane=True)
+    ),
+    OperatorCase("mask-all", (1, 3, 4), lambda b: Mask(torch.ones(1, dtype=torch.bool))),
+    OperatorCase("identity", (2, 3, 5), lambda b: Identity()),
+    OperatorCase("blockmean-1", (2, 3, 5), lambda b: BlockMean(1)),
+    OperatorCase("blockmean-2", (3, 6, 10), lambda b: BlockMean(2)),
+    OperatorCase("blockmean-3", (1, 9, 6), lambda b: BlockMean(3)),
+    OperatorCase("resize-1", (1, 3, 5), lambda b: Resize(1)),
+    OperatorCase("resize-bicubic", (2, 6, 10), lambda b: Resize(2)),
+    OperatorCase("resize-lanczos", (1, 9, 6), lambda b: Resize(3, lanczos)),
+    OperatorCase("resize-triangle", (1, 8, 6), lambda b: Resize(2, triangle)),
+    OperatorCase("resize-one-pixel", (1, 4, 4), lambda b: Resize(4)),
+    OperatorCase("resize-shifted", (1, 6, 8), lambda b: Resize(2, shift=-0.5)),
+    OperatorCase("decimate", (2, 6, 10), lambda b: Decimate(2)),
+    OperatorCase("decimate-middle", (1, 9, 6), lambda b: Decimate(3, 1)),
+    OperatorCase("separable-tall", (2, 5, 4), lambda b: Pair(randn(7, 5), randn(3, 4, seed=1))),
+    OperatorCase("separable-rank-2", (1, 6, 5), lambda b: Pair(_rank_two(), 0.1 * _rank_two().mT)),
+    OperatorCase("separable-per-lane", (2, 6, 4), lambda b: Pair(_matrices(b, 4, 6), randn(5, 4))),
+    OperatorCase("bayer-rggb", (3, 5, 6), lambda b: Bayer()),
+    OperatorCase("bayer-gbrg", (3, 4, 3), lambda b: Bayer(BayerPattern.GBRG)),
+    OperatorCase("hadamard", (3, 6, 4), lambda b: WalshHadamard((3, 6, 4), 0.4)),
+    OperatorCase("hadamard-odd", (1, 5, 7), lambda b: WalshHadamard((1, 5, 7), 0.6)),
+    OperatorCase("hadamard-all", (2, 4, 4), lambda b: WalshHadamard((2, 4, 4), 1.0)),
+    OperatorCase(
+        "hadamard-per-lane", (1, 6, 4), lambda b: WalshHadamard((1, 6, 4), 0.3, tuple(range(b)))
+    ),
+    OperatorCase("fourier-even", (2, 6, 8), lambda b: RandomFourier((6, 8), 0.4)),
+    OperatorCase("fourier-odd", (1, 7, 5), lambda b: RandomFourier((7, 5), 1.0)),
+    OperatorCase(
+        "fourier-per-lane", (2, 6, 5), lambda b: RandomFourier((6, 5), 0.3, tuple(range(b)))
+    ),
+    OperatorCase("blockgaussian", (2, 6, 9), lambda b: BlockGaussian(3, 0.4)),
+    OperatorCase(
+        "blockgaussian-per-lane", (1, 6, 4), lambda b: BlockGaussian(2, 0.5, tuple(range(b)))
+    ),
+    OperatorCase("blur-odd", (2, 7, 9), lambda b: _blur()),
+    OperatorCase("blur-even", (1, 8, 6), lambda b: _blur()),
+    OperatorCase("blur-lopsided", (1, 5, 8), lambda b: CircularBlur(_lopsided())),
+    OperatorCase("blur-motion", (3, 9, 8), lambda b: CircularBlur(motion_psf(3.0, 30.0))),
+    OperatorCase("blur-whole", (1, 5, 7), lambda b: CircularBlur(randn(5, 7, seed=9))),
+    OperatorCase("blur-zeros", (1, 9, 6), lambda b: CircularBlur(torch.ones(3, 3, dtype=F64) / 9)),
+    OperatorCase("blur-per-lane", (2, 6, 5), lambda b: CircularBlur(_psfs(b), per_lane=True)),
+    *(
+        OperatorCase(f"blur-{edge.name.lower()}", (1, 6, 5), partial(_lopsided_blur, edge))
+        for edge in Boundary
+    ),
+    OperatorCase("blur-mirror-delta", (2, 1, 3), lambda b: Blur(_psf(1, 3), Boundary.MIRROR)),
+    OperatorCase(
+        "blur-replicate-per-lane",
+        (2, 5, 8),
+        lambda b: Blur(_psfs(b), Boundary.REPLICATE, per_lane=True),
+    ),
+    OperatorCase("blur-symmetric", (2, 7, 6), lambda b: SymmetricBlur(gaussian_psf(0.7, 2))),
+    OperatorCase("blur-symmetric-box", (1, 9, 8), lambda b: SymmetricBlur(uniform_psf(3))),
+    OperatorCase(
+        "blur-symmetric-per-lane", (1, 5, 6), lambda b: SymmetricBlur(_even(b), per_lane=True)
+    ),
+    *(
+        OperatorCase(f"blur-separable-{edge.name.lower()}", (2, 6, 7), partial(_separable, edge))
+        for edge in Boundary
+    ),
+    OperatorCase("blur-separable-box", (1, 6, 9), lambda b: _box_blur()),
+    OperatorCase("blur-separable-per-lane", (2, 5, 7), lambda b: _separable_per_lane(b)),
+    OperatorCase("blur-varying", (2, 6, 7), lambda b: VaryingBlur(_psf_grid(2, 3))),
+    OperatorCase(
+        "blur-varying-per-lane",
+        (1, 5, 6),
+        lambda b: VaryingBlur(_psf_grid(b, 2, 1), Boundary.ZERO, per_lane=True),
+    ),
+    OperatorCase("channels", (3, 4, 5), lambda b: ChannelMix(randn(2, 3))),
+    OperatorCase("grayscale", (3, 5, 2), lambda b: grayscale(F64)),
+    OperatorCase("matrix-wide", (6,), lambda b: Matrix(randn(4, 6))),
+    OperatorCase("matrix-tall", (6,), lambda b: Matrix(randn(9, 6))),
+    OperatorCase("matrix-rank-2", (6,), lambda b: Matrix(_rank_two())),
+    OperatorCase("matrix-shaped", (1, 3, 4), lambda b: Matrix(randn(5, 12), shape=(1, 3, 4))),
+    OperatorCase("matrix-per-lane", (6,), lambda b: Matrix(_matrices(b, 4, 6), per_lane=True)),
+    OperatorCase("sr-blur", (1, 6, 8), lambda b: BlockMean(2) @ _blur()),
+    OperatorCase(
+        "mask-sr", (2, 6, 8), lambda b: Mask(coin(b, 3, 4, p=0.5), per_lane=True) @ BlockMean(2)
+    ),
+    OperatorCase("sr-mask", (1, 6, 4), lambda b: BlockMean(2) @ Mask(coin(1, 6, 4, p=0.5)[0])),
+    OperatorCase(
+        "mask-blur-per-lane",
+        (1, 6, 5),
+        lambda b: Mask(coin(b, 6, 5, p=0.5), per_lane=True) @ CircularBlur(_psfs(b), per_lane=True),
+    ),
+    OperatorCase(
+        "matrix-sr-blur",
+        (1, 6, 4),
+        lambda b: Matrix(randn(4, 6), shape=(1, 3, 2)) @ BlockMean(2) @ _blur(1),
+    ),
+    OperatorCase("diagonal", (2, 3, 4), lambda b: Diagonal(randn(2, 3, 4, seed=11))),
+    OperatorCase(
+        "diagonal-per-lane",
+        (2, 3, 4),
+        lambda b: Diagonal(randn(b, 2, 3, 4) * coin(b, 2, 3, 4, p=0.7), per_lane=True),
+    ),
+    OperatorCase(
+        "stack",
+        (2, 4, 6),
+        lambda b: stack(
+            [BlockMean(2), Mask(coin(b, 4, 6, p=0.5), per_lane=True)], [(2, 2, 3), (2, 4, 6)]
+        ),
+    ),
+    OperatorCase(
+        "stack-softclip", (1, 3, 4), lambda b: stack([SoftClip(), _blur(1)], 2 * [(1, 3, 4)])
+    ),
+    OperatorCase(
+        "side-by-side",
+        (1, 6, 5),
+        lambda b: side_by_side(
+            [Mask(coin(1, 6, 5, p=0.5, seed=i)[0]) @ _blur(1) for i in range(b)]
+        ),
+    ),
+    OperatorCase(
+        "side-by-side-softclip",
+        (1, 6, 5),
+        lambda b: side_by_side([SoftClip(), *[_blur(1)] * (b - 1)]),
+    ),
+    OperatorCase("mri-single", (2, 7, 6), lambda b: SingleCoilMRI(coin(1, 7, 6, p=0.5)[0])),
+    OperatorCase(
+        "mri-single-per-lane",
+        (2, 6, 5),
+        lambda b: SingleCoilMRI(coin(b, 6, 5, p=0.5), per_lane=True),
+    ),
+    OperatorCase(
+        "mri-coils",
+        (2, 5, 4),
+        lambda b: MultiCoilMRI(coin(1, 5, 4, p=0.6)[0], birdcage_maps(3, (5, 4))),
+    ),
+    OperatorCase(
+        "mri-coils-per-lane",
+        (2, 4, 5),
+        lambda b: MultiCoilMRI(coin(b, 4, 5, p=0.6), randn(b, 2, 2, 4, 5, seed=11), per_lane=True),
+    ),
+    OperatorCase(
+        "mri-maps-per-lane",
+        (2, 3, 4),
+        lambda b: MultiCoilMRI(coin(1, 3, 4, p=0.7)[0], randn(b, 3, 2, 3, 4), per_lane=True),
+    ),
+    OperatorCase("radon-odd", (1, 5, 5), lambda b: Radon(5, [0.0, 45.0, 60.0, 90.0, 141.0])),
+    OperatorCase("radon-even", (2, 4, 4), lambda b: Radon(4, torch.arange(6) * 30.0, spacing=0.3)),
+    OperatorCase(
+        "radon-geometry",
+        (1, 4, 4),
+        lambda b: Radon(
+            4, [-60.0, 20.0, 200.0, 359.0], detectors=7, center=1.5, axis=2.8, circle=False
+        ),
+    ),
+    OperatorCase(
+        "radon-per-lane",
+        (1, 5, 5),
+        lambda b: Radon(5, 7.0 * torch.arange(b)[:, None] + 40.0 * torch.arange(4), per_lane=True),
+    ),
+    OperatorCase("phase", (2, 5, 6), lambda b: PhaseRetrieval()),
+    OperatorCase("phase-1.5-complex", (2, 5, 4), lambda b: PhaseRetrieval(1.5, complex_x=True)),
+    OperatorCase("coded", (2, 5, 6), lambda b: CodedDiffraction(uniform_codes(4, (5, 6)))),
+    OperatorCase(
+        "coded-per-lane-complex",
+        (2, 4, 5),
+        lambda b: CodedDiffraction(
+            torch.stack([octanary_codes(6, (4, 5), seed=s) for s in range(b)]),
+            per_lane=True,
+            complex_x=True,
+        ),
+    ),
+    OperatorCase("softclip", (1, 3, 4), lambda b: SoftClip()),
+    OperatorCase("clip", (3, 5, 4), lambda b: Clip()),
+    OperatorCase(
+        "clip-per-lane", (1, 3, 5), lambda b: Clip(torch.linspace(2, 0.5, b), -0.5, per_lane=True)
+    ),
+    OperatorCase("gamma", (3, 4, 5), lambda b: Gamma(1 / 2.2)),
+    OperatorCase(
+        "gamma-per-lane",
+        (1, 5, 3),
+        lambda b: Gamma(torch.linspace(0.4, 2.4, b), -2.0, 1.5, toe=0.1, per_lane=True),
+    ),
+    OperatorCase("quantise", (1, 6, 5), lambda b: Quantise(8), smooth=False),
+    OperatorCase(
+        "quantise-per-lane",
+        (2, 3, 4),
+        lambda b: (
+            Mask(coin(b, 3, 4, p=0.6), per_lane=True) @ Quantise(torch.arange(b) + 2, per_lane=True)
+        ),
+        smooth=False,
+    ),
+    OperatorCase("jpeg", (3, 9, 8), lambda b: JPEG(75), smooth=False),
+    OperatorCase(
+        "jpeg-per-lane",
+        (3, 6, 13),
+        lambda b: JPEG(20 * torch.arange(b) + 30, subsampling=Subsampling.S422, per_lane=True),
+        smooth=False,
+    ),
+    OperatorCase("jpeg-coefficients-gray", (1, 16, 8), lambda b: JPEGCoefficients(JPEG(75), 1)),
+    OperatorCase(
+        "jpeg-coefficients-444",
+        (3, 8, 16),
+        lambda b: JPEGCoefficients(JPEG(50, subsampling=Subsampling.S444)),
+    ),
+    OperatorCase(
+        "jpeg-coefficients-per-lane",
+        (3, 8, 16),
+        lambda b: JPEGCoefficients(
+            JPEG(20 * torch.arange(b) + 30, subsampling=Subsampling.S422, per_lane=True)
+        ),
+    ),
+    OperatorCase("nonlinear-blur", (3, 8, 7), lambda b: NonlinearBlur(3.0)),
+    OperatorCase(
+        "nonlinear-blur-per-lane",
+        (1, 6, 5),
+        lambda b: NonlinearBlur(2.0, seed=torch.arange(b), per_lane=True),
+    ),
+    OperatorCase(
+        "mask-softclip-blur",
+        (1, 4, 5),
+        lambda b: Mask(coin(b, 4, 5, p=0.5), per_lane=True) @ (SoftClip() @ _blur(1)),
+    ),
+    *[OperatorCase(name, shape, build) for name, shape, build in custom.CASES],
+]

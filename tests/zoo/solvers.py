@@ -1,0 +1,197 @@
+"""Every solver. To add one, write one entry in SOLVERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
+
+from reddiff.optim import MakeOptimizer, cosine_lr, harmonic_lr
+from reddiff.schedules import constant, flow, geometric, karras, vp
+from reddiff.solvers import (
+    DAPS,
+    DDIM,
+    DDNM,
+    DDRM,
+    DPS,
+    MCG,
+    MMPS,
+    RED,
+    RSD,
+    SITCOM,
+    TMPD,
+    ULA,
+    DDNMPlus,
+    DiffPIR,
+    Heun,
+    NoiseAwareREDDiff,
+    PiGDM,
+    PnPADMM,
+    PnPDM,
+    PnPHQS,
+    REDDiff,
+    Solver,
+    inits,
+    orders,
+)
+from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
+from reddiff.solvers.weightings import WEIGHTINGS
+from zoo.tensors import randn
+
+
+@dataclass(frozen=True)
+class SolverCase:
+    """A solver of so many steps."""
+
+    name: str
+    build: Callable[[int], Solver[Any]]
+    evaluations: int = 1  # per step
+    vjps: int = 0  # per step
+    blind: bool = False  # it never looks at y
+
+    def make(self, steps: int) -> Solver[Any]:
+        """The solver."""
+        return self.build(steps)
+
+
+def _reddiff(**settings: Any) -> Callable[[int], REDDiff]:
+    return lambda steps: REDDiff(vp(steps), **settings)
+
+
+def _with(optimizer: MakeOptimizer, **settings: Any) -> Callable[[int], REDDiff]:
+    return _reddiff(optimizer=optimizer, **settings)
+
+
+SGD_OPTIMIZER = partial(SGD, lr=0.02, momentum=0.9)
+OPTIMIZERS: dict[str, MakeOptimizer] = {
+    "adam-amsgrad": partial(Adam, lr=0.1, amsgrad=True),
+    "adamw": partial(AdamW, lr=0.1, weight_decay=0.01),
+    "adamw-foreach": partial(AdamW, lr=0.1, foreach=True),
+    "sgd": SGD_OPTIMIZER,
+    "rmsprop": partial(RMSprop, lr=0.02, momentum=0.5, centered=True),
+    "nadam": partial(NAdam, lr=0.1),
+    "adafactor": partial(Adafactor, lr=0.1),
+    "lbfgs": partial(LBFGS, lr=0.05, max_iter=1, history_size=3),
+}
+
+
+def _embed(x: Tensor) -> Tensor:
+    """A fixed map to three features."""
+    return torch.tanh(x.flatten(1) @ randn(x[0].numel(), 3, seed=44).to(x))
+
+
+def _repulsive(steps: int) -> RSD:
+    """RSD with everything on, and an optimiser that looks at the shape of its parameters."""
+    return RSD(
+        karras(steps, 0.02, 20.0),
+        optimizer=partial(Adafactor, lr=0.1),
+        order=orders.random,
+        draws=2,
+        sigma_q=0.1,
+        learn_sigma_q=True,
+        start=inits.noise,
+        particles=2,
+        gamma=3.0,
+        features=_embed,
+    )
+
+
+PEERS = [
+    SolverCase("ddim", lambda n: DDIM(vp(n)), blind=True),
+    SolverCase("ddpm", lambda n: DDIM.ddpm(n), blind=True),
+    SolverCase("heun", lambda n: Heun.edm(n), evaluations=2, blind=True),
+    SolverCase("dps", lambda n: DPS.paper(n), vjps=1),
+    SolverCase("ddrm", lambda n: DDRM.paper(n)),
+    SolverCase("ddnm", lambda n: DDNM.paper(n)),
+    SolverCase("ddnm-plus", lambda n: DDNMPlus.paper(n)),
+    SolverCase("diffpir", lambda n: DiffPIR.paper(n)),
+    SolverCase("red-fixed-point", lambda n: RED(constant(n, 0.4), 6.0)),
+    SolverCase("red-accelerated", lambda n: RED(constant(n, 0.4), 6.0, accelerated=True)),
+    SolverCase("pnp-hqs", lambda n: PnPHQS.paper(n)),
+    SolverCase("pnp-admm", lambda n: PnPADMM(geometric(n, 0.2, 1.0))),
+    SolverCase("rsd", lambda n: RSD(vp(n), particles=3), evaluations=3),
+    SolverCase("rsd-features", _repulsive, evaluations=4),
+    SolverCase("mcg", lambda n: MCG.paper(n), vjps=1),
+    SolverCase("pigdm", lambda n: PiGDM.paper(n), vjps=1),
+    SolverCase("mmps", lambda n: MMPS(karras(n), iterations=3), vjps=4),
+    SolverCase("mmps-paper", lambda n: MMPS.paper(n), vjps=2),
+    SolverCase("tmpd", lambda n: TMPD(karras(n)), vjps=2),
+    SolverCase("tmpd-paper", lambda n: TMPD.paper(n), vjps=2),
+    SolverCase("daps", lambda n: DAPS(karras(n, 0.1, 10.0), Langevin(8)), evaluations=5),
+    SolverCase(
+        "daps-exact", lambda n: DAPS(karras(n, 0.1, 10.0), PerturbAndSolve()), evaluations=5
+    ),
+    SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3), evaluations=5),
+    SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2), evaluations=10),
+    SolverCase(
+        "pnpdm-annealed", lambda n: PnPDM.annealed(n, rho_min=0.1, average=2), evaluations=10
+    ),
+    SolverCase(
+        "pnpdm-hmc",
+        lambda n: PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
+        evaluations=3,
+    ),
+    SolverCase("sitcom", lambda n: SITCOM.paper(n, inner=5), evaluations=6, vjps=5),
+    SolverCase("ula", lambda n: ULA(geometric(n, 0.3, 2.0))),
+]
+
+SOLVERS = [
+    SolverCase("default", _reddiff()),
+    SolverCase("paper", lambda n: REDDiff.paper(n)),
+    SolverCase("paper-sigma-q", lambda n: REDDiff.paper(n, lr=0.25, sigma_q=1e-4)),
+    SolverCase("red", lambda n: REDDiff.red(n, 0.2, weight=1.0, optimizer=SGD_OPTIMIZER)),
+    SolverCase(
+        "sds",
+        lambda n: REDDiff.sds(vp(n), optimizer=partial(Adam, lr=0.05), order=orders.random),
+    ),
+    SolverCase("nats", _reddiff(nats=True, weight=3.0)),
+    SolverCase("draws", _reddiff(draws=3), evaluations=3),
+    SolverCase("sigma-q", _reddiff(sigma_q=0.2)),
+    SolverCase("sigma-q-learned", _reddiff(sigma_q=0.2, learn_sigma_q=True, weight=5.0)),
+    SolverCase(
+        "everything",
+        lambda n: REDDiff(
+            karras(n, 0.02, 20.0),
+            optimizer=partial(NAdam, lr=0.05),
+            lr_schedule=cosine_lr,
+            weighting=WEIGHTINGS["sqrt"],
+            order=orders.stratified,
+            draws=2,
+            sigma_q=0.1,
+            learn_sigma_q=True,
+            start=inits.noise,
+            nats=True,
+            means=True,
+            lag=True,
+        ),
+        evaluations=2,
+    ),
+    *PEERS,
+    SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(n)),
+    SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(n, realism=0.0)),
+    SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
+    *[
+        SolverCase(f"weighting-{name}", _reddiff(weighting=w))
+        for name, w in WEIGHTINGS.items()
+        if name != "linear"  # the default
+    ],
+    *[
+        SolverCase(f"order-{name}", _reddiff(order=order))
+        for name, order in orders.ORDERS.items()
+        if name != "descending"  # the default
+    ],
+    *[SolverCase(f"optimizer-{name}", _with(make)) for name, make in OPTIMIZERS.items()],
+    SolverCase(
+        "optimizers-learned-lbfgs",
+        _with(OPTIMIZERS["lbfgs"], sigma_q=0.2, learn_sigma_q=True, weight=5.0),
+    ),
+    SolverCase("start-adjoint", _reddiff(start=inits.adjoint)),
+    SolverCase("start-zeros", _reddiff(start=inits.zeros)),
+    SolverCase("start-noise", _reddiff(start=inits.noise)),
+    SolverCase("start-given", _reddiff(start=inits.Given(randn(1, 6, seed=40)))),
+]
