@@ -30,7 +30,7 @@ from reddiff import Gaussian, Keys, Problem, ReddiffError, Unsupported, solve
 from reddiff.errors import require
 from reddiff.images.io import read_picture
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import SOLVERS, Make
+from reddiff.images.presets import RELEASED, SOLVERS, Make
 from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
@@ -160,8 +160,9 @@ def released(prior: Prior, setting: Setting) -> Solver[Any]:
 
 
 def paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else task.weight
-    return released(prior, Setting(weight, task.lr, steps))
+    published = RELEASED[task.name]
+    weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else published["weight"]
+    return released(prior, Setting(weight, published["lr"], steps))
 
 
 METHODS = {

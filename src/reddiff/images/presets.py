@@ -46,6 +46,20 @@ from reddiff.solvers.noise_aware import REALISM
 
 Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
 SETTLED = 0.75  # the realism up to which the last level of the default is that of the noise
+# RED-diff's published learning rate and lambda, by the name of a task (demosaicking as
+# inpainting, operators of the user's own as SR).
+RELEASED = {
+    "inpaint": {"lr": 0.25, "weight": 0.25},
+    "denoise": {"lr": 0.25, "weight": 1.0},
+    "colorize": {"lr": 0.25, "weight": 0.25},
+    "demosaic": {"lr": 0.25, "weight": 0.25},
+    "sr": {"lr": 0.1, "weight": 0.25},
+    "deblur": {"lr": 0.5, "weight": 0.25},
+    "hdr": {"lr": 0.5, "weight": 0.25},
+    "quantise": {"lr": 0.5, "weight": 0.25},
+    "jpeg": {"lr": 0.5, "weight": 0.25},
+    "own": {"lr": 0.1, "weight": 0.25},
+}
 LEAST_NOISE = 0.01  # where the levels of methods end that end at the noise, if there is none
 
 
@@ -103,12 +117,13 @@ def _noise_aware(task: Task, problem: Problem, steps: int, prior: Prior) -> Solv
 
 
 def _paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    return REDDiff.paper(steps, lr=task.lr, weight=task.weight, **_range(prior))
+    return REDDiff.paper(steps, **RELEASED[task.name], **_range(prior))
 
 
 def _rsd(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    adam = partial(Adam, lr=task.lr, betas=(0.9, 0.99))
-    return RSD(vp_within(steps, **_range(prior)), adam, weight=task.weight)
+    released = RELEASED[task.name]
+    adam = partial(Adam, lr=released["lr"], betas=(0.9, 0.99))
+    return RSD(vp_within(steps, **_range(prior)), adam, weight=released["weight"])
 
 
 def _stepped(make: Callable[..., Sampler]) -> Make:

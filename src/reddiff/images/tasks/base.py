@@ -21,8 +21,6 @@ class Task(ABC):
     """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`."""
 
     name: ClassVar[str]
-    lr: ClassVar[float]  # RED-diff's published learning rate for the task
-    weight: ClassVar[float] = 0.25  # and its lambda
     adds_colour: ClassVar[bool] = False  # a grey picture has colours to be found
     otherwise: ClassVar[float | None] = None  # the level where y shows none; None: runs find it
 

@@ -73,7 +73,6 @@ class OwnTask(Task):
     model: Operator
 
     name = "own"
-    lr = 0.1
 
     def degrade(self, x: Pixels) -> Pixels:
         """A(x).

@@ -35,8 +35,6 @@ class Denoise(Task):
     """Noise only."""
 
     name = "denoise"
-    lr = 0.25
-    weight = 1.0
 
     def degrade(self, x: Pixels) -> Pixels:
         """x itself."""
@@ -58,7 +56,6 @@ class Inpaint(Task):
     mask: Tensor
 
     name = "inpaint"
-    lr = 0.25
 
     def degrade(self, x: Pixels) -> Pixels:
         """Missing pixels are black."""
@@ -104,7 +101,6 @@ class SuperResolve(Task):
     filter: Filter | Sampling | None = None
 
     name = "sr"
-    lr = 0.1
 
     def __post_init__(self) -> None:
         integer = isinstance(self.factor, int) and not isinstance(self.factor, bool)
@@ -162,7 +158,6 @@ class Deblur(Task):
     kernel: Tensor
 
     name = "deblur"
-    lr = 0.5
 
     def __post_init__(self) -> None:
         as_psf(self.kernel, name="kernel")
@@ -206,7 +201,6 @@ class Colorize(Task):
     """A colour picture seen in grey."""
 
     name = "colorize"
-    lr = 0.25
     adds_colour = True
 
     def degrade(self, x: Pixels) -> Pixels:
@@ -234,7 +228,6 @@ class Demosaic(Task):
     sensor: Bayer
 
     name = "demosaic"
-    lr = 0.25
     adds_colour = True
 
     def degrade(self, x: Pixels) -> Pixels:

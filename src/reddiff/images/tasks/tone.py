@@ -37,8 +37,6 @@ CODED = 0.15
 class Tone(Task):
     """A task with a nonlinear simulation."""
 
-    lr = 0.5
-
     @abstractmethod
     def model(self) -> Operator:
         """The simulation, on [-1, 1]."""
