@@ -53,10 +53,12 @@ def untyped() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def typed_once(request: pytest.FixtureRequest) -> None:
-    """Check types in the unit tests and in the lane law, which runs every solver; not again in all
-    other laws, command lines and fuzzers, which the checks would make several times slower."""
-    folder, name = request.path.parent.name, request.path.stem
-    if folder in {"laws", "cli", "fuzz"} and name != "test_lane":
+    """Check types in the unit tests and in laws marked typed, which run every solver.
+
+    Not in all other laws, command lines and fuzzers, which the checks make several times slower.
+    """
+    typed = request.node.get_closest_marker("typed") is not None
+    if request.path.parent.name in {"laws", "cli", "fuzz"} and not typed:
         request.getfixturevalue("untyped")
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -156,8 +157,10 @@ class Recorder:
         self.item = None
 
     def pytest_assertion_pass(self, item: pytest.Item, lineno: int, orig: str, expl: str) -> None:
+        if not any(op in orig for op in ("<", ">", "approx")):
+            return
         frame = _test_frame(sys._getframe())
-        if frame is None or not any(op in orig for op in ("<", ">", "approx")):
+        if frame is None:
             return
         name = Path(frame.f_code.co_filename).relative_to(HERE).as_posix()
         try:
@@ -177,12 +180,15 @@ class Recorder:
 
 def _test_frame(frame: FrameType | None) -> FrameType | None:
     """The nearest frame of a test file."""
-    while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(HERE) and path.name not in ("room.py", "conftest.py", "compare.py"):
-            return frame
+    while frame is not None and not _is_test(frame.f_code.co_filename):
         frame = frame.f_back
-    return None
+    return frame
+
+
+@cache
+def _is_test(name: str) -> bool:
+    path = Path(name)
+    return path.is_relative_to(HERE) and path.name not in ("room.py", "conftest.py", "compare.py")
 
 
 def main() -> None:

@@ -131,6 +131,7 @@ def test_runs_or_refuses(case: zoo.SolverCase, name: str, device: torch.device) 
         assert torch.equal(other.x, result.x) == case.blind
 
 
+@pytest.mark.typed
 @zoo.every("case", zoo.SOLVERS)
 def test_single_precision(case: zoo.SolverCase, device: torch.device) -> None:
     """Everything stays in the dtype of y."""
