@@ -38,6 +38,10 @@ def linear(case: zoo.OperatorCase) -> bool:
     return isinstance(case.make(2), LinearOperator)
 
 
+def referenced(case: zoo.OperatorCase) -> bool:
+    return callable(case.reference)
+
+
 def spectral(case: zoo.OperatorCase) -> bool:
     return isinstance(case.make(2), SpectralOperator)
 
@@ -59,6 +63,25 @@ def dense(function: object, like: Tensor) -> Tensor:
 def scale(a: Tensor) -> Tensor:
     """The size of each lane's matrix, `(b, 1, 1)`."""
     return a.flatten(1).norm(dim=1)[:, None, None]
+
+
+@zoo.every("case", zoo.OPERATORS, referenced)
+def test_reference(case: zoo.OperatorCase, device: torch.device) -> None:
+    """A(x) is what NumPy, SciPy or Pillow make of x, or a matrix that was built another way."""
+    operator, x = make(case, device)
+    assert callable(case.reference)
+    wanted = torch.as_tensor(case.reference(x.cpu().numpy(), case.make(LANES)))
+    assert_same(operator(x).cpu(), wanted, tol=case.near)
+
+
+def test_every_operator_has_a_reference_or_says_why_not(measure: Callable[[str], None]) -> None:
+    reasons = {c.name: c.reference for c in zoo.OPERATORS if isinstance(c.reference, str)}
+    measure(f"{len(zoo.OPERATORS) - len(reasons)} of {len(zoo.OPERATORS)} have a reference")
+    for name, reason in reasons.items():
+        assert len(reason.split()) > 2, (
+            f"{name}: expected a reference or a sentence, got {reason!r}"
+        )
+        measure(f"{name}: {reason}")
 
 
 @zoo.every("case", zoo.OPERATORS, linear)

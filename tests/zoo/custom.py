@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.signal
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import pad
 from reddiff.interop.deepinv.physics import physics_operator
 from reddiff.operators import Operator
 from reddiff.operators.custom import Dense, operator
+from zoo.references import Array, Reference, plain
 
 F64 = torch.float64
 
@@ -152,21 +154,71 @@ def _example(*shape: int) -> Tensor:
     return _randn(2, *shape, seed=57)
 
 
-CASES: list[tuple[str, tuple[int, ...], Callable[[int], Operator]]] = [
-    ("own-linear", (2, 3, 4), lambda b: operator(slope, example=_example(2, 3, 4))),
-    ("own-any-size", (2, 3, 4), lambda b: operator(slope, linear=True)),
-    ("own-adjoint", (2, 4, 6), lambda b: operator(decimate, stretch)),
+def _drift_by_loops(x: Array, _: Operator) -> Array:
+    gains, shift = (plain(v) for v in _lanes(len(x)))
+    y = np.empty_like(x)
+    for b, c, i, j in np.ndindex(x.shape):
+        y[b, c, i, j] = gains[b] * x[b, c, i, j] + shift[b, i, j] * x[b, c, i, j - 1]
+    return y
+
+
+def _bend_by_loops(x: Array, _: Operator) -> Array:
+    gains = plain(_lanes(len(x))[0])
+    parts = [np.tanh(g * one[..., 1:]) + one[..., :-1] for g, one in zip(gains, x, strict=True)]
+    return np.stack(parts)
+
+
+def _strided_by_scipy(x: Array, _: Operator) -> Array:
+    kernels = plain(_randn(3, 2, 3, 3, seed=51))
+    lanes = [
+        [scipy.signal.correlate(one, kernel, "valid")[0, ::2, ::2] for kernel in kernels]
+        for one in x
+    ]
+    return np.array(lanes)
+
+
+def _physics_by_numpy(x: Array, lanes: int) -> Array:
+    turn = plain(FakePhysics(_mask(1)).turn)
+    return plain(_mask(lanes)) * np.einsum("ij,bcjw->bciw", turn, x)
+
+
+CASES: list[tuple[str, tuple[int, ...], Callable[[int], Operator], Reference]] = [
+    (
+        "own-linear",
+        (2, 3, 4),
+        lambda b: operator(slope, example=_example(2, 3, 4)),
+        lambda x, _: x @ (np.eye(4) - np.eye(4, k=-1)),
+    ),
+    (
+        "own-any-size",
+        (2, 3, 4),
+        lambda b: operator(slope, linear=True),
+        lambda x, _: x @ (np.eye(4) - np.eye(4, k=-1)),
+    ),
+    ("own-adjoint", (2, 4, 6), lambda b: operator(decimate, stretch), lambda x, _: x[..., ::2]),
     (
         "own-rule",
         (2, 4, 6),
         lambda b: operator(decimate, linear=True, x_shape=lambda s: (s[0], s[1], 2 * s[2])),
+        lambda x, _: x[..., ::2],
     ),
-    ("own-lanes", (2, 3, 4), lambda b: operator(drift, x_shape=(2, 3, 4), lanes=_lanes(b))),
-    ("own-curve", (1, 3, 5), lambda b: operator(bend, x_shape=(1, 3, 5), lanes=_lanes(b)[:1])),
+    (
+        "own-lanes",
+        (2, 3, 4),
+        lambda b: operator(drift, x_shape=(2, 3, 4), lanes=_lanes(b)),
+        _drift_by_loops,
+    ),
+    (
+        "own-curve",
+        (1, 3, 5),
+        lambda b: operator(bend, x_shape=(1, 3, 5), lanes=_lanes(b)[:1]),
+        _bend_by_loops,
+    ),
     (
         "own-numpy",
         (1, 3, 4),
         lambda b: operator(sums, sums_back, example=_example(1, 3, 4), numpy=True),
+        lambda x, _: x @ np.triu(np.ones((4, 4))),
     ),
     (
         "own-numpy-curve",
@@ -174,23 +226,61 @@ CASES: list[tuple[str, tuple[int, ...], Callable[[int], Operator]]] = [
         lambda b: operator(
             warp, vjp=warp_back, jvp=warp_along, example=_example(1, 3, 5), numpy=True
         ),
+        lambda x, _: (x + 0.3 * np.sin(x))[..., ::2],
     ),
-    ("own-module", (2, 5, 7), lambda b: operator(Strided(), x_shape=(2, 5, 7))),
-    ("own-dense", (6,), lambda b: operator(_randn(4, 6, seed=58))),
-    ("own-large", (1, 2, 3), lambda b: Dense(_randn(4, 6, seed=58), (1, 2, 3))),
-    ("own-sparse", (1, 3, 4), lambda b: operator(gaps(), x_shape=(1, 3, 4))),
+    ("own-module", (2, 5, 7), lambda b: operator(Strided(), x_shape=(2, 5, 7)), _strided_by_scipy),
+    (
+        "own-dense",
+        (6,),
+        lambda b: operator(_randn(4, 6, seed=58)),
+        lambda x, _: x @ plain(_randn(4, 6, seed=58)).T,
+    ),
+    (
+        "own-large",
+        (1, 2, 3),
+        lambda b: Dense(_randn(4, 6, seed=58), (1, 2, 3)),
+        lambda x, _: x.reshape(-1, 6) @ plain(_randn(4, 6, seed=58)).T,
+    ),
+    (
+        "own-sparse",
+        (1, 3, 4),
+        lambda b: operator(gaps(), x_shape=(1, 3, 4)),
+        lambda x, _: x.reshape(-1, 12) @ gaps().toarray().T,
+    ),
     (
         "own-sparse-torch",
         (6,),
         lambda b: operator((_randn(4, 6, seed=59) * (_randn(4, 6) > 0)).to_sparse()),
+        lambda x, _: x @ plain(_randn(4, 6, seed=59) * (_randn(4, 6) > 0)).T,
     ),
     (
         "own-scipy",
         (1, 3, 4),
         lambda b: operator(scipy.sparse.linalg.aslinearoperator(gaps()), x_shape=(1, 3, 4)),
+        lambda x, _: x.reshape(-1, 12) @ gaps().toarray().T,
     ),
-    ("own-physics", (1, 4, 5), lambda b: _physics(FakePhysics, 1, (1, 4, 5))),
-    ("own-physics-per-lane", (2, 4, 5), lambda b: _physics(FakePhysics, b, (2, 4, 5))),
-    ("own-physics-closed", (1, 4, 5), lambda b: _physics(FakeClosed, 1, (1, 4, 5))),
-    ("own-physics-closed-per-lane", (2, 4, 5), lambda b: _physics(FakeClosed, b, (2, 4, 5))),
+    (
+        "own-physics",
+        (1, 4, 5),
+        lambda b: _physics(FakePhysics, 1, (1, 4, 5)),
+        lambda x, _: _physics_by_numpy(x, 1),
+    ),
+    (
+        "own-physics-per-lane",
+        (2, 4, 5),
+        lambda b: _physics(FakePhysics, b, (2, 4, 5)),
+        lambda x, _: _physics_by_numpy(x, len(x)),
+    ),
+    (
+        "own-physics-closed",
+        (1, 4, 5),
+        lambda b: _physics(FakeClosed, 1, (1, 4, 5)),
+        lambda x, _: _physics_by_numpy(x, 1),
+    ),
+    (
+        "own-physics-closed-per-lane",
+        (2, 4, 5),
+        lambda b: _physics(FakeClosed, b, (2, 4, 5)),
+        lambda x, _: _physics_by_numpy(x, len(x)),
+    ),
 ]
