@@ -3,7 +3,7 @@
 The lens bends straight lines (barrel distortion), and each pixel of a 128 x 128 sensor averages
 2 x 2 rays of the scene. Every ray falls between four pixels of the 256 x 256 picture we want:
 that makes a sparse matrix. A `scipy.sparse.linalg.LinearOperator`, which has no matrix but a
-`matvec` and an `rmatvec`, is given in the same way.
+`matvec` and an `rmatvec`, becomes an operator by `reddiff.from_linear_operator`.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ truth = photo("astronaut")
 
 # One matrix for the three channels of the picture, one after the other.
 matrix = scipy.sparse.block_diag([lens()] * 3)
-operator = reddiff.operator(matrix, x_shape=(3, SIDE, SIDE))
+operator = reddiff.from_matrix(matrix, x_shape=(3, SIDE, SIDE))
 print(f"{matrix.shape[0]} x {matrix.shape[1]}, {matrix.nnz} entries\n")
 
 y = noisy(operator(truth), SIGMA)

@@ -27,6 +27,8 @@ from .noise import Rounded as Rounded
 from .noise import Speckle as Speckle
 from .noise import UnknownGaussian as UnknownGaussian
 from .operators.checks import check as check
+from .operators.custom import from_linear_operator as from_linear_operator
+from .operators.custom import from_matrix as from_matrix
 from .operators.custom import operator as operator
 from .optim import LaneOptimizer as LaneOptimizer
 from .problem import Problem as Problem

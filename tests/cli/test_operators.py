@@ -12,7 +12,8 @@ from PIL import Image
 
 from commands import run
 from reddiff.images.io import read_picture
-from reddiff.operators import Orientation
+from reddiff.images.tasks import load_operator
+from reddiff.operators import LinearOperator, Orientation
 
 MINE = """
 import torch
@@ -110,6 +111,37 @@ def test_an_operator_in_a_file_is_a_task(name, photo, mine):
     mine.write_text(MINE + "\n")
     text = run("restore", "--replay", f"{out}.json", *task, "-o", again, "--force", code=3)
     assert "task" in text
+
+
+KINDS = """
+import numpy as np
+import scipy.sparse
+import torch
+
+matrix = np.eye(4, dtype=np.float32)[:3]
+sparse = scipy.sparse.csr_matrix(matrix)
+vectors = scipy.sparse.linalg.aslinearoperator(matrix)
+module = torch.nn.Identity()
+module.adjoint = lambda y: y
+
+class Physics(torch.nn.Module):
+    def A(self, x):
+        return 2 * x
+
+    def A_adjoint(self, y):
+        return 2 * y
+
+physics = Physics()
+"""
+
+
+@pytest.mark.parametrize("name", ["matrix", "sparse", "vectors", "module", "physics"])
+def test_whatever_an_operator_can_be_made_of_is_taken_from_a_file(name, tmp_path):
+    path = tmp_path / "kinds.py"
+    path.write_text(KINDS)
+    operator = load_operator(f"{path}:{name}")
+    assert isinstance(operator, LinearOperator)
+    assert operator(torch.ones(2, 4)).shape == (2, 4 if name in ("module", "physics") else 3)
 
 
 def test_check_prints_a_table(mine):

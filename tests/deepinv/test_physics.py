@@ -13,6 +13,7 @@ from torch import Tensor
 import reddiff
 from deepinv import physics as dp
 from reddiff import Gaussian, InvalidArgument, Poisson, UnknownGaussian, from_deepinv
+from reddiff.interop.deepinv import physics_operator
 from reddiff.lanes import dot, norm
 from reddiff.operators import (
     CircularBlur,
@@ -215,7 +216,7 @@ def test_a_nonlinear_physics() -> None:
     torch.manual_seed(0)
     physics = dp.RandomPhaseRetrieval(m=60, img_size=(1, 4, 4), noise_model=dp.GaussianNoise(0.01))
     with pytest.raises(InvalidArgument):
-        reddiff.operator(physics, example=torch.rand(2, 1, 4, 4))  # complex numbers inside
+        physics_operator(physics, example=torch.rand(2, 1, 4, 4))  # complex numbers inside
 
     class Clipped(dp.Physics):
         def A(self, x: Tensor, **kwargs: Any) -> Tensor:
@@ -229,12 +230,12 @@ def test_a_nonlinear_physics() -> None:
 
 
 def test_without_a_measurement() -> None:
-    """`reddiff.operator` takes a physics of any size, or one with an example."""
-    operator = reddiff.operator(dp.Blur(kernel(), padding="circular"))
+    """A physics of any size, or one with an example."""
+    operator = physics_operator(dp.Blur(kernel(), padding="circular"))
     assert operator.x_shape((3, 7, 5)) == (3, 7, 5)
     example = torch.zeros(2, 3, 7, 5)
     assert isinstance(
-        reddiff.operator(dp.Blur(kernel(), padding="circular"), example=example), CircularBlur
+        physics_operator(dp.Blur(kernel(), padding="circular"), example=example), CircularBlur
     )
 
 
@@ -242,7 +243,7 @@ def test_in_double_precision() -> None:
     """`.to` moves the physics too, and leaves its complex numbers complex."""
     physics = dp.BlurFFT(SIZE, kernel(4), noise_model=noise())
     x = torch.rand(2, *SIZE).double()
-    low = reddiff.operator(physics, example=x.float())
+    low = physics_operator(physics, example=x.float())
     wanted = low(x.float())
     assert physics.angle.dtype == torch.complex64
     got = low.to(torch.float64)(x)

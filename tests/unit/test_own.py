@@ -20,7 +20,16 @@ import zoo
 from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Laplace, Poisson, Problem, UnknownGaussian
 from reddiff.operators import CircularBlur, ClosedForm, LinearOperator, Mask, Matrix, gaussian_psf
-from reddiff.operators.custom import Dense, Function, LinearFunction, Sparse, factory, operator
+from reddiff.operators.custom import (
+    Dense,
+    Function,
+    LinearFunction,
+    Sparse,
+    factory,
+    from_linear_operator,
+    from_matrix,
+    operator,
+)
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 from reddiff.units import FromPixels, from_pixels, to_pixels
@@ -62,12 +71,12 @@ def forms(matrix: Tensor) -> dict[str, Callable[[], Any]]:
     array = matrix.numpy()
     example = torch.ones(2, matrix.shape[1], dtype=F64)
     return {
-        "torch": lambda: operator(matrix),
-        "numpy": lambda: operator(array),
-        "torch-sparse": lambda: operator(matrix.to_sparse()),
-        "scipy-sparse": lambda: operator(scipy.sparse.csr_matrix(array)),
-        "scipy-array": lambda: operator(scipy.sparse.coo_array(array)),
-        "scipy-operator": lambda: operator(scipy.sparse.linalg.aslinearoperator(array)),
+        "torch": lambda: from_matrix(matrix),
+        "numpy": lambda: from_matrix(array),
+        "torch-sparse": lambda: from_matrix(matrix.to_sparse()),
+        "scipy-sparse": lambda: from_matrix(scipy.sparse.csr_matrix(array)),
+        "scipy-array": lambda: from_matrix(scipy.sparse.coo_array(array)),
+        "scipy-operator": lambda: from_linear_operator(scipy.sparse.linalg.aslinearoperator(array)),
         "function": lambda: operator(lambda x: x @ matrix.mT, example=example),
         "adjoint": lambda: operator(lambda x: x @ matrix.mT, lambda y: y @ matrix, example=example),
         "array-function": lambda: operator(
@@ -106,8 +115,8 @@ def test_sparse_shapes(m: int, n: int, p: float, seed: int) -> None:
 
 def test_too_large_to_decompose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factory, "DENSE", 5)
-    assert isinstance(operator(MATRIX), Dense)
-    assert isinstance(operator(MATRIX[:, :5]), Matrix)
+    assert isinstance(from_matrix(MATRIX), Dense)
+    assert isinstance(from_matrix(MATRIX[:, :5]), Matrix)
 
 
 @given(h=st.integers(1, 7), w=st.integers(1, 7), c=st.integers(1, 3))
@@ -221,8 +230,37 @@ class Forgetful(nn.Module):
         return torch.dropout(x, 0.5, train=True)
 
 
+OTHERS: list[tuple[Any, str]] = [
+    (MATRIX, "from_matrix"),
+    (MATRIX.numpy(), "from_matrix"),
+    (scipy.sparse.csr_matrix(MATRIX.numpy()), "from_matrix"),
+    (scipy.sparse.linalg.aslinearoperator(MATRIX.numpy()), "from_linear_operator"),
+    (
+        custom.FakePhysics(torch.ones(1, 1, 4, 5)),
+        "from_deepinv (or reddiff.interop.deepinv.physics_operator)",
+    ),
+]
+
 BAD: list[tuple[str, Callable[[], Any], str]] = [
-    ("nothing", lambda: operator(3), "forward: expected a function, a matrix, or an operator, got"),
+    ("nothing", lambda: operator(3), "forward: expected a function, got int"),
+    *(
+        (
+            f"other-{type(value).__name__}",
+            lambda value=value: operator(value),
+            f"forward: expected a function; reddiff.{name} takes this object, got",
+        )
+        for value, name in OTHERS
+    ),
+    (
+        "no-matrix",
+        lambda: from_matrix([[1.0]]),
+        "a: expected a matrix of torch, NumPy or SciPy, got",
+    ),
+    (
+        "no-vectors",
+        lambda: from_linear_operator(MATRIX),
+        "a: expected an operator with shape, matvec",
+    ),
     ("no-shape", lambda: operator(torch.tanh), "linear: expected True or False, where neither"),
     (
         "fails",
@@ -363,20 +401,20 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
         lambda: operator(custom.drift, x_shape=(3,), lanes=(torch.ones(2), torch.ones(3))),
         "lanes: expected tensors (b, ...) of one number of lanes, got [2, 3]",
     ),
-    ("matrices", lambda: operator(torch.ones(2, 3, 4)), "per_lane=True)), got (2, 3, 4)"),
+    ("matrices", lambda: from_matrix(torch.ones(2, 3, 4)), "per_lane=True)), got (2, 3, 4)"),
     (
         "complex-matrix",
-        lambda: operator(MATRIX + 1j),
-        "forward: expected a matrix of real numbers, got torch.complex128",
+        lambda: from_matrix(MATRIX + 1j),
+        "a: expected a matrix of real numbers, got torch.complex128",
     ),
     (
         "entries",
-        lambda: operator(MATRIX.to_sparse(), x_shape=(2, 2)),
+        lambda: from_matrix(MATRIX.to_sparse(), x_shape=(2, 2)),
         "x_shape: expected 6 entries, got (2, 2)",
     ),
     (
         "no-entries",
-        lambda: operator(scipy.sparse.coo_matrix((2, 3))),
+        lambda: from_matrix(scipy.sparse.coo_matrix((2, 3))),
         "values: expected at least one entry, got none",
     ),
     (
@@ -385,23 +423,13 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
         "rows: expected numbers from 0 to 1",
     ),
     (
-        "matrix-rule",
-        lambda: operator(MATRIX, x_shape=lambda s: s),
-        "x_shape: expected a tuple beside this operator, got a function",
-    ),
-    (
-        "matrix-linear",
-        lambda: operator(MATRIX, linear=True),
-        "linear: expected None beside a matrix or its like, got bool",
-    ),
-    (
         "complex-scipy",
-        lambda: operator(scipy.sparse.linalg.aslinearoperator(1j * np.eye(3))),
-        "forward: expected a real operator",
+        lambda: from_linear_operator(scipy.sparse.linalg.aslinearoperator(1j * np.eye(3))),
+        "a: expected a real operator",
     ),
     (
         "no-rmatvec",
-        lambda: operator(
+        lambda: from_linear_operator(
             scipy.sparse.linalg.LinearOperator((2, 2), matvec=lambda v: v, dtype=float)
         ),
         "adjoint: expected a function of x (2, 2), torch.float64 on cpu, got NotImplementedError",

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from reddiff.interop.deepinv.physics import physics_operator
 from reddiff.operators import Operator
-from reddiff.operators.custom import Dense, operator
+from reddiff.operators.custom import Dense, from_linear_operator, from_matrix, operator
 from zoo.references import Array, Reference, plain
 
 F64 = torch.float64
@@ -232,7 +232,7 @@ CASES: list[tuple[str, tuple[int, ...], Callable[[int], Operator], Reference]] =
     (
         "own-dense",
         (6,),
-        lambda b: operator(_randn(4, 6, seed=58)),
+        lambda b: from_matrix(_randn(4, 6, seed=58)),
         lambda x, _: x @ plain(_randn(4, 6, seed=58)).T,
     ),
     (
@@ -244,19 +244,21 @@ CASES: list[tuple[str, tuple[int, ...], Callable[[int], Operator], Reference]] =
     (
         "own-sparse",
         (1, 3, 4),
-        lambda b: operator(gaps(), x_shape=(1, 3, 4)),
+        lambda b: from_matrix(gaps(), x_shape=(1, 3, 4)),
         lambda x, _: x.reshape(-1, 12) @ gaps().toarray().T,
     ),
     (
         "own-sparse-torch",
         (6,),
-        lambda b: operator((_randn(4, 6, seed=59) * (_randn(4, 6) > 0)).to_sparse()),
+        lambda b: from_matrix((_randn(4, 6, seed=59) * (_randn(4, 6) > 0)).to_sparse()),
         lambda x, _: x @ plain(_randn(4, 6, seed=59) * (_randn(4, 6) > 0)).T,
     ),
     (
         "own-scipy",
         (1, 3, 4),
-        lambda b: operator(scipy.sparse.linalg.aslinearoperator(gaps()), x_shape=(1, 3, 4)),
+        lambda b: from_linear_operator(
+            scipy.sparse.linalg.aslinearoperator(gaps()), x_shape=(1, 3, 4)
+        ),
         lambda x, _: x.reshape(-1, 12) @ gaps().toarray().T,
     ),
     (

@@ -19,6 +19,7 @@ from reddiff.operators.blur.symmetric import SymmetricBlur
 from reddiff.operators.blur.varying import VaryingBlur
 from reddiff.operators.codes import octanary_codes, uniform_codes
 from reddiff.operators.color import ChannelMix, grayscale
+from reddiff.operators.custom import from_linear_operator, from_matrix
 from reddiff.operators.decimate import Decimate
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.hadamard import WalshHadamard
@@ -89,6 +90,8 @@ __all__ = [
     "center_psf",
     "disk_psf",
     "equispaced_mask",
+    "from_linear_operator",
+    "from_matrix",
     "gaussian_psf",
     "grayscale",
     "hann",

@@ -7,14 +7,17 @@ import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.gray import on_gray
 from reddiff.images.tasks.base import Pixels, Task
-from reddiff.operators import LinearOperator, Operator
+from reddiff.interop.deepinv import physics_operator
+from reddiff.operators import LinearOperator, Operator, from_linear_operator, from_matrix
 from reddiff.operators.base import Shape
 from reddiff.operators.custom import operator as as_operator
 from reddiff.units import FromPixels
@@ -26,8 +29,9 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
     """The operator that `FILE.py:NAME` names. Runs the file.
 
     Arguments:
-        text: The file, and the name of an operator in it, or of anything that `reddiff.operator`
-            takes; a function is tried on random pixels first.
+        text: The file, and the name in it of an operator, or of anything that one can be made of:
+            a function, a module, a matrix, an operator on vectors, or a physics of deepinv. A
+            function is validated on random pixels.
         shape: That of one x. By default a function is one of colour pictures of any size, which
             keeps the size.
 
@@ -51,7 +55,16 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
     public = sorted(n for n in vars(module) if not n.startswith("_"))
     expected = f"a name in {path}: {', '.join(public)}"
     require(hasattr(module, name), "operator", expected=expected, got=name)
-    found = getattr(module, name)
+    return _made(getattr(module, name), shape)
+
+
+def _made(found: Any, shape: Shape | None) -> Operator:
+    if isinstance(found, Tensor | np.ndarray) or hasattr(found, "tocoo"):
+        return from_matrix(found)
+    if hasattr(found, "matvec"):
+        return from_linear_operator(found)
+    if not isinstance(found, Operator) and callable(getattr(found, "A", None)):
+        return physics_operator(found)
     if not inspect.isroutine(found):
         return as_operator(found)
     pixels = torch.rand(2, *(shape or (3, 64, 64)), generator=torch.Generator().manual_seed(0))

@@ -1,7 +1,15 @@
-"""Operators from functions, matrices, and the operators of other libraries."""
+"""Operators from functions, matrices, and operators on vectors."""
 
-from reddiff.operators.custom.factory import operator
+from reddiff.operators.custom.factory import from_linear_operator, from_matrix, operator
 from reddiff.operators.custom.functions import Function, LinearFunction
 from reddiff.operators.custom.matrices import Dense, Sparse
 
-__all__ = ["Dense", "Function", "LinearFunction", "Sparse", "operator"]
+__all__ = [
+    "Dense",
+    "Function",
+    "LinearFunction",
+    "Sparse",
+    "from_linear_operator",
+    "from_matrix",
+    "operator",
+]

@@ -111,7 +111,7 @@ class Sparse(LinearOperator):
             return cls(rows, columns, matrix.values(), size, shape=shape)
         matrix = matrix.tocoo()
         real = matrix.dtype.kind in "fiub"
-        require(real, "forward", expected="a matrix of real numbers", got=matrix.dtype)
+        require(real, "a", expected="a matrix of real numbers", got=matrix.dtype)
         kind = np.float32 if matrix.dtype == np.float32 else np.float64
         rows, columns = (torch.as_tensor(i.astype(np.int64)) for i in (matrix.row, matrix.col))
         return cls(rows, columns, torch.as_tensor(matrix.data.astype(kind)), size, shape=shape)
