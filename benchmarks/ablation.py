@@ -186,8 +186,8 @@ def gradient(
     if scaled:
         slope = slope / lanes((view.norm / view.sigma_y) ** 2 + net.s.flatten() ** -2, slope)
     v, vt = view.operator.v, view.operator.vt
-    optimizer = state.optimizer or LaneOptimizer(make, v(state.z))
-    optimizer = optimizer.step(v(slope), cosine_lr(net.progress))
+    optimizer = state.optimizer or LaneOptimizer(v(state.z))
+    optimizer = optimizer.step(make, v(slope), cosine_lr(net.progress))
     return replace(state, z=vt(optimizer.x), optimizer=optimizer)
 
 

@@ -35,12 +35,6 @@ class Guided(Solver[torch.Tensor]):
     def estimate(self, state):
         return state
 
-    def dump(self, state):
-        return {"x": state}
-
-    def load(self, tree):
-        return tree["x"]
-
 
 def test_metered_counts_rows_and_pulls_and_forgets(prior):
     metered, x = Metered(prior), torch.ones(3, 2, 6, 6, dtype=torch.float64)

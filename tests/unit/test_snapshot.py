@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import reddiff
 import zoo
 from reddiff import (
     Gaussian,
+    LaneOptimizer,
     Laplace,
     Problem,
     Snapshot,
@@ -31,8 +32,9 @@ from reddiff.optim import cosine_lr
 from reddiff.priors import FlowPrior, GaussianRandomField, Prior, TiledPrior
 from reddiff.run.fingerprint import fingerprint
 from reddiff.schedules import karras
-from reddiff.snapshot import describe, select_tree, to_device
+from reddiff.snapshot import State, describe, select_tree, to_device
 from reddiff.snapshot import snapshot as snapshot_module
+from reddiff.snapshot.state import selected
 from reddiff.solvers import DDRM, REDDiff
 from reddiff.solvers.weightings import const, linear
 
@@ -101,11 +103,11 @@ def test_files_that_are_no_snapshots_are_refused(tmp_path):
     save_file({"x": torch.ones(2)}, tmp_path / "weights")
     save_file({"x": torch.ones(2)}, tmp_path / "json", metadata={"reddiff": "{"})
     save_file({"x": torch.ones(2)}, tmp_path / "string", metadata={"reddiff": '"1"'})
-    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 3}'})
+    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 4}'})
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for path in tmp_path.iterdir():
-        message = f"{path.name}: expected (a reddiff snapshot|format 3), got "
+        message = f"{path.name}: expected (a reddiff snapshot|format 4), got "
         with pytest.raises(SnapshotError, match=message):
             Snapshot.load(path)
     with pytest.raises(FileNotFoundError):
@@ -501,3 +503,36 @@ def test_to_device_reaches_every_tensor():
     moved = to_device(TREE, torch.device("meta"))
     assert moved["x"].device.type == moved["lanes"][0]["step"].device.type == "meta"
     assert moved["count"] == 7
+
+
+@dataclass(frozen=True, eq=False)
+class Inner(State):
+    v: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Outer(State):
+    x: torch.Tensor
+    inner: Inner | None
+    words: list[str]
+    optimizer: LaneOptimizer
+    count: int = 3
+
+
+def test_the_state_of_a_solver_is_saved_loaded_and_cut_without_its_help(tmp_path):
+    x = torch.arange(6.0).view(3, 2)
+    moved = LaneOptimizer(x, rows=1).step(Adam, torch.ones(3, 2))
+    state = Outer(x, Inner(-x), ["a", "b", "c"], moved)
+    Snapshot("", (), 0, (), 1, 0, state.dump()).save(tmp_path / "run")
+    again = Outer.load(Snapshot.load(tmp_path / "run").tree)
+    few = selected(again, torch.tensor([2, 0]))
+    assert isinstance(few, Outer)
+    assert isinstance(few.inner, Inner)
+    assert torch.equal(few.inner.v, -x[[2, 0]])
+    assert (few.words, few.count) == (["c", "a"], 3)
+    grad = torch.ones(2, 2)
+    straight = moved.step(Adam, torch.ones(3, 2)).x[[2, 0]]
+    assert torch.equal(few.optimizer.step(Adam, grad).x, straight)
+    assert Outer.load(Outer(x, None, [], moved).dump()).inner is None
+    with pytest.raises(ValueError, match="expected the entries"):
+        Inner.load({"w": x})

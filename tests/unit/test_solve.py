@@ -176,12 +176,6 @@ def test_a_solver_that_is_not_variational_has_no_samples(problem):
         def estimate(self, state):
             return state
 
-        def dump(self, state):
-            return state
-
-        def load(self, tree):
-            return tree
-
     with pytest.raises(Unsupported, match=r"Plain: expected a variational solver for `sample`"):
         Plain(karras(2)).sample(problem.y, 1, Keys(0, (0, 1, 2)).at(0))
 

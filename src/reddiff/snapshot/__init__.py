@@ -2,5 +2,6 @@
 
 from reddiff.snapshot.description import describe
 from reddiff.snapshot.snapshot import Snapshot, Tree, select_tree, to_device
+from reddiff.snapshot.state import State
 
-__all__ = ["Snapshot", "Tree", "describe", "select_tree", "to_device"]
+__all__ = ["Snapshot", "State", "Tree", "describe", "select_tree", "to_device"]

@@ -21,7 +21,7 @@ from reddiff.files import write_whole
 from reddiff.snapshot.description import hashed
 from reddiff.snapshot.origin import Origin
 
-FORMAT = 3
+FORMAT = 4
 HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser
 DEPTH = 64  # the most that a tree may be nested
 _FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")

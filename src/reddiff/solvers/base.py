@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,13 +17,14 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, in_words
-from reddiff.snapshot import Tree, select_tree
+from reddiff.snapshot import Tree
+from reddiff.snapshot.state import dumped, loaded, selected
 
-State = TypeVar("State")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Solver(ABC, Generic[State]):
+class Solver(ABC, Generic[S]):
     """Hyper-parameters and a few functions; holds nothing that changes.
 
     Arguments:
@@ -36,6 +37,14 @@ class Solver(ABC, Generic[State]):
     noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
     settles: ClassVar[bool] = True  # whether the estimate stands still at the end of a good run
     estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
+    _state: ClassVar[type[Any] | None] = None  # the S of Solver[S]: a `State`, or a tensor
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            arguments = [a for a in get_args(base) if isinstance(a, type)]
+            if arguments and issubclass(get_origin(base), Solver):
+                cls._state = arguments[0]
 
     @property
     def steps(self) -> int:
@@ -52,20 +61,18 @@ class Solver(ABC, Generic[State]):
         return False
 
     @abstractmethod
-    def init(self, problem: Problem, prior: Prior, rng: Rng) -> State:
+    def init(self, problem: Problem, prior: Prior, rng: Rng) -> S:
         """The line before the `for`."""
 
     @abstractmethod
-    def step(
-        self, state: State, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
-    ) -> State:
+    def step(self, state: S, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng) -> S:
         """The body of the `for`: from step k to step k + 1. The state given stays as it was."""
 
     @abstractmethod
-    def estimate(self, state: State) -> Float[Tensor, "b *n"]:
+    def estimate(self, state: S) -> Float[Tensor, "b *n"]:
         """The x that a state stands for."""
 
-    def sample(self, state: State, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
+    def sample(self, state: S, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
         """n draws from the distribution that a state stands for; for variational solvers.
 
         Raises:
@@ -73,7 +80,7 @@ class Solver(ABC, Generic[State]):
         """
         raise Unsupported(f"{type(self).__name__}: expected a variational solver for `sample`")
 
-    def warnings(self, state: State) -> list[tuple[str, ...]]:
+    def warnings(self, state: S) -> list[tuple[str, ...]]:
         """What the user should know of each lane, such as an inner solve that did not converge.
 
         Returns:
@@ -82,19 +89,26 @@ class Solver(ABC, Generic[State]):
         """
         return []
 
-    @abstractmethod
-    def dump(self, state: State) -> Tree:
+    def dump(self, state: S) -> Tree:
         """The state as a tree: dicts of lane-first tensors and of lists with one entry per lane."""
+        return dumped(state)
 
-    @abstractmethod
-    def load(self, tree: Tree) -> State:
-        """The state whose `dump` this is."""
+    def load(self, tree: Tree) -> S:
+        """The state whose `dump` this is.
 
-    def select(self, state: State, index: Tensor) -> State:
+        Raises:
+            TypeError: If the solver does not name the type of its state, as `Solver[MyState]`.
+        """
+        if self._state is None:
+            raise TypeError(f"{type(self).__name__}: expected a base Solver[...] of its state")
+        state: S = loaded(self._state, tree)
+        return state
+
+    def select(self, state: S, index: Tensor) -> S:
         """The state of some of the lanes."""
-        return self.load(select_tree(self.dump(state), index))
+        return selected(state, index)
 
-    def noise_level(self, state: State) -> Float[Tensor, " b"] | None:
+    def noise_level(self, state: S) -> Float[Tensor, " b"] | None:
         """Sigma of the Gaussian noise of y as the state has it; None where it is not estimated."""
         return None
 
@@ -131,7 +145,7 @@ class Solver(ABC, Generic[State]):
             )
             raise InvalidArgument("schedule", expected=expected, got=got)
 
-    def fitted(self, prior: Prior) -> Solver[State]:
+    def fitted(self, prior: Prior) -> Solver[S]:
         """The solver for a prior: presets take the levels that it is good for.
 
         Other schedules stay as they are, and `check` refuses those that leave the prior's range.
@@ -142,7 +156,7 @@ class Solver(ABC, Generic[State]):
         schedule = self.schedule.within(prior.sigma_min, prior.sigma_max)
         return self if schedule is self.schedule else replace(self, schedule=schedule)
 
-    def to(self, device: torch.device) -> Solver[State]:
+    def to(self, device: torch.device) -> Solver[S]:
         """The solver with its schedule on another device."""
         return replace(self, schedule=self.schedule.to(device))
 

@@ -21,7 +21,7 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior, Pullback
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, pinv, zeros
 
@@ -29,7 +29,7 @@ NOISE = 10.0  # a level that leaves nothing of x
 
 
 @dataclass(frozen=True)
-class Diffused:
+class Diffused(State):
     """A noisy x, and what it says of the clean one.
 
     Arguments:
@@ -82,14 +82,6 @@ class Sampler(Solver[Diffused], ABC):
     def estimate(self, state: Diffused) -> Float[Tensor, "b *n"]:
         """x_0."""
         return state.x_0
-
-    def dump(self, state: Diffused) -> Tree:
-        """The tensors."""
-        return {"x": state.x, "x_0": state.x_0}
-
-    def load(self, tree: Tree) -> Diffused:
-        """The inverse of `dump`."""
-        return Diffused(tree["x"], tree["x_0"])
 
     def levels(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
         """The level of step k and the one where it arrives, `(b,)`, in the dtype of `like`."""

@@ -7,7 +7,7 @@ the weight :math:`\lambda_t = 1 / s^2` against a data term in nats. Nothing is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.noise_matched import (
     CG_ITERATIONS,
@@ -44,7 +44,7 @@ REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
 @dataclass(frozen=True)
-class NoiseAwareState:
+class NoiseAwareState(State):
     """The mean, the one before it, and what is known of the noise.
 
     Arguments:
@@ -279,14 +279,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     def warnings(self, state: NoiseAwareState) -> list[tuple[str, ...]]:
         """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)
-
-    def dump(self, state: NoiseAwareState) -> Tree:
-        """The tensors."""
-        return {field.name: getattr(state, field.name) for field in fields(state)}
-
-    def load(self, tree: Tree) -> NoiseAwareState:
-        """The inverse of `dump`."""
-        return NoiseAwareState(**tree)
 
 
 def _trusted(state: NoiseAwareState, *, known: bool) -> Float[Tensor, " b"]:

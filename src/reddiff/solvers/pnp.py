@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.steps.proximal import proximal
@@ -25,7 +25,7 @@ BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 
 
 @dataclass(frozen=True)
-class PnPState:
+class PnPState(State):
     """What a splitting keeps between steps.
 
     Arguments:
@@ -85,14 +85,6 @@ class PlugAndPlay(Solver[PnPState], ABC):
     def warnings(self, state: PnPState) -> list[tuple[str, ...]]:
         """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)
-
-    def dump(self, state: PnPState) -> Tree:
-        """The tensors."""
-        return {field.name: getattr(state, field.name) for field in fields(state)}
-
-    def load(self, tree: Tree) -> PnPState:
-        """The inverse of `dump`."""
-        return PnPState(**tree)
 
 
 @dataclass(frozen=True)

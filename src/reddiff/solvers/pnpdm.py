@@ -17,7 +17,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, check_steps, preset
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.runs import inner_levels, reverse_sde
@@ -25,7 +25,7 @@ from reddiff.solvers.steps.conditional import Automatic, Conditional
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(State):
     """The last draw, and the mean of the last few.
 
     Arguments:
@@ -163,14 +163,6 @@ class PnPDM(Solver[Chain]):
     def estimate(self, state: Chain) -> Float[Tensor, "b *n"]:
         """The mean of the last draws, once they are being averaged; before, the last draw."""
         return state.mean
-
-    def dump(self, state: Chain) -> Tree:
-        """The tensors."""
-        return {"x": state.x, "mean": state.mean}
-
-    def load(self, tree: Tree) -> Chain:
-        """The inverse of `dump`."""
-        return Chain(tree["x"], tree["mean"])
 
 
 def decaying(steps: int, low: float, high: float = 10.0, factor: float = 0.9) -> Schedule:

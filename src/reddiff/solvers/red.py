@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,7 +15,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import held, preset
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.steps.proximal import proximal
@@ -24,7 +24,7 @@ BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 
 
 @dataclass(frozen=True)
-class REDState:
+class REDState(State):
     """An iterate, and where the denoiser looks next.
 
     Arguments:
@@ -133,11 +133,3 @@ class RED(Solver[REDState]):
     def warnings(self, state: REDState) -> list[tuple[str, ...]]:
         """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)
-
-    def dump(self, state: REDState) -> Tree:
-        """The tensors."""
-        return {field.name: getattr(state, field.name) for field in fields(state)}
-
-    def load(self, tree: Tree) -> REDState:
-        """The inverse of `dump`."""
-        return REDState(**tree)

@@ -18,12 +18,12 @@ from torch.optim import Adam
 
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes, repeat
-from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr
+from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr, optimizers_of
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, constant, vp_within
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.orders import Order, descending
@@ -33,7 +33,7 @@ PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
 
 
 @dataclass(frozen=True)
-class REDDiffState:
+class REDDiffState(State):
     r"""The mean, and :math:`\log \sigma_q` if it is learned."""
 
     mu: LaneOptimizer
@@ -181,6 +181,10 @@ class REDDiff(Solver[REDDiffState]):
             data_weight=data_weight,
         )
 
+    def check(self, problem: Problem, prior: Prior) -> None:
+        super().check(problem, prior)
+        optimizers_of(self.optimizer, [problem.y.new_zeros(1).requires_grad_()])
+
     def needs_density(self) -> bool:
         """With `nats` it does."""
         return self.nats and self.data_weight > 0
@@ -189,11 +193,11 @@ class REDDiff(Solver[REDDiffState]):
         """mu <- A^+ y."""
         return self._begin(self.start(problem, rng))
 
-    def _begin(self, x: Tensor) -> REDDiffState:
-        mu, log_sigma_q = LaneOptimizer(self.optimizer, x), None
+    def _begin(self, x: Tensor, rows: int = 1) -> REDDiffState:
+        mu, log_sigma_q = LaneOptimizer(x, rows=rows), None
         if self.learn_sigma_q:
-            value = mu.x.new_full((len(mu.x), 1), math.log(self.sigma_q))
-            log_sigma_q = LaneOptimizer(self.optimizer, value)
+            value = x.new_full((len(x), 1), math.log(self.sigma_q))
+            log_sigma_q = LaneOptimizer(value, rows=rows)
         return REDDiffState(mu, log_sigma_q)
 
     def step(
@@ -208,8 +212,8 @@ class REDDiff(Solver[REDDiffState]):
         factor = self.lr_schedule(mu.count / len(self.schedule))
         if log_sigma_q is not None:
             grad_log = (sigma_q * grad_sigma_q)[:, None]
-            log_sigma_q = log_sigma_q.step(grad_log, factor)
-        return REDDiffState(mu.step(grad_mu, factor), log_sigma_q)
+            log_sigma_q = log_sigma_q.step(self.optimizer, grad_log, factor)
+        return REDDiffState(mu.step(self.optimizer, grad_mu, factor), log_sigma_q)
 
     def grad(
         self,
@@ -268,22 +272,6 @@ class REDDiff(Solver[REDDiffState]):
         mu = self.estimate(state).unsqueeze(1)
         noise = rng.randn_like(mu.expand(-1, n, *mu.shape[2:]))
         return mu + lanes(self._spread(state), mu) * noise
-
-    def dump(self, state: REDDiffState) -> Tree:
-        """The optimisers' states."""
-        spread = state.log_sigma_q
-        return {
-            "mu": state.mu.state_dict(),
-            "log_sigma_q": None if spread is None else spread.state_dict(),
-        }
-
-    def load(self, tree: Tree) -> REDDiffState:
-        """The inverse of `dump`."""
-        spread = tree["log_sigma_q"]
-        return REDDiffState(
-            LaneOptimizer.from_state_dict(self.optimizer, tree["mu"]),
-            None if spread is None else LaneOptimizer.from_state_dict(self.optimizer, spread),
-        )
 
     def _spread(self, state: REDDiffState) -> Float[Tensor, " b"]:
         if state.log_sigma_q is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +15,6 @@ from reddiff.lanes import lanes, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.snapshot import Tree
 from reddiff.solvers.reddiff import REDDiff, REDDiffState
 
 Features = Callable[[Tensor], Tensor]
@@ -74,7 +72,7 @@ class RSD(REDDiff):
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu_i <- A^+ y; a random start draws anew for each particle."""
         starts = [self.start(problem, rng) for _ in range(self.particles)]
-        return self._begin(torch.stack(starts, 1).flatten(0, 1))
+        return self._begin(torch.stack(starts, 1).flatten(0, 1), self.particles)
 
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
@@ -138,19 +136,6 @@ class RSD(REDDiff):
         wide = spread.reshape(*spread.shape, *[1] * (mu.ndim - 2))
         return mu + wide * rng.randn_like(mu)
 
-    def dump(self, state: REDDiffState) -> Tree:
-        """The optimisers' states, particles side by side in their lane."""
-        return {k: None if v is None else self._fold(v) for k, v in super().dump(state).items()}
-
-    def load(self, tree: Tree) -> REDDiffState:
-        """The inverse of `dump`."""
-        return super().load({k: None if v is None else _unfold(v) for k, v in tree.items()})
-
-    def _fold(self, state: dict[str, Any]) -> dict[str, Any]:
-        rows, p = state["lanes"], self.particles
-        per_lane = [rows[i : i + p] for i in range(0, len(rows), p)]
-        return state | {"x": self._by_lane(state["x"]), "lanes": per_lane}
-
     def _by_lane(self, v: Tensor) -> Tensor:
         return v.unflatten(0, (-1, self.particles))
 
@@ -179,8 +164,3 @@ def _bandwidth(d: Float[Tensor, "b P P"]) -> Float[Tensor, " b"]:
     p = d.shape[1]
     i, j = torch.triu_indices(p, p, 1, device=d.device)
     return d[:, i, j].median(1).values / math.log(p + 1)
-
-
-def _unfold(state: dict[str, Any]) -> dict[str, Any]:
-    rows = [row for lane in state["lanes"] for row in lane]
-    return state | {"x": state["x"].flatten(0, 1), "lanes": rows}

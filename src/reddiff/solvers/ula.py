@@ -15,14 +15,14 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import held, preset
-from reddiff.snapshot import Tree
+from reddiff.snapshot import State
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.steps.likelihood import curvature, tamed_grad
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(State):
     """Where a chain is.
 
     Arguments:
@@ -117,11 +117,3 @@ class ULA(Solver[Walk]):
     def estimate(self, state: Walk) -> Float[Tensor, "b *n"]:
         """The draw."""
         return state.x
-
-    def dump(self, state: Walk) -> Tree:
-        """The tensors."""
-        return {"x": state.x, "stiffness": state.stiffness}
-
-    def load(self, tree: Tree) -> Walk:
-        """The inverse of `dump`."""
-        return Walk(tree["x"], tree["stiffness"])
