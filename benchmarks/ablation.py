@@ -44,6 +44,7 @@ from reddiff.optim import MakeOptimizer, cosine_lr
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
 from reddiff.random import DRAWING, Rng
 from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.spectral_view import SpectralView
 
 F64 = torch.float64
 SIDE = 64
@@ -69,17 +70,11 @@ class View:
 
     @classmethod
     def of(cls, problem: Problem) -> View:
-        operator = problem.operator
-        assert isinstance(operator, SpectralOperator)
-        assert isinstance(problem.noise, Gaussian)
-        y = operator.ut(problem.y)
-        gain = operator.spectrum(y).expand_as(y)
-        size = gain.flatten(1).amax(1)
-        seen = gain > 1e-6 * lanes(size, y)
-        gain = torch.where(seen, gain, 1)
-        sigma_y = torch.as_tensor(problem.noise.sigma, dtype=y.dtype).expand(len(y))
-        sigma = torch.where(seen, lanes(sigma_y, y) / gain, 1)
-        return cls(problem, torch.where(seen, y / gain, 0), sigma, seen, operator, sigma_y, size)
+        view = SpectralView.required(problem)
+        size = torch.where(view.seen, view.s, 0).flatten(1).amax(1)
+        sigma_y = torch.as_tensor(problem.sigma_y, dtype=size.dtype).expand(len(size))
+        sigma = torch.where(view.seen, view.sigma_x, 1)
+        return cls(problem, view.x, sigma, view.seen, view.operator, sigma_y, size)
 
     def proximal(self, d: Tensor, size2: Tensor) -> Tensor:
         x = (self.y * size2 + d * self.sigma**2) / (size2 + self.sigma**2)

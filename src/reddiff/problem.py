@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import Unsupported, require
 from reddiff.lanes import dot
 from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
 from reddiff.operators.base import Compose, LinearOperator, Operator, Shape
@@ -120,6 +120,35 @@ class Problem:
     def x_shape(self) -> Shape:
         """The shape of one x."""
         return self.operator.x_shape(tuple(self.y.shape[1:]))
+
+    @property
+    def linear(self) -> LinearOperator:
+        """A, where it is linear.
+
+        Raises:
+            Unsupported: If it is not.
+        """
+        if not isinstance(self.operator, LinearOperator):
+            got = type(self.operator).__name__
+            raise Unsupported(f"operator: expected a LinearOperator, got {got}")
+        return self.operator
+
+    @property
+    def sigma_y(self) -> float | Tensor:
+        """The standard deviation of Gaussian noise, one number or one per lane.
+
+        Raises:
+            Unsupported: If the noise is of another law, or its level is not known.
+        """
+        if not isinstance(self.noise, Gaussian):
+            got = type(self.noise).__name__
+            raise Unsupported(f"noise: expected Gaussian(sigma), got {got}")
+        return self.noise.sigma
+
+    @property
+    def linear_gaussian(self) -> bool:
+        """Whether A is linear and the noise Gaussian, of a known level per lane."""
+        return isinstance(self.operator, LinearOperator) and isinstance(self.noise, Gaussian)
 
     @cached_property
     def measured(self) -> Bool[Tensor, "b *m"]:

@@ -1,4 +1,4 @@
-"""What a noisy y says of x, coordinate by coordinate, where A has a spectral form."""
+"""What y says of each spectral coordinate of x, where A has a spectral form."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reddiff.errors import Unsupported
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian
 from reddiff.operators.base import SpectralOperator
 from reddiff.problem import Problem
 
+ROUNDING = 100  # smallest singular value that counts, over the largest, in units of eps
+SLACK = 1e-5  # relative error of a noise level that was computed from sigma_y / s_i
+
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    r"""What y says of the spectral coordinates of x.
+class SpectralView:
+    r"""The spectral coordinates of x, each measured as :math:`y_i / s_i`.
+
+    The noise of a coordinate is :math:`\sigma_y / s_i`.
 
     Arguments:
         operator: A.
-        y: :math:`U^T y`, in units of y.
-        s: The singular values, 1 where they are 0 or below the rounding error of the largest.
-        sigma: sigma_y, in units of y, with all axes.
-        seen: Where the singular values are neither.
+        y: :math:`U^T y`, in the units of y.
+        s: The singular values, 1 where the coordinate is not seen.
+        sigma: sigma_y, in the units of y, with all axes.
+        seen: Where the singular value exceeds the rounding error of the largest one.
     """
 
     operator: SpectralOperator
@@ -33,28 +39,56 @@ class Measured:
     seen: Bool[Tensor, "b *k"]
 
     @classmethod
-    def of(cls, problem: Problem) -> Measured:
-        """That of a problem with a spectral operator and Gaussian noise."""
+    def of(
+        cls, problem: Problem, sigma_y: Float[Tensor, " b"] | None = None
+    ) -> SpectralView | None:
+        """The view of a problem; None unless A has a spectral form and the noise is Gaussian.
+
+        Arguments:
+            problem: The problem.
+            sigma_y: In place of the noise level of the problem, one per lane.
+        """
         operator, noise = problem.operator, problem.noise
-        assert isinstance(operator, SpectralOperator)  # noqa: S101  (`check` has seen to it)
-        assert isinstance(noise, Gaussian)  # noqa: S101
+        if not isinstance(operator, SpectralOperator):
+            return None
+        sigma = noise.sigma if sigma_y is None and isinstance(noise, Gaussian) else sigma_y
+        if sigma is None:
+            return None
         y = operator.ut(problem.y)
         s = operator.spectrum(y).expand_as(y)
-        least = 100 * torch.finfo(y.dtype).eps * s.flatten(1).amax(1)
+        least = ROUNDING * torch.finfo(y.dtype).eps * s.flatten(1).amax(1)
         seen = s > lanes(least, s)
-        return cls(operator, y, torch.where(seen, s, 1), lanes(noise.sigma, y), seen)
+        return cls(operator, y, torch.where(seen, s, 1), lanes(sigma, y), seen)
+
+    @classmethod
+    def required(cls, problem: Problem) -> SpectralView:
+        """`of`, for methods that are defined in these coordinates alone.
+
+        Raises:
+            Unsupported: If there is no such view.
+        """
+        view = cls.of(problem)
+        if view is None:
+            got = f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
+            raise Unsupported(f"expected a SpectralOperator and Gaussian noise, got {got}")
+        return view
 
     @property
-    def scaled(self) -> Tensor:
+    def x(self) -> Float[Tensor, "b *k"]:
         """y_i / s_i, 0 where nothing is seen."""
         return torch.where(self.seen, self.y / self.s, 0)
 
+    @property
+    def sigma_x(self) -> Float[Tensor, "b *k"]:
+        """The noise of `x`, meaningless where nothing is seen."""
+        return self.sigma / self.s
+
     def reach(self, level: Float[Tensor, " b"]) -> Bool[Tensor, "b *k"]:
-        """Where y_i / s_i has no more noise than this level."""
-        return self.seen & (self.sigma <= self.s * lanes(level, self.s))
+        """Where `x` has no more noise than this level."""
+        return self.seen & (self.sigma <= self.s * lanes(level, self.s) * (1 + SLACK))
 
     def fresh(self, level: Float[Tensor, " b"], eta_b: float) -> Float[Tensor, "b *k"]:
-        """The noise that takes eta_b y_i / s_i to the level where it is within `reach`, else it."""
+        """The noise that `eta_b x` lacks to the level; beyond `reach`, the level itself."""
         wide = lanes(level, self.s).expand_as(self.s)
         rest = (wide**2 - (eta_b * self.sigma / self.s) ** 2).clamp(min=0).sqrt()
         return torch.where(self.reach(level), rest, wide)

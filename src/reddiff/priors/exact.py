@@ -19,7 +19,6 @@ from torch.fft import fftfreq, irfft2, rfft2, rfftfreq
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import lanes, repeat
 from reddiff.linalg import cg
-from reddiff.noise import Gaussian
 from reddiff.operators.base import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -338,15 +337,14 @@ def dense_matrix(problem: Problem) -> Float[Tensor, "b M N"]:
 
 
 def _sigma_y(problem: Problem) -> Tensor | float:
-    noise = problem.noise
-    if not isinstance(problem.operator, LinearOperator) or not isinstance(noise, Gaussian):
+    if not problem.linear_gaussian:
         raise Unsupported(
             "posterior: expected a linear operator and Gaussian noise, got "
-            f"{type(problem.operator).__name__} and {type(noise).__name__}"
+            f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
         )
-    if noise.noiseless:
+    if bool((torch.as_tensor(problem.sigma_y) == 0).any()):
         raise Unsupported("posterior: expected sigma > 0, got sigma = 0")
-    return noise.sigma
+    return problem.sigma_y
 
 
 def _spread(problem: Problem, n: int) -> Tensor:

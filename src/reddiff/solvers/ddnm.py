@@ -16,7 +16,7 @@ from reddiff.schedules import vp_within
 from reddiff.solvers.base_sampler import renoise
 from reddiff.solvers.ddrm import restored
 from reddiff.solvers.time_travel import Traveller
-from reddiff.spectral_view import Measured
+from reddiff.spectral_view import SpectralView
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,8 @@ class DDNM(Traveller):
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
         """x_0', and DDIM from it."""
-        operator = problem.operator
-        assert isinstance(operator, LinearOperator)  # noqa: S101  (`check` has seen to it)
         eps = (x - x_0) / lanes(s, x)
-        x_0 = x_0 + operator.pinv(problem.residual(x_0))
+        x_0 = x_0 + problem.linear.pinv(problem.residual(x_0))
         return renoise(x_0, eps, s_next, self.eta, rng), x_0
 
 
@@ -131,6 +129,6 @@ class DDNMPlus(Traveller):
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
         """The corrected estimate with the noise that is missing."""
-        y = Measured.of(problem)
+        y = SpectralView.required(problem)
         x = restored(y, x, x_0, s, s_next, self.eta, 1.0, rng)
         return x, x_0

@@ -18,7 +18,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
-from reddiff.spectral_view import Measured
+from reddiff.spectral_view import SpectralView
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class DDRM(Sampler):
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """y with noise added up to the first level where it is precise, elsewhere start + s n."""
-        y = Measured.of(problem)
+        y = SpectralView.required(problem)
         s = self.schedule.levels[0].to(problem.y).expand(len(problem))
         start = self.start(problem, rng)
-        z = torch.where(y.reach(s), y.scaled, y.operator.vt(start))
+        z = torch.where(y.reach(s), y.x, y.operator.vt(start))
         noise = y.fresh(s, 1.0) * y.operator.vt(rng.randn_like(start))
         return Diffused(y.operator.v(z + noise), y.operator.v(z))
 
@@ -97,13 +97,13 @@ class DDRM(Sampler):
         """One line of the equation for each spectral coordinate."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
-        y = Measured.of(problem)
+        y = SpectralView.required(problem)
         x = restored(y, state.x, x_0, s, s_next, self.eta, self.eta_b, rng)
         return arrive(x, x_0, s_next)
 
 
 def restored(
-    y: Measured,
+    y: SpectralView,
     x: Float[Tensor, "b *n"],
     x_0: Float[Tensor, "b *n"],
     s: Float[Tensor, " b"],
@@ -119,7 +119,7 @@ def restored(
     residual = (y.y - y.s * d) / noisy  # (y / s - d) / sigma_i, for any s_i
     eps = torch.where(y.seen, residual, (old - d) / lanes(s, d))
     kept = (1 - eta**2) ** 0.5 * level * eps
-    mean = torch.where(reach, (1 - eta_b) * d + eta_b * y.scaled, d + kept)
+    mean = torch.where(reach, (1 - eta_b) * d + eta_b * y.x, d + kept)
     rest = y.fresh(s_next, eta_b)
     fresh = torch.where(reach, rest, eta * rest)
     return y.operator.v(mean + fresh * y.operator.vt(rng.randn_like(x)))

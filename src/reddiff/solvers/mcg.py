@@ -80,9 +80,9 @@ class MCG(Sampler):
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
         """DDPM, the gradient, the projection."""
-        operator = problem.operator
-        assert isinstance(operator, LinearOperator)  # noqa: S101  (checked before step 0)
         x, x_0, s_next = guided(self, self.zeta, state, problem, prior, k, rng)
         noise = lanes(s_next, x) * rng.randn_like(x)
-        x = x + operator.pinv(problem.residual(x - noise))  # y + A (s' n) - A x where measured
+        x = x + problem.linear.pinv(
+            problem.residual(x - noise)
+        )  # y + A (s' n) - A x where measured
         return arrive(x, x_0, s_next)

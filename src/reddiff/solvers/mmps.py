@@ -121,10 +121,8 @@ def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor
         x_0: The estimate at level s.
         s: The levels `(b,)`.
     """
-    noise = problem.noise
-    assert isinstance(noise, Gaussian)  # noqa: S101  (checked before step 0)
-    sigma = lanes(noise.sigma, s)
-    if noise.noiseless:
+    sigma = lanes(problem.sigma_y, s)
+    if bool((sigma == 0).any()):
         least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.gain(x_0, near)
         sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
     return lanes(sigma**2, problem.y)

@@ -18,14 +18,14 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes
 from reddiff.noise import Gaussian, UnknownGaussian
-from reddiff.operators.base import LinearOperator, SpectralOperator
+from reddiff.operators.base import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, unsolved
-from reddiff.solvers.noise_matched import (
+from reddiff.solvers.noise_aware_steps import (
     CG_ITERATIONS,
     CG_TOL,
     Level,
@@ -34,6 +34,7 @@ from reddiff.solvers.noise_matched import (
     spectral_step,
 )
 from reddiff.solvers.steps.proximal import proximal
+from reddiff.spectral_view import SpectralView
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # The proximal step on D counts y twice at levels near its noise; well below it, the error is small.
@@ -182,8 +183,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)
         else:
             sigma_y = _rms(noise.std(near.a), problem)
-            linear = isinstance(noise, Gaussian) and isinstance(operator, LinearOperator)
-            lower = 1.0 if linear else APART
+            lower = 1.0 if problem.linear_gaussian else APART
             low = self._last(lower * sigma_y / gain).clamp(max=prior.sigma_max)
         return NoiseAwareState(mu, mu, sigma_y, low, gain, solved=torch.isfinite(gain))
 
@@ -223,8 +223,9 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
             level = Level(s, sigma_y, state.gain, self.noise_scale, found=not known)
-            if isinstance(operator, SpectralOperator):
-                return spectral_step(problem, operator, prior, w, level, rng)
+            view = SpectralView.of(problem, sigma_y)
+            if view is not None:
+                return spectral_step(problem, view, prior, w, level, rng)
             return iterative_step(problem, operator, prior, w, level, rng)
         d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
         if sigma_y is not None:  # NaN in a lane is its own affair

@@ -14,12 +14,11 @@ from torch import Tensor
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import dot, finite, lanes, pick
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import LinearOperator, SpectralOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.solvers.steps.likelihood import Target, curvature
 from reddiff.solvers.steps.proximal import proximal
-from reddiff.spectral_view import Measured
+from reddiff.spectral_view import SpectralView
 
 TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is far below its spread
 STABLE = 1.5  # the most that h times the curvature may be: at 2 Langevin steps diverge
@@ -76,7 +75,7 @@ class PerturbAndSolve(Conditional):
 
     def check(self, problem: Problem) -> None:
         """Raise Unsupported unless A is linear and the noise Gaussian."""
-        if not _linear_gaussian(problem):
+        if not problem.linear_gaussian:
             got = f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
             raise Unsupported(
                 f"PerturbAndSolve: expected a LinearOperator and Gaussian noise, got {got}"
@@ -106,18 +105,18 @@ class Sharpened(Conditional):
         self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
         """One draw per lane."""
-        y = Measured.of(problem)
+        y = SpectralView.required(problem)
         x = y.operator.vt(centre)
         r = lanes(r, x)
         reached = r * y.s >= y.sigma  # also where sigma_y is 0
         ratio = r * y.s / torch.where(reached, 1, y.sigma)
         g = torch.where(reached, 1, ratio**2) * y.seen
         noise = y.operator.vt(rng.randn_like(centre))
-        return y.operator.v(x + g * (y.scaled - x) + r * (1 - g).sqrt() * noise)
+        return y.operator.v(x + g * (y.x - x) + r * (1 - g).sqrt() * noise)
 
     def check(self, problem: Problem) -> None:
         """Raise Unsupported unless A has a spectral form and the noise is Gaussian."""
-        if not _spectral_gaussian(problem):
+        if SpectralView.of(problem) is None:
             raise Unsupported(
                 "Sharpened: expected a SpectralOperator and Gaussian noise, got "
                 f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
@@ -271,9 +270,9 @@ class Automatic(Conditional):
         self._of(problem).check(problem)
 
     def _of(self, problem: Problem) -> Conditional:
-        if self.sharpen and _spectral_gaussian(problem):
+        if self.sharpen and SpectralView.of(problem) is not None:
             return Sharpened()
-        return PerturbAndSolve() if _linear_gaussian(problem) else self.otherwise
+        return PerturbAndSolve() if problem.linear_gaussian else self.otherwise
 
 
 def _perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: Rng) -> Tensor:
@@ -282,7 +281,7 @@ def _perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: 
     if isinstance(problem.noise, Gaussian):
         y = problem.y + lanes(problem.noise.sigma, problem.y) * rng.randn_like(problem.y)
         problem = replace(problem, y=y)
-    if _linear_gaussian(problem):  # no start: its residual would have to be found first
+    if problem.linear_gaussian:  # no start: its residual would have to be found first
         return proximal(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
     return proximal(problem, centre, r, start=start).x
 
@@ -291,16 +290,6 @@ def _half_square(p: Tensor, q: Tensor) -> Tensor:
     """(||q||^2 - ||p||^2) / 2 per lane, in double."""
     p, q = p.double(), q.double()
     return dot(q - p, q + p) / 2
-
-
-def _linear_gaussian(problem: Problem) -> bool:
-    linear = isinstance(problem.operator, LinearOperator)
-    return linear and isinstance(problem.noise, Gaussian)
-
-
-def _spectral_gaussian(problem: Problem) -> bool:
-    spectral = isinstance(problem.operator, SpectralOperator)
-    return spectral and isinstance(problem.noise, Gaussian)
 
 
 def _check_density(method: Conditional, noise: Noise) -> None:

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from reddiff.lanes import dot, lanes
 from reddiff.linalg import Solution
-from reddiff.operators.base import LinearOperator, SpectralOperator
+from reddiff.operators.base import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
+from reddiff.spectral_view import SpectralView
 
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # a tighter one is lost under the noise added next
 SQRT = (
@@ -80,20 +81,15 @@ class Moved:
 
 
 def spectral_step(
-    problem: Problem, operator: SpectralOperator, prior: Prior, w: Tensor, level: Level, rng: Rng
+    problem: Problem, view: SpectralView, prior: Prior, w: Tensor, level: Level, rng: Rng
 ) -> Moved:
     """The step in the spectral coordinates of A, exactly.
 
     Coordinates with less noise than s take Tweedie's formula at their own noise.
     """
-    z_y = operator.ut(problem.y)
-    gain = operator.spectrum(z_y)
+    operator, seen, z_y, sigma = view.operator, view.seen, view.x, view.sigma_x
     s, best = lanes(level.s, z_y), lanes(level.best, z_y)
-    seen = gain > 1e-6 * lanes(gain.expand_as(z_y).flatten(1).amax(1), z_y)
-    gain = torch.where(seen, gain, 1)
-    sigma = lanes(level.sigma_y, z_y) / gain  # the noise of y_i / s_i
-    z_y = z_y / gain
-    matched = seen & (sigma <= s * (1 + 1e-5))
+    matched = view.reach(level.s)
     tau2 = (s**2 - best**2).clamp(min=0)
     weight = torch.where(seen, s**2 / (tau2 + sigma**2), 0).clamp(max=1)  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
