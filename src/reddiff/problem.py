@@ -13,7 +13,8 @@ from torch import Tensor
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import dot
 from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
-from reddiff.operators.base import Compose, LinearOperator, Operator, Shape
+from reddiff.operators.algebra import Compose
+from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
 from reddiff.operators.precision import lowered

@@ -84,6 +84,7 @@ from zoo.references import (
     same,
     shifted_bicubic,
     times,
+    transposed,
     varying,
 )
 from zoo.tensors import CPU, F64, coin, randn
@@ -682,6 +683,64 @@ OPERATORS = [
         lambda b: Mask(coin(b, 4, 5, p=0.5), per_lane=True) @ (SoftClip() @ _blur(1)),
         lambda x, _: (
             plain(coin(len(x), 1, 4, 5, p=0.5)) * np.tanh(2 * convolve(x, gaussian_psf(0.6, 1)))
+        ),
+    ),
+    OperatorCase(
+        "sum-per-lane",
+        (2, 6, 5),
+        lambda b: CircularBlur(_psfs(b), per_lane=True) + Mask(coin(1, 6, 5, p=0.5)[0]),
+        lambda x, _: convolve(x, _psfs(len(x))) + plain(coin(1, 6, 5, p=0.5)) * x,
+    ),
+    OperatorCase(
+        "sum-nonlinear",
+        (1, 3, 4),
+        lambda b: 2 * SoftClip() - Identity() * 0.5,
+        lambda x, _: 2 * np.tanh(2 * x) - 0.5 * x,
+    ),
+    OperatorCase(
+        "scaled-per-lane",
+        (1, 6, 5),
+        lambda b: -1.5 * CircularBlur(_psfs(b), per_lane=True),
+        lambda x, _: -1.5 * convolve(x, _psfs(len(x))),
+    ),
+    OperatorCase(
+        "transposed",
+        (1, 3, 4),
+        lambda b: BlockMean(2).T,
+        lambda x, _: x.repeat(2, -2).repeat(2, -1) / 4,
+    ),
+    OperatorCase(
+        "transposed-per-lane",
+        (1, 5, 4),
+        lambda b: Blur(_psfs(b), Boundary.REPLICATE, per_lane=True).T,
+        transposed(blur(_psfs, Boundary.REPLICATE)),
+    ),
+    OperatorCase(
+        "product-masks",
+        (2, 4, 5),
+        lambda b: Mask(coin(b, 4, 5, p=0.7), per_lane=True) @ Mask(coin(2, 4, 5, p=0.7)),
+        lambda x, _: plain(coin(len(x), 1, 4, 5, p=0.7) * coin(2, 4, 5, p=0.7)) * x,
+    ),
+    OperatorCase(
+        "product-diagonal",
+        (2, 3, 4),
+        lambda b: (
+            Mask(coin(b, 3, 4, p=0.7), per_lane=True) @ Diagonal(randn(b, 2, 3, 4), per_lane=True)
+        ),
+        lambda x, _: plain(coin(len(x), 1, 3, 4, p=0.7) * randn(len(x), 2, 3, 4)) * x,
+    ),
+    OperatorCase(
+        "product-blurs",
+        (1, 5, 6),  # narrower than the PSF of both, 5 x 7
+        lambda b: CircularBlur(_psfs(b), per_lane=True) @ CircularBlur(_lopsided()),
+        lambda x, _: convolve(convolve(x, _lopsided()), _psfs(len(x))),
+    ),
+    OperatorCase(
+        "product-matrices",
+        (1, 2, 3),
+        lambda b: Matrix(_matrices(b, 4, 5), per_lane=True) @ Matrix(randn(5, 6), shape=(1, 2, 3)),
+        lambda x, _: np.einsum(
+            "bij,jk,bk->bi", _matrices(len(x), 4, 5), randn(5, 6), x.reshape(-1, 6)
         ),
     ),
     *[OperatorCase(*case) for case in custom.CASES],

@@ -102,6 +102,18 @@ def blur(psf: Callable[[int], Tensor], boundary: Boundary = Boundary.CIRCULAR) -
     return lambda x, _: convolve(x, psf(len(x)), boundary)
 
 
+def transposed(forward: Reference) -> Reference:
+    """The transpose of a function that keeps the shape, by its matrix, column by column."""
+
+    def reference(y: Array, operator: Operator) -> Array:
+        basis = np.eye(y[0].size).reshape(-1, 1, *y.shape[1:])
+        columns = [forward(np.broadcast_to(e, y.shape), operator) for e in basis]
+        rows = np.stack(columns).reshape(len(basis), len(y), -1)
+        return np.einsum("kbm,bm->bk", rows, y.reshape(len(y), -1)).reshape(y.shape)
+
+    return reference
+
+
 def varying(psfs: Callable[[int], Tensor], boundary: Boundary) -> Reference:
     """Every pixel spreads by a PSF of its own, interpolated between the nodes `(rows, columns)`."""
 

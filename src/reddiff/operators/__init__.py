@@ -1,13 +1,7 @@
 """Forward models: y = A(x) + noise."""
 
-from reddiff.operators.base import (
-    ClosedForm,
-    Compose,
-    LinearCompose,
-    LinearOperator,
-    Operator,
-    SpectralOperator,
-)
+from reddiff.operators.algebra import Compose, LinearCompose, LinearSum, Scaled, Sum, Transposed
+from reddiff.operators.base import ClosedForm, LinearOperator, Operator, SpectralOperator
 from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
 from reddiff.operators.blur.circular import CircularBlur
@@ -63,6 +57,7 @@ __all__ = [
     "JPEGCoefficients",
     "LinearCompose",
     "LinearOperator",
+    "LinearSum",
     "Mask",
     "Matrix",
     "Modulus",
@@ -75,12 +70,15 @@ __all__ = [
     "Radon",
     "RandomFourier",
     "Resize",
+    "Scaled",
     "Separable",
     "SeparableBlur",
     "SingleCoilMRI",
     "SpectralOperator",
     "Subsampling",
+    "Sum",
     "SymmetricBlur",
+    "Transposed",
     "VaryingBlur",
     "WalshHadamard",
     "bicubic",

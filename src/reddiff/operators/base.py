@@ -140,11 +140,51 @@ class Operator(nn.Module, ABC):
         sizes = [len(self.get_buffer(name)) for name in self.batched]
         return sizes[0] if sizes else None
 
+    def product_with(self, inner: Operator) -> Operator | None:
+        """The closed form of `self @ inner`, where this operator knows one."""
+        return None
+
+    def product_after(self, outer: Operator) -> Operator | None:
+        """The closed form of `outer @ self`, where this operator knows one."""
+        return None
+
     def __matmul__(self, inner: Operator) -> Operator:
-        """`outer @ inner`: x -> outer(inner(x))."""
-        if isinstance(self, LinearOperator) and isinstance(inner, LinearOperator):
-            return LinearCompose(self, inner)
-        return Compose(self, inner)
+        """x -> self(inner(x))."""
+        from reddiff.operators.algebra import product
+
+        return product(self, inner)
+
+    def __add__(self, other: Operator) -> Operator:
+        """x -> self(x) + other(x)."""
+        from reddiff.operators.algebra import total
+
+        return total(self, other)
+
+    def __sub__(self, other: Operator) -> Operator:
+        """x -> self(x) - other(x)."""
+        return self + -other
+
+    def __mul__(self, factor: float) -> Operator:
+        """x -> factor self(x), for a number other than 0."""
+        from reddiff.operators.algebra import scaled
+
+        return scaled(self, factor) if isinstance(factor, int | float) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        """x -> -self(x)."""
+        return self * -1.0
+
+    def extra_repr(self) -> str:
+        """What `repr` shows in parentheses: the shapes of the parameters, numbers as they are."""
+        shown = ((name, t) for name, t in self._buffers.items() if t is not None and t.numel())
+        return ", ".join(
+            f"{name}={tuple(t.shape) if t.ndim else f'{float(t):g}'}" for name, t in shown
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
 
 class LinearOperator(Operator):
@@ -153,6 +193,13 @@ class LinearOperator(Operator):
     @abstractmethod
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A^T y."""
+
+    @property
+    def T(self) -> LinearOperator:
+        """The transpose: a linear operator whose forward is the adjoint."""
+        from reddiff.operators.algebra import Transposed
+
+        return Transposed(self)
 
     def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """A x, and the adjoint, which is its pullback everywhere."""
@@ -309,74 +356,15 @@ class SpectralOperator(ClosedForm):
         return self.v(torch.where(kept, z / torch.where(kept, s, 1), 0))
 
 
-class Compose(Operator):
-    """x -> outer(inner(x)): a latent problem is a pixel operator composed with a decoder.
-
-    Raises:
-        InvalidArgument: If both are per lane, for different numbers of lanes.
-    """
-
-    def __init__(self, outer: Operator, inner: Operator) -> None:
-        super().__init__()
-        alike = outer.lanes is None or inner.lanes in (None, outer.lanes)
-        expected = f"an operator for {outer.lanes} lanes, as the outer one"
-        require(alike, "inner", expected=expected, got=f"one for {inner.lanes}")
-        self.outer, self.inner = outer, inner
-        self.straight_through = outer.straight_through or inner.straight_through
-
-    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """outer(inner(x))."""
-        out: Tensor = self.outer(self.inner(x))
-        return out
-
-    def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape that inner takes to reach outer."""
-        return self.inner.x_shape(self.outer.x_shape(y_shape))
-
-    def stand_in(self) -> tuple[Operator, Tensor | float] | None:
-        """That of the outer operator, after the inner one."""
-        near = self.outer.stand_in()
-        return None if near is None else (near[0] @ self.inner, near[1])
-
-    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """As the outer operator says."""
-        return self.outer.measured(y)
-
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """inner's guess at outer's guess."""
-        return self.inner.guess(self.outer.guess(y))
-
-    def _select(self, index: Tensor) -> Operator:
-        return type(self)(self.outer.select(index), self.inner.select(index))
-
-    @property
-    def lanes(self) -> int | None:
-        """How many lanes the parameters are for."""
-        return self.inner.lanes if self.outer.lanes is None else self.outer.lanes
-
-
-class LinearCompose(Compose, LinearOperator):
-    """The composition of two linear operators."""
-
-    outer: LinearOperator
-    inner: LinearOperator
-
-    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        super().__init__(outer, inner)
-
-    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """inner^T outer^T y."""
-        return self.inner.adjoint(self.outer.adjoint(y))
-
-    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """A x and the adjoint."""
-        return self(x), self.adjoint
-
-
 def _pull(a: Tensor, leaf: Tensor, v: Tensor) -> Tensor:
     """(d a / d leaf)^T v."""
     (grad,) = torch.autograd.grad(a, leaf, v, retain_graph=True)
     return grad
+
+
+def empty_like_parameters(operator: nn.Module) -> Tensor:
+    """An empty tensor of the dtype and device of an operator's parameters; torch's without any."""
+    return next((t for t in operator.buffers() if t.is_floating_point()), torch.empty(0)).detach()
 
 
 def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:

@@ -43,6 +43,9 @@ class ChannelMix(SpectralOperator):
         require(y_shape[0] == m, "y", expected=f"shape (b, {m}, h, w)", got=got)
         return len(self.right), *y_shape[1:]
 
+    def extra_repr(self) -> str:
+        return f"matrix=({len(self.left)}, {len(self.right)})"
+
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
         """The singular values, zeros appended to c."""
         return self.s[:, None, None]

@@ -33,6 +33,9 @@ class Decimate(SpectralOperator):
         require(offset < factor, "offset", expected=f"less than the factor {factor}", got=offset)
         self.factor, self.offset = factor, offset
 
+    def extra_repr(self) -> str:
+        return f"{self.factor}, {self.offset}"
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """(c, h f, w f)."""
         check_y_shape(y_shape, 3, "c, h, w")

@@ -7,7 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_broadcast
+from reddiff.operators.base import (
+    LinearOperator,
+    Operator,
+    Shape,
+    SpectralOperator,
+    check_broadcast,
+)
+from reddiff.operators.mask import Mask, multiplied
 
 
 class Diagonal(SpectralOperator):
@@ -73,6 +80,28 @@ class Diagonal(SpectralOperator):
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
         """The signs of w, 0 where it is 0."""
         return self.weights.sign() * y
+
+    @property
+    def T(self) -> LinearOperator:
+        return self
+
+    def product_with(self, inner: Operator) -> Operator | None:
+        """Of two diagonals, or a diagonal and a mask: another diagonal."""
+        if isinstance(inner, Diagonal):
+            return self._times(inner.weights, bool(inner.batched), bool(inner.batched))
+        return self._times(inner.mask, bool(inner.batched)) if isinstance(inner, Mask) else None
+
+    def product_after(self, outer: Operator) -> Operator | None:
+        return self.product_with(outer) if isinstance(outer, Mask) else None
+
+    def _times(self, other: Tensor, per_lane: bool, full: bool = False) -> Diagonal | None:
+        """The product with weights or a mask; `full`: the other one has all the axes of x."""
+        both = multiplied(self.weights, other, bool(self.batched), per_lane)
+        if both is None or not (self.batched or per_lane):
+            return Diagonal(both) if both is not None and bool(both.any()) else None
+        ranks = [t.ndim for t, known in ((self.weights, self.batched), (other, full)) if known]
+        nonzero = bool(both.flatten(1).any(1).all())
+        return Diagonal(both, per_lane=True) if both.ndim in ranks and nonzero else None
 
     def _check(self, wanted: Shape) -> None:
         shape = tuple(self.weights.shape[1:] if self.batched else self.weights.shape)

@@ -9,7 +9,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_broadcast
+from reddiff.operators.base import (
+    LinearOperator,
+    Operator,
+    Shape,
+    SpectralOperator,
+    check_broadcast,
+)
 
 
 class Selection(SpectralOperator):
@@ -33,6 +39,10 @@ class Selection(SpectralOperator):
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """The kept entries, zeros elsewhere."""
         return self.spectrum(y) * y
+
+    @property
+    def T(self) -> LinearOperator:
+        return self
 
     def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
         """The identity."""
@@ -99,6 +109,31 @@ class Mask(Selection):
         shape = tuple(self.mask.shape[1:] if self.batched else self.mask.shape)
         check_broadcast("mask", shape, wanted)
 
+    def product_with(self, inner: Operator) -> Operator | None:
+        """Of two masks: the entries that both keep."""
+        if not isinstance(inner, Mask):
+            return None
+        both = multiplied(self.mask, inner.mask, bool(self.batched), bool(inner.batched))
+        if both is None:
+            return None
+        per_lane = bool(self.batched or inner.batched)
+        kept = (both.flatten(1) if per_lane else both.reshape(1, -1)).any(1)
+        return Mask(both, per_lane=per_lane) if bool(kept.all()) else None
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.mask.shape)}, {float(self.mask.mean()):.0%} measured"
+
+
+def multiplied(a: Tensor, b: Tensor, a_per_lane: bool, b_per_lane: bool) -> Tensor | None:
+    """The product of two tensors that each multiply x, as one; None where shapes do not fit."""
+    rank = max(a.ndim - a_per_lane, b.ndim - b_per_lane)
+    a, b = (
+        t.reshape(len(t), *[1] * (rank + 1 - t.ndim), *t.shape[1:]) if per_lane else t
+        for t, per_lane in ((a, a_per_lane), (b, b_per_lane))
+    )
+    pairs = zip(reversed(a.shape), reversed(b.shape), strict=False)
+    return a * b if all(m == n or 1 in (m, n) for m, n in pairs) else None
+
 
 def _extremes(mask: Tensor) -> str:
     return f"values from {float(mask.min()):.4g} to {float(mask.max()):.4g}"
@@ -114,3 +149,9 @@ class Identity(Selection):
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         """1."""
         return z.new_ones(())
+
+    def product_with(self, inner: Operator) -> Operator | None:
+        return inner
+
+    def product_after(self, outer: Operator) -> Operator | None:
+        return outer

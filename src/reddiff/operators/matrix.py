@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import LinearOperator, Operator, Shape, SpectralOperator, check_y_shape
 
 
 class Matrix(SpectralOperator):
@@ -65,6 +65,22 @@ class Matrix(SpectralOperator):
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
         """A^T y."""
         return _apply(self.a.mT, y).unflatten(1, self.shape)
+
+    @property
+    def T(self) -> LinearOperator:
+        if self.shape != (self.a.shape[-1],):
+            return super().T  # y of a matrix is flat
+        return Matrix(self.a.mT, per_lane=bool(self.batched))
+
+    def product_with(self, inner: Operator) -> Operator | None:
+        """Of two matrices: their product."""
+        if not isinstance(inner, Matrix) or self.a.shape[-1] != inner.a.shape[-2]:
+            return None
+        a, per_lane = self.a @ inner.a, bool(self.batched or inner.batched)
+        return Matrix(a, shape=inner.shape, per_lane=per_lane) if bool(a.any()) else None
+
+    def extra_repr(self) -> str:
+        return f"a={tuple(self.a.shape)}"
 
     def spectrum(self, z: Float[Tensor, "b n"]) -> Tensor:
         """The singular values, zeros appended to n."""

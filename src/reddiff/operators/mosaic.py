@@ -50,6 +50,9 @@ class Bayer(Selection):
         tile = torch.arange(3)[:, None, None] == colours
         self.register_buffer("tile", tile, persistent=False)
 
+    def extra_repr(self) -> str:
+        return self.pattern.name
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
         check_y_shape(y_shape, 3, "3, h, w")

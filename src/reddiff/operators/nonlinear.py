@@ -70,6 +70,9 @@ class NonlinearBlur(Operator):
             self.register_buffer(name, part, persistent=False)
         self.batched = ("first", "bias", "second") if per_lane else ()
 
+    def extra_repr(self) -> str:
+        return f"{self.length:g}"
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
         check_y_shape(y_shape, 3, "c, h, w")

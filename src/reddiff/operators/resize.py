@@ -36,6 +36,9 @@ class BlockMean(SpectralOperator):
         w[0] += 1.0  # H = I - 2 w w^T / w^T w takes e_0 to the constant vector, and back
         self.register_buffer("reflector", w / w.norm() if factor > 1 else 0 * w, persistent=False)
 
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """(c, h factor, w factor) for y of (c, h, w)."""
         check_y_shape(y_shape, 3, "c, h, w")

@@ -34,6 +34,9 @@ class Sampled(SpectralOperator):
         self.register_buffer("rows", rows)
         self.batched = ("rows",) if rows.ndim == 2 else ()
 
+    def extra_repr(self) -> str:
+        return f"rows={tuple(self.rows.shape)} of {self.n}"
+
     def spectrum(self, z: Float[Tensor, "b *c n"]) -> Tensor:
         """1 for the coordinates that are seen, (n,) or (b, 1, n) or (b, n)."""
         seen = torch.zeros(*self.rows.shape[:-1], self.n, dtype=z.dtype, device=z.device)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from reddiff.lanes import norm
-from reddiff.operators.base import ClosedForm, Compose, LinearOperator, Operator
+from reddiff.operators.algebra import Compose
+from reddiff.operators.base import ClosedForm, LinearOperator, Operator
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Identity, Selection
 from reddiff.random import drawn

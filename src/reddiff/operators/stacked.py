@@ -50,6 +50,9 @@ class Stack(Operator):
         expected = "operators for the same number of lanes"
         require(len(counts) <= 1, "operators", expected=expected, got=sorted(map(str, counts)))
 
+    def extra_repr(self) -> str:
+        return ", ".join(map(repr, self.parts))
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """That of the parts."""
         expected, got = f"shape (b, {sum(self.sizes)})", f"(b, {', '.join(map(str, y_shape))})"
@@ -137,6 +140,9 @@ class SideBySide(Operator):
         require(most == 1, "operators", expected="each for one lane", got=f"one for {most}")
         self.parts = nn.ModuleList(operators)
         self.straight_through = any(part.straight_through for part in operators)
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(repr, self.parts))
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """That of all of them.

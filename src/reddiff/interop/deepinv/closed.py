@@ -97,6 +97,9 @@ class Decomposed(Own, SpectralOperator):
         )
         self.physics_names = names
 
+    def extra_repr(self) -> str:
+        return type(self._physics).__name__
+
     @property
     def _physics(self) -> Any:
         return self.parts[0]

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.fft import fft2, irfft2, rfft2
+from torch.nn.functional import conv2d, pad
 
 from reddiff.lanes import lanes
-from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.base import LinearOperator, Operator, Shape, SpectralOperator
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
 
 
@@ -33,10 +34,37 @@ class CircularBlur(SpectralOperator):
         super().__init__()
         self.register_buffer("psf", as_psf(psf, ("b",) if per_lane else ()))
         self.batched = ("psf",) if per_lane else ()
+        self.least = tuple(self.psf.shape[-2:])  # the smallest image
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
-        return image_shape(self.psf, y_shape)
+        return image_shape(self._checked_part, y_shape)
+
+    @property
+    def T(self) -> LinearOperator:
+        return self._of(self.psf.flip((-2, -1)), bool(self.batched), self.least)
+
+    def product_with(self, inner: Operator) -> Operator | None:
+        """Of two circular blurs: the convolution of their PSFs."""
+        if not isinstance(inner, CircularBlur):
+            return None
+        pairs = zip(self.least, inner.least, strict=True)
+        least = tuple(max(sides) for sides in pairs)
+        psf = _convolved(self.psf, inner.psf)
+        nonzero = bool(psf.flatten(-2).any(-1).all())
+        per_lane = bool(self.batched or inner.batched)
+        return self._of(psf, per_lane, least) if nonzero else None
+
+    @staticmethod
+    def _of(psf: Tensor, per_lane: bool, least: Shape) -> CircularBlur:
+        """A blur whose PSF may be larger than the image: it wraps around."""
+        made = CircularBlur(psf, per_lane=per_lane)
+        made.least = least
+        return made
+
+    @property
+    def _checked_part(self) -> Tensor:
+        return self.psf[..., : self.least[0], : self.least[1]]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """psf * x."""
@@ -81,9 +109,10 @@ class CircularBlur(SpectralOperator):
     def _transfer(self, x: Tensor, full: bool = False) -> Tensor:
         """The transfer function, (1 or b, 1, h, w) or half of it in the last axis."""
         h, w = x.shape[-2:]
-        check_fits(self.psf, h, w)
+        check_fits(self._checked_part, h, w)
         kh, kw = self.psf.shape[-2:]
-        padded = torch.nn.functional.pad(self.psf.to(x.dtype), (0, w - kw, 0, h - kh))
+        padded = pad(self.psf.to(x.dtype), (0, -kw % w, 0, -kh % h))
+        padded = padded.unflatten(-1, (-1, w)).sum(-2).unflatten(-2, (-1, h)).sum(-3)
         padded = padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)).reshape(-1, 1, h, w)
         transfer = fft2(padded) if full else rfft2(padded)
         rounding = 32 * torch.finfo(x.dtype).eps * padded.abs().sum((-2, -1), keepdim=True)
@@ -97,3 +126,13 @@ class CircularBlur(SpectralOperator):
     @staticmethod
     def _filter(x: Tensor, transfer: Tensor) -> Tensor:
         return irfft2(rfft2(x) * transfer, s=x.shape[-2:])
+
+
+def _convolved(a: Tensor, b: Tensor) -> Tensor:
+    """The full convolution of two PSFs, of either or both per lane."""
+    dtype, lanes = torch.promote_types(a.dtype, b.dtype), a.shape[:-2] or b.shape[:-2]
+    count, (kh, kw) = (lanes[0] if lanes else 1), b.shape[-2:]
+    a, b = (k.to(dtype).expand(count, *k.shape[-2:]) for k in (a, b))
+    kernels = b.flip((-2, -1))[:, None]
+    full = conv2d(a[None], kernels, padding=(kh - 1, kw - 1), groups=count)[0]
+    return full if lanes else full[0]

@@ -27,6 +27,7 @@ class Own(Operator):
     """
 
     like: Tensor
+    function: Map
 
     def __init__(
         self,
@@ -42,6 +43,11 @@ class Own(Operator):
         for i, tensor in enumerate(given):
             self.register_buffer(f"lane_{i}", tensor)
         self.batched = tuple(f"lane_{i}" for i in range(len(given)))
+
+    def extra_repr(self) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        shapes = f", lanes={tuple(tuple(t.shape) for t in self.given)}" if self.given else ""
+        return f"{name}{shapes}"
 
     @property
     def given(self) -> tuple[Tensor, ...]:

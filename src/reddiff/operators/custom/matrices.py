@@ -116,6 +116,9 @@ class Sparse(LinearOperator):
         rows, columns = (torch.as_tensor(i.astype(np.int64)) for i in (matrix.row, matrix.col))
         return cls(rows, columns, torch.as_tensor(matrix.data.astype(kind)), size, shape=shape)
 
+    def extra_repr(self) -> str:
+        return f"({self.m}, {math.prod(self.shape)}), {len(self.values)} entries"
+
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape given at construction."""
         _check_y(y_shape, self.m)
