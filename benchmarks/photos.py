@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +30,7 @@ from reddiff import Gaussian, Keys, Problem, ReddiffError, Unsupported, solve
 from reddiff.errors import require
 from reddiff.images.io import read_picture
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import RELEASED, SOLVERS, Make
+from reddiff.images.presets import PUBLISHED, preset
 from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
@@ -38,7 +38,7 @@ from reddiff.priors import Prior, photo_prior
 from reddiff.random import DRAWING
 from reddiff.schedules import vp
 from reddiff.snapshot import describe
-from reddiff.solvers import NoiseAwareREDDiff, REDDiff
+from reddiff.solvers import NoiseAwareREDDiff, REDDiff, catalogue
 from reddiff.solvers.base import Solver
 
 Row = dict[str, Any]
@@ -127,6 +127,8 @@ TASKS: dict[str, MakeTask] = {
 
 # --------------------------------------------------------------------------------------- methods
 
+Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
+
 
 @dataclass(frozen=True)
 class Method:
@@ -153,25 +155,28 @@ def realism(share: float) -> Method:
 
 def released(prior: Prior, setting: Setting) -> Solver[Any]:
     """The released recipe; at most all of the levels that the prior is good for."""
-    low, high = prior.sigma_min, prior.sigma_max
-    steps = min(setting.steps, len(vp(1000).restrict(low, high)))
-    weight, lr = setting.weight, setting.lr
-    return REDDiff.paper(steps, lr=lr, weight=weight, sigma_min=low, sigma_max=high)
+    steps = min(setting.steps, len(vp(1000).restrict(prior.sigma_min, prior.sigma_max)))
+    return REDDiff.paper(steps, prior, lr=setting.lr, weight=setting.weight)
 
 
 def paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    published = RELEASED[task.name]
-    weight = INPAINT_WEIGHT if isinstance(task, Inpaint) else published["weight"]
-    return released(prior, Setting(weight, published["lr"], steps))
+    published = PUBLISHED["red-diff"].get(task.name)
+    made = released(prior, Setting(0.25, 0.1, steps))
+    made = replace(made, **published) if published else made
+    return replace(made, weight=INPAINT_WEIGHT) if isinstance(task, Inpaint) else made
+
+
+def named(name: str) -> Make:
+    return lambda task, problem, steps, prior: preset(name, task.name, prior, problem, steps, None)
 
 
 METHODS = {
-    "noise-aware": Method(50, SOLVERS["noise-aware"].make),
-    "noise-aware-20": Method(20, SOLVERS["noise-aware"].make),
+    "noise-aware": Method(50, named("noise-aware")),
+    "noise-aware-20": Method(20, named("noise-aware")),
     "paper": Method(1000, paper),
 } | {f"realism-{r:g}": realism(r) for r in (0, 0.25, 0.5, 0.75, 1)}
-PEERS = [name for name in SOLVERS if name not in METHODS]
-METHODS |= {name: Method(SOLVERS[name].steps, SOLVERS[name].make) for name in PEERS}
+PEERS = [name for name in catalogue.METHODS if name not in (*METHODS, "red-diff")]
+METHODS |= {name: Method(catalogue.METHODS[name].steps, named(name)) for name in PEERS}
 DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
 TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
 

@@ -14,7 +14,8 @@ from reddiff import degrade, restore
 from reddiff.images.io import Picture, read_picture
 from reddiff.images.jobs import compare
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import SOLVERS, load_prior
+from reddiff.images.presets import load_prior
+from reddiff.solvers.catalogue import METHODS
 
 PHOTOS = ("astronaut", "chelsea", "coffee")
 TASKS = {
@@ -48,7 +49,7 @@ def row(label: str, values: list[dict[str, float]], evaluations: int, seconds: f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), choices=list(SOLVERS))
+    parser.add_argument("--solvers", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--steps", type=int, help="instead of each solver's own default")
     parser.add_argument("--prior", default="photo")

@@ -57,8 +57,8 @@ from reddiff.solvers import (
     REDDiff,
     Solver,
 )
+from reddiff.solvers.base import StepCost
 
-RANGE = {"sigma_min": 0.002, "sigma_max": 80.0}  # of the network
 SHAPES = {"8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
 
 
@@ -69,8 +69,6 @@ class Row:
     Arguments:
         make: From the steps.
         operator: What it is timed on.
-        evaluations: Network evaluations of a step.
-        vjps: And backward passes.
         ratio: The most a step should cost, over the bare network.
         buffers: The most images that it should take beside the network.
         rows: Network evaluations that are made as one batch.
@@ -78,43 +76,45 @@ class Row:
 
     make: Callable[[int], Solver[Any]]
     operator: str = "mask"
-    evaluations: int = 1
-    vjps: int = 0
     ratio: float = 1.10
     buffers: int = 12
     rows: int = 1
 
+    @property
+    def cost(self) -> StepCost:
+        return self.make(1).cost
 
-def _through(make: Callable[[int], Solver[Any]], evaluations: int = 1, vjps: int = 1) -> Row:
+
+def _through(make: Callable[[int], Solver[Any]]) -> Row:
     """A solver that goes through the network and back."""
-    return Row(make, "mask", evaluations, vjps, ratio=1.15, buffers=48)
+    return Row(make, ratio=1.15, buffers=48)
 
 
 ROWS = {
-    "RED-diff, paper": Row(lambda n: REDDiff.paper(n, **RANGE), ratio=1.05, buffers=8),
+    "RED-diff, paper": Row(lambda n: REDDiff.paper(n), ratio=1.05, buffers=8),
     "RED-diff": Row(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
     "noise-aware, mask": Row(NoiseAwareREDDiff.default),
     "noise-aware, SR x4": Row(NoiseAwareREDDiff.default, "SR x4"),
     "noise-aware, blur": Row(NoiseAwareREDDiff.default, "blur"),
-    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), evaluations=4, buffers=48, rows=4),
-    "DPS": _through(lambda n: DPS.paper(n, **RANGE)),
-    "MCG": _through(lambda n: MCG.paper(n, **RANGE)),
-    "PiGDM": _through(lambda n: PiGDM.paper(n, **RANGE)),
-    "TMPD": _through(lambda n: TMPD(karras(n)), vjps=2),
-    "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n, **RANGE), vjps=2),
-    "DDRM": Row(lambda n: DDRM.paper(n, **RANGE)),
-    "DDNM": Row(lambda n: DDNM.paper(n, **RANGE)),
-    "DDNM+": Row(lambda n: DDNMPlus.paper(n, **RANGE)),
-    "DiffPIR": Row(lambda n: DiffPIR.paper(n, **RANGE)),
-    "DAPS": Row(lambda n: DAPS.paper(n, **RANGE), evaluations=5),
-    "PnP-DM": Row(lambda n: PnPDM.paper(n, **RANGE), evaluations=10),
-    "SITCOM, 3 inner": _through(lambda n: SITCOM.paper(n, inner=3, **RANGE), evaluations=4, vjps=3),
-    "RED": Row(lambda n: RED.paper(n, **RANGE)),
-    "PnP-HQS": Row(lambda n: PnPHQS.paper(n, **RANGE)),
+    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), buffers=48, rows=4),
+    "DPS": _through(lambda n: DPS.paper(n)),
+    "MCG": _through(lambda n: MCG.paper(n)),
+    "PiGDM": _through(lambda n: PiGDM.paper(n)),
+    "TMPD": _through(lambda n: TMPD(karras(n))),
+    "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n)),
+    "DDRM": Row(lambda n: DDRM.paper(n)),
+    "DDNM": Row(lambda n: DDNM.paper(n)),
+    "DDNM+": Row(lambda n: DDNMPlus.paper(n)),
+    "DiffPIR": Row(lambda n: DiffPIR.paper(n)),
+    "DAPS": Row(lambda n: DAPS.paper(n)),
+    "PnP-DM": Row(lambda n: PnPDM.paper(n)),
+    "SITCOM, 3 inner": _through(lambda n: SITCOM.paper(n, inner=3)),
+    "RED": Row(lambda n: RED.paper(n)),
+    "PnP-HQS": Row(lambda n: PnPHQS.paper(n)),
     "PnP-ADMM": Row(lambda n: PnPADMM(geometric(n, 0.1, 1.0))),
-    "ULA": Row(lambda n: ULA.paper(n, **RANGE)),
+    "ULA": Row(lambda n: ULA.paper(n)),
     "DDIM": Row(lambda n: DDIM(karras(n))),
-    "Heun": Row(Heun.edm, evaluations=2),
+    "Heun": Row(Heun.edm),
 }
 BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01
@@ -280,17 +280,18 @@ def report(label: str, shape: tuple[int, ...], repeats: int, rows: dict[str, Row
     print("|" + "---|" * 8)
     for name, row in rows.items():
         once = whole[FOUR if row.rows == 4 else BARE]
-        network = row.evaluations // row.rows * once + row.vjps * (whole[BOTH] - whole[BARE])
+        evaluations, vjps = row.cost
+        network = evaluations // row.rows * once + vjps * (whole[BOTH] - whole[BARE])
         ratio, beside = whole[name] / network, parts[name] / network
         allocated, resident = peaks(name, label)
-        least, least_resident = bare[BOTH if row.vjps else FOUR if row.rows == 4 else BARE]
+        least, least_resident = bare[BOTH if vjps else FOUR if row.rows == 4 else BARE]
         more = (allocated - least) / image
         grown = ""
         if resident is not None and least_resident is not None:
             grown = f"{(resident - least_resident) / image:.1f}"
         cells = (
             name,
-            f"{row.evaluations}" + (f" + {row.vjps}" if row.vjps else ""),
+            f"{evaluations}" + (f" + {vjps}" if vjps else ""),
             f"{1e3 * whole[name]:.0f}",
             f"{ratio:.3f} ({verdict(ratio, row.ratio, 3)})",
             f"{beside:.2%} ({verdict(1 + beside, row.ratio, 3)})",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -23,8 +24,6 @@ from reddiff.snapshot import Snapshot, describe
 from reddiff.solvers.base import Solver
 from reddiff.solvers.unconditional import DDIM, Heun
 from reddiff.solving import solve
-
-STEPS = {"heun": 18, "ddim": 100, "ddpm": 1000}  # of `sampler`, unless told otherwise
 
 
 def sample(
@@ -68,31 +67,42 @@ def sample(
     like = next(chain(prior.parameters(), prior.buffers()), torch.empty(0))
     y = torch.zeros(count, *shape, dtype=prior.dtype, device=like.device)
     problem = Problem(y, _Nothing(), Gaussian(1.0))
-    method = sampler("heun", prior) if solver is None else solver
+    method = Heun.edm(prior=prior) if solver is None else solver
     result = solve(problem, prior, method, seed=seed, hooks=hooks, progress=False)
     failed = (result.status[:, 0] == Status.DIVERGED).to(y.device)
     return torch.where(failed.view(-1, *[1] * len(shape)), torch.nan, result.x)
 
 
 def sampler(name: str, prior: Prior, steps: int | None = None) -> Solver[Any]:
-    """The sampler of this name, on the levels that a prior is good for.
+    """The sampler of this name, on the levels that a prior is good for: for command lines.
 
     Arguments:
         name: `heun` (EDM), `ddim` or `ddpm` (the linear VP schedule).
-        prior: What it is for.
-        steps: How many; by default those in `STEPS`, or as many as there are levels.
+        prior: The prior to draw from.
+        steps: How many; by default 18, 100 and 1000, or as many as there are levels.
 
     Raises:
         InvalidArgument: If there is none of this name, or there are not as many levels.
     """
-    default = lookup(STEPS, "solver", name)
-    low, high = prior.sigma_min, prior.sigma_max
-    if name == "heun":
-        ends = max(0.002, low), min(80.0, high)
-        return Heun.edm(default if steps is None else steps, sigma_min=ends[0], sigma_max=ends[1])
-    levels = vp(1000).restrict(low, high)
+    return lookup(SAMPLERS, "solver", name)(prior, steps)
+
+
+def _heun(prior: Prior, steps: int | None) -> Solver[Any]:
+    return Heun.edm(18 if steps is None else steps, prior)
+
+
+def _ddim(eta: float, default: int, prior: Prior, steps: int | None) -> Solver[Any]:
+    levels = vp(1000).restrict(prior.sigma_min, prior.sigma_max)
     schedule = levels.subsample(min(default, len(levels)) if steps is None else steps)
-    return DDIM(schedule, eta=1.0 if name == "ddpm" else 0.0)
+    return DDIM(schedule, eta=eta)
+
+
+# From the prior and the number of steps, None for the method's own.
+SAMPLERS: dict[str, Callable[[Prior, int | None], Solver[Any]]] = {
+    "heun": _heun,
+    "ddim": partial(_ddim, 0.0, 100),
+    "ddpm": partial(_ddim, 1.0, 1000),
+}
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def _vp_levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
 
 
 def preset(
-    make: Callable[[float, float], Schedule], sigma_min: float, sigma_max: float
+    make: Callable[[float, float], Schedule], sigma_min: float = 0.0, sigma_max: float = math.inf
 ) -> Schedule:
     """make(sigma_min, sigma_max), made anew by `solve` for priors of a smaller range.
 

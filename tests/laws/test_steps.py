@@ -16,6 +16,7 @@ from reddiff import solve
 from reddiff.priors import Prior
 from reddiff.schedules import Schedule, constant, cosine, flow, karras, vp
 from reddiff.solvers import REDDiff, orders
+from zoo.priors import within
 
 LANES = 2
 
@@ -48,9 +49,9 @@ def count(case: zoo.SolverCase, steps: int, device: torch.device, samples: int =
     solver = case.make(steps)
     assert solver.steps == steps
     result = solve(problem, spy, solver, samples=samples)
-    wanted = steps * case.evaluations
+    wanted = steps * solver.cost.evaluations
     assert result.cost.evaluations == (wanted * samples,) * LANES
-    assert result.cost.vjps == (steps * case.vjps * samples,) * LANES
+    assert result.cost.vjps == (steps * solver.cost.vjps * samples,) * LANES
     assert spy.seen(LANES * samples).shape[1] == wanted
     assert result.steps.eq(steps).all()
     assert not {row.item() for row in result.status.flatten()} - {2}
@@ -156,7 +157,7 @@ def test_every_schedule(steps: int, make: Callable[[int], Schedule]) -> None:
 def test_restricted_paper(steps: int) -> None:
     """The preset for a prior of limited range has as many steps as asked for, all in its range."""
     low, high = 0.01, 1.5
-    levels = REDDiff.paper(steps, sigma_min=low, sigma_max=high).schedule.levels[:-1]
+    levels = REDDiff.paper(steps, prior=within(low, high)).schedule.levels[:-1]
     assert len(levels) == steps
     assert levels.min() >= low
     assert levels.max() <= high

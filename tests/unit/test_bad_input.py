@@ -42,6 +42,7 @@ from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import Given
 from reddiff.solvers.orders import order
 from reddiff.solvers.weightings import weighting
+from zoo.priors import within
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -413,7 +414,7 @@ SOLVER_CASES = {
     },
     "more steps than levels": Case(lambda p: REDDiff.paper(1001), "steps", "at most 1000", "1001"),
     "no levels in the range": Case(
-        lambda p: REDDiff.paper(5, sigma_min=300.0),
+        lambda p: REDDiff.paper(5, prior=within(300.0)),
         "sigma_min, sigma_max",
         "meets the levels",
         "300",

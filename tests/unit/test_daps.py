@@ -15,6 +15,7 @@ from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.schedules import karras
 from reddiff.solvers import DAPS
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
+from zoo.priors import within
 
 
 @torch.no_grad()
@@ -103,7 +104,7 @@ def test_paper() -> None:
         1e-4,
         0.01,
     )
-    narrow = DAPS.paper(10, sigma_min=0.2, sigma_max=3.0)
+    narrow = DAPS.paper(10, prior=within(0.2, 3.0))
     assert narrow.schedule.levels[0] == pytest.approx(3.0)
     assert narrow.schedule.levels[-2] == pytest.approx(0.2)
     assert narrow.ode_end == 0.2

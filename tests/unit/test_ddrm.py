@@ -12,6 +12,7 @@ from reddiff.priors import Prior
 from reddiff.random import STARTING
 from reddiff.schedules import Schedule, karras
 from reddiff.solvers import DDRM
+from zoo.priors import within
 
 LEVELS = (20.0, 3.0, 0.6, 0.25, 0.1, 0.02, 0.0)
 
@@ -177,7 +178,7 @@ def test_refuses_other_operators_and_noises():
 
 
 def test_the_preset():
-    solver = DDRM.paper(sigma_min=0.1, sigma_max=10.0)
+    solver = DDRM.paper(prior=within(0.1, 10.0))
     assert (solver.steps, solver.eta, solver.eta_b) == (20, 0.85, 1.0)
     s = solver.schedule.levels[:-1]
     assert s.min() >= 0.1

@@ -16,6 +16,7 @@ from reddiff.priors import GaussianRandomField, photo_prior
 from reddiff.run.diagnostics import MISFIT, Finding, findings, fit, least_ratio, warn
 from reddiff.schedules import karras
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
+from zoo.priors import within
 
 X = zoo.randn(3, 1, 24, 20, seed=3)
 ALL = Mask(torch.ones(1, 1, 1, dtype=zoo.F64))
@@ -221,5 +222,5 @@ def test_a_noise_level_three_times_too_low_or_high_is_found(photos):
 def test_the_papers_recipe_fits_the_noise_of_a_photo(photos):
     problem = Problem.simulate(photos, OPERATORS["denoise"], Gaussian(0.2))
     prior = photo_prior()
-    solver = REDDiff.paper(50, lr=0.25, weight=1.0, sigma_min=0.002, sigma_max=80.0)
+    solver = REDDiff.paper(50, lr=0.25, weight=1.0, prior=within(0.002, 80.0))
     assert all("fits the noise" in text for text in solve(problem, prior, solver).warnings)

@@ -14,6 +14,7 @@ from reddiff.priors import GaussianPrior
 from reddiff.random import STARTING
 from reddiff.schedules import vp
 from reddiff.solvers import DiffPIR
+from zoo.priors import within
 
 
 def transcription(problem: Problem, prior, solver: DiffPIR, keys: Keys) -> Tensor:
@@ -97,6 +98,6 @@ def test_refuses_noise_of_unknown_level():
 
 
 def test_the_preset():
-    solver = DiffPIR.paper(sigma_max=10.0)
+    solver = DiffPIR.paper(prior=within(high=10.0))
     assert (solver.steps, solver.lam, solver.zeta, solver.clip) == (100, 7.0, 0.3, 1.0)
     assert solver.schedule.levels[0] <= 10

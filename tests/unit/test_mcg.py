@@ -19,6 +19,7 @@ from reddiff.priors.exact import dense_matrix
 from reddiff.random import STARTING
 from reddiff.schedules import vp
 from reddiff.solvers import MCG
+from zoo.priors import within
 
 SCHEDULE = vp(5)
 
@@ -111,5 +112,5 @@ def test_wrong_zeta(zeta: float) -> None:
 
 
 def test_paper() -> None:
-    solver = MCG.paper(50, zeta=0.5, sigma_min=0.1, sigma_max=3.0)
+    solver = MCG.paper(50, zeta=0.5, prior=within(0.1, 3.0))
     assert (solver.steps, solver.zeta, solver.clip) == (50, 0.5, 1.0)

@@ -18,6 +18,7 @@ from reddiff.priors.exact import dense_matrix
 from reddiff.schedules import karras, vp
 from reddiff.solvers import MMPS
 from reddiff.solvers.base_sampler import Diffused
+from zoo.priors import within
 
 LEVELS = torch.tensor([0.03, 0.4, 1.7, 20.0], dtype=zoo.F64)
 
@@ -188,7 +189,7 @@ def test_refusals() -> None:
 def test_paper() -> None:
     solver = MMPS.paper()
     assert (solver.steps, solver.iterations, solver.eta) == (256, 1, 1.0)
-    levels = MMPS.paper(9, sigma_min=0.01, sigma_max=5.0).schedule.levels
+    levels = MMPS.paper(9, prior=within(0.01, 5.0)).schedule.levels
     assert levels[0].item() == pytest.approx(5.0)
     assert levels[-2].item() == pytest.approx(0.01)
     assert len(levels) == 10

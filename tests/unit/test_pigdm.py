@@ -18,6 +18,7 @@ from reddiff.priors.exact import dense_matrix
 from reddiff.schedules import vp
 from reddiff.solvers import DDIM, PiGDM
 from reddiff.solvers.base_sampler import Diffused
+from zoo.priors import within
 
 SCHEDULE = vp(5)
 
@@ -118,4 +119,4 @@ def test_refusals() -> None:
     unknown = Problem(problem.y, problem.operator, UnknownGaussian())
     with pytest.raises(Unsupported, match="known level"):
         solve(unknown, prior, PiGDM.paper(3))
-    assert len(PiGDM.paper(sigma_min=0.1, sigma_max=3.0).schedule) == 100
+    assert len(PiGDM.paper(prior=within(0.1, 3.0)).schedule) == 100

@@ -14,6 +14,7 @@ from reddiff.operators import Mask
 from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant, geometric
 from reddiff.solvers import RED, PnPADMM, PnPHQS, inits
+from zoo.priors import within
 
 SIGMA = 0.4
 BOTH = pytest.mark.parametrize("solver", [PnPHQS, PnPADMM])
@@ -149,7 +150,7 @@ def test_the_preset_stays_in_the_priors_range():
     assert len(levels) == 8
     assert levels[[0, -1]].tolist() == pytest.approx([49 / 127.5, 7.65 / 127.5])
     for low, high in ((0.1, 0.3), (0.5, 2.0), (0.01, 0.02)):
-        levels = PnPHQS.paper(sigma_min=low, sigma_max=high).schedule.levels[:-1]
+        levels = PnPHQS.paper(prior=within(low, high)).schedule.levels[:-1]
         assert low * (1 - 1e-9) <= levels.min() <= levels.max() <= high * (1 + 1e-9)
     with pytest.raises(InvalidArgument, match="sigma_n: expected a number above 0, got 0"):
         PnPHQS.paper(sigma_n=0.0)

@@ -17,6 +17,7 @@ from reddiff.solvers import PnPDM, inits
 from reddiff.solvers.pnpdm import decaying, harmonic
 from reddiff.solvers.runs import inner_levels, reverse_sde
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
+from zoo.priors import within
 
 PAIRS, LANES = 24, 160
 COV = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=zoo.F64)
@@ -147,7 +148,7 @@ def test_schedules() -> None:
     assert short.tolist() == pytest.approx([*paper.schedule.levels[:60:5].tolist(), 0.3])
     assert long[1].item() == pytest.approx(9)
     assert (1 / harmonic(4, 0.25, 1.0).levels).tolist() == pytest.approx([1.0, 2.0, 3.0, 4.0, 4.0])
-    narrow = PnPDM.annealed(5, rho_min=0.1, sigma_min=0.2, sigma_max=3.0).schedule.levels
+    narrow = PnPDM.annealed(5, rho_min=0.1, prior=within(0.2, 3.0)).schedule.levels
     assert (float(narrow[-1]), float(narrow[0])) == pytest.approx((0.2, 3.0))
 
 

@@ -18,6 +18,7 @@ from reddiff.operators import BlockMean, Identity
 from reddiff.priors import EpsPrior, FFDNetPrior, Prior
 from reddiff.schedules import SLACK, Schedule, geometric, in_words, karras, vp, vp_within
 from reddiff.solvers.inits import pinv, zeros
+from zoo.priors import within
 
 PRESETS: dict[str, Callable[[int], S.Solver[Any]]] = {
     "reddiff": lambda n: S.REDDiff.paper(n),
@@ -91,7 +92,7 @@ def test_what_a_range_leaves_of_the_linear_schedule() -> None:
     torch.testing.assert_close(
         double.alpha**2 + double.sigma**2, torch.ones(len(double) + 1).double()
     )
-    narrower = S.REDDiff.paper(10, sigma_max=5.0).fitted(Narrow(0.5, 80.0)).schedule.levels
+    narrower = S.REDDiff.paper(10, prior=within(high=5.0)).fitted(Narrow(0.5, 80.0)).schedule.levels
     assert float(narrower[0]) <= 5.0
     with pytest.raises(InvalidArgument, match="steps: expected at most 1000 levels, got 1001"):
         vp_within(1001)

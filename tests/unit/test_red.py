@@ -13,6 +13,7 @@ from reddiff.operators import Mask
 from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant, vp
 from reddiff.solvers import RED
+from zoo.priors import within
 
 SIGMA, WEIGHT = 0.4, 6.0
 
@@ -127,5 +128,5 @@ def test_the_preset_moves_its_level_into_the_priors_range():
     assert solver.steps == 200
     assert float(solver.schedule.levels[0]) == pytest.approx(3.25 / 127.5)
     assert solver.weight == pytest.approx(325.125)
-    assert float(RED.paper(sigma_min=0.1).schedule.levels[0]) == pytest.approx(0.1)
-    assert float(RED.paper(sigma_max=0.01).schedule.levels[0]) == pytest.approx(0.01)
+    assert float(RED.paper(prior=within(0.1)).schedule.levels[0]) == pytest.approx(0.1)
+    assert float(RED.paper(prior=within(high=0.01)).schedule.levels[0]) == pytest.approx(0.01)

@@ -18,6 +18,7 @@ from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import zeros
 from reddiff.solvers.orders import ascending, random, stratified
 from reddiff.solvers.weightings import WEIGHTINGS, const, square
+from zoo.priors import within
 
 SCHEDULE = karras(5, 0.05, 2.0)
 IDS = (0, 1, 2)
@@ -189,7 +190,7 @@ def test_the_paper_preset_in_sums(problem, prior):
 
 
 def test_the_paper_preset_can_be_cut_to_a_range():
-    schedule = REDDiff.paper(20, sigma_min=0.01, sigma_max=0.8).schedule
+    schedule = REDDiff.paper(20, prior=within(0.01, 0.8)).schedule
     assert len(schedule) == 20
     assert 0.01 <= schedule.levels[-2] < schedule.levels[0] <= 0.8
     assert len(REDDiff.paper().schedule) == 1000

@@ -11,11 +11,11 @@ from skimage import data
 import reddiff
 from reddiff import Gaussian, InvalidArgument, UnknownGaussian
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import SOLVERS, default_steps
-from reddiff.images.tasks import make_task
+from reddiff.images.presets import default_steps
 from reddiff.metrics import psnr
 from reddiff.priors import FFDNetPrior
 from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.solvers.catalogue import METHODS
 
 QUICK = {"steps": 6, "prior": "photo"}
 
@@ -104,10 +104,10 @@ def test_colorize_keeps_the_luma(photo):
     assert float(psnr(luma[None], y.pixels[None])) > 30
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", METHODS)
 def test_every_solver_of_the_catalogue_runs(photo, solver):
     out = reddiff.restore(photo, task="denoise", noise=0.05, solver=solver, **QUICK)
-    assert out.reconstruction.cost.evaluations == (6 * SOLVERS[solver].evaluations,)
+    assert out.reconstruction.cost.evaluations == (6 * METHODS[solver].cost.evaluations,)
 
 
 def test_same_door_for_arrays_images_and_tensors(photo):
@@ -173,17 +173,15 @@ def test_denoising_at_a_known_level_takes_one_evaluation(photo):
     assert reddiff.restore(y, task="denoise").reconstruction.cost.evaluations == (1,)
 
 
-def test_draws_and_other_tasks_take_all_their_steps(mask):
+def test_draws_and_other_tasks_take_all_their_steps():
     problem = reddiff.Problem(torch.zeros(1, 3, 8, 8), reddiff.operators.Identity(), Gaussian(0.1))
     unknown = reddiff.Problem(problem.y, problem.operator, UnknownGaussian())
-    entry = SOLVERS["noise-aware"]
-    denoise, inpaint = make_task("denoise"), make_task("inpaint", mask=mask)
-    assert default_steps(entry, denoise, problem, None) == 1
-    assert default_steps(entry, denoise, problem, 0.75) == 1
-    assert default_steps(entry, denoise, problem, 1.0) == 50
-    assert default_steps(entry, denoise, unknown, None) == 50
-    assert default_steps(entry, inpaint, problem, None) == 50
-    assert default_steps(SOLVERS["paper"], denoise, problem, None) == 100
+    assert default_steps("noise-aware", "denoise", problem, None) == 1
+    assert default_steps("noise-aware", "denoise", problem, 0.75) == 1
+    assert default_steps("noise-aware", "denoise", problem, 1.0) == 50
+    assert default_steps("noise-aware", "denoise", unknown, None) == 50
+    assert default_steps("noise-aware", "inpaint", problem, None) == 50
+    assert default_steps("paper", "denoise", problem, None) == 100
 
 
 def test_a_wrong_noise_level_is_said_in_pixel_units(photo):

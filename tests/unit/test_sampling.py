@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from reddiff import InvalidArgument, sample
 from reddiff.priors import FFDNetPrior, GaussianPrior, GaussianRandomField, Prior
-from reddiff.sampling import STEPS, sampler
+from reddiff.sampling import SAMPLERS, sampler
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import noise
@@ -59,10 +59,10 @@ def test_dtype_and_levels_are_those_of_the_prior():
     prior = FFDNetPrior()
     x = sample(prior, (3, 8, 10), 1, solver=sampler("heun", prior, 3))
     assert x.dtype == torch.float32
-    for name in STEPS:
+    for name in SAMPLERS:
         levels = sampler(name, prior, 3).schedule.levels[:-1]
         assert prior.sigma_min - 1e-9 <= levels.min() <= levels.max() <= prior.sigma_max + 1e-9
-    assert [sampler(name, PRIOR).steps for name in STEPS] == [18, 100, 1000]
+    assert [sampler(name, PRIOR).steps for name in SAMPLERS] == [18, 100, 1000]
     assert sampler("ddpm", prior).steps == 214  # all there are
 
 

@@ -14,6 +14,7 @@ from reddiff.noise import Poisson
 from reddiff.operators import Mask
 from reddiff.schedules import vp
 from reddiff.solvers import SITCOM
+from zoo.priors import within
 
 
 @torch.no_grad()
@@ -75,7 +76,7 @@ def test_paper() -> None:
     solver = SITCOM.paper()
     assert (len(solver.schedule), solver.lr, solver.inner) == (20, 0.02, 30)
     assert (solver.weight, solver.clip) == (0.0, 1.0)
-    levels = SITCOM.paper(5, sigma_min=0.1, sigma_max=2.0).schedule.levels[:-1]
+    levels = SITCOM.paper(5, prior=within(0.1, 2.0)).schedule.levels[:-1]
     assert levels.min() >= 0.1
     assert levels.max() <= 2.0 * 1.001  # a level this near to the range is within it
 

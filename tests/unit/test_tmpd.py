@@ -18,6 +18,7 @@ from reddiff.priors.exact import dense_matrix
 from reddiff.random import STARTING
 from reddiff.schedules import karras, vp
 from reddiff.solvers import TMPD
+from zoo.priors import within
 
 SCHEDULE = vp(5)
 LEVELS = torch.tensor([0.03, 0.4, 1.7, 20.0], dtype=zoo.F64)
@@ -144,4 +145,4 @@ def test_refusals() -> None:
     )
     with pytest.raises(Unsupported, match="noise"):
         solve(problem, zoo.gaussian(), TMPD.paper(3))
-    assert TMPD.paper(10, sigma_min=0.1, sigma_max=3.0).steps == 10
+    assert TMPD.paper(10, prior=within(0.1, 3.0)).steps == 10

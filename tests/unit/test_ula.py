@@ -14,6 +14,7 @@ from reddiff.operators import Mask
 from reddiff.priors import GaussianPrior
 from reddiff.schedules import constant, geometric
 from reddiff.solvers import ULA
+from zoo.priors import within
 
 
 @torch.no_grad()
@@ -71,8 +72,8 @@ def test_any_noise() -> None:
 
 def test_paper() -> None:
     assert ULA.paper(7).schedule.levels.tolist() == pytest.approx([10 / 255] * 8)
-    assert ULA.paper(7, sigma_min=0.1).schedule.levels[0] == pytest.approx(0.1)
-    assert ULA.paper(7, sigma_max=0.01).schedule.levels[0] == pytest.approx(0.01)
+    assert ULA.paper(7, prior=within(0.1)).schedule.levels[0] == pytest.approx(0.1)
+    assert ULA.paper(7, prior=within(high=0.01)).schedule.levels[0] == pytest.approx(0.01)
 
 
 def test_refusals() -> None:

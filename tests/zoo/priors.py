@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -197,3 +198,16 @@ PRIORS = [
     PriorCase("gray", (1, 6, 8), lambda: GrayPrior(GaussianRandomField(channels=3))),
     PriorCase("edm-unet", (3, 8, 12), _unet),
 ]
+
+
+class Within(Prior):
+    """Of x of one unit of variance, for levels of a range."""
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """x / (1 + sigma^2)."""
+        return x / (1 + sigma**2)
+
+
+def within(low: float = 0.0, high: float = math.inf) -> Prior:
+    """A prior of this range, for x of any shape."""
+    return Within((None,), low, high)

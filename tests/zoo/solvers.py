@@ -50,8 +50,6 @@ class SolverCase:
 
     name: str
     build: Callable[[int], Solver[Any]]
-    evaluations: int = 1  # per step
-    vjps: int = 0  # per step
     blind: bool = False  # it never looks at y
 
     def make(self, steps: int) -> Solver[Any]:
@@ -104,8 +102,8 @@ def _repulsive(steps: int) -> RSD:
 PEERS = [
     SolverCase("ddim", lambda n: DDIM(vp(n)), blind=True),
     SolverCase("ddpm", lambda n: DDIM.ddpm(n), blind=True),
-    SolverCase("heun", lambda n: Heun.edm(n), evaluations=2, blind=True),
-    SolverCase("dps", lambda n: DPS.paper(n), vjps=1),
+    SolverCase("heun", lambda n: Heun.edm(n), blind=True),
+    SolverCase("dps", lambda n: DPS.paper(n)),
     SolverCase("ddrm", lambda n: DDRM.paper(n)),
     SolverCase("ddnm", lambda n: DDNM.paper(n)),
     SolverCase("ddnm-plus", lambda n: DDNMPlus.paper(n)),
@@ -114,29 +112,24 @@ PEERS = [
     SolverCase("red-accelerated", lambda n: RED(constant(n, 0.4), 6.0, accelerated=True)),
     SolverCase("pnp-hqs", lambda n: PnPHQS.paper(n)),
     SolverCase("pnp-admm", lambda n: PnPADMM(geometric(n, 0.2, 1.0))),
-    SolverCase("rsd", lambda n: RSD(vp(n), particles=3), evaluations=3),
-    SolverCase("rsd-features", _repulsive, evaluations=4),
-    SolverCase("mcg", lambda n: MCG.paper(n), vjps=1),
-    SolverCase("pigdm", lambda n: PiGDM.paper(n), vjps=1),
-    SolverCase("mmps", lambda n: MMPS(karras(n), iterations=3), vjps=4),
-    SolverCase("mmps-paper", lambda n: MMPS.paper(n), vjps=2),
-    SolverCase("tmpd", lambda n: TMPD(karras(n)), vjps=2),
-    SolverCase("tmpd-paper", lambda n: TMPD.paper(n), vjps=2),
-    SolverCase("daps", lambda n: DAPS(karras(n, 0.1, 10.0), Langevin(8)), evaluations=5),
-    SolverCase(
-        "daps-exact", lambda n: DAPS(karras(n, 0.1, 10.0), PerturbAndSolve()), evaluations=5
-    ),
-    SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3), evaluations=5),
-    SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2), evaluations=10),
-    SolverCase(
-        "pnpdm-annealed", lambda n: PnPDM.annealed(n, rho_min=0.1, average=2), evaluations=10
-    ),
+    SolverCase("rsd", lambda n: RSD(vp(n), particles=3)),
+    SolverCase("rsd-features", _repulsive),
+    SolverCase("mcg", lambda n: MCG.paper(n)),
+    SolverCase("pigdm", lambda n: PiGDM.paper(n)),
+    SolverCase("mmps", lambda n: MMPS(karras(n), iterations=3)),
+    SolverCase("mmps-paper", lambda n: MMPS.paper(n)),
+    SolverCase("tmpd", lambda n: TMPD(karras(n))),
+    SolverCase("tmpd-paper", lambda n: TMPD.paper(n)),
+    SolverCase("daps", lambda n: DAPS(karras(n, 0.1, 10.0), Langevin(8))),
+    SolverCase("daps-exact", lambda n: DAPS(karras(n, 0.1, 10.0), PerturbAndSolve())),
+    SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3)),
+    SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2)),
+    SolverCase("pnpdm-annealed", lambda n: PnPDM.annealed(n, rho_min=0.1, average=2)),
     SolverCase(
         "pnpdm-hmc",
         lambda n: PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
-        evaluations=3,
     ),
-    SolverCase("sitcom", lambda n: SITCOM.paper(n, inner=5), evaluations=6, vjps=5),
+    SolverCase("sitcom", lambda n: SITCOM.paper(n, inner=5)),
     SolverCase("ula", lambda n: ULA(geometric(n, 0.3, 2.0))),
 ]
 
@@ -150,7 +143,7 @@ SOLVERS = [
         lambda n: REDDiff.sds(vp(n), optimizer=partial(Adam, lr=0.05), order=orders.random),
     ),
     SolverCase("nats", _reddiff(nats=True, weight=3.0)),
-    SolverCase("draws", _reddiff(draws=3), evaluations=3),
+    SolverCase("draws", _reddiff(draws=3)),
     SolverCase("sigma-q", _reddiff(sigma_q=0.2)),
     SolverCase("sigma-q-learned", _reddiff(sigma_q=0.2, learn_sigma_q=True, weight=5.0)),
     SolverCase(
@@ -169,7 +162,6 @@ SOLVERS = [
             means=True,
             lag=True,
         ),
-        evaluations=2,
     ),
     *PEERS,
     SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(n)),

@@ -38,11 +38,13 @@ def solvers() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.images.presets import SOLVERS
+    from reddiff.solvers.catalogue import METHODS
 
-    table = Table("name", "what it is", "steps", "evaluations")
-    for name, entry in SOLVERS.items():
-        table.add_row(name, entry.summary, str(entry.steps), str(entry.steps * entry.evaluations))
+    table = Table("name", "what it is", "steps", "network evaluations")
+    for name, method in METHODS.items():
+        forward, backward = (method.steps * n for n in method.cost)
+        total = f"{forward} + {backward} backward" if backward else str(forward)
+        table.add_row(name, method.summary, str(method.steps), total)
     Console().print(table)
 
 

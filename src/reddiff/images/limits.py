@@ -8,10 +8,10 @@ from reddiff.errors import require
 from reddiff.images.comparison import common_size
 from reddiff.images.io import MAX_PIXELS
 from reddiff.images.memory import require_memory
-from reddiff.images.presets import solver_entry
 from reddiff.images.records import Job
 from reddiff.images.tasks import TASKS
 from reddiff.images.tasks.custom import OWN
+from reddiff.solvers.catalogue import method
 
 MOST_STEPS = 100_000
 MOST_TILE = 1 << 16
@@ -28,7 +28,7 @@ def check_settings(job: Job) -> None:
     """
     for name in ("source", "output", "task"):
         require(bool(getattr(job, name)), name, expected="a name", got="an empty one")
-    solver_entry(job.solver)
+    method(job.solver)
     kind = job.task.partition(":")[0]
     if not OWN.fullmatch(job.task):
         expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"

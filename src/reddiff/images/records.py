@@ -58,7 +58,7 @@ class Job:
         scale: See `restore`.
         kernel: A text for `pictures.read_kernel`.
         noise: See `restore`.
-        solver: A name in `catalogue.SOLVERS`.
+        solver: A name in `solvers.catalogue.METHODS`.
         steps: See `restore`.
         realism: See `restore`.
         prior: A name in `catalogue.PRIORS`, or a .safetensors file.

@@ -30,7 +30,7 @@ from reddiff.images.gray import for_channels, is_gray
 from reddiff.images.io import Picture
 from reddiff.images.jpeg_noise import jpeg_noise
 from reddiff.images.noise_level import filled, grain, noise_level
-from reddiff.images.presets import default_steps, solver_entry
+from reddiff.images.presets import preset
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.noise import Gaussian
@@ -117,7 +117,7 @@ def restore(
         noise: The standard deviation of the noise in [0, 1] pixel units. If None it is estimated
             from the picture, or during the run where the picture shows too little. 0 is the limit
             of little noise: what y does not measure comes from the prior.
-        solver: A name in `catalogue.SOLVERS`, or a `Solver` (in [-1, 1] units).
+        solver: A name in `solvers.catalogue.METHODS`, or a `Solver` (in [-1, 1] units).
         steps: The number of steps; if None, the solver's own default, and 1 where `noise-aware`
             denoises at a known level, as more give the same. Not for a `Solver`.
         realism: For `noise-aware`: from 1/2, the most faithful, to 1, a draw from the posterior.
@@ -361,9 +361,7 @@ def _solver(
         require(steps is None, "steps", expected="None beside a Solver object", got=steps)
         method = solver
     else:
-        entry = solver_entry(solver)
-        steps = default_steps(entry, task, problem, realism) if steps is None else steps
-        method = entry.make(task, problem, steps, prior)
+        method = preset(solver, task.name, prior, problem, steps, realism)
     if realism is None:
         return method
     if not isinstance(method, NoiseAwareREDDiff):

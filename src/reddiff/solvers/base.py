@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,18 @@ from reddiff.snapshot import Tree
 from reddiff.snapshot.state import dumped, loaded, selected
 
 S = TypeVar("S")
+
+
+class StepCost(NamedTuple):
+    """What one step costs in each lane.
+
+    Arguments:
+        evaluations: Network evaluations.
+        vjps: Backward passes through the network.
+    """
+
+    evaluations: int = 1
+    vjps: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,11 @@ class Solver(ABC, Generic[S]):
     def steps(self) -> int:
         """How many steps a run makes: one per level, unless a method walks some levels again."""
         return len(self.schedule)
+
+    @property
+    def cost(self) -> StepCost:
+        """What a step costs: one evaluation, unless a method says otherwise."""
+        return StepCost()
 
     @property
     def draws_posterior(self) -> bool:
@@ -165,3 +182,12 @@ def unsolved(solved: Bool[Tensor, " b"]) -> list[tuple[str, ...]]:
     """`Solver.warnings` of solvers whose data step is solved to a tolerance, or is not."""
     text = "not converged: the last data step did not reach its tolerance"
     return [() if ok else (text,) for ok in solved.tolist()]
+
+
+Preset = TypeVar("Preset", bound=Solver[Any])
+
+
+def preset_for(prior: Prior | None, solver: Preset) -> Preset:
+    """`solver.fitted(prior)`, or the solver as it is where no prior is given."""
+    made: Any = solver if prior is None else solver.fitted(prior)
+    return made

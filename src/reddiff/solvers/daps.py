@@ -15,7 +15,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import SLACK, Schedule, karras, preset
-from reddiff.solvers.base import Solver
+from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.runs import inner_levels, probability_flow
 from reddiff.solvers.steps.conditional import Conditional, Langevin
@@ -69,11 +69,10 @@ class DAPS(Sampler):
     def paper(
         cls,
         steps: int = 200,
+        prior: Prior | None = None,
         *,
         lr: float = 1e-4,
         tau: float = 0.01,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> DAPS:
         """The published settings, for pictures in [-1, 1]: 100 Langevin steps a level.
 
@@ -82,12 +81,11 @@ class DAPS(Sampler):
             lr: The step size of Langevin steps, which falls to 1 % of it; per task in the paper.
                 Cut where it would diverge, which at the tau below is for ||A|| above 1.2.
             tau: The sigma of the likelihood, whatever that of the noise.
-            sigma_min: No level is below it, for priors of limited range.
-            sigma_max: And none above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = preset(partial(_levels, steps), sigma_min, sigma_max)
+        schedule = preset(partial(_levels, steps))
         conditional = Langevin(100, lr=lr, tau=tau)
-        return cls(schedule, conditional, ode_end=max(0.01, sigma_min), decay=0.01)
+        return preset_for(prior, cls(schedule, conditional, decay=0.01))
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Also the conditional, and the levels of the ODE."""
@@ -103,6 +101,10 @@ class DAPS(Sampler):
         if self.schedule.remake is None or not isinstance(made, DAPS):
             return made
         return replace(made, ode_end=max(made.ode_end, prior.sigma_min))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(self.ode_steps)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

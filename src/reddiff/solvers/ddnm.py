@@ -10,9 +10,11 @@ from torch import Tensor
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
+from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import renoise
 from reddiff.solvers.ddrm import restored
 from reddiff.solvers.time_travel import Traveller
@@ -52,22 +54,20 @@ class DDNM(Traveller):
     def paper(
         cls,
         steps: int = 100,
+        prior: Prior | None = None,
         *,
         travel: int = 1,
         repeats: int = 1,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> DDNM:
         """The published settings: eta .85 for all tasks.
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             travel: The length of time travel, for tasks that need it, such as large holes.
             repeats: How often each stretch is walked.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        return cls(vp_within(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
+        return preset_for(prior, cls(vp_within(steps), travel=travel, repeats=repeats))
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
@@ -116,14 +116,13 @@ class DDNMPlus(Traveller):
     def paper(
         cls,
         steps: int = 100,
+        prior: Prior | None = None,
         *,
         travel: int = 1,
         repeats: int = 1,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> DDNMPlus:
         """The published settings, as `DDNM.paper`."""
-        return cls(vp_within(steps, sigma_min, sigma_max), travel=travel, repeats=repeats)
+        return preset_for(prior, cls(vp_within(steps), travel=travel, repeats=repeats))
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng

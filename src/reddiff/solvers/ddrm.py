@@ -17,6 +17,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.spectral_view import SpectralView
 
@@ -70,17 +71,14 @@ class DDRM(Sampler):
             require(0 <= value <= 1, name, expected="a number from 0 to 1", got=value)
 
     @classmethod
-    def paper(
-        cls, steps: int = 20, *, sigma_min: float = 0.0, sigma_max: float = float("inf")
-    ) -> DDRM:
+    def paper(cls, steps: int = 20, prior: Prior | None = None) -> DDRM:
         """The published settings, for all tasks: eta .85 and eta_b 1 (Section 5, Appendix E).
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            steps: Levels of the linear VP schedule (T = 1000).
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        return cls(vp_within(steps, sigma_min, sigma_max))
+        return preset_for(prior, cls(vp_within(steps)))
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """y with noise added up to the first level where it is precise, elsewhere start + s n."""

@@ -13,6 +13,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, renoise
 from reddiff.solvers.steps.proximal import proximal
 
@@ -60,23 +61,21 @@ class DiffPIR(Sampler):
     def paper(
         cls,
         steps: int = 100,
+        prior: Prior | None = None,
         *,
         lam: float = 7.0,
         zeta: float = 0.3,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> DiffPIR:
         """The published settings, for pictures in [-1, 1], with estimates cut to that range.
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             lam: 7 for deblurring, 1 for inpainting.
             zeta: .3 for deblurring, 1 for inpainting.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps, sigma_min, sigma_max)
-        return cls(schedule, lam, zeta, clip=1.0)
+        schedule = vp_within(steps)
+        return preset_for(prior, cls(schedule, lam, zeta, clip=1.0))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

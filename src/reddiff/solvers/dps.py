@@ -17,6 +17,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 
 
@@ -55,22 +56,24 @@ class DPS(Sampler):
     def paper(
         cls,
         steps: int = 1000,
+        prior: Prior | None = None,
         *,
         zeta: float = 0.3,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> DPS:
         """The published settings, for pictures in [-1, 1] (Appendix D.1).
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             zeta: .3 for Gaussian and motion deblurring and SR; .5 for random inpainting; 1 for
                 box inpainting and phase retrieval.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps, sigma_min, sigma_max)
-        return cls(schedule, zeta, clip=1.0)
+        schedule = vp_within(steps)
+        return preset_for(prior, cls(schedule, zeta, clip=1.0))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(vjps=1)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -16,6 +16,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.dps import guided
 
@@ -60,21 +61,23 @@ class MCG(Sampler):
     def paper(
         cls,
         steps: int = 1000,
+        prior: Prior | None = None,
         *,
         zeta: float = 1.0,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> MCG:
         """DPS's settings, with which MCG is usually compared, for pictures in [-1, 1].
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             zeta: 1 for box inpainting, .5 for random inpainting, .3 for blurs and SR.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps, sigma_min, sigma_max)
-        return cls(schedule, zeta, clip=1.0)
+        schedule = vp_within(steps)
+        return preset_for(prior, cls(schedule, zeta, clip=1.0))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(vjps=1)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -19,6 +19,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
 from reddiff.solvers.steps.proximal import LEAST_SIGMA
 
@@ -69,21 +70,23 @@ class MMPS(Sampler):
     def paper(
         cls,
         steps: int = 256,
+        prior: Prior | None = None,
         *,
         iterations: int = 1,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> MMPS:
         """The published settings: DDPM (eta = 1), levels even in log sigma from 100 to 0.001.
 
         Arguments:
             steps: Levels; 256 in the released code for CIFAR-10.
             iterations: 1 for masked pictures; more for operators of a wider spectrum.
-            sigma_min: The least level is no less, for priors of limited range.
-            sigma_max: Nor the greatest one more.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = preset(partial(_levels, steps), sigma_min, sigma_max)
-        return cls(schedule, iterations, eta=1.0)
+        schedule = preset(partial(_levels, steps))
+        return preset_for(prior, cls(schedule, iterations, eta=1.0))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(vjps=self.iterations + 1)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -17,7 +17,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import State
-from reddiff.solvers.base import Solver, unsolved
+from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.steps.proximal import proximal
 
@@ -117,10 +117,9 @@ class PnPHQS(PlugAndPlay):
     def paper(
         cls,
         steps: int = 8,
+        prior: Prior | None = None,
         *,
         sigma_n: float = 7.65 / BYTE,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> PnPHQS:
         """The published settings, for pictures in [-1, 1]: levels even in log from 49 / 127.5.
 
@@ -128,14 +127,13 @@ class PnPHQS(PlugAndPlay):
             steps: The iterations: 8 for deblurring, 24 for SR.
             sigma_n: The last level, above 0: that of the noise of y, 7.65 / 127.5 in the paper's
                 most noisy deblurring.
-            sigma_min: Levels below it are raised to it, for priors of limited range.
-            sigma_max: And those above it lowered.
+            prior: The levels are those that this prior is good for; by default all of them.
 
         Raises:
             InvalidArgument: If sigma_n is not positive.
         """
         require(sigma_n > 0, "sigma_n", expected="a number above 0", got=sigma_n)
-        return cls(preset(partial(_levels, steps, sigma_n), sigma_min, sigma_max))
+        return preset_for(prior, cls(preset(partial(_levels, steps, sigma_n))))
 
     def dual(self, u: Float[Tensor, "b *n"], gap: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Zero, without a dual variable."""

@@ -18,7 +18,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, check_steps, preset
 from reddiff.snapshot import State
-from reddiff.solvers.base import Solver
+from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.runs import inner_levels, reverse_sde
 from reddiff.solvers.steps.conditional import Automatic, Conditional
@@ -86,11 +86,10 @@ class PnPDM(Solver[Chain]):
     def paper(
         cls,
         steps: int = 60,
+        prior: Prior | None = None,
         *,
         rho_min: float = 0.3,
         average: int = 20,
-        sigma_min: float = 0.0,
-        sigma_max: float = math.inf,
     ) -> PnPDM:
         """The published coupling, 10 * .9^k down to `rho_min`, and the mean of the last draws.
 
@@ -102,21 +101,19 @@ class PnPDM(Solver[Chain]):
             rho_min: The last coupling, in units of x: the estimate is that of noise at least as
                 large. About half of sigma_y / ||A|| is close to the posterior.
             average: See the class.
-            sigma_min: No rho is below it, for priors of limited range.
-            sigma_max: And none above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = preset(partial(_published, steps, rho_min), sigma_min, sigma_max)
-        return cls(schedule, average=average)
+        schedule = preset(partial(_published, steps, rho_min))
+        return preset_for(prior, cls(schedule, average=average))
 
     @classmethod
     def annealed(
         cls,
         steps: int = 100,
+        prior: Prior | None = None,
         *,
         rho_min: float,
         average: int = 1,
-        sigma_min: float = 0.0,
-        sigma_max: float = math.inf,
     ) -> PnPDM:
         """Draws that are closer to the posterior: 1 / rho rises evenly, from 1 / 10.
 
@@ -128,11 +125,10 @@ class PnPDM(Solver[Chain]):
             steps: Draws, the burn-in included.
             rho_min: The last coupling: about sigma_y / ||A||.
             average: See the class.
-            sigma_min: No rho is below it, for priors of limited range.
-            sigma_max: And none above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = preset(partial(_annealed, steps, rho_min), sigma_min, sigma_max)
-        return cls(schedule, Automatic(sharpen=True), average=average)
+        schedule = preset(partial(_annealed, steps, rho_min))
+        return preset_for(prior, cls(schedule, Automatic(sharpen=True), average=average))
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Also the conditional."""
@@ -148,6 +144,10 @@ class PnPDM(Solver[Chain]):
         """The start."""
         x = self.start(problem, rng)
         return Chain(x, x)
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(self.evaluations)
 
     def step(
         self, state: Chain, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -16,7 +16,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import held, preset
 from reddiff.snapshot import State
-from reddiff.solvers.base import Solver, unsolved
+from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.steps.proximal import proximal
 
@@ -86,12 +86,11 @@ class RED(Solver[REDState]):
     def paper(
         cls,
         steps: int = 200,
+        prior: Prior | None = None,
         *,
         sigma: float = 3.25 / BYTE,
         weight: float = 0.02 * BYTE**2,
         accelerated: bool = False,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> RED:
         """The published settings, for pictures in [-1, 1], with y of sigma sqrt(2) / 127.5.
 
@@ -101,11 +100,10 @@ class RED(Solver[REDState]):
                 3 / 127.5 for SR (Section 6 and the released code, in units of 0 to 255).
             weight: .02, .01 and .008 for the three, times 127.5^2.
             accelerated: Whether to take the momentum.
-            sigma_min: A level below it is raised to it, for priors of limited range.
-            sigma_max: And one above it lowered.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = preset(partial(held, steps, sigma), sigma_min, sigma_max)
-        return cls(schedule, weight, accelerated)
+        schedule = preset(partial(held, steps, sigma))
+        return preset_for(prior, cls(schedule, weight, accelerated))
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDState:
         """x <- A^+ y."""

@@ -24,7 +24,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, constant, vp_within
 from reddiff.snapshot import State
-from reddiff.solvers.base import Solver
+from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.orders import Order, descending
 from reddiff.solvers.weightings import Weighting, const, linear
@@ -115,29 +115,29 @@ class REDDiff(Solver[REDDiffState]):
     def paper(
         cls,
         steps: int = 1000,
+        prior: Prior | None = None,
         *,
         lr: float = 0.1,
         weight: float = 0.25,
         sigma_q: float = 0.0,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> REDDiff:
         r"""The released recipe: losses of means, Adam, the iterate before the last step.
 
         In sums its :math:`\lambda` is `weight` M / N and Adam's eps 1e-8 M (one image per batch).
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             lr: .1 for SR; .25 for inpainting (.5 with 100 steps); .5 for deblurring, HDR, phase
                 retrieval.
             weight: .25; 1 for noisy inpainting.
             sigma_q: 0; 1e-4 for noiseless inpainting.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps, sigma_min, sigma_max)
+        schedule = vp_within(steps)
         optimizer = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
-        return cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
+        return preset_for(
+            prior, cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
+        )
 
     @classmethod
     def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
@@ -188,6 +188,10 @@ class REDDiff(Solver[REDDiffState]):
     def needs_density(self) -> bool:
         """With `nats` it does."""
         return self.nats and self.data_weight > 0
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(self.draws)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu <- A^+ y."""

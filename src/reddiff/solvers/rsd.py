@@ -15,6 +15,7 @@ from reddiff.lanes import lanes, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
+from reddiff.solvers.base import StepCost
 from reddiff.solvers.reddiff import REDDiff, REDDiffState
 
 Features = Callable[[Tensor], Tensor]
@@ -73,6 +74,10 @@ class RSD(REDDiff):
         """mu_i <- A^+ y; a random start draws anew for each particle."""
         starts = [self.start(problem, rng) for _ in range(self.particles)]
         return self._begin(torch.stack(starts, 1).flatten(0, 1), self.particles)
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(self.draws * self.particles)
 
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -18,6 +18,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, vp_alpha
 from reddiff.solvers.steps.likelihood import curvatures
 
@@ -72,23 +73,25 @@ class SITCOM(Sampler):
     def paper(
         cls,
         steps: int = 20,
+        prior: Prior | None = None,
         *,
         lr: float = 0.02,
         inner: int = 30,
-        sigma_min: float = 0.0,
-        sigma_max: float = math.inf,
     ) -> SITCOM:
         """The published settings, for pictures in [-1, 1], without the regulariser.
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
+            steps: Levels of the linear VP schedule (T = 1000).
             lr: See the class.
             inner: See the class.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps, sigma_min, sigma_max)
-        return cls(schedule, lr, inner, clip=1.0)
+        schedule = vp_within(steps)
+        return preset_for(prior, cls(schedule, lr, inner, clip=1.0))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(self.inner + 1, self.inner)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -16,6 +16,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
 from reddiff.solvers.mmps import noise_variance
 
@@ -63,17 +64,18 @@ class TMPD(Sampler):
         require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
 
     @classmethod
-    def paper(
-        cls, steps: int = 1000, *, sigma_min: float = 0.0, sigma_max: float = float("inf")
-    ) -> TMPD:
+    def paper(cls, steps: int = 1000, prior: Prior | None = None) -> TMPD:
         """The published settings of its VP sampler: DDPM (eta = 1), nothing to tune, no clipping.
 
         Arguments:
-            steps: Levels of the linear VP schedule (T = 1000) that lie in the range below.
-            sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-            sigma_max: And those above it.
+            steps: Levels of the linear VP schedule (T = 1000).
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        return cls(vp_within(steps, sigma_min, sigma_max), shorten=False)
+        return preset_for(prior, cls(vp_within(steps), shorten=False))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(vjps=2)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

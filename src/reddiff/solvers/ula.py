@@ -16,7 +16,7 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import held, preset
 from reddiff.snapshot import State
-from reddiff.solvers.base import Solver
+from reddiff.solvers.base import Solver, preset_for
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.steps.likelihood import curvature, tamed_grad
 
@@ -73,20 +73,18 @@ class ULA(Solver[Walk]):
     def paper(
         cls,
         steps: int = 1000,
+        prior: Prior | None = None,
         *,
         sigma: float = 10 / 255,
-        sigma_min: float = 0.0,
-        sigma_max: float = float("inf"),
     ) -> ULA:
         """One level, and a third of the step that the curvature allows.
 
         Arguments:
             steps: How many; chains on pictures need many thousands.
             sigma: The level: 5 / 255 of pictures in [0, 1] is 10 / 255 of those in [-1, 1].
-            sigma_min: The level is no less, for priors of limited range.
-            sigma_max: And no more.
+            prior: The levels are those that this prior is good for; by default all of them.
         """
-        return cls(preset(partial(held, steps, sigma), sigma_min, sigma_max))
+        return preset_for(prior, cls(preset(partial(held, steps, sigma))))
 
     def needs_density(self) -> bool:
         """It follows the gradient of the likelihood in nats."""

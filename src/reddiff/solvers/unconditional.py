@@ -15,6 +15,7 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import karras, preset, vp_within
+from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
 
 
@@ -44,11 +45,9 @@ class DDIM(Sampler):
         require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
 
     @classmethod
-    def ddpm(
-        cls, steps: int = 1000, *, sigma_min: float = 0.0, sigma_max: float = float("inf")
-    ) -> DDIM:
-        """DDPM: eta = 1 on the linear VP schedule (T = 1000), within a range of sigma / alpha."""
-        return cls(vp_within(steps, sigma_min, sigma_max), eta=1.0)
+    def ddpm(cls, steps: int = 1000, prior: Prior | None = None) -> DDIM:
+        """DDPM: eta = 1 on the linear VP schedule (T = 1000), within the levels of the prior."""
+        return preset_for(prior, cls(vp_within(steps), eta=1.0))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
@@ -74,9 +73,13 @@ class Heun(Sampler):
     """
 
     @classmethod
-    def edm(cls, steps: int = 18, *, sigma_min: float = 0.002, sigma_max: float = 80.0) -> Heun:
-        """The levels of the paper."""
-        return cls(preset(partial(karras, steps), sigma_min, sigma_max))
+    def edm(cls, steps: int = 18, prior: Prior | None = None) -> Heun:
+        """The levels of the paper, from 80 to 0.002, within those of the prior if one is given."""
+        return preset_for(prior, cls(preset(partial(karras, steps), 0.002, 80.0)))
+
+    @property
+    def cost(self) -> StepCost:
+        return StepCost(2)
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
