@@ -201,7 +201,7 @@ def heads() -> Tensor:
 def make(case: Case, side: int, like: Tensor) -> tuple[Operator, float]:
     """The operator for x like this, and the noise of y."""
     operator = case.build(side).to(like)
-    return operator, NOISE * float(operator.gain(like[:1]))
+    return operator, NOISE * float(operator.norm(like[:1]))
 
 
 def psnr(x: Tensor, truth: Tensor) -> float:

@@ -93,7 +93,7 @@ def finest(problem: Problem) -> float:
     """The least noise of any coordinate of x that y shows: sigma_y / ||A||."""
     assert isinstance(problem.noise, Gaussian)
     x = torch.zeros(len(problem), *problem.x_shape, dtype=problem.y.dtype)
-    return float((torch.as_tensor(problem.noise.sigma) / problem.operator.gain(x)).min())
+    return float((torch.as_tensor(problem.noise.sigma) / problem.operator.norm(x)).min())
 
 
 def spread(n: int) -> REDDiff:

@@ -264,7 +264,7 @@ class Problem:
         Their difference counts as Gaussian noise beside that of y. Other problems, and other noise,
         are returned as they are.
         """
-        near = self.operator.stand_in()
+        near = self.operator.surrogate()
         if near is None or not isinstance(self.noise, Gaussian | UnknownGaussian):
             return self
         operator, apart = near

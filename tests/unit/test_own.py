@@ -152,14 +152,14 @@ def test_differences_stand_in_for_a_jvp() -> None:
     curve = operator(custom.warp, **arguments)
     exact = made("own-numpy-curve")
     x, v = zoo.randn(2, 1, 3, 5, seed=73), zoo.randn(2, 1, 3, 5, seed=74)
-    wanted = exact.jvp(x)[1](v)
-    assert_same(curve.jvp(x)[1](v), wanted, tol=1e-8)
-    low = curve.jvp(x.float())[1](v.float())
+    wanted = exact.linearise(x).push(v)
+    assert_same(curve.linearise(x).push(v), wanted, tol=1e-8)
+    low = curve.linearise(x.float()).push(v.float())
     assert_same(low.double(), wanted, tol=1e-6)
     still = v * torch.tensor([0.0, 1.0], dtype=F64)[:, None, None, None]
-    assert torch.equal(curve.jvp(x)[1](still)[0], torch.zeros_like(wanted[0]))
+    assert torch.equal(curve.linearise(x).push(still)[0], torch.zeros_like(wanted[0]))
     outer = zoo.SoftClip() @ curve  # asks autograd for the derivative of a gradient
-    assert_same(outer.jvp(x)[1](v), (zoo.SoftClip() @ exact).jvp(x)[1](v), tol=1e-8)
+    assert_same(outer.linearise(x).push(v), (zoo.SoftClip() @ exact).linearise(x).push(v), tol=1e-8)
 
 
 def test_what_is_never_seen_is_not_measured() -> None:

@@ -90,8 +90,8 @@ class Compose(Operator):
     def x_shape(self, y_shape: Shape) -> Shape:
         return self.inner.x_shape(self.outer.x_shape(y_shape))
 
-    def stand_in(self) -> tuple[Operator, Tensor | float] | None:
-        near = self.outer.stand_in()
+    def surrogate(self) -> tuple[Operator, Tensor | float] | None:
+        near = self.outer.surrogate()
         return None if near is None else (near[0] @ self.inner, near[1])
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
@@ -218,6 +218,10 @@ class Scaled(Operator):
     def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         return self.part.guess(y / self.factor)
 
+    def surrogate(self) -> tuple[Operator, Tensor | float] | None:
+        near = self.part.surrogate()
+        return None if near is None else (self.factor * near[0], abs(self.factor) * near[1])
+
     def product_with(self, inner: Operator) -> Operator | None:
         return self.factor * (self.part @ inner)
 
@@ -244,10 +248,10 @@ class LinearScaled(Scaled, LinearOperator):
     def product_after(self, outer: Operator) -> Operator | None:
         return self.factor * (outer @ self.part) if isinstance(outer, LinearOperator) else None
 
-    def gain(
-        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None
+    def norm(
+        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None, *, iterations: int = 8
     ) -> Float[Tensor, " b"]:
-        return abs(self.factor) * self.part.gain(x)
+        return abs(self.factor) * self.part.norm(x, iterations=iterations)
 
     @property
     def T(self) -> LinearOperator:

@@ -43,7 +43,7 @@ class Operator(nn.Module, ABC):
     """
 
     batched: tuple[str, ...] = ()
-    straight_through: bool = False  # its derivative is a stand-in for one that says nothing
+    straight_through: bool = False  # a straight-through derivative; the true one is zero
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -84,30 +84,27 @@ class Operator(nn.Module, ABC):
 
         return Linearisation(a.detach(), push, partial(_pull, a, leaf))
 
-    @final
-    def jvp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """A(x), and its pushforward v -> (d A / d x) v."""
-        near = self.linearise(x)
-        return near.a, near.push
-
-    def gain(
-        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None
+    def norm(
+        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None, *, iterations: int = 8
     ) -> Float[Tensor, " b"]:
-        """The largest singular value of the derivative of A at x, per lane, to a few percent.
+        """The spectral norm ||A||, per lane: the largest singular value of the derivative at x.
 
-        From below, by 8 power iterations where there is no closed form.
+        A lower bound by power iteration where there is no closed form; 8 iterations come within a
+        few percent.
 
         Arguments:
-            x: Where A is looked at, if it is nonlinear; its shape and dtype, if it is linear.
-            near: `linearise(x)`, if it is at hand.
+            x: Where a nonlinear A is linearised; for a linear A only its shape and dtype matter.
+            near: `linearise(x)`, if it has been computed already.
+            iterations: Of the power iteration.
         """
         near = self.linearise(x) if near is None else near
-        return power_iteration(lambda v: near.pull(near.push(v)), x, iterations=8).sqrt()
+        return power_iteration(lambda v: near.pull(near.push(v)), x, iterations=iterations).sqrt()
 
-    def stand_in(self) -> tuple[Operator, Tensor | float] | None:
-        """A smooth operator near A, and the rms of their difference (a number, or one per lane).
+    def surrogate(self) -> tuple[Operator, Tensor | float] | None:
+        """A smooth approximation of A, and the rms error (a number, or one per lane).
 
-        For an A that jumps, whose own derivative is zero or a stand-in's; None where A is smooth.
+        For a piecewise constant A, such as rounding, whose derivative is zero almost everywhere.
+        None where A is smooth.
         """
         return None
 
@@ -188,7 +185,7 @@ class Operator(nn.Module, ABC):
 
 
 class LinearOperator(Operator):
-    """A linear A: adds `adjoint`, and from it `solve`, `pinv` and `norm`."""
+    """A linear A: adds `adjoint`, and from it `solve` and `pinv`."""
 
     @abstractmethod
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
@@ -254,10 +251,6 @@ class LinearOperator(Operator):
         So few hardly touch what A damps the most, where y is mostly noise; and cost little.
         """
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=10)
-
-    def norm(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """The largest singular value, per lane, on x of the shape and dtype of the one given."""
-        return power_iteration(lambda v: self.adjoint(self(v)), x).sqrt()
 
 
 class ClosedForm(LinearOperator):
@@ -334,8 +327,8 @@ class SpectralOperator(ClosedForm):
         """A^+ y."""
         return self.pinv(y)
 
-    def gain(
-        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None
+    def norm(
+        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None, *, iterations: int = 8
     ) -> Float[Tensor, " b"]:
         """The largest singular value, exactly."""
         z = self.vt(x)

@@ -194,8 +194,8 @@ class Quantise(Pointwise):
         number = ((x.detach().clamp(self.low, self.high) - self.low) * scale).round()
         return straight_through(self.low + number / scale, x)
 
-    def stand_in(self) -> tuple[Operator, Tensor]:
-        """The identity, and the spread of what rounding takes: 0.29 of a step."""
+    def surrogate(self) -> tuple[Operator, Tensor]:
+        """The identity; the rounding error has a standard deviation of 0.29 steps."""
         step = (self.high - self.low) / (self.levels - 1)
         return Identity(), step / math.sqrt(12)
 

@@ -76,6 +76,6 @@ def _too_large(
     if not isinstance(problem.operator, LinearOperator) or not bool(poor.any()):
         return [False] * len(x)
     size = largest * math.sqrt(x[0].numel())
-    most = ROOM * problem.operator.gain(x) * size + 2 * noise * problem.count.sqrt()
+    most = ROOM * problem.operator.norm(x) * size + 2 * noise * problem.count.sqrt()
     found: list[bool] = (poor & (norm(problem.y) > most) & torch.isfinite(most)).tolist()
     return found

@@ -69,7 +69,7 @@ def _noise_level(problem: Problem | None) -> float:
     if problem is None or not isinstance(problem.noise, Gaussian):
         return LEAST_NOISE
     x = problem.y.new_zeros(len(problem), *problem.x_shape)
-    level = float((torch.as_tensor(problem.noise.sigma).to(x) / problem.operator.gain(x)).mean())
+    level = float((torch.as_tensor(problem.noise.sigma).to(x) / problem.operator.norm(x)).mean())
     return level if 0 < level < float("inf") else LEAST_NOISE
 
 

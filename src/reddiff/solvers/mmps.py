@@ -126,7 +126,7 @@ def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor
     """
     sigma = lanes(problem.sigma_y, s)
     if bool((sigma == 0).any()):
-        least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.gain(x_0, near)
+        least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.norm(x_0, near)
         sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
     return lanes(sigma**2, problem.y)
 

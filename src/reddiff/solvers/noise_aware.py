@@ -177,7 +177,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         mu = problem.guess()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
-        gain = operator.gain(mu, near)
+        gain = operator.norm(mu, near)
         gain = torch.where(gain > 0, gain, 1)
         if isinstance(noise, UnknownGaussian):
             sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)

@@ -99,7 +99,7 @@ class ULA(Solver[Walk]):
         """The start, noise of the first level, and how stiff the likelihood is there."""
         x = self.start(problem, rng)
         x = x + self.schedule.levels[0].to(x) * rng.randn_like(x)
-        return Walk(x, problem.operator.gain(x) ** 2 * curvature(problem, problem.noise))
+        return Walk(x, problem.operator.norm(x) ** 2 * curvature(problem, problem.noise))
 
     def step(
         self, state: Walk, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -183,8 +183,8 @@ class Trial:
     def norm(self) -> Check:
         """The largest singular value, of a size that needs no thought."""
         name = "norm"
-        gain = self.operator.gain(self.x)
-        low, high = float(gain.min()), float(gain.max())
+        sizes = self.operator.norm(self.x)
+        low, high = float(sizes.min()), float(sizes.max())
         got = (
             f"||A|| = {low:.4g}" if math.isclose(low, high) else f"||A|| = {low:.4g} to {high:.4g}"
         )

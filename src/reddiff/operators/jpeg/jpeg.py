@@ -162,11 +162,11 @@ class JPEG(Operator):
         self._check_channels("y", y_shape)
         return y_shape
 
-    def stand_in(self) -> tuple[Operator, Tensor]:
-        """Chroma averaged and interpolated, and about what coarse steps take from a photo.
+    def surrogate(self) -> tuple[Operator, Tensor]:
+        """Chroma averaged and interpolated; the error is that of quantising a typical photo.
 
-        That is 0.27 of the mean of the four steps of luma's lowest frequencies: most of the finer
-        coefficients are less than their steps.
+        It is 0.27 times the mean quantisation step of the four lowest luma frequencies: most of the
+        coefficients of higher frequencies are smaller than their steps.
         """
         step = self.tables[..., 0, :2, :2].double().mean((-2, -1))
         return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step

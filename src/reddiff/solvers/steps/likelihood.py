@@ -38,7 +38,7 @@ class Target:
 
     def stiffness(self, x: Tensor) -> Tensor:
         """A bound on its curvature near x `(b,)`."""
-        return self.problem.operator.gain(x) ** 2 * self.cap + 1 / self.r.to(self.cap) ** 2
+        return self.problem.operator.norm(x) ** 2 * self.cap + 1 / self.r.to(self.cap) ** 2
 
     def rise(self, x: Tensor, a: Tensor, new: Tensor, new_a: Tensor) -> Tensor:
         """How much higher it is at `new` than at x `(b,)`: differences of entries, in double."""

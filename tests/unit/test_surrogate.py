@@ -1,4 +1,4 @@
-"""Operators that jump, and the smooth ones near them that the default solver takes."""
+"""Piecewise constant operators, and their smooth surrogates that the default solver uses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rms(x: torch.Tensor) -> torch.Tensor:
 )
 def test_it_is_as_near_as_it_says(operator, factor):
     x = photo()
-    near = operator.stand_in()
+    near = operator.surrogate()
     assert near is not None
     apart = rms(near[0](x) - operator(x))
     said = float(near[1])
@@ -58,9 +58,16 @@ def test_it_is_as_near_as_it_says(operator, factor):
     assert (apart > said / factor).all()
 
 
+def test_a_multiple_has_the_multiple():
+    near, twice = Quantise(4).surrogate(), (-2 * Quantise(4)).surrogate()
+    assert near is not None
+    assert twice is not None
+    assert float(twice[1]) == 2 * float(near[1])
+
+
 def test_smooth_operators_have_none():
     for operator in (BlockMean(2), CircularBlur(gaussian_psf(1.0)), zoo.SoftClip()):
-        assert operator.stand_in() is None
+        assert operator.surrogate() is None
         problem = Problem(torch.zeros(2, 3, 16, 16, dtype=zoo.F64), operator, Gaussian(0.1))
         if not isinstance(operator, BlockMean):
             assert problem.smoothed() is problem
@@ -81,12 +88,12 @@ def test_through_a_composition_and_other_noise():
     mask = Mask(zoo.coin(1, 16, 16, p=0.5)[0])
     x = pictures(2, 32)
     chain = Quantise(8) @ mask @ BlockMean(2)
-    near = chain.stand_in()
+    near = chain.surrogate()
     assert near is not None
     assert_same(near[0](x), (mask @ BlockMean(2))(x))
     unknown = Problem(chain(x), chain, UnknownGaussian()).smoothed()
     assert isinstance(unknown.noise, UnknownGaussian)
-    assert unknown.operator.stand_in() is None
+    assert unknown.operator.surrogate() is None
     other = Problem(chain(x), chain, Laplace(0.1))
     assert other.smoothed() is other
 
