@@ -252,7 +252,7 @@ def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tens
     v, vt = view.operator.v, view.operator.vt
     ids = tuple(range(len(problem)))
     keys = Keys(c.seed, ids, (copy,) * len(ids))
-    z = vt(problem.guess())
+    z = vt(problem.initial_estimate())
     state, total, count = State(z, z), torch.zeros_like(z), 0
     for k in range(c.steps):
         s, rng = c.levels(view, k), keys.at(k)

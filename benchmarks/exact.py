@@ -114,7 +114,7 @@ def table(header: list[str], rows: list[list[str]]) -> None:
 
 
 FIELDS: dict[str, Callable[[Cells], Tensor]] = {
-    "A^+ y": lambda c: c.psnr(c.problem.guess()),
+    "A^+ y": lambda c: c.psnr(c.problem.initial_estimate()),
     "exact mean": lambda c: c.psnr(c.exact),
     "realism 0, 50 steps": lambda c: c.run(noise_aware(50, 0.0)),
     "realism 0, 20": lambda c: c.run(noise_aware(20, 0.0)),

@@ -230,7 +230,7 @@ def picture_row(case: Case, photo: Prior) -> list[str]:
     start = time.perf_counter()
     found = solve(problem, prior, solver, samples=case.runs)
     seconds = time.perf_counter() - start
-    before, after = (psnr(known(v, x, case), x) for v in (problem.guess(), found.best))
+    before, after = (psnr(known(v, x, case), x) for v in (problem.initial_estimate(), found.best))
     ratio = problem.residual_ratio(found.best)
     spread = f"{float(ratio.min()):.2f} to {float(ratio.max()):.2f}"
     return [f"{before:.2f}", f"{after:.2f}", spread, f"{seconds:.0f}"]

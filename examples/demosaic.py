@@ -23,7 +23,7 @@ y = sensor(noisy(sensor(truth), SIGMA))
 problem = reddiff.from_pixels(y, sensor, reddiff.Gaussian(SIGMA))
 result = reddiff.solve(problem, photo_prior())
 
-bilinear = sensor.guess(y)
+bilinear = sensor.initial_estimate(y)
 restored = to_pixels(result.x)
 report(truth, result, bilinear=bilinear, reddiff=restored)
 save(path, truth, raw=y, bilinear=bilinear, reddiff=restored)

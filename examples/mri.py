@@ -45,7 +45,7 @@ problem = reddiff.Problem(y, operator, reddiff.Gaussian(sigma))
 prior = learn(others, complex_)
 result = reddiff.solve(problem, prior)
 
-zero_filled = magnitude(operator.guess(problem.y))
+zero_filled = magnitude(operator.initial_estimate(problem.y))
 # Least squares over coils, damped: the best damping of four, as no scanner would know.
 dampings = (1e-4, 1e-3, 1e-2, 1e-1)
 trials = [magnitude(operator.solve(operator.adjoint(problem.y), d)) for d in dampings]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How a run stands after a step. Rows are runs: lane by lane, its samples side by side.
+    """How a run stands after a step. Rows are runs: lane by lane, side by side.
 
     Arguments:
         step: How many steps are made.

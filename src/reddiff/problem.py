@@ -206,9 +206,9 @@ class Problem:
         z = self.standardised(self.operator(x))
         return (dot(z, z) / self.count.clamp(min=1)).sqrt()
 
-    def guess(self) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self) -> Float[Tensor, "b *n"]:
         """A first x from y alone: A^+ y where A is linear."""
-        return self.operator.guess(self.y)
+        return self.operator.initial_estimate(self.y)
 
     def adjoint(self) -> Float[Tensor, "b *n"]:
         """A^T y; for a nonlinear A, its pullback at zero."""

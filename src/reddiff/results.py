@@ -19,7 +19,7 @@ class Status(IntEnum):
 
     RUNNING = 0
     CONVERGED = 1
-    EXHAUSTED = 2
+    COMPLETED = 2
     DIVERGED = 3
 
     @property
@@ -28,7 +28,7 @@ class Status(IntEnum):
         return {
             Status.RUNNING: "The run was paused before its last step; its snapshot resumes it.",
             Status.CONVERGED: "A stopping rule ended the run before its last step.",
-            Status.EXHAUSTED: "All steps of the schedule were made.",
+            Status.COMPLETED: "All steps of the schedule were made.",
             Status.DIVERGED: "A value became NaN or inf; the last finite estimate is kept.",
         }[self]
 
@@ -86,7 +86,7 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The answer to a `Problem` of b lanes, S runs each (`samples` of `solve`).
+    """The answer to a `Problem` of b lanes, S runs each (`runs` of `solve`).
 
     Arguments:
         x: The estimate: that of the run, or the mean over S > 1 runs.
@@ -125,7 +125,7 @@ class Reconstruction:
 
     @property
     def best(self) -> Float[Tensor, "b *n"]:
-        """Of each lane, the run of the least `data_term`: restarts, `solve(..., samples=8).best`.
+        """Of each lane, the run of the least `data_term`: restarts, `solve(..., runs=8).best`.
 
         The choice sees y and nothing else. It is for problems with several modes, such as
         phase retrieval, where some starts never reach an x that explains y; where all runs explain
@@ -194,7 +194,7 @@ class Reconstruction:
             zip(self.status.tolist(), self.steps.tolist(), strict=True)
         ):
             for copy, (code, step) in enumerate(zip(row, counts, strict=True)):
-                if code not in (Status.EXHAUSTED, Status.CONVERGED):
+                if code not in (Status.COMPLETED, Status.CONVERGED):
                     status = Status(code)
                     where = f"lane {self.ids[lane]}, run {copy}, step {step}"
                     lines.append(f"{where}: {status.name}. {status.sentence}")

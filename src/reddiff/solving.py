@@ -22,7 +22,7 @@ def solve(
     *,
     seed: int = 0,
     ids: Sequence[int] | None = None,
-    samples: int = 1,
+    runs: int = 1,
     tol: float | None = None,
     hooks: Sequence[Hook] = (),
     stop_at: int | None = None,
@@ -36,10 +36,10 @@ def solve(
         problem: The measurements, b lanes.
         prior: The diffusion model.
         solver: The method; by default noise-aware RED-diff, which has nothing to tune.
-        seed: All noise is a function of (seed, lane id, sample, step).
+        seed: All noise is a function of (seed, lane id, run, step).
         ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
             own id, not on its place or its neighbours.
-        samples: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is the
+        runs: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is the
             one that explains y best, of several starts. They are draws from the posterior only if
             the solver draws (`Solver.draws_posterior`; the default one at realism 1, which is not
             its default): 90 % intervals of runs at the default realism hold the truth in half of
@@ -48,7 +48,7 @@ def solve(
         hooks: Called after every step.
         stop_at: Pause after this many steps; `Reconstruction.snapshot` goes on from there.
         resume: A snapshot of the same problem and solver to go on from, bit by bit as if the run
-            had not stopped; seed, ids and samples are taken from it.
+            had not stopped; seed, ids and runs are taken from it.
         check: Try the operator on one random x first: shapes, the same at every call, linearity,
             adjoint, gradient (the cheap part of `reddiff.check`).
         progress: Show a bar, and first what the run will cost, on stderr; by default on a terminal,
@@ -60,7 +60,7 @@ def solve(
         SnapshotError: If `resume` belongs to another solver or problem.
     """
     ruled = [*_bars(hooks, progress), *_with_tol(hooks, tol)]
-    run = Run(problem, prior, solver, seed, ids, samples, ruled, resume, check)
+    run = Run(problem, prior, solver, seed, ids, runs, ruled, resume, check)
     try:
         while run.more() and (stop_at is None or run.step < stop_at):
             run.advance()
@@ -76,14 +76,14 @@ def iterate(
     *,
     seed: int = 0,
     ids: Sequence[int] | None = None,
-    samples: int = 1,
+    runs: int = 1,
     tol: float | None = None,
     hooks: Sequence[Hook] = (),
     resume: Snapshot | None = None,
     check: bool = True,
 ) -> Iterator[Progress]:
     """`solve` as a generator: yields after every step. Arguments and errors as there."""
-    run = Run(problem, prior, solver, seed, ids, samples, _with_tol(hooks, tol), resume, check)
+    run = Run(problem, prior, solver, seed, ids, runs, _with_tol(hooks, tol), resume, check)
     try:
         while run.more():
             yield run.advance()

@@ -24,7 +24,7 @@ class FromPixels(Operator):
         """The shape of y."""
         return y_shape
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """2 y - 1."""
         return 2 * y - 1
 

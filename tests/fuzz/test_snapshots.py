@@ -50,7 +50,7 @@ Tree = Any
 def run(name: str, **options: Any) -> Reconstruction:
     problem, prior = zoo.solver_problem(3)
     solver = worker.CASES[name].make(STEPS)
-    return solve(problem, prior, solver, samples=2, hooks=[History()], **options)
+    return solve(problem, prior, solver, runs=2, hooks=[History()], **options)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_solver(
     recorded = got.history["change"][:, :, 0]
     for i, lane in enumerate(ids):
         converged = bool((change[: STEPS - 1, i] < tol).any())
-        assert got.status[i].item() == (Status.CONVERGED if converged else Status.EXHAUSTED)
+        assert got.status[i].item() == (Status.CONVERGED if converged else Status.COMPLETED)
         assert torch.isfinite(recorded[: ends[i] - 1, i]).all()
         assert torch.isnan(recorded[ends[i] :, i]).all()
         one = problem.select(torch.tensor([i], device=device))
@@ -66,8 +66,8 @@ def test_stop_rule(device: torch.device) -> None:
     """`tol` is the hook; `after` puts it off; samples end on their own."""
     problem, prior = zoo.solver_problem(LANES, device)
     solver = replace(zoo.SOLVERS[0].make(STEPS), order=orders.random)
-    hooked = solve(problem, prior, solver, hooks=[EarlyStop(0.03)], samples=3)
-    direct = solve(problem, prior, solver, tol=0.03, samples=3)
+    hooked = solve(problem, prior, solver, hooks=[EarlyStop(0.03)], runs=3)
+    direct = solve(problem, prior, solver, tol=0.03, runs=3)
     assert torch.equal(hooked.samples, direct.samples)
     assert len(set(direct.steps.flatten().tolist())) > 2
     late = solve(problem, prior, solver, hooks=[EarlyStop(1e9, after=5)])

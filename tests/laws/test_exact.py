@@ -351,7 +351,7 @@ def settle(
     precision = 1 / SIGMA_Y**2 if solver.nats else 1.0
     rest = toy.rest(toy.pull(solver, name), precision)
     gap = rms(rest - toy.posterior_mean())
-    assert rms(array(problem.guess()) - rest) > 3 * tol * gap  # it did not start there
+    assert rms(array(problem.initial_estimate()) - rest) > 3 * tol * gap  # it did not start there
     assert rms(x - rest) < tol * gap
 
 
@@ -420,7 +420,7 @@ def test_rest_lbfgs(device: torch.device) -> None:
     solver = REDDiff.red(100, 0.4, weight=1.0, optimizer=optimizer)
     rest = toy.rest(toy.pull(solver, "linear"))
     x = array(solve(problem, prior, solver).x)
-    assert rms(x - rest) < 1e-4 * rms(array(problem.guess()) - rest)
+    assert rms(x - rest) < 1e-4 * rms(array(problem.initial_estimate()) - rest)
 
 
 @pytest.mark.usefixtures("untyped")
@@ -705,7 +705,7 @@ def test_paper(name: str, form: str, device: torch.device) -> None:
         rng = Keys(6, ids).at(k)
         rng.rand_like(like)  # the draw of the levels, which the descending order ignores
         noise.append(rng.randn_like(like)[:, 0])
-    guess = problem.guess()
+    guess = problem.initial_estimate()
     for i in range(2):
         wanted = transcription(
             task.kept(problem.y[i : i + 1]),
@@ -738,7 +738,7 @@ def test_special_cases(device: torch.device) -> None:
     toy = Toy.make(2)
     problem, prior = toy.problem(device)
     red = REDDiff.red(300, 0.4, weight=1.3, optimizer=partial(SGD, lr=0.1, momentum=0.9))
-    mu = problem.guess()
+    mu = problem.initial_estimate()
     rng = Keys(0, (0, 1)).at(0)
     k = torch.zeros(2, dtype=torch.long, device=device)
     got, _ = red.to(device).grad(mu, mu.new_zeros(2), problem, prior, k, rng)

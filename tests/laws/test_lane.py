@@ -73,8 +73,8 @@ def test_samples_alone(device: torch.device) -> None:
     """The samples of a lane are runs of their own, the first of them the run without samples."""
     problem, prior = zoo.solver_problem(device=device)
     solver = zoo.SOLVERS[0].make(6)
-    check_alone(problem, prior, solver, samples=3)
-    three, one = (solve(problem, prior, solver, seed=SEED, samples=n) for n in (3, 1))
+    check_alone(problem, prior, solver, runs=3)
+    three, one = (solve(problem, prior, solver, seed=SEED, runs=n) for n in (3, 1))
     assert_same(three.samples[:, 0], one.x)
     assert (three.samples[:, 0] - three.samples[:, 1]).abs().min() > 0
     assert_same(three.x, three.samples.mean(1))

@@ -96,7 +96,7 @@ def test_denoising_with_all_of_the_posterior_is_a_draw(sigma):
     """Realism 1 goes on below sigma_y: D(y, sigma_y) is the mean of such runs, not each of them."""
     problem = Problem.simulate(fields(2), IDENTITY, Gaussian(sigma))
     wanted = PRIOR(problem.y, sigma)
-    x = solve(problem, PRIOR, NoiseAwareREDDiff.default(50, realism=1.0), samples=32).samples
+    x = solve(problem, PRIOR, NoiseAwareREDDiff.default(50, realism=1.0), runs=32).samples
     total = posterior_variance(problem)
     off = (x - wanted[:, None]).square().flatten(2).sum(2)
     assert (off / total - 1).mean().abs() < 0.15
@@ -119,7 +119,7 @@ def test_without_a_spectral_form_it_is_near_the_posterior_mean(name, level, meas
     problem = Problem.simulate(fields(), operator, Gaussian(SIGMAS[level]))
     exact = PRIOR.posterior(problem).mean
     error = float((norm(run(problem) - exact) / norm(exact)).max())
-    start = float((norm(problem.guess() - exact) / norm(exact)).min())
+    start = float((norm(problem.initial_estimate() - exact) / norm(exact)).min())
     measure(f"{name}, sigma_y {SIGMAS[level]}: {error:.4f} of the exact mean, A^+ y {start:.2f}")
     assert error < bounds[level]
     assert error < start
@@ -179,7 +179,7 @@ def test_poisson_counts(measure):
     x = prior.sample(like, Keys(0, (0, 1, 2)).at(DRAWING)).clamp(min=0.05)
     problem = Problem.simulate(x, CELLS["blur"], Poisson(30.0))
     result = solve(problem, prior, NoiseAwareREDDiff.default(30))
-    start = problem.guess()
+    start = problem.initial_estimate()
     measure(f"Poisson: {psnr(start, x):.2f} dB to {psnr(result.x, x):.2f} dB")
     assert psnr(result.x, x) > psnr(start, x) + 3
     assert (problem.nll(result.x) < problem.nll(torch.ones_like(x))).all()
@@ -189,7 +189,7 @@ def test_poisson_counts(measure):
 def test_a_nonlinear_operator(measure):
     x = fields(3)
     problem = Problem.simulate(x, zoo.SoftClip(), Gaussian(0.1))
-    got, start = run(problem, 30), problem.guess()
+    got, start = run(problem, 30), problem.initial_estimate()
     measure(f"tanh(2 x): {psnr(start, x):.2f} dB to {psnr(got, x):.2f} dB")
     assert (problem.nll(got) < problem.nll(start)).all()
     assert psnr(got, x) > psnr(start, x) + 3
@@ -215,7 +215,7 @@ def posterior_variance(problem: Problem) -> Tensor:
 def test_realism_1_has_the_spread_of_the_posterior(name, sigma, measure):
     problem = Problem.simulate(fields(2), CELLS[name], Gaussian(sigma))
     solver = NoiseAwareREDDiff.default(50, realism=1.0)
-    x = solve(problem, PRIOR, solver, samples=48).samples
+    x = solve(problem, PRIOR, solver, runs=48).samples
     wanted = posterior_variance(problem)
     got = x.var(1).flatten(1).sum(1).mean() / wanted
     bias = (norm(x.mean(1) - PRIOR.posterior(problem).mean) ** 2).mean() / wanted
@@ -247,7 +247,7 @@ def test_the_best_of_several_starts_explains_y(mode):
     prior = two_modes()
     truth = prior.means[mode] + 0.1 * zoo.randn(6, 6, seed=5)
     problem = Problem.simulate(truth, Square(), Gaussian(0.1))
-    result = solve(problem, prior, NoiseAwareREDDiff.default(30), samples=8)
+    result = solve(problem, prior, NoiseAwareREDDiff.default(30), runs=8)
     assert torch.equal(problem.nll(result.best), result.data_term.amin(1))
     explained = torch.cdist(result.samples, prior.means).argmin(2) == mode
     assert not explained.all(1).any()  # some starts of each lane end in the wrong mode

@@ -229,7 +229,7 @@ def test_select(case: zoo.OperatorCase, device: torch.device) -> None:
     assert chosen.lanes in (None, len(index))
     assert (chosen.lanes is None) == (operator.lanes is None)
     assert_same(chosen(x[index]), a[index])
-    assert_same(chosen.guess(a[index]), operator.guess(a)[index], tol=1e-8)
+    assert_same(chosen.initial_estimate(a[index]), operator.initial_estimate(a)[index], tol=1e-8)
     assert torch.equal(chosen.measured(a[index]), operator.measured(a)[index])
     again = torch.tensor([3], device=device)
     assert_same(chosen.select(again)(x[index][again]), a[index][again])
@@ -248,10 +248,10 @@ def test_shapes_and_measured(case: zoo.OperatorCase, device: torch.device) -> No
     assert measured.flatten(1).any(1).all()
     y = zoo.randn(*a.shape, seed=5).to(device)
     wild = torch.where(measured, y, 7.0)
-    assert_same(operator.guess(wild), operator.guess(y))
-    assert tuple(operator.guess(y).shape) == tuple(x.shape)
+    assert_same(operator.initial_estimate(wild), operator.initial_estimate(y))
+    assert tuple(operator.initial_estimate(y).shape) == tuple(x.shape)
     for huge in (1e30 * y, torch.zeros_like(y)):
-        assert torch.isfinite(operator.guess(huge)).all()
+        assert torch.isfinite(operator.initial_estimate(huge)).all()
     if isinstance(operator, LinearOperator):
         assert_same(operator.adjoint(wild), operator.adjoint(y))
         assert_same(operator.pinv(wild), operator.pinv(y))
@@ -276,7 +276,7 @@ def test_dtype(case: zoo.OperatorCase, device: torch.device) -> None:
     got = low(x.float())
     assert got.dtype == torch.float32
     assert_same(got.double(), a, tol=1e-5)
-    assert low.guess(got).dtype == torch.float32
+    assert low.initial_estimate(got).dtype == torch.float32
     if isinstance(low, LinearOperator):
         assert_same(low.adjoint(got).double(), operator.adjoint(a), tol=1e-5)
         assert_same(low.solve(x.float(), 0.3).double(), operator.solve(x, 0.3), tol=1e-4)

@@ -17,13 +17,11 @@ def check(problem: Problem, prior: Prior, solver: Solver[Any]) -> None:
     ids = zoo.ids(len(problem))
     order = [*range(1, len(problem), 2), *range(0, len(problem), 2)]
     index = torch.tensor(order, device=problem.y.device)
-    straight = solve(problem, prior, solver, seed=5, ids=ids, samples=2)
-    mixed = solve(
-        problem.select(index), prior, solver, seed=5, ids=[ids[i] for i in order], samples=2
-    )
+    straight = solve(problem, prior, solver, seed=5, ids=ids, runs=2)
+    mixed = solve(problem.select(index), prior, solver, seed=5, ids=[ids[i] for i in order], runs=2)
     assert mixed.ids == tuple(ids[i] for i in order)
     assert_same(mixed.samples, straight.samples[index])
-    renamed = solve(problem, prior, solver, seed=5, ids=[i + 1 for i in ids], samples=2)
+    renamed = solve(problem, prior, solver, seed=5, ids=[i + 1 for i in ids], runs=2)
     changed = not torch.equal(renamed.samples, straight.samples)
     assert changed or not _draws_noise(solver)
 

@@ -101,7 +101,7 @@ def test_operator(case: zoo.OperatorCase, device: torch.device) -> None:
     before, written = fingerprint(given_), versions(*given_)
     operator.vjp(x)[1](y)
     operator.measured(y)
-    operator.guess(y)
+    operator.initial_estimate(y)
     operator.x_shape(tuple(y.shape[1:]))
     operator.select(torch.tensor([1], device=device))
     if isinstance(operator, LinearOperator):
@@ -114,7 +114,7 @@ def test_operator(case: zoo.OperatorCase, device: torch.device) -> None:
         operator.v(z), operator.u(z), operator.ut(y), operator.spectrum(z)
     for method in (problem.nll, problem.grad, problem.residual, problem.misfit_grad):
         method(x)
-    problem.residual_ratio(x), problem.guess(), problem.adjoint()
+    problem.residual_ratio(x), problem.initial_estimate(), problem.adjoint()
     assert fingerprint(given_) == before
     assert versions(*given_) == written
 

@@ -48,7 +48,7 @@ def count(case: zoo.SolverCase, steps: int, device: torch.device, samples: int =
     spy = Spy(prior)
     solver = case.make(steps)
     assert solver.steps == steps
-    result = solve(problem, spy, solver, samples=samples)
+    result = solve(problem, spy, solver, runs=samples)
     wanted = steps * solver.cost.evaluations
     assert result.cost.evaluations == (wanted * samples,) * LANES
     assert result.cost.vjps == (steps * solver.cost.vjps * samples,) * LANES
@@ -79,7 +79,7 @@ def test_many_all(case: zoo.SolverCase, steps: int, device: torch.device) -> Non
 @zoo.every("case", zoo.SOLVERS)
 def test_samples(case: zoo.SolverCase, device: torch.device) -> None:
     """Each sample costs what a run costs."""
-    count(case, 3, device, samples=2)
+    count(case, 3, device, runs=2)
 
 
 def test_order(device: torch.device) -> None:

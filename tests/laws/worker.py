@@ -58,7 +58,7 @@ def run(
         CASES[name].make(STEPS),
         seed=11,
         ids=zoo.ids(LANES),
-        samples=2,
+        runs=2,
         hooks=[History(), EndSome(), *(extra or [])],
         stop_at=stop_at,
         resume=resume,

@@ -457,8 +457,8 @@ RUN_CASES = {
         partial(run, ids=(0, 1, 2**63)), "ids", "integers of 64 bits", str(2**63)
     ),
     "seed": Case(partial(run, seed=0.5), "seed", "integers of 64 bits", "0.5"),
-    "no samples": Case(partial(run, samples=0), "samples", "an integer of at least 1", "0"),
-    "half a sample": Case(partial(run, samples=1.5), "samples", "an integer of at least 1", "1.5"),
+    "no samples": Case(partial(run, runs=0), "runs", "an integer of at least 1", "0"),
+    "half a sample": Case(partial(run, runs=1.5), "runs", "an integer of at least 1", "1.5"),
     "tolerance 0": Case(partial(run, tol=0.0), "tol", "a positive finite number", "0.0"),
     "tolerance nan": Case(partial(run, tol=math.nan), "tol", "a positive finite number", "nan"),
     "a path for a snapshot": Case(partial(run, resume="run"), "resume", "a Snapshot", "str"),

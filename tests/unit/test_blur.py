@@ -177,7 +177,7 @@ def test_the_guess_is_no_noise(boundary, psf):
     x = (2 * picture - 1).double()
     for make in (Blur, make_blur):
         problem = Problem.simulate(x, make(psf, boundary), Gaussian(0.01))
-        guess = problem.operator.guess(problem.y)
+        guess = problem.operator.initial_estimate(problem.y)
         part = 0.78 if isinstance(problem.operator, Blur) else 0.97
         assert (guess - x).norm() < part * (problem.y - x).norm()
 
@@ -196,7 +196,7 @@ SIZED = [
 def test_a_psf_larger_than_the_image(blur: LinearOperator):
     small = torch.zeros(1, 1, 9, 5, dtype=zoo.F64)
     words = r"psf: expected at most the size of the image \(9, 5\), got \(3, 7\)"
-    for use in (blur, blur.adjoint, blur.guess):
+    for use in (blur, blur.adjoint, blur.initial_estimate):
         with pytest.raises(InvalidArgument, match=words):
             use(small)
     with pytest.raises(InvalidArgument, match=words):

@@ -26,7 +26,7 @@ class Guided(Solver[torch.Tensor]):
     """Two pullbacks and one plain evaluation per step; nothing to do with restoring anything."""
 
     def init(self, problem, prior, rng):
-        return problem.guess()
+        return problem.initial_estimate()
 
     def step(self, state, problem, prior, k, rng):
         x_0, pullback = prior.vjp(state, 1.0)
@@ -59,7 +59,7 @@ def test_metered_is_the_prior_itself_without_gradients(prior):
 @pytest.mark.parametrize("draws", [1, 2])
 def test_evaluations_are_counted_per_lane(problem, prior, samples, draws):
     solver = REDDiff(karras(5, 0.01, 1.0), draws=draws)
-    cost = solve(problem, prior, solver, samples=samples).cost
+    cost = solve(problem, prior, solver, runs=samples).cost
     assert cost.evaluations == (5 * draws * samples,) * 3
     assert cost.vjps == (0, 0, 0)
 

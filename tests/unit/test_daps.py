@@ -72,7 +72,7 @@ def test_moments() -> None:
     """The mean of its draws is near the posterior's; the spread is not, as the class says."""
     problem, prior = zoo.solver_problem(2)
     solver = DAPS(karras(200, 0.05, 100.0), PerturbAndSolve())
-    draws = solve(problem, prior, solver, samples=60).samples
+    draws = solve(problem, prior, solver, runs=60).samples
     posterior = prior.posterior(problem)
     for i in range(2):
         exact = posterior.sample(2000)[i]

@@ -18,7 +18,7 @@ SOLVER = REDDiff(SCHEDULE, partial(Adam, lr=0.05), sigma_q=0.3, learn_sigma_q=Tr
 
 
 def test_draws_have_the_learned_spread(problem, prior):
-    result = solve(problem, prior, SOLVER, samples=2)
+    result = solve(problem, prior, SOLVER, runs=2)
     draws = draw(result, SOLVER, 3000, seed=1)
     assert draws.shape == (3, 2, 3000, 2, 6, 6)
     state = SOLVER.load(result.snapshot.tree["state"])

@@ -36,8 +36,8 @@ class Broken(Hook):
 
 
 def test_history_holds_the_residual_and_the_change_of_every_step(problem, prior):
-    history = solve(problem, prior, SOLVER, samples=2, hooks=[History()]).history
-    steps = list(iterate(problem, prior, SOLVER, samples=2))
+    history = solve(problem, prior, SOLVER, runs=2, hooks=[History()]).history
+    steps = list(iterate(problem, prior, SOLVER, runs=2))
     for name in ("residual", "change"):
         assert history[name].shape == (STEPS, 3, 2)
     lane, copy = 1, 1
@@ -65,7 +65,7 @@ def test_early_stop_ends_what_stands_still_but_not_before_its_time(problem, prio
     assert result.steps.tolist() == [[3]] * 3
     assert result.cost.evaluations == (3, 3, 3)
     assert (solve(problem, prior, SOLVER, tol=1e9).steps == 2).all()
-    assert (solve(problem, prior, SOLVER, tol=1e-9).status == Status.EXHAUSTED).all()
+    assert (solve(problem, prior, SOLVER, tol=1e-9).status == Status.COMPLETED).all()
 
 
 @pytest.mark.parametrize("tol", [0.0, -1.0, float("nan"), float("inf")])
@@ -81,7 +81,7 @@ def test_a_hook_of_ones_own_ends_single_lanes(problem, prior):
     assert result.steps.flatten().tolist() == [2, STEPS, 4]
     assert result.cost.evaluations == (2, STEPS, 4)
     names = [Status(s).name for s in result.status.flatten().tolist()]
-    assert names == ["CONVERGED", "EXHAUSTED", "CONVERGED"]
+    assert names == ["CONVERGED", "COMPLETED", "CONVERGED"]
     assert torch.equal(result.x[0], full[1].x[0])
     torch.testing.assert_close(result.x[2], full[3].x[2])
     recorded = result.history["step"][:, :, 0]

@@ -121,7 +121,7 @@ def test_bayers_guess_is_bilinear_demosaicing():
     y = operator(x)
     green = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
     other = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
-    got = operator.guess(y).numpy()
+    got = operator.initial_estimate(y).numpy()
     for channel, kernel in enumerate((other, green, other)):
         for lane in range(2):
             wanted = convolve(y[lane, channel].numpy(), kernel)
@@ -129,16 +129,16 @@ def test_bayers_guess_is_bilinear_demosaicing():
             np.testing.assert_allclose(got[lane, channel][inner], wanted[inner], atol=1e-12)
     colours = torch.tensor([0.2, -0.7, 0.5], dtype=zoo.F64)
     flat = colours[:, None, None].expand(1, 3, 7, 5)
-    torch.testing.assert_close(operator.guess(operator(flat)), flat)
+    torch.testing.assert_close(operator.initial_estimate(operator(flat)), flat)
     nan = torch.where(operator.measured(y), y, torch.nan)
-    assert torch.equal(operator.guess(nan), operator.guess(y))
+    assert torch.equal(operator.initial_estimate(nan), operator.initial_estimate(y))
 
 
 @given(h=st.integers(1, 7), w=st.integers(1, 7), pattern=st.sampled_from(BayerPattern))
 def test_bayer_of_any_shape(h, w, pattern, device):
     check_shape(Bayer(pattern), (3, h, w), device)
     y = zoo.randn(1, 3, h, w).to(device)
-    assert torch.isfinite(Bayer(pattern).to(device).guess(y)).all()
+    assert torch.isfinite(Bayer(pattern).to(device).initial_estimate(y)).all()
 
 
 def test_bad_mosaics(untyped):

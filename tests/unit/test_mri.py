@@ -72,16 +72,16 @@ def test_a_constant_image_is_the_middle_frequency():
 def test_the_guess_is_x_where_all_is_sampled():
     x, maps = zoo.randn(2, 2, 6, 5), 0.3 + zoo.randn(2, 3, 2, 6, 5, seed=1).abs()
     operator = MultiCoilMRI(torch.ones(6, 5), maps, per_lane=True)
-    torch.testing.assert_close(operator.guess(operator(x)), x)
+    torch.testing.assert_close(operator.initial_estimate(operator(x)), x)
     single = SingleCoilMRI(torch.ones(6, 5))
-    torch.testing.assert_close(single.guess(single(x)), x)
+    torch.testing.assert_close(single.initial_estimate(single(x)), x)
 
 
 def test_the_guess_is_finite_where_no_coil_sees():
     maps = torch.zeros(2, 2, 4, 4)
     maps[:, 0, :2] = 1
     y = torch.full((1, 2, 2, 4, 4), 1e30)
-    guess = MultiCoilMRI(torch.ones(4, 4), maps).guess(y)
+    guess = MultiCoilMRI(torch.ones(4, 4), maps).initial_estimate(y)
     assert torch.isfinite(guess).all()
     assert not guess[:, :, 2:].any()
 
@@ -125,7 +125,7 @@ def test_a_run_is_near_the_posterior_mean():
     mean = prior.posterior(problem).mean
     got = solve(problem, prior, NoiseAwareREDDiff.default(realism=0.0)).x
     assert (norm(got - mean) < 0.1 * norm(mean)).all()
-    assert (norm(got - x) < 0.9 * norm(operator.guess(problem.y) - x)).all()
+    assert (norm(got - x) < 0.9 * norm(operator.initial_estimate(problem.y) - x)).all()
 
 
 # -------------------------------------------------------------------------------------- masks

@@ -481,4 +481,4 @@ def test_from_pixels_composes_what_is_not() -> None:
     unknown = from_pixels(raw.y, Matrix(MATRIX), UnknownGaussian())
     assert isinstance(unknown.operator, Matrix)
     assert isinstance(unknown.noise, UnknownGaussian)
-    assert_same(FromPixels().guess(pixels), 2 * pixels - 1)
+    assert_same(FromPixels().initial_estimate(pixels), 2 * pixels - 1)

@@ -81,19 +81,19 @@ def test_slopes_and_guesses_are_finite_at_zero(make, complex_x):
     a, pull = operator.vjp(zero)
     assert not a.any()
     assert not pull(torch.ones_like(a)).any()
-    assert not operator.guess(a).any()
+    assert not operator.initial_estimate(a).any()
     for y in (-torch.ones_like(a), 1e30 * torch.ones_like(a), 1e-30 * torch.ones_like(a)):
-        assert torch.isfinite(operator.guess(y)).all()
-        assert torch.isfinite(operator.float().guess(y.float())).all()
+        assert torch.isfinite(operator.initial_estimate(y)).all()
+        assert torch.isfinite(operator.float().initial_estimate(y.float())).all()
 
 
 @pytest.mark.parametrize("codes", [uniform_codes, octanary_codes])
 def test_the_guess_finds_x_from_a_few_codes(codes):
     x = zoo.randn(3, 2, 16, 12)
     real = CodedDiffraction(codes(8, (16, 12)))
-    assert distance(real.guess(real(x)), x).max() < 1e-3
+    assert distance(real.initial_estimate(real(x)), x).max() < 1e-3
     operator = CodedDiffraction(codes(12, (16, 12)), complex_x=True)
-    found = operator.guess(operator(x))
+    found = operator.initial_estimate(operator(x))
     phase = (
         (torch.complex(found[:, 0], found[:, 1]).conj() * torch.complex(x[:, 0], x[:, 1]))
         .sum((-2, -1), keepdim=True)
@@ -107,7 +107,7 @@ def test_the_guess_explains_moduli_better_than_noise_does():
     x = zoo.randn(3, 1, 12, 12)
     operator = PhaseRetrieval()
     y = operator(x)
-    guess = operator.guess(y)
+    guess = operator.initial_estimate(y)
     noise = zoo.randn(*x.shape, seed=4)
     assert (norm(operator(guess) - y) < 0.6 * norm(operator(noise) - y)).all()
     assert (norm(operator.vjp(guess)[1](operator(guess) - y)) > 0).all()
@@ -122,7 +122,7 @@ def test_restarts_find_x_from_four_codes(measure):
         Problem.simulate(x, operator, Gaussian(0.05)),
         prior,
         NoiseAwareREDDiff.default(20),
-        samples=2,
+        runs=2,
     )
     error = distance(result.best, x)
     measure(f"coded diffraction, 4 codes, sigma 0.05: relative error {float(error.max()):.3f}")

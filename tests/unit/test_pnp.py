@@ -35,7 +35,7 @@ def test_dpir_is_the_papers():
     problem, prior = zoo.solver_problem()
     a, sigma = problem.operator.a, problem.noise.sigma / 2
     y = (problem.y + a.sum(2)) / 2  # that of (x + 1) / 2
-    z = (problem.guess() + 1) / 2
+    z = (problem.initial_estimate() + 1) / 2
     last, steps = 5.0, 8
     for level in np.logspace(np.log10(49), np.log10(last), steps) / 255:
         alpha = 0.23 * sigma**2 / level**2
@@ -50,7 +50,7 @@ def test_admm_is_the_papers():
     """Chan et al., Algorithm 1, with rho_k = lambda / sigma_k^2."""
     problem, prior = zoo.solver_problem()
     a, sigma, lam = problem.operator.a, problem.noise.sigma, 0.7
-    v = problem.guess()
+    v = problem.initial_estimate()
     u = torch.zeros_like(v)
     for k in range(9):
         level = 1.5 * (0.1 / 1.5) ** (k / 8)
@@ -97,7 +97,9 @@ def test_hqs_converges_to_what_the_denoiser_makes_of_reds_fixed_point():
 def test_starts_where_it_is_told(solver):
     problem, prior = zoo.solver_problem()
     schedule = geometric(4, 0.1, 1.0)
-    assert torch.equal(solve(problem, prior, solver(schedule), stop_at=0).x, problem.guess())
+    assert torch.equal(
+        solve(problem, prior, solver(schedule), stop_at=0).x, problem.initial_estimate()
+    )
     other = solver(schedule, start=inits.zeros)
     assert solve(problem, prior, other, stop_at=0).x.eq(0).all()
 

@@ -123,7 +123,7 @@ def test_select_picks_lanes_of_everything():
 def test_adjoint_of_a_nonlinear_operator_is_its_pullback_at_zero():
     problem = Problem.simulate(IMAGE, Square(), Gaussian(0.1))
     assert torch.equal(problem.adjoint(), torch.zeros_like(IMAGE))
-    assert torch.equal(problem.guess(), torch.zeros_like(IMAGE))
+    assert torch.equal(problem.initial_estimate(), torch.zeros_like(IMAGE))
     linear = Problem.simulate(IMAGE, BlockMean(2), Gaussian(0.1))
     torch.testing.assert_close(linear.adjoint(), BlockMean(2).adjoint(linear.y))
 

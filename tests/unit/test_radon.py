@@ -145,7 +145,7 @@ def test_angles_per_lane_and_the_unit_of_length():
         y = operator(x)[lane : lane + 1]
         torch.testing.assert_close(alone(x[lane : lane + 1]), 0.5 * y)
         torch.testing.assert_close(
-            alone.guess(0.5 * y), operator.guess(operator(x))[lane : lane + 1]
+            alone.initial_estimate(0.5 * y), operator.initial_estimate(operator(x))[lane : lane + 1]
         )
         back = operator.adjoint(operator(x))[lane : lane + 1]
         torch.testing.assert_close(alone.adjoint(y), 0.5 * back)
@@ -166,11 +166,14 @@ def test_filtered_back_projection_is_that_of_scikit_image(n):
     y = operator(image(gaussian(n)))
     place = np.arange(n) - n // 2
     inside = place[:, None] ** 2 + place**2 < (n // 2 - 1) ** 2  # else lines without detectors
-    for name, got in (("ramp", operator.filtered_back_projection(y)), ("hann", operator.guess(y))):
+    for name, got in (
+        ("ramp", operator.filtered_back_projection(y)),
+        ("hann", operator.initial_estimate(y)),
+    ):
         wanted = skimage.transform.iradon(plane(y).T, ANGLES.numpy(), filter_name=name, circle=True)
         tol = 1e-12 if name == "ramp" else 1e-3  # their Hann window is 1 / width off centre
         assert np.abs((plane(got) - wanted) * inside).max() < tol
-    assert torch.equal(operator.guess(y), operator.filtered_back_projection(y, hann))
+    assert torch.equal(operator.initial_estimate(y), operator.filtered_back_projection(y, hann))
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -194,7 +197,7 @@ def test_uneven_angles_are_weighted_by_their_gaps():
 def test_of_a_limited_range_the_guess_keeps_its_size():
     x = image(gaussian(65))
     operator = Radon(65, 60 + torch.arange(60.0))
-    got = operator.guess(operator(x))
+    got = operator.initial_estimate(operator(x))
     assert float(got.max()) < 1.5 * float(x.max())
     assert float(dot(got, x)) > 0.3 * float(dot(x, x))
     weights = torch.rad2deg(operator._gaps()[0])
@@ -213,7 +216,9 @@ def test_a_run_improves_on_the_guess(measure):
         for operator, sigma in ((pixels, 0.2), (sides, 0.2 / n))
     ]
     inside = pixels._inside(x)
-    before, after = (norm(inside * (v - x)) for v in (pixels.guess(pixels(x)), runs[0].x))
+    before, after = (
+        norm(inside * (v - x)) for v in (pixels.initial_estimate(pixels(x)), runs[0].x)
+    )
     measure(f"Radon, n = 16, 12 views: error {float((after / norm(inside * x)).max()):.2f}")
     assert (after < 0.8 * before).all()
     torch.testing.assert_close(runs[0].x, runs[1].x, rtol=0, atol=1e-6)
@@ -298,7 +303,7 @@ def test_the_adjoint_is_the_transpose_for_any_geometry(n, d, center, axis, angle
     a, back = operator(x), operator.adjoint(y)
     gap = dot(a, y) - dot(x, back)
     assert (gap.abs() <= 1e-12 * norm(x) * norm(y) * math.sqrt(n * len(angles))).all()
-    assert torch.isfinite(operator.guess(a)).all()
+    assert torch.isfinite(operator.initial_estimate(a)).all()
 
 
 @pytest.mark.parametrize(

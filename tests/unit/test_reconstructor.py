@@ -242,13 +242,13 @@ def test_reconstructor_is_solve() -> None:
     assert torch.equal(model.eval()(MASKS * Y, physics), got)
     raw = as_reconstructor(solver, prior, pixels=False, noise=Gaussian(0.1), seed=3)
     assert_same(raw(problem.y, physics), wanted)
-    several = as_reconstructor(solver, prior, samples=2, seed=3)
+    several = as_reconstructor(solver, prior, runs=2, seed=3)
     assert_same(several(MASKS * Y, physics), reddiff_mean(problem, prior, solver))
     assert as_reconstructor(None, prior)(MASKS * Y, physics).shape == Y.shape
 
 
 def reddiff_mean(problem: reddiff.Problem, prior: Any, solver: Any) -> Tensor:
-    return (reddiff.solve(problem, prior, solver, seed=3, samples=2).x + 1) / 2
+    return (reddiff.solve(problem, prior, solver, seed=3, runs=2).x + 1) / 2
 
 
 BAD: list[tuple[str, Any, str]] = [

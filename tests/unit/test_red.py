@@ -70,7 +70,7 @@ def test_is_the_papers(accelerated):
     problem, prior = zoo.solver_problem()
     matrix, var = problem.operator.a, problem.noise.sigma[:, None, None] ** 2
     normal = matrix.mT @ matrix / var + WEIGHT * torch.eye(6, dtype=zoo.F64)
-    x = problem.guess()
+    x = problem.initial_estimate()
     v, t = prior(x, SIGMA), 1.0
     for k in range(1, 8):
         right = matrix.mT @ problem.y[..., None] / var + WEIGHT * v[..., None]

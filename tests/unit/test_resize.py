@@ -72,7 +72,7 @@ def test_the_guess_does_not_blow_up_noise(window):
             s = torch.linalg.svdvals(resampling_matrix(side * factor, factor, window))
             assert s[0] / s[-1] < 2.01
     noise = zoo.randn(1, 1, 32, 32)
-    rms = float(Resize(4, window).guess(noise).square().mean().sqrt())
+    rms = float(Resize(4, window).initial_estimate(noise).square().mean().sqrt())
     assert rms < 2.5
 
 

@@ -15,7 +15,7 @@ def reconstruction(
     return Reconstruction(
         x=samples.mean(1),
         samples=samples,
-        status=torch.full((b, s), int(Status.EXHAUSTED)) if status is None else status,
+        status=torch.full((b, s), int(Status.COMPLETED)) if status is None else status,
         steps=torch.full((b, s), 3) if steps is None else steps,
         ids=tuple(range(10, 10 + b)),
         history={},

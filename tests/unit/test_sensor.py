@@ -151,7 +151,7 @@ def test_a_limit_that_a_meets_leaves_no_residual():
     torch.testing.assert_close(problem.standardised(a), 10 * noise.residual(y, a))
     both = Stacked((noise, Gaussian(1.0)), ((2,), (3,)))
     torch.testing.assert_close(both.residual(y, a), row(0, 0.2, 1, -0.5, -0.4))
-    assert both.bounds
+    assert both.censored
     assert fit(problem, a).pairs == 0
 
 

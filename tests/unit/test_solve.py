@@ -58,7 +58,7 @@ def test_the_default_ids_are_the_places(problem, prior):
 def test_the_estimate_is_the_mean_of_the_samples_and_the_first_of_them_is_the_single_run(
     problem, prior
 ):
-    many = solve(problem, prior, SOLVER, samples=3)
+    many = solve(problem, prior, SOLVER, runs=3)
     assert many.samples.shape == (3, 3, 2, 6, 6)
     torch.testing.assert_close(many.x, many.samples.mean(1))
     assert (many.std > 0).all()
@@ -72,19 +72,19 @@ def test_a_lane_that_turns_nan_keeps_its_last_estimate_and_leaves_the_others_alo
     good = list(iterate(problem, Spoiled(Step(call=99, row=0)), SOLVER))
     result = solve(problem, Spoiled(Step(call, row=1)), SOLVER)
     assert result.status.flatten().tolist() == [
-        Status.EXHAUSTED,
+        Status.COMPLETED,
         Status.DIVERGED,
-        Status.EXHAUSTED,
+        Status.COMPLETED,
     ]
     assert result.steps.flatten().tolist() == [STEPS, call, STEPS]
     assert torch.equal(result.x[[0, 2]], good[-1].x[[0, 2]])
-    last = good[call - 1].x[1] if call else problem.guess()[1]
+    last = good[call - 1].x[1] if call else problem.initial_estimate()[1]
     assert torch.equal(result.x[1], last)
     assert f"lane 1, run 0, step {call}: DIVERGED" in result.report()
 
 
 def test_every_run_has_its_measures(problem, prior):
-    result = solve(problem, prior, SOLVER, samples=3)
+    result = solve(problem, prior, SOLVER, runs=3)
     for name in ("residual_ratio", "change", "data_term"):
         assert getattr(result, name).shape == (3, 3)
     for run in range(3):
@@ -139,7 +139,7 @@ def test_a_run_that_stops_on_the_way_says_so_and_one_that_is_paused_does_not(pro
 
 def test_measures_of_a_lane_that_failed_are_nan_and_it_is_not_the_best(problem):
     spoiled = Spoiled(Step(call=2, row=1))  # row 1 is run 1 of lane 0
-    result = solve(problem, spoiled, SOLVER, samples=2)
+    result = solve(problem, spoiled, SOLVER, runs=2)
     for values in (result.residual_ratio, result.change, result.data_term):
         assert torch.isnan(values).tolist() == [[False, True], [False] * 2, [False] * 2]
     assert torch.equal(result.best[0], result.samples[0, 0])
@@ -217,7 +217,7 @@ def test_numpy_numbers_are_numbers(prior, problem, tmp_path):
 def test_several_runs_that_are_no_draws_say_so(problem, prior, make, draws):
     solver = make()
     assert solver.draws_posterior == draws
-    several = solve(problem, prior, solver, samples=2)
+    several = solve(problem, prior, solver, runs=2)
     said = [w for w in several.warnings if "not draws from the posterior" in w]
     assert len(said) == (0 if draws else 1)
     assert not any("draws" in w for w in solve(problem, prior, solver).warnings)
@@ -231,7 +231,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(problem, prior, capsys
         capsys.readouterr().err
     )
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    shown = solve(problem, prior, DPS(karras(4)), samples=2)
+    shown = solve(problem, prior, DPS(karras(4)), runs=2)
     assert (
         "4 steps: 4 network evaluations and 4 backward passes for each of 6 runs, 24 evaluations "
         "in all"
@@ -250,7 +250,7 @@ def one_line(text: str) -> str:
 def test_problems_and_answers_print_as_a_few_lines_without_tensors(problem, prior):
     sigma = torch.linspace(0.1, 0.5, 3, dtype=torch.float64)
     for one in (problem, replace(problem, noise=Gaussian(sigma))):
-        result = solve(one, prior, SOLVER, samples=2)
+        result = solve(one, prior, SOLVER, runs=2)
         for value in (one, result):
             for text in (str(value), repr(value), repr(result.snapshot)):
                 assert "tensor" not in text
@@ -266,7 +266,7 @@ def test_problems_and_answers_print_as_a_few_lines_without_tensors(problem, prio
     ]
     first, runs, fit, cost, warnings = str(result).splitlines()
     assert first == "Reconstruction of 3 lanes, 2 runs each: x (2, 6, 6), float64 on cpu"
-    assert runs == "  runs: 6 EXHAUSTED after 6 to 6 steps"
+    assert runs == "  runs: 6 COMPLETED after 6 to 6 steps"
     assert fit.startswith("  residual / noise: ")
     assert cost.startswith("  cost: 12 network evaluations a lane, ")
     assert warnings.startswith("  warnings: ")

@@ -120,7 +120,7 @@ def test_decimation_is_checked():
     with pytest.raises(InvalidArgument, match="x: expected sides that 2 divides, got 4 x 5"):
         Decimate(2)(torch.ones(1, 1, 4, 5))
     y = picture(6, 8)[None]
-    assert torch.equal(Decimate(3, 1)(Decimate(3, 1).guess(y)), y)
+    assert torch.equal(Decimate(3, 1)(Decimate(3, 1).initial_estimate(y)), y)
 
 
 WORDS = [

@@ -36,8 +36,8 @@ def test_clip_has_no_slope_where_y_is_lost_and_its_guess_explains_y():
     lost = (2 * X).abs() > 1
     assert lost.any()
     assert torch.equal(pull(torch.ones_like(X)), torch.where(lost, 0.0, 2.0))
-    assert torch.equal(operator(operator.guess(a)), a)
-    assert operator.guess(line(-7.0, 0.3, 9.0)).tolist() == [[-0.5, 0.15, 0.5]]
+    assert torch.equal(operator(operator.initial_estimate(a)), a)
+    assert operator.initial_estimate(line(-7.0, 0.3, 9.0)).tolist() == [[-0.5, 0.15, 0.5]]
 
 
 @pytest.mark.parametrize("gamma", [1 / 2.2, 1.0, 2.2])
@@ -56,7 +56,9 @@ def test_gamma_grows_everywhere_and_guess_is_its_inverse_in_the_range(gamma, toe
     x = torch.linspace(low - size, low + 2 * size, 301, dtype=zoo.F64)[None]
     y = operator(x)
     assert (y.diff() > 0).all()
-    torch.testing.assert_close(operator.guess(y), x.clamp(low, low + size), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        operator.initial_estimate(y), x.clamp(low, low + size), rtol=1e-6, atol=1e-6
+    )
 
 
 @given(gamma=EXPONENTS, toe=TOES)
@@ -99,12 +101,14 @@ def test_parameters_per_lane_are_those_of_each_lane_alone():
         assert both.lanes == 2
         for i, number in enumerate((3, 5)):
             assert torch.equal(both(X)[i], make(number)(X)[i])
-            assert torch.equal(both.guess(X)[i], make(number).guess(X)[i])
+            assert torch.equal(both.initial_estimate(X)[i], make(number).initial_estimate(X)[i])
 
 
 def test_the_dtype_is_that_of_x():
     for operator in (Clip(), Gamma(0.5), Quantise(5)):
-        assert operator(X.float()).dtype == operator.guess(X.float()).dtype == torch.float32
+        assert (
+            operator(X.float()).dtype == operator.initial_estimate(X.float()).dtype == torch.float32
+        )
 
 
 BAD = {

@@ -167,7 +167,7 @@ def summary(record: dict[str, Any]) -> str:
         f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
         f"residual/noise {fit}"
     ]
-    if record["status"] != "EXHAUSTED":
+    if record["status"] not in ("COMPLETED", "EXHAUSTED"):
         lines.append(f"  status {record['status']}")
     lines += [f"  {flat(note)}" for note in record["notes"]]
     if "metrics" in record:

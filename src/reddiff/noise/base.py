@@ -50,7 +50,7 @@ class Noise(ABC):
         """
 
     @property
-    def bounds(self) -> bool:
+    def censored(self) -> bool:
         """Whether y may only be a bound on a, so that its own spread tells no noise level."""
         return False
 

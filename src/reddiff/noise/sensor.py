@@ -54,7 +54,7 @@ class Rounded(Noise):
         require(good, "origin", expected="one finite number", got=self.origin)
 
     @property
-    def bounds(self) -> bool:
+    def censored(self) -> bool:
         """Yes."""
         return True
 
@@ -157,7 +157,7 @@ class Clipped(Noise):
         require(self.low < got, "high", expected=f"a number above low = {self.low}", got=got)
 
     @property
-    def bounds(self) -> bool:
+    def censored(self) -> bool:
         """Yes."""
         return True
 

@@ -35,9 +35,9 @@ class Stacked(Noise):
         require(count == got > 0, "y_shapes", expected=f"one for each of {count} noises", got=got)
 
     @property
-    def bounds(self) -> bool:
+    def censored(self) -> bool:
         """Whether that of any part has."""
-        return any(part.bounds for part in self.parts)
+        return any(part.censored for part in self.parts)
 
     def sample(self, a: Float[Tensor, "b m"], rng: Rng) -> Float[Tensor, "b m"]:
         """A draw of each part."""

@@ -97,9 +97,9 @@ class Compose(Operator):
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         return self.outer.measured(y)
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """The inner operator's guess from the outer operator's guess."""
-        return self.inner.guess(self.outer.guess(y))
+        return self.inner.initial_estimate(self.outer.initial_estimate(y))
 
     def _select(self, index: Tensor) -> Operator:
         return type(self)(self.outer.select(index), self.inner.select(index))
@@ -215,8 +215,8 @@ class Scaled(Operator):
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         return self.part.measured(y)
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        return self.part.guess(y / self.factor)
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        return self.part.initial_estimate(y / self.factor)
 
     def surrogate(self) -> tuple[Operator, Tensor | float] | None:
         near = self.part.surrogate()

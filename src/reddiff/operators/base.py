@@ -112,7 +112,7 @@ class Operator(nn.Module, ABC):
         """Which entries of y carry a measurement; the others are ignored everywhere."""
         return torch.ones_like(y, dtype=torch.bool)
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A first x made from y alone, finite for any y: where optimisation starts."""
         return y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
 
@@ -245,7 +245,7 @@ class LinearOperator(Operator):
         """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """What 10 iterations find of A^+ y.
 
         So few hardly touch what A damps the most, where y is mostly noise; and cost little.
@@ -323,7 +323,7 @@ class SpectralOperator(ClosedForm):
         z = self.vt(b)
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A^+ y."""
         return self.pinv(y)
 

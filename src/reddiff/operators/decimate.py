@@ -56,7 +56,7 @@ class Decimate(SpectralOperator):
         self._kept(x).copy_(y)
         return x
 
-    def guess(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
         """Each pixel of y for the block that it was taken from."""
         return y.repeat_interleave(self.factor, -1).repeat_interleave(self.factor, -2)
 

@@ -66,7 +66,7 @@ class Bayer(Selection):
         h, w = z.shape[-2:]
         return self.tile.repeat(1, -(-h // 2), -(-w // 2))[:, :h, :w].to(z.dtype)
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Bilinear demosaicing: the mean of the nearest pixels of that colour; 0 where none is."""
         seen = self.spectrum(y)
         tent = torch.tensor([0.5, 1.0, 0.5], dtype=y.dtype, device=y.device)

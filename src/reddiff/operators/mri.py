@@ -11,7 +11,9 @@ from reddiff.lanes import lanes
 from reddiff.operators.base import LinearOperator, Shape, SpectralOperator, check_y_shape
 from reddiff.operators.fourier import fourier, inverse_fourier, join, split
 
-LEAST_SENSITIVITY = 0.1  # of the largest, in `guess`: weaker pixels are not amplified to match
+LEAST_SENSITIVITY = (
+    0.1  # of the largest, in `initial_estimate`: weaker pixels are not amplified to match
+)
 
 
 class SingleCoilMRI(SpectralOperator):
@@ -145,7 +147,7 @@ class MultiCoilMRI(LinearOperator):
         coils = inverse_fourier(join(y) * self._sampled)
         return split((join(self.maps).conj() * coils).sum(1))
 
-    def guess(self, y: Float[Tensor, "b k 2 h w"]) -> Float[Tensor, "b 2 h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b k 2 h w"]) -> Float[Tensor, "b 2 h w"]:
         """A^T y over the sum of squares of the maps: A^+ y if all frequencies are sampled.
 
         The divisor is held above a hundredth of its largest value.

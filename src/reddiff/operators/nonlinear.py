@@ -92,7 +92,7 @@ class NonlinearBlur(Operator):
         logits = self.second.to(x.dtype) @ hidden
         return logits.softmax(1).unflatten(2, (h, w))
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Y."""
         return y
 

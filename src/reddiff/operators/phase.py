@@ -16,7 +16,7 @@ from reddiff.operators.base import Operator, Shape, check_y_shape
 from reddiff.operators.fourier import join, split
 from reddiff.random import DRAWING, Keys
 
-SPECTRAL, PROJECTIONS = 50, 30  # iterations of `guess`
+SPECTRAL, PROJECTIONS = 50, 30  # iterations of `initial_estimate`
 TRIMMED = 3.0  # moduli count up to this times their rms: Candes et al., Section 2.3
 
 
@@ -63,7 +63,7 @@ class Modulus(Operator):
         require(pair, "x", expected="shape (b, 2, h, w), (Re, Im)", got=tuple(x.shape))
         return self.waves(join(x).unsqueeze(1) if self.complex_x else x).abs()
 
-    def guess(self, y: Float[Tensor, "b k *m"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b k *m"]) -> Float[Tensor, "b c h w"]:
         r"""A spectral start, then alternating projections.
 
         The power method on :math:`L^+ \mathrm{diag}(\min(y, 3\,\mathrm{rms})^2) L` from fixed
@@ -100,7 +100,7 @@ class PhaseRetrieval(Modulus):
     P appends zeros, F is the orthonormal 2-D DFT with frequency 0 first: ||A|| is 1. y is
     `(b, c, H, W)`, H and W being h and w times the oversampling, rounded. x, -x and both turned by
     180 degrees have the same y, and so have shifts of an x with an empty border: restarts,
-    `solve(..., samples=8).best`, find one of them, if they find any.
+    `solve(..., runs=8).best`, find one of them, if they find any.
 
     Arguments:
         oversampling: The side of y over that of x, 1 or more. From 2 on y determines the

@@ -177,7 +177,7 @@ class Radon(LinearOperator):
         weighted = filtered * self._gaps().to(y)[:, None, :, None] / self.spacing
         return self._gather(weighted, shadow=False)
 
-    def guess(self, y: Float[Tensor, "b c k d"]) -> Float[Tensor, "b c n n"]:
+    def initial_estimate(self, y: Float[Tensor, "b c k d"]) -> Float[Tensor, "b c n n"]:
         """Filtered back projection with a Hann window."""
         return self.filtered_back_projection(y, hann)
 

@@ -74,9 +74,9 @@ class Stack(Operator):
         """As the parts say."""
         return torch.cat([part.measured(v).flatten(1) for part, v in self._each(y)], 1)
 
-    def guess(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
         """The mean of the parts' guesses."""
-        guesses = [part.guess(v) for part, v in self._each(y)]
+        guesses = [part.initial_estimate(v) for part, v in self._each(y)]
         return torch.stack(guesses).mean(0)
 
     def _each(self, y: Tensor) -> list[tuple[Operator, Tensor]]:
@@ -109,9 +109,9 @@ class LinearStack(Stack, LinearOperator):
         """A x and the adjoint."""
         return self(x), self.adjoint
 
-    def guess(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
         """That of any linear operator."""
-        return LinearOperator.guess(self, y)
+        return LinearOperator.initial_estimate(self, y)
 
 
 def side_by_side(operators: Sequence[Operator]) -> SideBySide:
@@ -163,9 +163,9 @@ class SideBySide(Operator):
         """As each says."""
         return self._each(y, [part.measured for part in self._parts])
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """That of each."""
-        return self._each(y, [part.guess for part in self._parts])
+        return self._each(y, [part.initial_estimate for part in self._parts])
 
     @property
     def lanes(self) -> int | None:
@@ -225,9 +225,9 @@ class LinearSideBySide(SideBySide, LinearOperator):
         x, converged = ([getattr(f, name) for f in found] for name in ("x", "converged"))
         return Solution(torch.cat(x), torch.cat(converged))
 
-    def guess(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """That of each."""
-        return SideBySide.guess(self, y)
+        return SideBySide.initial_estimate(self, y)
 
 
 def _linear(operator: Operator) -> LinearOperator:

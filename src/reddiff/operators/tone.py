@@ -84,7 +84,7 @@ class Clip(Pointwise):
         """Clip(g x)."""
         return (lanes(self.factor, x) * x).clamp(self.low, self.high)
 
-    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Clip(y) / g: the x nearest to the middle of those that fit."""
         return y.clamp(self.low, self.high) / lanes(self.factor, y)
 
@@ -138,7 +138,7 @@ class Gamma(Pointwise):
         below = (u.clamp(max=self.toe) - self.toe) * self.toe ** (gamma - 1)
         return self.low + (self.high - self.low) * (power + above + below)
 
-    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """The inverse of the curve, of y within [low, high]: beyond it is noise, blown up."""
         gamma, v = lanes(self.gamma, y), self._unit(y).clamp(0, 1)
         foot = self.toe**gamma
@@ -199,7 +199,7 @@ class Quantise(Pointwise):
         step = (self.high - self.low) / (self.levels - 1)
         return Identity(), step / math.sqrt(12)
 
-    def guess(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+    def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Y, clipped."""
         return y.clamp(self.low, self.high)
 

@@ -194,7 +194,7 @@ def _powers(problem: Problem, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     measured = problem.measured.flatten(1)
     end = z.shape[1] // 2 * 2
     u, v = z[:, 0:end:2], z[:, 1:end:2]
-    both = measured[:, 0:end:2] & measured[:, 1:end:2] & (not problem.noise.bounds)
+    both = measured[:, 0:end:2] & measured[:, 1:end:2] & (not problem.noise.censored)
     pairs = both.sum(1).to(z)
     smooth, rough = (
         torch.where(both, w.square() / 2, 0).sum(1) / pairs.clamp(min=1) for w in (u + v, u - v)

@@ -40,7 +40,7 @@ _CHECK_EVERY = 32  # steps between looks at a GPU for runs that failed: each loo
 
 
 class Run:
-    """The variables of the loop. Rows are runs: lane by lane, its samples side by side."""
+    """The variables of the loop. Rows are runs: lane by lane, side by side."""
 
     step: int
     state: Any
@@ -61,7 +61,7 @@ class Run:
         given: Solver[Any] | None,
         seed: int,
         ids: Sequence[int] | None,
-        samples: int,
+        runs: int,
         hooks: list[Hook],
         resume: Snapshot | None,
         check: bool,
@@ -70,20 +70,20 @@ class Run:
         origin = fingerprint(problem, prior)
         if resume is not None:
             check_resume(resume, problem, solver, origin)
-            seed, ids, samples = resume.seed, resume.ids, resume.samples
+            seed, ids, runs = resume.seed, resume.ids, resume.samples
         problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
         self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
-        self.seed, self.samples = seed, samples
+        self.seed, self.runs = seed, runs
         keys = Keys(seed, self.ids)
         whole, problem = problem.operator, problem.simplified()
-        _check(problem, prior, solver, self.ids, samples)
+        _check(problem, prior, solver, self.ids, runs)
         if check:
             require_sane(whole, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
-        self.all_problem = problem if samples == 1 else _repeated(problem, samples)
-        self.all_keys = keys.repeat(samples)
+        self.all_problem = problem if runs == 1 else _repeated(problem, runs)
+        self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
         self.problem, self.keys = self.all_problem, self.all_keys
         self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
@@ -117,10 +117,10 @@ class Run:
     @ordinary
     @torch.no_grad()
     def result(self) -> Reconstruction:
-        b, s = self.y_shape[0], self.samples
+        b, s = self.y_shape[0], self.runs
         done = self.status == Status.RUNNING
         if self.step >= self.solver.steps:
-            self.status = torch.where(done, int(Status.EXHAUSTED), self.status)
+            self.status = torch.where(done, int(Status.COMPLETED), self.status)
         samples = self.x.unflatten(0, (b, s))
         fit = diagnostics.fit(self._told(), self.x)
         failed = self.status == Status.DIVERGED
@@ -161,7 +161,7 @@ class Run:
         }
         shape = self.y_shape
         settings, ids = self.settings, self.ids
-        return Snapshot(settings, shape, self.seed, ids, self.samples, self.step, tree, self.origin)
+        return Snapshot(settings, shape, self.seed, ids, self.runs, self.step, tree, self.origin)
 
     def close(self) -> None:
         for hook in self.hooks:
@@ -212,14 +212,16 @@ class Run:
 
     def _findings(self, fit: diagnostics.Fit) -> tuple[Finding, ...]:
         ruled = self.status == Status.CONVERGED
-        judged = ruled | (not self.solver.settles)  # by a rule, or not to be judged by its change
+        judged = ruled | (
+            not self.solver.has_fixed_point
+        )  # by a rule, or not to be judged by its change
         change = torch.where(judged, 0, self.change)
-        ended = (ruled | (self.status == Status.EXHAUSTED)).tolist()
+        ended = (ruled | (self.status == Status.COMPLETED)).tolist()
         values = self.prior.inner.values
         out = beyond(self._told(), self.x, values, fit.noise, fit.ratio)
         said = [(*a, *b) for a, b in zip(self._said(), out, strict=True)]
         found = diagnostics.findings(fit, change, ended, said, self.ids)
-        if self.samples > 1 and any(ended) and not self.solver.draws_posterior:
+        if self.runs > 1 and any(ended) and not self.solver.draws_posterior:
             found += (Finding(None, None, NO_DRAWS),)
         return found
 
@@ -324,11 +326,11 @@ def _default(
 
 
 def _check(
-    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], samples: int
+    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
 ) -> None:
     """All that can be wrong with a run, before it costs anything."""
-    good = isinstance(samples, int) and samples >= 1
-    require(good, "samples", expected="an integer of at least 1", got=repr(samples))
+    good = isinstance(runs, int) and runs >= 1
+    require(good, "runs", expected="an integer of at least 1", got=repr(runs))
     require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
     twice = [i for i, times in Counter(ids).items() if times > 1]
     require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")

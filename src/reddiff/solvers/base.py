@@ -47,7 +47,9 @@ class Solver(ABC, Generic[S]):
 
     requires: ClassVar[type[Operator]] = Operator  # the operators the method is defined for
     noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
-    settles: ClassVar[bool] = True  # whether the estimate stands still at the end of a good run
+    has_fixed_point: ClassVar[bool] = (
+        True  # whether the estimate stands still at the end of a good run
+    )
     estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
     _state: ClassVar[type[Any] | None] = None  # the S of Solver[S]: a `State`, or a tensor
 
@@ -73,7 +75,7 @@ class Solver(ABC, Generic[S]):
         """Whether a run ends at a draw from the posterior, as well as the method can.
 
         Where it does not, the spread of several runs is not the uncertainty of x, and `solve` says
-        so of `samples` above 1.
+        so of `runs` above 1.
         """
         return False
 

@@ -52,7 +52,7 @@ class Sampler(Solver[Diffused], ABC):
         clip: Every x_0 of the prior is cut to [-clip, clip]: 1 in codes that clamp pictures.
     """
 
-    settles: ClassVar[bool] = False  # the last step goes from the last level to the clean x
+    has_fixed_point: ClassVar[bool] = False  # the last step goes from the last level to the clean x
 
     start: Init = field(default=zeros, kw_only=True)
     clip: float = field(default=math.inf, kw_only=True)

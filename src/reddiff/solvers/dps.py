@@ -108,7 +108,7 @@ def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:
     y, noise = problem.y, problem.noise
     r = torch.where(problem.measured, -noise.residual(y, a), 0)
     weight = torch.ones_like(r)
-    if noise.bounds:  # the likelihood may be flat at a = y
+    if noise.censored:  # the likelihood may be flat at a = y
         weight = 1 / (noise.std(y) * 2**0.5)
     elif not isinstance(noise, Gaussian):
         weight = (noise.curvature(y, y) / 2).sqrt()

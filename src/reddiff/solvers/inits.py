@@ -17,7 +17,7 @@ Init = Callable[[Problem, Rng], Tensor]
 
 def pinv(problem: Problem, rng: Rng) -> Tensor:
     """The operator's own guess: A^+ y where A is linear."""
-    return problem.guess()
+    return problem.initial_estimate()
 
 
 def adjoint(problem: Problem, rng: Rng) -> Tensor:

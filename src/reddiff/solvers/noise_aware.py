@@ -116,7 +116,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         | which differs in its noise rule.
     """
 
-    settles: ClassVar[bool] = False  # the last level falls to the noise of y, where it ends
+    has_fixed_point: ClassVar[bool] = False  # the last level falls to the noise of y, where it ends
     estimates_noise: ClassVar[bool] = True
 
     realism: float = REALISM
@@ -174,7 +174,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> NoiseAwareState:
         """mu <- A^+ y."""
         problem = problem.smoothed()
-        mu = problem.guess()
+        mu = problem.initial_estimate()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
         gain = operator.norm(mu, near)

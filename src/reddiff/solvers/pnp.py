@@ -111,7 +111,7 @@ class PnPHQS(PlugAndPlay):
         InvalidArgument: If lam is not positive and finite.
     """
 
-    settles: ClassVar[bool] = False  # it ends on its way down, as published
+    has_fixed_point: ClassVar[bool] = False  # it ends on its way down, as published
 
     @classmethod
     def paper(

@@ -74,7 +74,7 @@ class PnPDM(Solver[Chain]):
     average: int = 1
     start: Init = field(default=zeros, kw_only=True)
 
-    settles: ClassVar[bool] = False
+    has_fixed_point: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "average"):

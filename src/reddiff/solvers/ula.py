@@ -63,7 +63,7 @@ class ULA(Solver[Walk]):
     step_size: float = 1 / 3
     start: Init = field(default=zeros, kw_only=True)
 
-    settles: ClassVar[bool] = False
+    has_fixed_point: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         good = 0 < self.step_size < 2

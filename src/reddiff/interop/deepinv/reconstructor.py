@@ -27,12 +27,12 @@ class Reconstructor(nn.Module):
         pixels: bool,
         x_shape: Shape | None,
         seed: int,
-        samples: int,
+        runs: int,
     ) -> None:
         super().__init__()
         self.prior, self.solver = prior, solver
         self.noise, self.pixels, self.x_shape = noise, pixels, x_shape
-        self.seed, self.samples = seed, samples
+        self.seed, self.runs = seed, runs
 
     def forward(self, y: Tensor, physics: Any) -> Tensor:
         """The estimate of x `(b, ...)`, without a gradient."""
@@ -44,7 +44,7 @@ class Reconstructor(nn.Module):
             self.prior,
             self.solver,
             seed=self.seed,
-            samples=self.samples,
+            runs=self.runs,
             progress=False,
         ).x
         return to_pixels(x) if self.pixels else x
@@ -58,7 +58,7 @@ def as_reconstructor(
     pixels: bool = True,
     x_shape: Shape | None = None,
     seed: int = 0,
-    samples: int = 1,
+    runs: int = 1,
 ) -> Reconstructor:
     """A module `model(y, physics) -> x`, for deepinv's `test`, its trainer and its benchmarks.
 
@@ -71,7 +71,7 @@ def as_reconstructor(
         pixels: Whether the physics and the result are of x in [0, 1], as in deepinv.
         x_shape: As of `from_deepinv`.
         seed: As of `solve`.
-        samples: Runs per image; the result is their mean.
+        runs: Runs per image; the result is their mean.
 
     Raises:
         InvalidArgument: Here, if an argument cannot be used; when called, as `from_deepinv` and
@@ -80,4 +80,4 @@ def as_reconstructor(
     good = solver is None or isinstance(solver, Solver)
     require(good, "solver", expected="a Solver or None", got=type(solver).__name__)
     require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
-    return Reconstructor(solver, prior, noise, pixels, x_shape, seed, samples)
+    return Reconstructor(solver, prior, noise, pixels, x_shape, seed, runs)

@@ -81,7 +81,7 @@ class CircularBlur(SpectralOperator):
         power = self._transfer(b).abs() ** 2
         return self._filter(b, 1 / (lanes(gain, b) * power + lanes(lam, b)))
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
         return self.pinv(y, rcond=0.03)
 

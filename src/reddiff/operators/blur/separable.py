@@ -71,7 +71,7 @@ class SeparableBlur(Separable):
         check_fits(self.psf, height, width)
         return self._factor(self.rows, height, like), self._factor(self.columns, width, like)
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without what is damped below 3 %: there y is mostly noise."""
         return self.pinv(y, rcond=0.03)
 

@@ -64,7 +64,7 @@ class SymmetricBlur(SpectralOperator):
         """psf * y: A is symmetric."""
         return self(y)
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
         return self.pinv(y, rcond=0.03)
 

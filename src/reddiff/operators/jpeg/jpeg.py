@@ -171,7 +171,7 @@ class JPEG(Operator):
         step = self.tables[..., 0, :2, :2].double().mean((-2, -1))
         return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Y, clipped."""
         return y.clamp(self.low, self.high)
 
@@ -229,9 +229,9 @@ class _Smooth(Operator):
         """The shape of y."""
         return self.codec.x_shape(y_shape)
 
-    def guess(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """That of the codec."""
-        return self.codec.guess(y)
+        return self.codec.initial_estimate(y)
 
     @property
     def lanes(self) -> None:
