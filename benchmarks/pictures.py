@@ -11,8 +11,8 @@ from importlib.resources import as_file, files
 import torch
 
 from reddiff import degrade, restore
+from reddiff.images.comparison import compare
 from reddiff.images.io import Picture, read_picture
-from reddiff.images.jobs import compare
 from reddiff.images.masks import make_mask
 from reddiff.images.presets import load_prior
 from reddiff.solvers.catalogue import METHODS

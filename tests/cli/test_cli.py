@@ -51,10 +51,10 @@ def test_replay_gives_the_same_pixels(photo, degraded):
     out, again = photo.with_name("out.png"), photo.with_name("again.png")
     restore(degraded, "-o", out)
     record = out.with_name("out.png.json")
-    run("restore", "--replay", record, "-o", again)
+    run("replay", record, "-o", again)
     assert np.array_equal(Image.open(out), Image.open(again))
     degraded.write_bytes(photo.read_bytes())
-    text = run("restore", "--replay", record, "-o", again, "--force", code=3)
+    text = run("replay", record, "-o", again, "--force", code=3)
     assert "source" in text
 
 

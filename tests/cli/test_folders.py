@@ -104,7 +104,7 @@ def test_a_finished_folder_is_skipped(here, monkeypatch):
         raise AssertionError("a run was made")
 
     with monkeypatch.context() as patch:
-        patch.setattr("reddiff.images.jobs.restore", never)
+        patch.setattr("reddiff.images.runs.restore_with", never)
         text = restore("in", "-o", "out", "--on-existing", "skip")
     assert "0 done, 2 skipped" in text
     assert {p: p.stat().st_mtime_ns for p in Path("out").iterdir()} == before
@@ -172,16 +172,16 @@ class Odd(Exception):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), KeyError("x"), Odd()])
 def test_no_picture_ends_the_others(here, monkeypatch, error):
-    from reddiff.images import jobs
+    from reddiff.images import runs
 
-    real = jobs.read_picture
+    real = runs.read_picture
 
     def sometimes(path, **more):
         if str(path).endswith("a.png"):
             raise error
         return real(path, **more)
 
-    monkeypatch.setattr(jobs, "read_picture", sometimes)
+    monkeypatch.setattr(runs, "read_picture", sometimes)
     text = restore("in", "-o", "out", "--report", "r.csv", code=5)
     assert "in/a.png" in text
     assert "1 of 2 pictures failed" in text
@@ -268,7 +268,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     """A folder as people have them: nested, of all formats, some files broken."""
     import imagecodecs
 
-    from reddiff.images import jobs
+    from reddiff.images import runs
 
     shutil.rmtree("in")
     rng = np.random.default_rng(0)
@@ -298,7 +298,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     assert sum(p.is_file() for p in Path("in").rglob("*")) == 199
     bad = 8
     words = ["in", "-o", "out", "--recursive", "--on-existing", "skip", "--report", "r.csv"]
-    real, made = jobs.restore, []
+    real, made = runs.restore_with, []
 
     def counted(*args, **more):
         made.append(1)
@@ -306,7 +306,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **more)
 
-    monkeypatch.setattr(jobs, "restore", counted)
+    monkeypatch.setattr(runs, "restore_with", counted)
     restore(*words, code=130)
     assert len(tree("out")) == 79
     text = restore(*words, code=5)

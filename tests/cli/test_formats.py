@@ -23,7 +23,7 @@ def test_a_range_is_asked_for_kept_and_replayed(tmp_path):
     assert got.dtype == np.float32
     assert np.abs(got - values).mean() < 50
     assert json.loads((tmp_path / "b.tif.json").read_text())["job"]["range"] == "-50,950"
-    assert "the same pixels" in run("restore", "--replay", f"{out}.json", "--force")
+    assert "the same pixels" in run("replay", f"{out}.json", "--force")
     words = ("restore", source, "-o", tmp_path / "c.tif", *QUICK, "--range", 5)
     assert "two finite numbers" in run(*words, code=3)
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from commands import run
 from reddiff.cli import app
 from reddiff.errors import InvalidArgument, PictureError
-from reddiff.images import jobs
+from reddiff.images import runs
+from reddiff.images.jobs import Job
+from reddiff.images.settings import Settings
 from tiny import save_tiny
 
 DIGITS = "9" * 5000
@@ -92,7 +94,7 @@ def test_numbers_of_the_other_commands(value):
         ["restore", "a.png", "-o", "o.png", "--task", ""],
         ["restore", "a.png", "-o", "o.png", "--task", "denoise", "--truth", ""],
         ["restore", "a.png", "-o", "o.png", "--task", "denoise", "--preview", ""],
-        ["restore", "--replay", ""],
+        ["replay", ""],
         ["degrade", "", "-o", "d.png", "--task", "denoise"],
         ["degrade", "a.png", "-o", "", "--task", "denoise"],
         ["sample", "-o", ""],
@@ -152,7 +154,7 @@ def test_code_that_ends_the_program_does_not_end_a_folder():
         ["restore", "a.png", "-o", "o.png", "--task", "deblur", "--kernel", "pipe.npy"],
         ["restore", "a.png", "-o", "o.png", "--task", "denoise", "--prior", "pipe.safetensors"],
         ["restore", "a.png", "-o", "o.png", "--task", "pipe.py:f"],
-        ["restore", "--replay", "pipe"],
+        ["replay", "pipe"],
         ["show", "pipe"],
         ["check", "pipe.py:f", "--shape", "3,8,8"],
         ["restore", "a.png", "-o", "pipe.png", "--task", "denoise", "--force"],
@@ -189,26 +191,26 @@ def test_the_demo_overwrites_nothing(name):
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    real, made = jobs.restore, []
+    real, made = runs.restore_with, []
 
     def restore(*args, **more):
         made.append(1)
         return real(*args, **more)
 
-    monkeypatch.setattr(jobs, "restore", restore)
+    monkeypatch.setattr(runs, "restore_with", restore)
     return made
 
 
 def test_what_would_fail_after_the_run_is_found_before(monkeypatch):
     made = counted(monkeypatch)
     Image.new("RGB", (8, 8)).save("b.png")
-    job = jobs.Job("a.png", "o.png", "denoise", steps=2, prior="t.safetensors")
+    job = Job("a.png", "o.png", Settings(task="denoise", steps=2, prior="t.safetensors"))
     with pytest.raises(InvalidArgument, match="truth: expected a picture of 32x24 pixels"):
-        jobs.run(job, truth="b.png")
+        runs.run(job, truth="b.png")
     with monkeypatch.context() as patch:
         patch.setattr("reddiff.images.memory.free_bytes", lambda: 1000)
         with pytest.raises(InvalidArgument, match=r"memory: .* 0\.0 GB are free"):
-            jobs.run(job)
+            runs.run(job)
     with monkeypatch.context() as patch:
         real = os.open
 
@@ -219,7 +221,7 @@ def test_what_would_fail_after_the_run_is_found_before(monkeypatch):
 
         patch.setattr(os, "open", refuse)
         with pytest.raises(PictureError, match="permission denied"):
-            jobs.run(job)
+            runs.run(job)
     assert not made
     assert not Path("o.png").exists()
 
@@ -228,7 +230,7 @@ def test_a_failing_metric_never_loses_the_picture(monkeypatch):
     def fail(*args, **more):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(jobs, "compare", fail)
+    monkeypatch.setattr(runs, "compare", fail)
     text = run(*RESTORE, "--truth", "a.png", "--steps", 2, "--noise", 0.05)
     assert "could not be compared with the truth: no room" in text
     assert Path("o.png").exists()

@@ -107,9 +107,9 @@ def test_an_operator_in_a_file_is_a_task(name, photo, mine):
     text = run("restore", bad, "-o", out, *task, "--steps", 8, "--truth", photo)
     assert psnr(text) > 25
     again = photo.with_name("again.png")
-    run("restore", "--replay", f"{out}.json", *task, "-o", again)
+    run("replay", f"{out}.json", *task, "-o", again)
     mine.write_text(MINE + "\n")
-    text = run("restore", "--replay", f"{out}.json", *task, "-o", again, "--force", code=3)
+    text = run("replay", f"{out}.json", *task, "-o", again, "--force", code=3)
     assert "task" in text
 
 

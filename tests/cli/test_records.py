@@ -33,7 +33,7 @@ def restore(*words: object, code: int = 0, task: str = "denoise") -> str:
 
 
 def replay(*words: object, code: int = 0) -> str:
-    text = run("restore", "--replay", *words, code=code)
+    text = run("replay", *words, code=code)
     if code:
         assert len(text.strip().splitlines()) == 1
     return text
@@ -151,9 +151,17 @@ def test_relative_paths_are_those_of_the_folder_of_the_record(folder, monkeypatc
     ],
 )
 def test_nothing_beside_it_is_ignored(folder, words):
-    text = replay("r.png.json", "-o", "r2.png", *words, code=3)
-    assert (words[0].partition("=")[0] if words[0].startswith("-") else "IN") in text
+    text = replay("r.png.json", "-o", "r2.png", *words, code=2)
+    assert words[0].partition("=")[0] in text
     assert not Path("r2.png").exists()
+
+
+@pytest.mark.parametrize("form", [["--replay", "r.png.json"], ["--replay=r.png.json"]])
+def test_its_older_form_is_an_option_of_restore(folder, form):
+    assert "the same pixels" in run("restore", *form, "-o", "r2.png")
+    assert "--noise" in run("restore", "--noise", 0.5, *form, "-o", "r3.png", code=2)
+    assert np.array_equal(Image.open("r.png"), Image.open("r2.png"))
+    assert not Path("r3.png").exists()
 
 
 def test_task_beside_a_record_without_code_is_refused(folder):
@@ -184,7 +192,7 @@ JOB = {"source": "a", "output": "b", "task": "denoise"}
 )
 def test_what_is_no_record_is_one_line(folder, text):
     Path("bad.json").write_text(text)
-    for words in (["show", "bad.json"], ["restore", "--replay", "bad.json"]):
+    for words in (["show", "bad.json"], ["replay", "bad.json"]):
         assert len(run(*words, code=3).strip().splitlines()) == 1
 
 
@@ -222,7 +230,7 @@ def test_types_and_ranges_are_checked(folder, name, value):
         record["noise"] = value
     where[name] = value
     Path("bad.json").write_text(json.dumps(record))
-    for words in (["show", "bad.json"], ["restore", "--replay", "bad.json", "-o", "x.png"]):
+    for words in (["show", "bad.json"], ["replay", "bad.json", "-o", "x.png"]):
         assert len(run(*words, code=3).strip().splitlines()) == 1
 
 
@@ -230,7 +238,7 @@ def test_pipes_and_devices_are_no_records(folder):
     os.mkfifo("pipe.json")
     for name in ("pipe.json", "/dev/zero", "missing.json", "."):
         assert len(run("show", name, code=4).strip().splitlines()) == 1
-        assert len(run("restore", "--replay", name, code=4).strip().splitlines()) == 1
+        assert len(run("replay", name, code=4).strip().splitlines()) == 1
 
 
 def test_nothing_in_a_record_steers_the_terminal(folder):
@@ -257,5 +265,5 @@ def test_threads_are_bounded(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     changed("t.json", threads=60_000)
-    run("restore", "--replay", "t.json", "-o", "x.png")
+    run("replay", "t.json", "-o", "x.png")
     assert max(asked) <= (os.cpu_count() or 1)

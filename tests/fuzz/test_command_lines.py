@@ -131,7 +131,7 @@ def command_line(rng: random.Random) -> list[str]:
         option("--preview", FOLDERS, 0.1)
         option("--report", REPORTS, 0.1)
         option("--on-existing", ["error", "skip", "overwrite", "x"], 0.15)
-        option("--replay", RECORDS, 0.04)
+        option("--replay", RECORDS, 0.04)  # the older form of `replay`
         words += [w for w in ("--recursive", "--fit-mask") if rng.random() < 0.08]
         words += ["--keep-diverged"] if rng.random() < 0.05 else []
     elif name == "sample":

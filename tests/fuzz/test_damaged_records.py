@@ -77,7 +77,7 @@ def test_damaged_records(cases: Callable[[int], range], tmp_path: Path, part: in
         (root / "bad.json").write_bytes(damaged(good, rng))
         force = rng.random() < 0.3
         output = ["-o", "out/again.png"] * rng.randrange(2)
-        replay = ["restore", "--replay", "bad.json", *output, *["--force"] * force]
+        replay = ["replay", "bad.json", *output, *["--force"] * force]
         words = rng.choice([["show", "bad.json"], ["show", "--full", "bad.json"], replay, replay])
         before = manifest(tmp_path)
         ended = forked.run(words, root)

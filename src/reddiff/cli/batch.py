@@ -46,24 +46,23 @@ def run_batch(
         notes: What to say first.
         folder: Where several results go; None for a single file.
         on_existing: What to do where a result exists.
-        truth: As for `jobs.run`.
+        truth: As for `runs.run`.
         preview: The folder for films.
         report: The file for a table.
     """
     from reddiff.files import check_target
     from reddiff.hooks import ProgressBar
     from reddiff.images import batch
-    from reddiff.images.limits import check_settings
     from reddiff.images.presets import load_prior
 
     for job in todo:
-        check_settings(job)
+        job.check()
     mode = batch.OnExisting(on_existing.value)
     if report is not None:  # that of an earlier run is replaced if its results may be
         again = mode is not batch.OnExisting.ERROR and batch.is_report(report)
         again = again or mode is batch.OnExisting.OVERWRITE
         check_target(report, force=again)
-    prior = load_prior(todo[0].prior)
+    prior = load_prior(str(todo[0].settings.prior))
     films = _films(todo, folder, preview)
     for note in notes:
         say(note, error=True)

@@ -10,7 +10,8 @@ from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
 from reddiff.cli.listing import check, priors, show, solvers, tasks
-from reddiff.cli.restore import Restore, restore
+from reddiff.cli.replay import replay
+from reddiff.cli.restore import restore
 from reddiff.cli.sample import sample
 
 app = typer.Typer(
@@ -54,6 +55,5 @@ def options(
     debugging.set(debug)
 
 
-app.command(cls=Restore)(restore)
-for command in (degrade, sample, check, tasks, priors, solvers, show, demo):
+for command in (restore, replay, degrade, sample, check, tasks, priors, solvers, show, demo):
     app.command()(command)

@@ -75,10 +75,10 @@ def demo(
 
     from reddiff.files import check_target, write_together
     from reddiff.images.contact_sheet import contact_sheet
-    from reddiff.images.limits import check_steps
     from reddiff.images.presets import load_prior
+    from reddiff.images.settings import Settings, check_number, options
 
-    check_steps(steps)
+    check_number("steps", steps, options(Settings)["steps"])
     for file in (*_files(output), output / "sheet.png"):
         check_target(file, force=force, parents=True)
     network = load_prior(prior)
@@ -126,30 +126,26 @@ def _run(
     from importlib.resources import as_file, files
 
     from reddiff.hooks import ProgressBar
-    from reddiff.images import jobs
+    from reddiff.images.comparison import compare
     from reddiff.images.io import read_picture
+    from reddiff.images.jobs import Job
+    from reddiff.images.runs import run, simulate
+    from reddiff.images.settings import Settings
 
     degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
     with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:
-        made = jobs.simulate(
-            truth, degraded, **example.task, noise=example.noise, force=force, parents=True
+        settings = Settings(
+            **example.task, noise=example.noise, solver=example.solver, steps=steps, prior=prior
         )
-        task = example.task | {k: made[k] for k in ("mask", "kernel") if k in made}
-        job = jobs.Job(
-            str(degraded),
-            str(restored),
-            **task,
-            noise=example.noise,
-            solver=example.solver,
-            steps=steps,
-            prior=prior,
-        )
+        made = simulate(truth, degraded, settings, force=force, parents=True)
+        settings = replace(settings, **{k: made[k] for k in ("mask", "kernel") if k in made})
+        job = Job(str(degraded), str(restored), settings)
         bar = ProgressBar(example.label, transient=True)
-        record = jobs.run(job, prior=network, truth=truth, force=force, parents=True, hooks=[bar])
+        record = run(job, prior=network, truth=truth, force=force, parents=True, hooks=[bar])
         clean = read_picture(truth)
     before = _enlarged(read_picture(degraded), clean.size)
     pictures = [picture.to_pil() for picture in (before, read_picture(restored), clean)]
-    return pictures, record, jobs.compare(before, clean)["psnr"]
+    return pictures, record, compare(before, clean)["psnr"]
 
 
 def _enlarged(picture: Picture, size: tuple[int, int]) -> Picture:

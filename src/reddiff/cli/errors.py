@@ -72,6 +72,17 @@ class Group(TyperGroup):
         except UsageError as error:
             _end_usage(error)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; `restore --replay RECORD`, its older form, is `replay RECORD`."""
+        if args[0] == "restore":
+            for i, word in enumerate(args):
+                if word == "--replay" or word.startswith("--replay="):
+                    record = args[i + 1 : i + 2] if word == "--replay" else [word[9:]]
+                    rest = args[i + 1 + (word == "--replay") :]
+                    args = ["replay", *args[1:i], *record, *rest]
+                    break
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:

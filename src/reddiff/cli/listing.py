@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reddiff.cli.errors import INVALID_INPUT
-from reddiff.cli.options import some_path
+from reddiff.cli.options import Record
 from reddiff.cli.terminal import say
 
 MOST_ENTRIES = 1 << 26
@@ -79,9 +78,8 @@ def check(
 
     from reddiff import check as try_operator
     from reddiff.errors import require
-    from reddiff.images.custom_errors import blamed
     from reddiff.images.memory import require_memory
-    from reddiff.images.tasks import load_operator
+    from reddiff.images.tasks.custom import blamed, load_operator
 
     good = re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}", shape) is not None
     require(good, "--shape", expected="whole numbers with commas, 3,64,64", got=shape)
@@ -98,12 +96,7 @@ def check(
 
 
 def show(
-    record: Annotated[
-        Path,
-        typer.Argument(
-            parser=some_path, metavar="RECORD", help="A record that `reddiff restore` wrote."
-        ),
-    ],
+    record: Record,
     full: Annotated[bool, typer.Option("--full", help="All of it, as JSON.")] = False,
 ) -> None:
     """Show a record."""

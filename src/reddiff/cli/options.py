@@ -1,58 +1,73 @@
-"""The options that several commands share."""
+"""The options of commands: those of `Settings`, and those that several commands share."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from reddiff.images.settings import Degradation
+
+S = TypeVar("S", bound=Degradation)
+
+
+def with_settings(kind: type[S]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: a command gets an option for each field of `kind`, and takes them as `settings`.
+
+    Arguments:
+        kind: `Settings` or `Degradation`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**words: Any) -> None:
+            given = {f.name: words.pop(f.name) for f in fields(kind)}
+            command(settings=kind(**given), **words)
+
+        own = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in own.parameters.items():
+            parameters += _options(kind) if name == "settings" else [parameter]
+        parameters.sort(key=lambda p: p.default is not p.empty)  # required ones first
+        parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters]
+        vars(called)["__signature__"] = own.replace(parameters=parameters)
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return decorate
+
+
+def _options(kind: type[Degradation]) -> list[inspect.Parameter]:
+    found = []
+    for field in fields(kind):
+        option = field.metadata["option"]
+        word = option.kind if field.default is not None else option.kind | None
+        flag = f"--{field.name.replace('_', '-')}"
+        info = typer.Option(flag, help=option.help, metavar=option.metavar)
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        annotation = Annotated[word, info]  # type: ignore[valid-type]
+        found.append(inspect.Parameter(field.name, keyword, default=default, annotation=annotation))
+    return found
+
 
 def some_path(text: str) -> Path:
-    """A path that is not empty: `Path("")` would be the folder one stands in."""
+    """A path that is not empty: `Path("")` would be the current folder."""
     if not text or "\0" in text:
         raise typer.BadParameter("expected the name of a file or folder, got an empty one")
     return Path(text)
 
 
-TaskName = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        help="See `reddiff tasks`: inpaint, sr, deblur, jpeg:10, ...; or FILE.py:NAME of your own.",
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
+Record = Annotated[
+    Path,
+    typer.Argument(
+        parser=some_path, metavar="RECORD", help="A record that `reddiff restore` wrote."
     ),
-]
-MaskText = Annotated[
-    str | None,
-    typer.Option(
-        "--mask",
-        help="inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ...",
-    ),
-]
-Fit = Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size.")]
-Scale = Annotated[int | None, typer.Option("--scale", help="sr: how many times larger.")]
-KernelText = Annotated[
-    str | None,
-    typer.Option(
-        "--kernel",
-        help="deblur: a .png, .npy or .npz; or gaussian:1.6, motion:15,30, disk:3, levin:1, ...",
-    ),
-]
-Noise = Annotated[
-    float | None,
-    typer.Option("--noise", help="Its standard deviation, pixels in [0, 1]; or estimated."),
-]
-ValueRange = Annotated[
-    str | None,
-    typer.Option(
-        "--range",
-        metavar="LOW,HIGH",
-        help="What black and white are in the file: for floats, and for 12 bits in 16 (0,4095).",
-    ),
-]
-Page = Annotated[
-    int | None,
-    typer.Option("--page", min=1, help="Which page of a TIFF, or frame of an animation."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]

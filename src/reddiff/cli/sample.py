@@ -44,13 +44,13 @@ def sample(
     from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar
     from reddiff.images.io import check_output
-    from reddiff.images.limits import SEEDS, check_steps
     from reddiff.images.memory import require_memory
     from reddiff.images.presets import load_prior
+    from reddiff.images.settings import Settings, check_number, options
 
     shape = 3, *_size(size)
-    check_steps(steps)
-    require(-SEEDS <= seed < SEEDS, "seed", expected="a number of 64 bits", got="another")
+    check_number("steps", steps, options(Settings)["steps"])
+    check_number("seed", seed, options(Settings)["seed"])
     pixels = count * shape[1] * shape[2]
     good = count <= MOST_COUNT and pixels <= MOST_PIXELS
     expected = f"at most {MOST_COUNT} pictures, and {MOST_PIXELS} pixels in all of them"

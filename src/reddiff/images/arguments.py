@@ -1,16 +1,19 @@
-"""What `restore` and `degrade` take: pictures, masks, kernels, priors and numbers of any kind.
+"""The arguments of `restore` and `degrade`: pictures, masks, kernels, priors and numbers.
 
-Files, texts, PIL images, NumPy arrays (masked ones too) and tensors become what the rest works on.
+Files, texts, PIL images, NumPy arrays (masked ones too) and tensors are converted to tensors.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -20,9 +23,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.images.io import Image, Picture, as_kernel, as_picture, read_kernel, read_picture
+from reddiff.images.io import (
+    Image,
+    Picture,
+    as_kernel,
+    as_picture,
+    as_range,
+    read_kernel,
+    read_picture,
+)
 from reddiff.images.masks import make_mask
 from reddiff.images.presets import load_prior
+from reddiff.images.settings import Degradation, check_numbers, options
 from reddiff.images.tasks import Compressed, Inpaint, OwnTask, Task, make_task
 from reddiff.operators import JPEG, Operator
 from reddiff.priors.base import Prior
@@ -31,8 +43,52 @@ Source = Image | str | Path
 Mask = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
 Kernel = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
 
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound=Degradation)
+
 BEYOND = 1.0  # how far floats may lie beyond [0, 1]: noise carries them there, other units further
 WORDS = "a text, a path, an array, a tensor or a PIL image"
+
+
+def keywords(
+    settings: Callable[P, S],
+) -> Callable[[Callable[[Source, S], R]], Callable[Concatenate[Source, P], R]]:
+    """Decorator: a function of an image and settings takes the settings as keyword arguments.
+
+    Arguments:
+        settings: The dataclass of the settings.
+    """
+
+    def decorate(function: Callable[[Source, S], R]) -> Callable[Concatenate[Source, P], R]:
+        @wraps(function)
+        def called(image: Source, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            return function(image, settings(*args, **kwargs))
+
+        own = inspect.signature(function)
+        given = inspect.signature(settings).parameters.values()
+        vars(called)["__signature__"] = own.replace(
+            parameters=[next(iter(own.parameters.values())), *given]
+        )
+        return called
+
+    return decorate
+
+
+def take_numbers(settings: S) -> S:
+    """The settings with Python's numbers, whatever kind of number they are.
+
+    Raises:
+        InvalidArgument: If one is no number, or out of its range.
+    """
+    new: dict[str, Any] = {}
+    for name, option in options(type(settings)).items():
+        take = {int: take_whole, float: take_number}.get(option.kind)
+        if take is not None:
+            new[name] = take(name, getattr(settings, name))
+    settings = replace(settings, **new)
+    check_numbers(settings)
+    return settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +106,24 @@ class Opened:
     masked: bool = False
 
 
-def open_image(image: Source) -> Opened:
+def open_image(image: Source, settings: Degradation | None = None) -> Opened:
     """The picture in a file, an array, a tensor or a PIL image.
+
+    Arguments:
+        image: The picture.
+        settings: The page and the range of values of a file.
 
     Raises:
         InvalidArgument: If it is none, or holds floats that are no pixels in [0, 1].
         PictureError: If the file cannot be read.
     """
     if isinstance(image, str | Path):
-        picture = read_picture(image)
+        page, limits = (None, None) if settings is None else (settings.page, settings.range)
+        picture = read_picture(image, page=page, value_range=as_range(limits))
         return Opened(picture, torch.zeros(1, *picture.size, dtype=torch.bool))
+    for name in ("page", "range"):
+        given = None if settings is None else getattr(settings, name)
+        require(given is None, name, expected="None for an image that is no file", got=given)
     masked = isinstance(image, np.ma.MaskedArray)
     missing, values = _missing(image)
     if missing is None:
@@ -86,45 +150,40 @@ def _missing(image: Any) -> tuple[Any, Any]:
     return None, image
 
 
-def open_task(
-    task: str | Task | Operator,
-    image: Source,
-    opened: Opened,
-    *,
-    mask: Mask | None,
-    scale: int | None,
-    kernel: Kernel | None,
-    seed: int,
-    notes: list[str],
-) -> Task:
+def open_task(image: Source, opened: Opened, settings: Degradation, notes: list[str]) -> Task:
     """The task with its parameters, and without the pixels that hold nothing.
 
     Raises:
         InvalidArgument: If a parameter cannot be used, or pixels hold nothing that the task needs.
     """
-    hole = opened.missing
-    size = opened.picture.size
-    if not isinstance(task, Task):
-        kept = None if mask is None else take_mask(mask, size, seed)
-        if kept is None and task == "inpaint" and bool(hole.any()):
+    task, hole = settings.task, opened.missing
+    if isinstance(task, Operator):
+        refuse_parameters("an operator of yours", settings)
+        task = OwnTask(task)
+    elif task == "jpeg" and isinstance(image, str | Path):
+        refuse_parameters("the task jpeg", settings)
+        task = Compressed(JPEG.of(image))
+    elif not isinstance(task, Task):
+        require(isinstance(task, str), "task", expected="a name or a Task", got=repr(task))
+        kept, kernel = settings.mask, settings.kernel
+        if kept is not None:
+            kept = take_mask(kept, opened.picture.size, settings.seed, settings.fit_mask)
+        elif task == "inpaint" and bool(hole.any()):
             kept = (~hole).float()
         psf = None if kernel is None else take_kernel(kernel, notes)
-        factor = take_whole("scale", scale)
-        if isinstance(task, Operator):
-            _none_for("an operator of yours", kept, factor, psf)
-            task = OwnTask(task)
-        elif task == "jpeg" and isinstance(image, str | Path):
-            _none_for("the task jpeg", kept, factor, psf)
-            task = Compressed(JPEG.of(image))
-        else:
-            require(isinstance(task, str), "task", expected="a name or a Task", got=repr(task))
-            task = make_task(task, mask=kept, scale=factor, kernel=psf)
+        task = make_task(task, mask=kept, scale=settings.scale, kernel=psf)
     return _without(task, opened) if bool(hole.any()) else task
 
 
-def _none_for(task: str, mask: object, scale: object, kernel: object) -> None:
-    for name, value in (("mask", mask), ("scale", scale), ("kernel", kernel)):
-        require(value is None, name, expected=f"none for {task}", got="one")
+def refuse_parameters(task: str, settings: Degradation) -> None:
+    """Refuse a mask, a scale or a kernel beside a task that takes none.
+
+    Raises:
+        InvalidArgument: Naming the parameter.
+    """
+    for name in ("mask", "scale", "kernel"):
+        none = getattr(settings, name) is None
+        require(none, name, expected=f"none for {task}", got="one")
 
 
 def _without(task: Task, opened: Opened) -> Task:
@@ -143,7 +202,9 @@ def _without(task: Task, opened: Opened) -> Task:
     return replace(task, mask=task.mask * (~hole).to(task.mask))
 
 
-def take_mask(mask: Mask, size: tuple[int, int], seed: int) -> Float[Tensor, "c h w"]:
+def take_mask(
+    mask: Mask, size: tuple[int, int], seed: int, fit: bool = False
+) -> Float[Tensor, "c h w"]:
     """1 where the picture is good: from a text, a file, a PIL image, an array or a tensor.
 
     Pictures and whole numbers are good where they are at least half as bright as white, and
@@ -154,7 +215,7 @@ def take_mask(mask: Mask, size: tuple[int, int], seed: int) -> Float[Tensor, "c 
         PictureError: If a file cannot be read, or is of another size.
     """
     if isinstance(mask, str | Path):
-        return make_mask(str(mask), size, seed=seed)
+        return make_mask(str(mask), size, seed=seed, fit=fit)
     if isinstance(mask, PIL.Image.Image | Picture):
         picture = as_picture(mask)
         bright = picture.pixels.mean(0, keepdim=True)

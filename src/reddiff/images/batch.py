@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,9 @@ from reddiff.files import open_regular
 from reddiff.hooks import Hook
 from reddiff.images.animation import Animation
 from reddiff.images.io import read_picture
-from reddiff.images.jobs import run
-from reddiff.images.records import (
-    FILE_FIELDS,
-    FORMAT,
-    Job,
-    file_hash,
-    file_part,
-    read_job,
-    read_record,
-    record_path,
-    versions,
-)
+from reddiff.images.jobs import FILE_FIELDS, Job, file_hash
+from reddiff.images.records import FORMAT, read_record, record_path, versions
+from reddiff.images.runs import run
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 
@@ -203,25 +194,20 @@ def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
         return f"its record is of format {record['format']}"
     if record["versions"].get("reddiff") != versions()["reddiff"]:
         return "another version of reddiff made it"
-    old = read_job(record)
-    names = [f.name for f in fields(Job) if f.name not in ("output", *FILE_FIELDS)]
-    other = [name for name in names if getattr(old, name) != getattr(job, name)]
+    old = Job.of(record["job"])
+    was, now = old.entries, job.entries
+    names = [name for name in now if name not in ("output", *FILE_FIELDS)]
+    other = [name for name in names if was[name] != now[name]]
     mine = job.input_hashes()
     for name in FILE_FIELDS:
         if name in mine or name in old.files:
-            if mine.get(name) != record["inputs"].get(name) or _tail(job, name) != _tail(old, name):
+            if mine.get(name) != record["inputs"].get(name) or job.tail(name) != old.tail(name):
                 other.append(name)
-        elif getattr(old, name) != getattr(job, name):
+        elif was[name] != now[name]:
             other.append(name)
     if other:
         return f"changed since: {', '.join(other)}"
     return "changed since: weights" if record["weights"] != weights else ""
-
-
-def _tail(job: Job, name: str) -> str:
-    """What follows the file in a field: the name of an operator or array."""
-    text = getattr(job, name)
-    return "" if text is None else text[len(file_part(name, text) or "") :]
 
 
 def _clear(job: Job, film: Path | None) -> None:

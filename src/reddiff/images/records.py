@@ -1,7 +1,7 @@
-"""Records of runs: what decided the pixels, and what came of it; written, read and checked.
+"""Records of runs: JSON files that hold what decided the pixels, and the outcome.
 
-A record is a JSON file beside the output. Relative paths in it are relative to its own folder. It
-may come from somebody else, so nothing in it is believed: sizes, types and ranges are checked.
+A record lies beside the output. Relative paths in it are relative to its own folder. It may come
+from somebody else, so sizes, types and ranges are checked.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import json
 import math
 import os
 import platform
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,10 @@ from typing import Any
 import torch
 
 from reddiff.errors import RecordError
-from reddiff.files import open_regular, read_regular
-from reddiff.images.io.inputs import WORDS as KERNELS
-from reddiff.images.masks import WORDS as MASKS
-from reddiff.images.presets import PRIORS
+from reddiff.files import read_regular
+from reddiff.images.jobs import FILE_FIELDS, JOB_ENTRIES, kinds
 from reddiff.images.schema import (
-    fits,
+    KINDS,
     is_cost,
     is_digits,
     is_notes,
@@ -35,114 +31,17 @@ from reddiff.images.schema import (
     is_whole,
     table_of,
 )
-from reddiff.images.tasks.custom import OWN
+from reddiff.images.settings import Settings
 from reddiff.results import Status
 
 FORMAT = 2  # 1 had no hashes of weights files, and paths relative to where the run was started
 UNITS = "pixels and noise in [0, 1]; the solver works on 2 pixels - 1"
 MAX_BYTES = 1 << 20
 
-MASK_WORDS = frozenset(word.partition(":")[0] for word in MASKS)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides the pixels of a restored file.
-
-    Arguments:
-        source: The degraded picture's file.
-        output: The restored picture's file; its suffix is its format.
-        task: A name, see `restore`; `jpeg` alone reads the quality from the file.
-        mask: A text for `masks.make_mask`.
-        fit_mask: Resize a mask file of another size.
-        scale: See `restore`.
-        kernel: A text for `pictures.read_kernel`.
-        noise: See `restore`.
-        solver: A name in `solvers.catalogue.METHODS`.
-        steps: See `restore`.
-        realism: See `restore`.
-        prior: A name in `catalogue.PRIORS`, or a .safetensors file.
-        seed: See `restore`.
-        device: See `restore`.
-        tile: See `restore`.
-        keep_diverged: Write the last finite estimate of a run that diverged.
-        range: What black and white are in the source, `LOW,HIGH`; see `pictures.read_picture`.
-        page: Which picture of a source of several, from 1.
-    """
-
-    source: str
-    output: str
-    task: str
-    mask: str | None = None
-    fit_mask: bool = False
-    scale: int | None = None
-    kernel: str | None = None
-    noise: float | None = None
-    solver: str = "noise-aware"
-    steps: int | None = None
-    realism: float | None = None
-    prior: str = "photo"
-    seed: int = 0
-    device: str = "auto"
-    tile: int = 512
-    keep_diverged: bool = False
-    range: str | None = None
-    page: int | None = None
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """The files that the job reads, by the names of its fields."""
-        found = {name: file_part(name, getattr(self, name)) for name in FILE_FIELDS}
-        return {name: Path(file) for name, file in found.items() if file is not None}
-
-    def moved(self, move: Callable[[str], str]) -> Job:
-        """The same job with other paths."""
-        new: dict[str, Any] = {"output": move(self.output)}
-        for name in FILE_FIELDS:
-            text = getattr(self, name)
-            file = file_part(name, text)
-            if file is not None:
-                new[name] = move(file) + text[len(file) :]
-        return replace(self, **new)
-
-    def input_hashes(self) -> dict[str, str]:
-        """The SHA-256 of every file that it reads."""
-        return {name: file_hash(path) for name, path in self.files.items()}
-
-
-FILE_FIELDS = ("source", "task", "mask", "kernel", "prior")
-
-
-def file_part(name: str, text: str | None) -> str | None:
-    """The file that a field of a job names; None if it holds words, or nothing."""
-    if text is None:
-        return None
-    word, _, rest = text.partition(":")
-    if name == "task":
-        own = OWN.fullmatch(text)
-        return own[1] if own else None
-    if name == "mask" and word in MASK_WORDS and rest:
-        return None
-    if name == "kernel":
-        if word in KERNELS:
-            return None
-        member = re.fullmatch(r"(.+\.npz):[^:/\\]+", text, re.IGNORECASE)
-        return member[1] if member else text
-    return None if name == "prior" and text in PRIORS else text
-
 
 def record_path(output: str | Path) -> Path:
     """Where the record of an output is: its name with `.json` appended."""
     return Path(f"{output}.json")
-
-
-def file_hash(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with open_regular(path) as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -211,11 +110,6 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def read_job(record: Mapping[str, Any]) -> Job:
-    """The job of a record that `read_record` has read."""
-    return Job(**record["job"])
-
-
 def _refuse(word: str) -> None:
     raise ValueError(f"the number {word}")
 
@@ -225,6 +119,19 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}..."
 
 
+def _job(value: object) -> bool:
+    """Whether these are the entries of a job, each of its type, and all that are needed."""
+    table, needed = JOB_ENTRIES | kinds(), ("source", "output", "task")
+    nullable = {f.name for f in fields(Settings) if f.default is None}
+    if not isinstance(value, dict) or not set(needed) <= set(value) <= set(table):
+        return False
+    good = all(
+        KINDS[table[name]](item) or (item is None and name in nullable)
+        for name, item in value.items()
+    )
+    return good and all(value[name] for name in needed)
+
+
 def _inputs(value: object) -> bool:
     return table_of(is_digits)(value) and set(value) <= set(FILE_FIELDS)  # type: ignore[call-overload]
 
@@ -232,7 +139,7 @@ def _inputs(value: object) -> bool:
 SCHEMA: dict[str, Callable[[object], bool]] = {
     "versions": table_of(is_text),
     "units": is_text,
-    "job": lambda value: fits(value, Job, ("source", "output", "task")),
+    "job": _job,
     "inputs": _inputs,
     "weights": is_digits,
     "solver": lambda value: isinstance(value, dict),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,25 +15,23 @@ from torch.nn.functional import interpolate, max_pool2d
 from reddiff.errors import InvalidArgument, require
 from reddiff.hooks import Hook, Progress
 from reddiff.images.arguments import (
-    Kernel,
-    Mask,
     Source,
+    keywords,
     open_image,
     open_task,
     outside,
-    take_number,
+    take_numbers,
     take_prior,
-    take_whole,
 )
 from reddiff.images.gray import for_channels, is_gray
 from reddiff.images.io import Picture
 from reddiff.images.jpeg_noise import jpeg_noise
 from reddiff.images.noise_level import filled, grain, noise_level
 from reddiff.images.presets import preset
+from reddiff.images.settings import Degradation, Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.noise import Gaussian
-from reddiff.operators import Operator
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -44,6 +41,8 @@ from reddiff.run.modes import ordinary
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.solving import solve
+
+Preview = Callable[[int, Float[Tensor, "c h w"]], None]
 
 # Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
 LEAST_ESTIMATE = 0.002
@@ -80,77 +79,59 @@ class Restored:
         return self.picture.pixels
 
 
-@ordinary
-def restore(
-    image: Source,
-    *,
-    task: str | Task | Operator,
-    mask: Mask | None = None,
-    scale: int | None = None,
-    kernel: Kernel | None = None,
-    noise: float | None = None,
-    solver: str | Solver[Any] = "noise-aware",
-    steps: int | None = None,
-    realism: float | None = None,
-    prior: str | Path | Prior = "photo",
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    tile: int = 512,
-    hooks: Sequence[Hook] = (),
-    preview: Callable[[int, Float[Tensor, "c h w"]], None] | None = None,
-) -> Restored:
+@dataclass(frozen=True, kw_only=True)
+class _Restoration(Settings):
+    """The arguments of `restore`: the settings, and what watches the run."""
+
+    hooks: Sequence[Hook] = ()
+    preview: Preview | None = None
+
+
+@keywords(_Restoration)
+def restore(image: Source, settings: _Restoration) -> Restored:
     """Restore a degraded picture.
 
     Arguments:
         image: The degraded picture: a file; a NumPy array `(h, w)` or `(h, w, c)` of uint8,
             uint16 or floats in [0, 1], which noise may carry a little further; a PIL image; a
             tensor `(c, h, w)` of such floats; or a `Picture`. For `inpaint`, missing pixels may
-            be NaN or masked (`numpy.ma`).
-        task: What was done to it: a name in `tasks.TASKS`, such as `jpeg:10`, a `Task`, or an
-            `Operator` on pixels in [0, 1]. `jpeg` alone takes the quality from the file.
-        mask: For `inpaint`, where the picture is good: `(h, w)` or `(1, h, w)`, an array or tensor
-            of 0 and 1; a PIL image or a file, white where it is good; or a text such as
-            `random:0.7`. Missing pixels of `image` are the mask if there is none.
-        scale: For `sr`: how many times larger the result is.
-        kernel: For `deblur`: the PSF `(kh, kw)` as an array, a tensor, a PIL image or a file; or a
-            text such as `gaussian:1.6`.
-        noise: The standard deviation of the noise in [0, 1] pixel units. If None it is estimated
-            from the picture, or during the run where the picture shows too little. 0 is the limit
-            of little noise: what y does not measure comes from the prior.
-        solver: A name in `solvers.catalogue.METHODS`, or a `Solver` (in [-1, 1] units).
-        steps: The number of steps; if None, the solver's own default, and 1 where `noise-aware`
-            denoises at a known level, as more give the same. Not for a `Solver`.
-        realism: For `noise-aware`: from 1/2, the most faithful, to 1, a draw from the posterior.
-        prior: A name in `catalogue.PRIORS`, a .safetensors file, or a `Prior` on RGB in [-1, 1]
-            (of which gray pictures take the `GrayPrior`) or on one channel.
-        seed: The seed of all randomness.
-        device: `cpu`, `cuda` or another device of torch; `auto` takes CUDA where there is one.
-        tile: Larger pictures are shown to the network in overlapping tiles of this side.
-        hooks: Called after every step.
-        preview: Called with the number of steps made and the estimate in [0, 1], after each.
+            be NaN or masked (`numpy.ma`), and are the mask if no other is given.
+        settings: The fields of `Settings` as keyword arguments; only `task` is required. Beside
+            them, `hooks` are called after every step, and `preview` is called after each with the
+            number of steps made and the estimate in [0, 1].
 
     Raises:
         InvalidArgument: If an argument cannot be used, before any network evaluation.
-        PictureError: If the image cannot.
+        PictureError: If the image cannot be read.
         WeightsError: If the weights file does not fit.
     """
+    return restore_with(image, settings, hooks=settings.hooks, preview=settings.preview)
+
+
+@ordinary
+def restore_with(
+    image: Source,
+    settings: Settings,
+    *,
+    hooks: Sequence[Hook] = (),
+    preview: Preview | None = None,
+) -> Restored:
+    """`restore`, with the settings in one object."""
+    settings = take_numbers(settings)
     notes: list[str] = []
-    seed, noise, steps, realism, tile = _numbers(seed, noise, steps, realism, tile)
-    opened = open_image(image)
+    opened = open_image(image, settings)
     degraded = opened.picture
     notes += degraded.notes
-    task = open_task(
-        task, image, opened, mask=mask, scale=scale, kernel=kernel, seed=seed, notes=notes
-    )
-    where = _device(device)
+    task = open_task(image, opened, settings, notes)
+    where = _device(settings.device)
     pixels, task = _once(degraded, task, notes)
     y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
-    level, estimated = _noise(noise, pixels, degraded, task, notes)
+    level, estimated = _noise(settings.noise, pixels, degraded, task, notes)
     problem = Problem(y, operator, task.noise(level))
     notes += _doubts(problem, estimated, task.unit) + outside(pixels, task.seen(pixels), level)
-    network = take_prior(prior).to(where)
+    network = take_prior(settings.prior).to(where)
     network = for_channels(network, problem.x_shape)
-    method = _solver(solver, steps, realism, task, problem, network)
+    method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:
         expected = "a level (--noise), as the picture measures too little to estimate it"
         raise InvalidArgument("noise", expected=expected, got="none")
@@ -160,8 +141,8 @@ def restore(
         return out.expand(max(len(out), len(degraded.pixels)), -1, -1).contiguous()
 
     watch = [] if preview is None else [_Preview(preview, finish)]
-    tiled = TiledPrior(network, tile, min(64, tile // 4))
-    run = solve(problem, tiled, method, seed=seed, hooks=[*hooks, *watch], progress=False)
+    tiled = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
+    run = solve(problem, tiled, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False)
     if level is None:
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
@@ -178,44 +159,33 @@ def restore(
     )
 
 
-@ordinary
-def degrade(
-    image: Source,
-    *,
-    task: str | Task | Operator,
-    mask: Mask | None = None,
-    scale: int | None = None,
-    kernel: Kernel | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
-) -> Picture:
+@keywords(Degradation)
+def degrade(image: Source, settings: Degradation) -> Picture:
     """Simulate a measurement of a picture: the task's operator and noise, clipped to [0, 1].
 
-    Noise comes last, but for `hdr`, `quantise` and `jpeg`: before clipping, rounding, compression.
+    Noise is added last, except for `hdr`, `quantize` and `jpeg`: there it is added before clipping,
+    rounding or compression.
 
     Arguments:
         image: The picture, as for `restore`.
-        task: As for `restore`.
-        mask: For `inpaint`, as for `restore`.
-        scale: For `sr`.
-        kernel: For `deblur`, as for `restore`.
-        noise: The standard deviation of the noise in [0, 1] pixel units.
-        seed: The seed of the noise.
+        settings: The fields of `Degradation` as keyword arguments; only `task` is required.
 
     Raises:
         InvalidArgument: If an argument cannot be used.
-        PictureError: If the image cannot.
+        PictureError: If the image cannot be read.
     """
-    seed, level, _, _, _ = _numbers(seed, noise, None, None, 0)
-    noise = 0.0 if level is None else level
-    opened = open_image(image)
+    return degrade_with(image, settings)
+
+
+@ordinary
+def degrade_with(image: Source, settings: Degradation) -> Picture:
+    """`degrade`, with the settings in one object."""
+    settings = take_numbers(settings)
+    opened = open_image(image, settings)
     picture = opened.picture
-    task = open_task(
-        task, image, opened, mask=mask, scale=scale, kernel=kernel, seed=seed, notes=[]
-    )
-    good = math.isfinite(noise) and 0 <= noise <= 1
-    require(good, "noise", expected="a level in [0, 1] pixel units", got=noise)
-    y = task.sense(picture.pixels, noise, Keys(seed, (0,)).at(MEASURING))
+    task = open_task(image, opened, settings, notes=[])
+    rng = Keys(settings.seed, (0,)).at(MEASURING)
+    y = task.sense(picture.pixels, settings.noise or 0.0, rng)
     alpha = picture.alpha
     if alpha is not None and task.scale > 1:
         alpha = task.degrade(alpha)
@@ -225,9 +195,7 @@ def degrade(
 class _Preview(Hook):
     """Hands every estimate on as a picture."""
 
-    def __init__(
-        self, show: Callable[[int, Tensor], None], finish: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, show: Preview, finish: Callable[[Tensor], Tensor]) -> None:
         self.show, self.finish = show, finish
 
     def __call__(self, progress: Progress) -> None:
@@ -251,19 +219,6 @@ def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]
     return pixels, task.of_gray() if len(pixels) == 1 else task
 
 
-def _numbers(
-    seed: int, noise: float | None, steps: int | None, realism: float | None, tile: int
-) -> tuple[int, float | None, int | None, float | None, int]:
-    """The same as Python's numbers, whatever kind of number they are."""
-    return (
-        take_whole("seed", seed) or 0,
-        take_number("noise", noise),
-        take_whole("steps", steps),
-        take_number("realism", realism),
-        take_whole("tile", tile) or 0,
-    )
-
-
 def _device(name: str | torch.device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -282,8 +237,6 @@ def _noise(
 ) -> tuple[float | None, bool]:
     """The level, None if the run has to find it; and whether it was not given."""
     if given is not None:
-        good = math.isfinite(given) and 0 <= given <= 1
-        require(good, "noise", expected="a level in [0, 1] pixel units", got=given)
         return given, False
     if task.level is not None:
         notes.append(f"Beside what the task does, the noise was taken as {task.level:g}.")
@@ -349,14 +302,8 @@ def _warnings(run: Reconstruction, unit: float) -> list[str]:
     return [f"{text[0].upper()}{text[1:]}." for text in words]
 
 
-def _solver(
-    solver: str | Solver[Any],
-    steps: int | None,
-    realism: float | None,
-    task: Task,
-    problem: Problem,
-    prior: Prior,
-) -> Solver[Any]:
+def _solver(settings: Settings, task: Task, problem: Problem, prior: Prior) -> Solver[Any]:
+    solver, steps, realism = settings.solver, settings.steps, settings.realism
     if isinstance(solver, Solver):
         require(steps is None, "steps", expected="None beside a Solver object", got=steps)
         method = solver

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields
-from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
 
 MAX_TEXT = 10_000
 MAX_WHOLE = 1 << 63
@@ -69,20 +66,4 @@ KINDS: dict[type, Callable[[object], bool]] = {
     bool: lambda value: isinstance(value, bool),
     int: is_whole,
     float: is_number,
-    NoneType: lambda value: value is None,
 }
-
-
-def fits(value: object, kind: type[Any], needed: tuple[str, ...]) -> bool:
-    """Whether these are fields of a dataclass, each of its type, and all that are needed."""
-    if not isinstance(value, dict) or not set(needed) <= set(value):
-        return False
-    hints = get_type_hints(kind)
-    if not set(value) <= {field.name for field in fields(kind)}:
-        return False
-    for name, item in value.items():
-        hint = hints[name]
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        if not any(KINDS[one](item) for one in kinds):
-            return False
-    return all(value[name] for name in needed)

@@ -150,12 +150,15 @@ class Picture:
         return image
 
 
-def as_range(text: str) -> tuple[float, float]:
-    """The range that a text `LOW,HIGH` states.
+def as_range(text: str | tuple[float, float] | None) -> tuple[float, float] | None:
+    """The range that a text `LOW,HIGH`, or a pair, states; None for None.
 
     Raises:
         InvalidArgument: If it states none.
     """
+    if not isinstance(text, str):
+        check_range(text)
+        return text
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:

@@ -43,6 +43,7 @@ __all__ = [
     "Quantised",
     "SuperResolve",
     "Task",
+    "check_name",
     "load_operator",
     "make_task",
 ]
@@ -149,11 +150,10 @@ def make_task(
         for parameter, value in given.items():
             require(value is None, parameter, expected="none for an operator of yours", got="one")
         return OwnTask(load_operator(name))
+    check_name(name)
     kind, colon, word = name.partition(":")
-    name = name if len(name) <= 2 * LONGEST else f"{name[: 2 * LONGEST]}..."
-    expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
-    require(kind in TASKS, "task", expected=expected, got=name)
     entry = TASKS[kind]
+    name = _short(name)
     require(not colon or bool(entry.word), "task", expected=f"{kind} alone", got=name)
     for parameter, value in given.items():
         if parameter == entry.needs and value is None:
@@ -162,6 +162,21 @@ def make_task(
             raise InvalidArgument(parameter, expected=f"none for the task {kind}", got="one")
     words = [word] if entry.word else []
     return entry.make(*words, *([] if entry.needs is None else [given[entry.needs]]))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no task's, and no `FILE.py:NAME`.
+
+    Raises:
+        InvalidArgument: With the names there are.
+    """
+    known = OWN.fullmatch(name) is not None or name.partition(":")[0] in TASKS
+    expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
+    require(known, "task", expected=expected, got=_short(name))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 2 * LONGEST else f"{name[: 2 * LONGEST]}..."
 
 
 def _number(form: str, word: str) -> float:

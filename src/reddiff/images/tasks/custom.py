@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, ReddiffError, require
 from reddiff.images.gray import on_gray
 from reddiff.images.tasks.base import Pixels, Task
 from reddiff.interop.deepinv import physics_operator
@@ -128,3 +132,34 @@ class _FromUnits(Operator):
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape
+
+
+@contextmanager
+def blamed(task: str) -> Iterator[None]:
+    """Turn what is raised in `FILE.py:NAME`, or where it ends the program, into one sentence.
+
+    Arguments:
+        task: The task; nothing is done for one that is no such file.
+
+    Raises:
+        InvalidArgument: Naming the file, the line and the error.
+    """
+    own = OWN.fullmatch(task)
+    try:
+        yield
+    except ReddiffError:
+        raise
+    except (Exception, SystemExit) as error:
+        if own is None:
+            raise
+        file = os.path.realpath(own[1])
+        lines = [
+            line
+            for frame, line in walk_tb(error.__traceback__)
+            if os.path.realpath(frame.f_code.co_filename) == file
+        ]
+        if not lines and not isinstance(error, SystemExit):
+            raise
+        where = f" in line {lines[-1]}" if lines else ""
+        got = f"{type(error).__name__}{where}: {error}"
+        raise InvalidArgument("operator", expected=f"{own[1]} to run", got=got) from error

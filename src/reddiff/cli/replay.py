@@ -1,0 +1,37 @@
+"""`reddiff replay`: a record run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reddiff.cli import interruptions
+from reddiff.cli.options import Force, Record, some_path
+from reddiff.cli.terminal import say
+
+
+def replay(
+    record: Record,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="PATH", help="Where to write instead."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME",
+            help="Required if the record runs such a file: read the file first.",
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Run a record again, and check that inputs, weights and pixels are the same."""
+    from reddiff.images import replays
+
+    interruptions.raise_from_now_on()
+    made = replays.replay(record, output=output, task=task, force=force)
+    say(f"{made['job']['output']}: the same pixels, {made['pixels']}")

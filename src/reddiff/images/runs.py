@@ -1,0 +1,283 @@
+"""Runs on files: pictures restored, or degraded in simulation; each leaves a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reddiff.errors import Diverged, require
+from reddiff.files import check_target, write_together, write_whole
+from reddiff.hooks import Hook, Progress
+from reddiff.images.animation import Animation
+from reddiff.images.arguments import refuse_parameters
+from reddiff.images.comparison import common_size, compare
+from reddiff.images.io import (
+    MAX_PIXELS,
+    Picture,
+    as_range,
+    check_output,
+    encode,
+    picture_size,
+    read_kernel,
+    read_picture,
+)
+from reddiff.images.jobs import Job, file_hash
+from reddiff.images.masks import make_mask
+from reddiff.images.memory import require_memory
+from reddiff.images.presets import load_prior
+from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
+from reddiff.images.restoration import Restored, degrade_with, restore_with
+from reddiff.images.settings import Degradation, Settings, check_numbers, words
+from reddiff.images.tasks import Compressed, Task, make_task
+from reddiff.images.tasks.custom import OWN, blamed
+from reddiff.operators.jpeg.jpeg import JPEG
+from reddiff.operators.orientation import Orientation
+from reddiff.priors.base import Prior
+from reddiff.priors.photo import weights_hash
+from reddiff.results import Status
+
+PIXEL_BYTES = 150  # of memory per pixel of the result, at the least
+DIVERGED = (
+    "the run diverged at step {}: a value became NaN or inf, and no picture was written "
+    "(--keep-diverged writes the last finite estimate)"
+)
+
+
+def run(
+    job: Job,
+    *,
+    prior: Prior | None = None,
+    truth: str | Path | None = None,
+    force: bool = False,
+    parents: bool = False,
+    hooks: Sequence[Hook] = (),
+    film: Animation | None = None,
+) -> dict[str, Any]:
+    """Restore a file, write the result and its record, and return the record.
+
+    All that can be known to fail is found out before the run. The picture is written last, after
+    its record and its film; metrics are measured after that.
+
+    Arguments:
+        job: What to do.
+        prior: The prior of the job, if it is loaded already.
+        truth: A file to measure PSNR, SSIM and LPIPS against.
+        force: Overwrite files.
+        parents: Make the folder of the output if it is missing.
+        hooks: Called after every step.
+        film: Collects the estimates of the run; its file is written too.
+
+    Raises:
+        InvalidArgument: If a setting cannot be used.
+        PictureError: If a file cannot be read or written, or exists without `force`.
+        WeightsError: If the weights do not fit.
+        Diverged: If a value became NaN or inf, unless the job says to keep such results.
+    """
+    output, beside, settings = Path(job.output), record_path(job.output), job.settings
+    job.check()
+    check_output(output, force=force, parents=parents)
+    check_target(beside, force=force, parents=parents)
+    picture = read_picture(job.source, page=settings.page, value_range=as_range(settings.range))
+    check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
+    wanted, scale = None, settings.scale or 1
+    replaced = file_hash(output) if output.is_file() else None
+    network = load_prior(str(settings.prior)) if prior is None else prior
+    inputs = job.input_hashes()
+    stop = [] if job.keep_diverged else [_StopDiverged()]
+    with blamed(str(settings.task)):
+        task = _task(job, picture)
+        size = None if truth is None else picture_size(truth)
+        _check_size(_size(task, picture, scale), size, scale)
+        if truth is not None:
+            wanted = read_picture(truth, value_range=as_range(settings.range))
+        result = restore_with(
+            picture,
+            replace(settings, task=task, prior=network, page=None, range=None),
+            hooks=[*stop, *hooks],
+            preview=None if film is None else film.add,
+        )
+    if int(result.reconstruction.status) == Status.DIVERGED and not job.keep_diverged:
+        raise Diverged(DIVERGED.format(int(result.reconstruction.steps)))
+    data = encode(output, result.picture)
+    record = _record(job, result, network) | {
+        "inputs": inputs,
+        "written": sha256(data).hexdigest(),
+        "replaced": replaced,
+    }
+    saved = record | {"job": job.moved(relative_to(output.parent)).entries}
+    files = [(beside, as_json(saved))]
+    files += [] if film is None or film.empty else [(film.path, film.encoded())]
+    files.append((output, data))
+    write_together(files, force=force)
+    if wanted is None:
+        return record
+    try:
+        measured: dict[str, Any] = {"metrics": compare(result.picture, wanted, scale)}
+    except Exception as error:  # noqa: BLE001 - the picture is there: nothing may undo that
+        note = f"The result is written, but could not be compared with the truth: {error}"
+        measured = {"notes": [*record["notes"], note]}
+    write_whole(beside, as_json(saved | measured), force=True)
+    return record | measured
+
+
+def simulate(
+    source: str | Path,
+    output: str | Path,
+    settings: Degradation,
+    *,
+    force: bool = False,
+    parents: bool = False,
+) -> dict[str, Any]:
+    """Degrade a file; write the mask or kernel, a record, and then the result.
+
+    Arguments:
+        source: The picture's file.
+        output: The degraded picture's file.
+        settings: How to degrade it, in words and numbers.
+        force: Overwrite files.
+        parents: Make the folder of the output if it is missing.
+
+    Returns:
+        The record, with the files of the mask and the kernel as `mask` and `kernel`.
+
+    Raises:
+        InvalidArgument: If a setting cannot be used.
+        PictureError: If a file cannot be read or written, or exists without `force`.
+    """
+    output, mask, kernel = Path(output), settings.mask, settings.kernel
+    check_numbers(settings)
+    check_output(output, force=force, parents=parents)
+    picture = read_picture(source, page=settings.page, value_range=as_range(settings.range))
+    check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
+    _check_scale(settings.scale, picture)
+    notes: list[str] = []
+    made: dict[str, tuple[Path, bytes]] = {}
+    exact = replace(settings, page=None, range=None)
+    if mask is not None:
+        found = make_mask(str(mask), picture.size, seed=settings.seed, fit=settings.fit_mask)
+        path = output.with_name(f"{output.stem}.mask.png")
+        made["mask"] = path, encode(path, Picture(found))
+        exact = replace(exact, mask=found)
+    if kernel is not None:
+        psf = read_kernel(str(kernel))
+        notes.extend(psf.notes)
+        buffer = BytesIO()
+        np.save(buffer, psf.psf.numpy())
+        made["kernel"] = output.with_name(f"{output.stem}.kernel.npy"), buffer.getvalue()
+        exact = replace(exact, kernel=psf.psf)
+    for path in (*(path for path, _ in made.values()), record_path(output)):
+        check_target(path, force=force, parents=parents)
+    with blamed(str(settings.task)):
+        degraded = degrade_with(picture, exact)
+    if settings.scale and any(n % settings.scale for n in picture.size):
+        notes.append(
+            f"The size was extended to a multiple of {settings.scale}. `restore --truth` compares "
+            "what lies in both pictures."
+        )
+    entries = words(settings) | {"noise": settings.noise or 0.0}
+    job = Job(str(source), str(output), Settings(**entries))
+    move = relative_to(output.parent)
+    moved = job.moved(move).entries
+    record = {
+        "format": FORMAT,
+        "command": "degrade",
+        "job": {name: moved[name] for name in ("source", "output", *entries)},
+        "notes": notes,
+        "units": UNITS,
+        "versions": versions(),
+    }
+    paths = {name: str(path) for name, (path, _) in made.items()}
+    saved = as_json(record | {name: move(path) for name, path in paths.items()})
+    files = [*made.values(), (record_path(output), saved), (output, encode(output, degraded))]
+    write_together(files, force=force)
+    return record | paths
+
+
+class _StopDiverged(Hook):
+    """Ends a run as soon as it has diverged."""
+
+    def __call__(self, progress: Progress) -> None:
+        if not bool(progress.alive.any()):
+            raise Diverged(DIVERGED.format(progress.step))
+
+
+def _task(job: Job, picture: Picture) -> str | Task:
+    """The task, where more is known of it than its name.
+
+    For `jpeg` what the file says: its compression, or at least its orientation. Code is run once.
+    """
+    settings = job.settings
+    name = str(settings.task)
+    turned = picture.format == "JPEG" and picture.orientation != 1
+    if name == "jpeg":
+        refuse_parameters("the task jpeg", settings)
+        return Compressed(JPEG.of(job.source))
+    if name.startswith("jpeg:") and turned:
+        refuse_parameters("the task jpeg", settings)
+        task = make_task(name)
+        if isinstance(task, Compressed):
+            turn = Orientation(picture.orientation)
+            return Compressed(JPEG(tables=task.codec.tables, orientation=turn))
+    if not OWN.fullmatch(name):
+        return name
+    refuse_parameters("an operator of yours", settings)
+    return make_task(name)
+
+
+def _size(task: str | Task, picture: Picture, scale: int) -> tuple[int, int]:
+    """The height and width of the result."""
+    if isinstance(task, Task) and not isinstance(task, Compressed):
+        y = picture.pixels
+        shape = task.operator(y).x_shape(tuple(task.data(y).shape))
+        return int(shape[-2]), int(shape[-1])
+    height, width = picture.size
+    return height * scale, width * scale
+
+
+def _check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int) -> None:
+    """The result fits the memory, and the truth."""
+    pixels, shown = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
+    expected = f"a result of at most {MAX_PIXELS} pixels"
+    require(pixels <= MAX_PIXELS, "scale", expected=expected, got=shown)
+    require_memory(PIXEL_BYTES * pixels, f"a result (of {shown})")
+    if truth is not None:
+        common_size(size, truth, scale)
+
+
+def _check_scale(scale: int | None, picture: Picture) -> None:
+    """The picture is extended to a multiple of the scale: it must stay a picture."""
+    if scale is None:
+        return
+    height, width = picture.size
+    good = (height + scale) * (width + scale) <= MAX_PIXELS
+    require(good, "scale", expected="a scale that fits the size of the picture", got=scale)
+
+
+def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
+    run = result.reconstruction
+    cost = asdict(run.cost)
+    pixels = result.pixels.contiguous().numpy().tobytes()
+    return {
+        "format": FORMAT,
+        "command": "restore",
+        "versions": versions(),
+        "units": UNITS,
+        "job": job.entries,
+        "weights": weights_hash(prior),
+        "solver": run.snapshot.solver,
+        "noise": result.noise,
+        "noise_estimated": result.estimated,
+        "residual_ratio": result.residual_ratio,
+        "status": Status(int(run.status[0, 0])).name,
+        "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
+        "threads": torch.get_num_threads(),
+        "notes": list(result.notes),
+        "pixels": sha256(pixels).hexdigest()[:16],
+    }

@@ -1,0 +1,202 @@
+"""The settings of a restoration: the only list of options.
+
+The options of `reddiff restore`, the arguments of `reddiff.restore`, the entries of a record and
+what `reddiff replay` repeats are the fields of `Settings`; those of `reddiff degrade` and
+`reddiff.degrade` are the fields of `Degradation`. A new option is a new field.
+
+Nothing heavy is imported here: the command line reads this module before it answers `--help`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from reddiff.errors import require
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from reddiff.images.arguments import Kernel, Mask
+    from reddiff.images.tasks import Task
+    from reddiff.operators import Operator
+    from reddiff.priors.base import Prior
+    from reddiff.solvers.base import Solver
+
+MAX_STEPS = 100_000
+MAX_TILE = 1 << 16
+MAX_SCALE = 1024
+MAX_SEED = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a setting is written on the command line and in a record.
+
+    Arguments:
+        kind: `str`, `int`, `float` or `bool`.
+        help: What it means, in one or two sentences.
+        low: The smallest number allowed.
+        high: The largest number allowed.
+        metavar: The placeholder in the help text.
+    """
+
+    kind: type
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    metavar: str | None = None
+
+
+def _option(kind: type, help_text: str, **more: Any) -> Mapping[str, Option]:
+    return {"option": Option(kind, help_text, **more)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """How a picture was degraded, or is to be. Levels are in [0, 1] pixel units.
+
+    In Python, `task` may also be a `Task` or an `Operator` on pixels in [0, 1]; `mask` and `kernel`
+    may be arrays, tensors or PIL images.
+    """
+
+    task: str | Task | Operator = field(
+        metadata=_option(
+            str,
+            "What happened to the picture: inpaint, sr, deblur, jpeg:10, ... (see "
+            "`reddiff tasks`), or FILE.py:NAME, an operator of your own.",
+        )
+    )
+    mask: Mask | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "For inpaint: a picture, white where pixels are kept; or random:0.7, box:96, "
+            "brush:10-20, ...",
+        ),
+    )
+    fit_mask: bool = field(
+        default=False, metadata=_option(bool, "Resize a mask file of another size.")
+    )
+    scale: int | None = field(
+        default=None,
+        metadata=_option(int, "For sr: how much larger the result is.", low=1, high=MAX_SCALE),
+    )
+    kernel: Kernel | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "For deblur: a .png, .npy or .npz file; or gaussian:1.6, motion:15,30, disk:3, "
+            "levin:1, ...",
+        ),
+    )
+    noise: float | None = field(
+        default=None,
+        metadata=_option(
+            float,
+            "Standard deviation of the noise, for pixels in [0, 1]. By default `restore` estimates "
+            "it, and `degrade` adds none.",
+            low=0,
+            high=1,
+        ),
+    )
+    seed: int = field(
+        default=0, metadata=_option(int, "Random seed.", low=-MAX_SEED - 1, high=MAX_SEED)
+    )
+    range: str | tuple[float, float] | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "The values of black and white in the file: for floats, and for 12 bits in 16 "
+            "(0,4095).",
+            metavar="LOW,HIGH",
+        ),
+    )
+    page: int | None = field(
+        default=None,
+        metadata=_option(int, "The page of a TIFF, or the frame of an animation, from 1.", low=1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Degradation):
+    """Everything that decides the pixels of a restored picture, beside the degraded one.
+
+    In Python, `solver` may also be a `Solver` (in [-1, 1] units), and `prior` a `Prior` on RGB or
+    one channel in [-1, 1].
+    """
+
+    solver: str | Solver[Any] = field(
+        default="noise-aware", metadata=_option(str, "The method, see `reddiff solvers`.")
+    )
+    steps: int | None = field(
+        default=None,
+        metadata=_option(
+            int,
+            "Number of steps. Default: that of the solver; 1 where noise-aware denoises at a known "
+            "level, as more steps give the same result.",
+            low=1,
+            high=MAX_STEPS,
+        ),
+    )
+    realism: float | None = field(
+        default=None,
+        metadata=_option(
+            float,
+            "For noise-aware, the perception-distortion trade-off: from 0.5, the smallest error, "
+            "to 1, a draw from the posterior.",
+            low=0,
+            high=1,
+        ),
+    )
+    prior: str | Path | Prior = field(
+        default="photo",
+        metadata=_option(str, "The prior, see `reddiff priors`, or a .safetensors file."),
+    )
+    device: str | torch.device = field(
+        default="auto",
+        metadata=_option(str, "cpu, cuda, ...; auto uses a GPU if there is one."),
+    )
+    tile: int = field(
+        default=512,
+        metadata=_option(
+            int,
+            "Larger pictures are processed in overlapping tiles of this side, in pixels.",
+            low=64,
+            high=MAX_TILE,
+        ),
+    )
+
+
+def options(kind: type[Degradation]) -> dict[str, Option]:
+    """The options of `Degradation` or `Settings`, by the names of their fields."""
+    return {f.name: f.metadata["option"] for f in fields(kind) if "option" in f.metadata}
+
+
+def words(settings: Degradation) -> dict[str, Any]:
+    """The settings as a record holds them."""
+    return {name: getattr(settings, name) for name in options(type(settings))}
+
+
+def check_numbers(settings: Degradation) -> None:
+    """Refuse numbers that no picture could make right.
+
+    Raises:
+        InvalidArgument: Naming the setting.
+    """
+    for name, option in options(type(settings)).items():
+        if option.kind in (int, float):
+            check_number(name, getattr(settings, name), option)
+
+
+def check_number(name: str, value: float | None, option: Option) -> None:
+    """Refuse a number out of the range of an option; None is its default."""
+    if value is None:
+        return
+    top = "up" if math.isinf(option.high) else f"to {option.high}"
+    expected = f"a number from {option.low} {top}"
+    require(option.low <= value <= option.high, name, expected=expected, got=value)
