@@ -152,7 +152,8 @@ def test_sixteen_bits_and_profile_survive(photo, tmp_path):
         (["IN", "-o", "out.png", "--task", "denoise", "--prior", "FAKE"], 3, "safetensors"),
         (["IN", "-o", "IN", "--task", "denoise"], 4, "exists"),
         (["IN", "-o", "no/folder/out.png", "--task", "denoise"], 4, "folder"),
-        (["IN"], 2, "--task"),
+        (["IN"], 2, "--output"),
+        (["IN", "-o", "out.png"], 2, "--task"),
         (["--replay", "IN"], 3, "record"),
     ],
 )

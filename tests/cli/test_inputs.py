@@ -111,7 +111,7 @@ def test_one_line_and_nothing_written(words):
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "1e400", "1e12", DIGITS])
-@pytest.mark.parametrize("task", ["quantise", "jpeg", "hdr"])
+@pytest.mark.parametrize("task", ["quantize", "jpeg", "hdr"])
 def test_numbers_of_tasks(task, number):
     refused("degrade", "a.png", "-o", "d.png", "--task", f"{task}:{number}")
     refused("restore", "a.png", "-o", "d.png", "--task", f"{task}:{number}")

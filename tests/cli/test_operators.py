@@ -54,7 +54,7 @@ TASKS = {
     "defocus": ["--task", "deblur", "--kernel", "disk:2"],
     "demosaic": ["--task", "demosaic:GRBG"],
     "hdr": ["--task", "hdr:1.5"],
-    "quantise": ["--task", "quantise:6"],
+    "quantize": ["--task", "quantize:6"],
     "jpeg": ["--task", "jpeg:10"],
 }
 

@@ -33,15 +33,15 @@ TASKS = (
     + ["sr"] * 4
     + ["deblur"] * 5
     + [
-        *("colorize", "demosaic", "hdr", "hdr:2", "quantise:8", "jpeg", "jpeg:10", "sr:bicubic"),
+        *("colorize", "demosaic", "hdr", "hdr:2", "quantize:8", "jpeg", "jpeg:10", "sr:bicubic"),
         *(
             "sr:foo",
             "hdr:nan",
             "hdr:inf",
             "hdr:-2",
-            "quantise:nan",
-            "quantise:1e400",
-            "quantise:2.5",
+            "quantize:nan",
+            "quantize:1e400",
+            "quantize:2.5",
         ),
         *("jpeg:0", "jpeg:nan", "jpeg:1_0", "jpeg:" + "9" * 5000, "", ":", "DENOISE", "mine.py:"),
         *("exit.py:f", "syntax.py:f", "missing.py:f", "fifo.py:f", "text.png:f", "mine.py:missing"),

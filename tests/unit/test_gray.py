@@ -72,7 +72,7 @@ def test_denoise_is_as_good_as_one_measurement(name, sigma, measure):
         {"task": "sr:bicubic", "scale": 2},
         {"task": "deblur", "kernel": "gaussian:1.5"},
         {"task": "hdr"},
-        {"task": "quantise:6"},
+        {"task": "quantize:6"},
         {"task": "jpeg:30"},
     ],
     ids=lambda p: p["task"],
@@ -219,17 +219,18 @@ def test_own_tasks_on_gray_files():
 def test_closed_forms_are_kept():
     _, y = noisy("coins", 0.0)
     for text, parameters in (("denoise", {}), ("sr", {"scale": 2}), ("jpeg:20", {})):
-        task = make_task(text, **parameters).of_gray()
-        assert isinstance(task.operator(y), SpectralOperator)
+        task = make_task(text, **parameters)
+        assert isinstance(task.problem(y).operator, SpectralOperator)
 
 
 def test_the_noise_of_luma_is_that_of_gray():
     """Beside rounding, noise is as much in a coefficient of luma as in a gray pixel."""
-    task = make_task("jpeg:50").of_gray()
+    task = make_task("jpeg:50")
     noise = 0.02 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
-    coefficients = task.operator(noise[0])(2 * noise)
+    clean, noisy = task.problem(noise[0]), task.problem(noise[0], 0.02)
+    coefficients = clean.operator(2 * noise)
     finest = (task.codec.tables[0] == task.codec.tables[0].min()).flatten()
-    level = math.sqrt(float(task.noise(0.02).sigma) ** 2 - float(task.noise(0).sigma) ** 2)
+    level = math.sqrt(float(noisy.noise.sigma) ** 2 - float(clean.noise.sigma) ** 2)
     assert level == pytest.approx(float(coefficients[..., finest].std()), rel=0.1)
 
 

@@ -160,8 +160,8 @@ def test_a_kernel_as_large_as_a_picture_of_even_sides() -> None:
     wanted = scipy.ndimage.convolve(x[0].numpy(), array / array.sum(), mode="mirror")
     np.testing.assert_allclose(y[0], wanted, atol=1e-5)
     task = Deblur(psf)
-    data = task.data(y)[None]
-    assert task.operator(y)(torch.zeros_like(data)).shape == data.shape
+    problem = task.problem(y)
+    assert problem.operator(torch.zeros_like(problem.y)).shape == problem.y.shape
     with pytest.raises(InvalidArgument, match=r"kernel: expected at most the picture's size"):
         Deblur(as_kernel(np.ones((18, 18))).psf).degrade(x)
 

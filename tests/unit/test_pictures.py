@@ -815,7 +815,7 @@ def test_kernels_from_words():
     assert kernel.psf.dtype == torch.float64
     assert kernel.psf.shape == (15, 15)
     assert kernel.total == 1
-    assert not kernel.normalised
+    assert not kernel.normalized
     psf = read_kernel("motion:15,30").psf
     assert torch.equal(psf, motion_psf(15, 30))
 
@@ -854,7 +854,7 @@ def test_kernels_from_arrays(tmp_path):
         kernel = read_kernel(f"{tmp_path}/{source}")
         np.testing.assert_allclose(kernel.psf, expected / 120, rtol=1e-6)
         assert kernel.total == pytest.approx(total)
-        assert kernel.normalised == (total != 1)
+        assert kernel.normalized == (total != 1)
     with pytest.raises(
         PictureError, match=r"expected one array, or .*:NAME, got the arrays first, s"
     ):
@@ -869,7 +869,7 @@ def test_kernels_from_pictures(tmp_path):
         Image.fromarray(pixels).save(tmp_path / name)
         kernel = read_kernel(tmp_path / name)
         np.testing.assert_allclose(kernel.psf, array / array.sum(dtype=float), rtol=1e-6)
-        assert not kernel.normalised
+        assert not kernel.normalized
 
 
 def test_kernels_of_even_sides_keep_their_centre(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line. It parses words, calls the library, prints; it holds no logic of its own.
+"""The command line: parse arguments, call the library, print. It holds no logic of its own.
 
 Everything typed here is in [0, 1] pixel units. Nothing heavier than typer is imported before a
 command runs, so that `reddiff --help` answers at once; and not even that before interruptions are

@@ -1,4 +1,4 @@
-"""How the runs of `reddiff restore` are told of: bars, summaries, a report and an exit code."""
+"""Report the runs of `reddiff restore`: progress, summaries, a table and an exit code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_batch(
     preview: Path | None,
     report: Path | None,
 ) -> None:
-    """Run the jobs; of several, a failed one is reported and the others go on.
+    """Run the jobs. With several, a failure is reported and the others go on.
 
     Arguments:
         todo: What to do.
@@ -94,7 +94,7 @@ def run_batch(
 
 
 def _films(todo: Sequence[Job], folder: Path | None, preview: Path | None) -> dict[str, Path]:
-    """A file for the film of each output, with the tree of the outputs."""
+    """The file of the animation for each output, in the folders of the outputs."""
     if preview is None:
         return {}
     films: dict[str, Path] = {}
@@ -125,7 +125,7 @@ def _tell(row: Row) -> None:
 
 
 def _finish(rows: Sequence[Row], *, several: bool) -> None:
-    """The counts, the failed ones, and the exit code."""
+    """Print the counts and the failures, and set the exit code."""
     from reddiff.errors import Diverged
     from reddiff.images.batch import Outcome
 

@@ -1,4 +1,4 @@
-"""`reddiff demo`: photos degraded and restored, on one sheet."""
+"""`reddiff demo`: degrade and restore five photos, on one contact sheet."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """One row of the sheet.
+    """One row of the contact sheet.
 
     Arguments:
-        name: Of its files.
-        photo: A photo of the package.
-        label: What was done to it.
-        task: What was done to it, as options of `reddiff degrade` and `reddiff restore`.
-        noise: Its standard deviation, pixels in [0, 1].
-        solver: What restores it.
+        name: Base name of its files.
+        photo: Name of a photo in the package.
+        label: Caption.
+        task: The degradation, as options of `reddiff degrade` and `reddiff restore`.
+        noise: Standard deviation of the noise, for pixels in [0, 1].
+        solver: The solver that restores it.
     """
 
     name: str
@@ -61,9 +61,9 @@ def demo(
         Path, typer.Option(parser=some_path, metavar="DIR", help="The folder for all files.")
     ] = Path("demo"),
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps; each solver's own by default.")
+        int | None, typer.Option(min=1, help="Number of steps. Default: that of each solver.")
     ] = None,
-    prior: Annotated[str, typer.Option(help="See `reddiff priors`.")] = "photo",
+    prior: Annotated[str, typer.Option(help="The prior, see `reddiff priors`.")] = "photo",
     force: Force = False,
 ) -> None:
     """Degrade and restore five photos; one sheet, one table, all files and records.
@@ -110,7 +110,7 @@ def demo(
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files of all examples but the sheet."""
+    """The files of all examples, without the contact sheet."""
     from reddiff.images.records import record_path
 
     pictures = [folder / f"{e.name}{kind}.png" for e in EXAMPLES for kind in ("", "-degraded")]
@@ -149,7 +149,7 @@ def _run(
 
 
 def _enlarged(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture at another size, so that it can be compared."""
+    """The picture interpolated to another size, for comparison."""
     from torch.nn.functional import interpolate
 
     if picture.size == size:

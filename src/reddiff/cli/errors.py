@@ -1,4 +1,4 @@
-"""How a failed command ends: one line on stderr and an exit code."""
+"""Errors of commands: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def explain(error: BaseException) -> str:
 
 
 def exit_code(error: BaseException) -> int:
-    """The code that a command ends with because of this error, if `is_expected`."""
+    """The exit code for an error that `is_expected`."""
     if isinstance(error, Diverged):
         return DIVERGED
     if isinstance(error, OSError) or getattr(error, "errno", None) is not None:
@@ -47,12 +47,12 @@ def exit_code(error: BaseException) -> int:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether it is no bug."""
+    """Whether an error is not a bug."""
     return isinstance(error, (ReddiffError, OSError, SystemExit)) or is_memory(error)
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether there was too little memory."""
+    """Whether an error means too little memory."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(text in words for text in MEMORY)
@@ -60,13 +60,13 @@ def is_memory(error: BaseException) -> bool:
 
 
 class Group(TyperGroup):
-    """The commands; errors raised on purpose become one line, unless `--debug` is given.
+    """The group of commands: expected errors become one line, unless `--debug` is given.
 
     Any other exception is a bug and keeps its traceback (exit code 1).
     """
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        """Parse the words before the command."""
+        """Parse the options before the command."""
         try:
             return super().make_context(*args, **more)
         except UsageError as error:
@@ -101,7 +101,7 @@ class Group(TyperGroup):
 
 
 def _end_usage(error: Any) -> None:
-    """A wrong command line in one line; nothing typed gets in the way of help."""
+    """End with one line on a wrong command line, or with the help if there are no arguments."""
     if not str(error.format_message()).strip() or type(error).__name__ == "NoArgsIsHelpError":
         raise error
     where = "reddiff" if error.ctx is None else error.ctx.command_path

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the program ends with a line and a code, and leaves no half file.
+"""Ctrl-C, SIGTERM and SIGHUP end the program with a line and a code, without partial files.
 
 Until a command begins to write there is nothing to clean up, and an exception would be lost in
 the imports: the process just ends. From then on an exception is raised, which undoes what is half

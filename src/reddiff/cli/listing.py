@@ -61,18 +61,21 @@ def tasks() -> None:
         table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
     table.add_row("FILE.py:NAME", "what an operator of yours makes, of pixels in [0, 1]")
     Console().print(table)
-    kernels = (f"{word}:{','.join(names)}" for word, (_, names, _) in KERNELS.items())
+    kernels = (word.form for word in KERNELS.values())
     Console().print("--mask:", "  ".join(MASKS), " or a picture, white where kept", highlight=False)
     Console().print("--kernel:", "  ".join(kernels), " or a file", highlight=False)
 
 
 def check(
     operator: Annotated[
-        str, typer.Argument(metavar="FILE.py:NAME", help="An operator, or a function of tensors.")
+        str,
+        typer.Argument(
+            metavar="FILE.py:NAME", help="A file, and the name of an operator or function in it."
+        ),
     ],
     shape: Annotated[str, typer.Option(help="Shape of one input, e.g. 3,64,64.")],
 ) -> None:
-    """Try an operator of yours: is it linear, is its adjoint one, does a gradient reach x, ..."""
+    """Check an operator of your own: linearity, adjoint, gradient, independent lanes, ..."""
     import math
     import re
 
@@ -97,7 +100,7 @@ def check(
 
 def show(
     record: Record,
-    full: Annotated[bool, typer.Option("--full", help="All of it, as JSON.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole record as JSON.")] = False,
 ) -> None:
     """Show a record."""
     from reddiff.cli.batch import summary

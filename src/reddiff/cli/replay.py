@@ -1,4 +1,4 @@
-"""`reddiff replay`: a record run again."""
+"""`reddiff replay`: run a record again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ def replay(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", parser=some_path, metavar="PATH", help="Where to write instead."
+            "--output",
+            "-o",
+            parser=some_path,
+            metavar="PATH",
+            help="Write to this file instead of the output in the record.",
         ),
     ] = None,
     task: Annotated[

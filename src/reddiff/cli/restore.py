@@ -1,4 +1,4 @@
-"""`reddiff restore`: degraded pictures in, restored ones out."""
+"""`reddiff restore`: restore degraded pictures."""
 
 from __future__ import annotations
 
@@ -27,37 +27,41 @@ def restore(
             "--output",
             "-o",
             metavar="PATH",
-            help="The restored picture, or a folder for several; names and formats are kept there.",
+            help="The restored picture; or a folder, where names and formats are kept.",
         ),
     ],
     settings: Settings,
     recursive: Annotated[
-        bool, typer.Option("--recursive", help="Sub-folders too; the tree is kept.")
+        bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
     ] = False,
     on_existing: Annotated[
         Existing | None,
         typer.Option(
-            help="Where a result exists: error; skip, if its record has the same settings, weights "
-            "and inputs (it is made anew if not); overwrite. --force is overwrite.",
+            help="If a result exists: error; skip (redo it if settings, weights or inputs have "
+            "changed); or overwrite, for which --force is short.",
             show_default="error",
         ),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            parser=some_path, metavar="CSV", help="A table of what became of every picture."
+            parser=some_path, metavar="CSV", help="Write a table with one row per picture."
         ),
     ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
-            parser=some_path, metavar="PATH", help="The true picture: prints PSNR, SSIM and LPIPS."
+            parser=some_path,
+            metavar="PATH",
+            help="Ground truth: print PSNR, SSIM and LPIPS against it.",
         ),
     ] = None,
     preview: Annotated[
         Path | None,
         typer.Option(
-            parser=some_path, metavar="DIR", help="A folder for an animation of the estimates."
+            parser=some_path,
+            metavar="DIR",
+            help="Save an animation of the estimates in this folder.",
         ),
     ] = None,
     keep_diverged: Annotated[
@@ -99,7 +103,7 @@ def restore(
 def _pairs(
     sources: list[str], output: str, *, recursive: bool
 ) -> tuple[Found, list[tuple[Path, Path]]]:
-    """The pictures that were found, and each with its result."""
+    """The pictures found, and each paired with its result."""
     from reddiff.images.folders import find, targets
     from reddiff.images.io.writing import FORMATS
 

@@ -1,4 +1,4 @@
-"""`reddiff sample`: new pictures, drawn from a prior."""
+"""`reddiff sample`: draw pictures from a prior."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def sample(
         ),
     ],
     prior: Annotated[
-        str, typer.Option(help="See `reddiff priors`, or a .safetensors file.")
+        str, typer.Option(help="The prior, see `reddiff priors`, or a .safetensors file.")
     ] = "photo",
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 4,
-    size: Annotated[str, typer.Option(help="Their side in pixels, or HEIGHTxWIDTH.")] = "64",
-    solver: Annotated[str, typer.Option(help="heun, ddim or ddpm.")] = "heun",
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 4,
+    size: Annotated[str, typer.Option(help="Side of a picture in pixels, or HEIGHTxWIDTH.")] = "64",
+    solver: Annotated[str, typer.Option(help="The sampler: heun, ddim or ddpm.")] = "heun",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps; the solver's own by default.")
+        int | None, typer.Option(min=1, help="Number of steps. Default: that of the solver.")
     ] = None,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Draw pictures from a prior: to look at what it has learned."""
+    """Draw pictures from a prior, to see what it has learned."""
     from reddiff import sampling
     from reddiff.errors import Diverged, require
     from reddiff.hooks import ProgressBar

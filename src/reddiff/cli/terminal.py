@@ -1,4 +1,4 @@
-"""What reaches the terminal: text from files, records and names, without what steers terminals."""
+"""Print text from files, records and names without terminal control characters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flat(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as one printable line, without words that fill the screen."""
+    """The text as one printable line, with very long words cut."""
     line = " ".join(text.split())
     line = re.sub(
         rf"\S{{{LONGEST_WORD},}}",

@@ -1,4 +1,4 @@
-"""Estimates of a run as a small film."""
+"""An animation of the estimates of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.images.io import as_picture
 
 
 class Animation:
-    """Collects estimates, for one animated WebP. `jobs.run` writes it.
+    """Collects estimates for one animated WebP, which `runs.run` writes.
 
     Arguments:
         path: The file. Its folder is made when it is written.
@@ -36,7 +36,7 @@ class Animation:
         self._frames: list[Image.Image] = []
 
     def add(self, step: int, pixels: Float[Tensor, "c h w"]) -> None:
-        """A frame, the estimate in [0, 1] after `step` steps."""
+        """Add the estimate in [0, 1] after `step` steps."""
         if step % self._every:
             return
         frame = replace(as_picture(pixels), bits=8).to_pil().convert("RGB")
@@ -48,11 +48,11 @@ class Animation:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to write."""
+        """Whether it has no frame."""
         return not self._frames
 
     def encoded(self) -> bytes:
-        """The film; the last frame stays for a second."""
+        """The animation as a file; the last frame stays for a second."""
         first, *rest = self._frames
         buffer = BytesIO()
         duration = [80] * len(rest) + [1000]

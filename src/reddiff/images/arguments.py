@@ -93,10 +93,10 @@ def take_numbers(settings: S) -> S:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A picture, and which of its pixels hold nothing.
+    """A picture, and which of its pixels are missing.
 
     Arguments:
-        picture: The picture, 0 where it holds nothing.
+        picture: The picture, 0 where pixels are missing.
         missing: Pixels that are masked, or not finite.
         masked: Whether a masked array said so.
     """
@@ -138,7 +138,7 @@ def open_image(image: Source, settings: Degradation | None = None) -> Opened:
 
 
 def _missing(image: Any) -> tuple[Any, Any]:
-    """Which entries hold nothing, None where that cannot be; and the plain values."""
+    """The mask of missing entries (None if there can be none), and the plain values."""
     if isinstance(image, np.ma.MaskedArray):
         values = np.asarray(image.data)
         hidden = np.ma.getmaskarray(image)
@@ -151,10 +151,10 @@ def _missing(image: Any) -> tuple[Any, Any]:
 
 
 def open_task(image: Source, opened: Opened, settings: Degradation, notes: list[str]) -> Task:
-    """The task with its parameters, and without the pixels that hold nothing.
+    """The task with its parameters, and without the missing pixels.
 
     Raises:
-        InvalidArgument: If a parameter cannot be used, or pixels hold nothing that the task needs.
+        InvalidArgument: If a parameter cannot be used, or pixels that the task needs are missing.
     """
     task, hole = settings.task, opened.missing
     if isinstance(task, Operator):
@@ -187,7 +187,7 @@ def refuse_parameters(task: str, settings: Degradation) -> None:
 
 
 def _without(task: Task, opened: Opened) -> Task:
-    """The task, where some pixels hold nothing."""
+    """The task without the missing pixels."""
     hole, count = opened.missing, int(opened.missing.sum())
     what = f"{count} masked pixels" if opened.masked else f"nan or inf in {count} pixels"
     if not isinstance(task, Inpaint):
@@ -205,7 +205,7 @@ def _without(task: Task, opened: Opened) -> Task:
 def take_mask(
     mask: Mask, size: tuple[int, int], seed: int, fit: bool = False
 ) -> Float[Tensor, "c h w"]:
-    """1 where the picture is good: from a text, a file, a PIL image, an array or a tensor.
+    """A mask, 1 where pixels are kept, from a text, a file, a PIL image, an array or a tensor.
 
     Pictures and whole numbers are good where they are at least half as bright as white, and
     transparent pixels are not; other numbers are 0 or 1.
@@ -246,7 +246,7 @@ def _extremes(array: NDArray[Any]) -> str:
 
 
 def take_kernel(kernel: Kernel, notes: list[str]) -> Tensor:
-    """The PSF in a text, a file, a PIL image, an array or a tensor; what is odd goes to the notes.
+    """The PSF in a text, a file, a PIL image, an array or a tensor; warnings go to the notes.
 
     Raises:
         InvalidArgument: If it is no kernel.
@@ -310,7 +310,7 @@ def _short(value: object) -> str:
 
 
 def outside(pixels: Tensor, seen: Tensor, level: float | None) -> list[str]:
-    """Notes on values outside [0, 1]: by noise, or further than noise of this level explains."""
+    """Notes on values outside [0, 1], within or beyond what noise of this level explains."""
     values = pixels[seen]
     beyond = (values < 0) | (values > 1)
     if not bool(beyond.any()):

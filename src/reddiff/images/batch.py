@@ -1,4 +1,4 @@
-"""Many pictures, one after the other: none ends the others, and a finished one can be skipped."""
+"""Run many jobs: a failure does not end the others, and finished ones can be skipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OnExisting(Enum):
 
 
 class Outcome(Enum):
-    """How it went with one picture."""
+    """The outcome for one picture."""
 
     DONE = "done"
     SKIPPED = "skipped"
@@ -48,7 +48,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one picture.
+    """The outcome for one picture, with its details.
 
     Arguments:
         job: What was to be done.
@@ -80,7 +80,7 @@ def run_all(
     hooks: Callable[[Job], Sequence[Hook]] = lambda _: (),
     film: Callable[[Job], Path | None] = lambda _: None,
 ) -> Iterator[Row]:
-    """Run jobs that share a prior. Whatever one raises is in its row, and the others go on.
+    """Run jobs that share a prior. An exception is reported in the row of its job.
 
     Arguments:
         jobs: What to do.
@@ -124,7 +124,7 @@ def run_all(
 
 
 def report(rows: Sequence[Row]) -> bytes:
-    """A table of what became of every picture, as CSV in UTF-8."""
+    """The outcome of every picture as a table, CSV in UTF-8."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(COLUMNS)
@@ -138,7 +138,7 @@ def report(rows: Sequence[Row]) -> bytes:
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is such a table, of an earlier run."""
+    """Whether a file is the report of an earlier run."""
     with suppress(PictureError), open_regular(path) as file:
         return file.readline(200).strip() == ",".join(COLUMNS).encode()
     return False
@@ -155,7 +155,7 @@ class _Stands(Enum):
 
 
 def _standing(job: Job, weights: str) -> tuple[_Stands, str, dict[str, Any] | None]:
-    """How it stands with a result, why, and its record.
+    """The state of a result, the reason, and its record.
 
     Raises:
         PictureError: If something is there that no record explains.
@@ -189,7 +189,7 @@ def _whole(path: Path) -> bool:
 
 
 def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
-    """What is not as it was in the run of this record; empty if nothing."""
+    """What has changed since the run of this record; empty if nothing has."""
     if record["format"] != FORMAT:
         return f"its record is of format {record['format']}"
     if record["versions"].get("reddiff") != versions()["reddiff"]:
@@ -211,7 +211,7 @@ def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
 
 
 def _clear(job: Job, film: Path | None) -> None:
-    """Remove the record, and the film, of a run that was killed before its picture was there."""
+    """Remove the record and the animation of a run that was killed before it wrote its picture."""
     beside = record_path(job.output)
     with suppress(ReddiffError):
         read_record(beside)

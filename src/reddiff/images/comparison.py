@@ -1,4 +1,4 @@
-"""A picture against the truth."""
+"""Compare a picture with the ground truth."""
 
 from __future__ import annotations
 

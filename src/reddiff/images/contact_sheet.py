@@ -1,4 +1,4 @@
-"""Labelled pictures side by side in one image, drawn with Pillow alone."""
+"""Labeled pictures side by side in one image, drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def contact_sheet(
     r"""A table of pictures, every cell with a caption below it.
 
     Pictures are neither scaled nor cropped; a cell is as large as the largest picture, and smaller
-    ones are centred in it. A caption may have several lines.
+    ones are centered in it. A caption may have several lines.
 
     Arguments:
         rows: The pictures, row by row; all rows of one length.
@@ -57,7 +57,7 @@ def contact_sheet(
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for j, text in enumerate(columns):
-        _centre(draw, text, GAP + j * step_x + width / 2, GAP / 2, font, INK)
+        _center(draw, text, GAP + j * step_x + width / 2, GAP / 2, font, INK)
     for i, (row, row_captions) in enumerate(zip(rows, captions, strict=True)):
         top = heading + GAP + i * step_y
         if labels:
@@ -69,7 +69,7 @@ def contact_sheet(
                 top + label + (height - picture.height) // 2,
             )
             sheet.paste(picture.convert("RGB"), corner)
-            _centre(draw, text, left + width / 2, top + label + height + 3, font, FAINT)
+            _center(draw, text, left + width / 2, top + label + height + 3, font, FAINT)
     return sheet
 
 
@@ -77,7 +77,7 @@ def _text_width(text: str, font: Font) -> int:
     return max(round(font.getlength(line)) for line in text.split("\n"))
 
 
-def _centre(draw: ImageDraw.ImageDraw, text: str, x: float, y: float, font: Font, ink: str) -> None:
+def _center(draw: ImageDraw.ImageDraw, text: str, x: float, y: float, font: Font, ink: str) -> None:
     draw.multiline_text((x, y), text, fill=ink, font=font, anchor="ma", align="center")
 
 

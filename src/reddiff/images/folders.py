@@ -1,4 +1,4 @@
-"""Which pictures names, folders and patterns stand for, and where the restored ones go."""
+"""Find pictures by names, folders and patterns, and name the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Found:
 
     @property
     def notes(self) -> list[str]:
-        """What was passed over, in sentences."""
+        """Notes on what was skipped."""
         notes = []
         if self.below:
             notes.append(
@@ -134,12 +134,12 @@ def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path
 
 
 def _key(path: Path) -> str:
-    """Names that some file system takes for the same."""
+    """A key that is equal for names that some file systems do not distinguish."""
     return str(path).casefold()
 
 
 def _root(pattern: str) -> Path:
-    """The folder that a pattern begins with."""
+    """The folder in front of the first wildcard."""
     parts = Path(pattern).parts
     fixed = []
     for part in parts[:-1]:
@@ -180,5 +180,5 @@ def _walk(top: Path, left_out: str | None) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _is_record(path: Path) -> bool:
-    """Whether it is the record of a picture, by its name."""
+    """Whether a file is the record of a picture, judged by its name."""
     return path.suffix == ".json" and Path(path.stem).suffix.lower() in SUFFIXES

@@ -1,4 +1,4 @@
-"""Gray pictures: one measurement, whether a file holds it once or in three equal channels."""
+"""Gray pictures: one measurement per pixel, also where a file repeats it in three channels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from reddiff.priors.base import Prior
 from reddiff.priors.gray import GrayPrior
 
 # How far the channels of a gray picture may be apart, in [0, 1] pixels: JPEG's chroma is rounded
-# to whole levels, which moves R, G and B by up to 3 of them against each other, and quantised.
+# to whole levels, which moves R, G and B by up to 3 of them against each other, and quantized.
 NEARLY = 4.2 / 255
 ODD = 0.001  # the share of pixels that may be further apart than that,
 FAR = 12 / 255  # and how far
 
 
 def is_gray(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> bool:
-    """Whether three channels are one: equal, or as nearly equal as a JPEG file leaves them.
+    """Whether three channels are equal, up to the rounding in a JPEG file of a gray picture.
 
     Independent noise in the channels of a gray scene makes a color picture of it, with three
     measurements of each pixel.
@@ -38,7 +38,7 @@ def is_gray(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> bool
 
 
 def for_channels(prior: Prior, x_shape: Shape) -> Prior:
-    """A prior for one x of this shape: of one on three channels, its `GrayPrior` for one."""
+    """The prior for one x of this shape: `GrayPrior` if a color prior meets one channel."""
     color = len(prior.shape) == 3 and prior.shape[0] == 3
     gray = len(x_shape) == 3 and x_shape[0] == 1
     return GrayPrior(prior) if color and gray else prior
@@ -58,7 +58,7 @@ class Repeated(LinearOperator):
 
 
 class ChannelMean(LinearOperator):
-    """The mean of three channels: what three equal measurements say once."""
+    """The mean of three channels."""
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
         return x.mean(1, keepdim=True)
@@ -71,7 +71,7 @@ class ChannelMean(LinearOperator):
 
 
 def on_gray(operator: Operator, y: Float[Tensor, "1 h w"]) -> Operator:
-    """An operator on pictures of any channels, as it measured the gray picture y.
+    """The form of an operator that applies to the gray measurement y.
 
     Itself where it takes one channel and does to it what it does to three equal ones, or where it
     makes one channel of color. Otherwise the channel mean of what it does to three equal channels;
@@ -97,14 +97,14 @@ def on_gray(operator: Operator, y: Float[Tensor, "1 h w"]) -> Operator:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    """A random picture, and what an operator makes of it."""
+    """A random picture x, and y = A(x)."""
 
     x: Tensor
     y: Tensor
 
 
 def _tried(operator: Operator, y_shape: Shape) -> _Trial | None:
-    """A of a random x, if its measurements have this shape; None if A takes no such x."""
+    """A random x with A(x) of this shape; None if A takes no such x."""
     try:
         shape = operator.x_shape(y_shape)
         like = next((b for b in operator.buffers() if b.is_floating_point()), torch.zeros(()))

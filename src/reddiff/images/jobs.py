@@ -42,14 +42,14 @@ class Job:
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> Job:
-        """The job with these entries, as `entries` returns them."""
+        """The job of a record; the inverse of `entries`."""
         own = {name: entries[name] for name in JOB_ENTRIES if name in entries}
         given = {name: entries[name] for name in options(Settings) if name in entries}
         return cls(**own, settings=Settings(**given))
 
     @property
     def entries(self) -> dict[str, Any]:
-        """The job as a record holds it."""
+        """The job as it is written in a record."""
         return {name: getattr(self, name) for name in JOB_ENTRIES} | words(self.settings)
 
     @property
@@ -72,12 +72,12 @@ class Job:
         return {name: file_hash(path) for name, path in self.files.items()}
 
     def tail(self, name: str) -> str:
-        """What follows the file in an entry: the name of an operator or array."""
+        """The part of an entry behind its file: the name of an operator or array."""
         text = self.entries[name]
         return "" if text is None else str(text)[len(self._file(name) or "") :]
 
     def check(self) -> None:
-        """Refuse numbers and names that no picture could make right.
+        """Refuse numbers and names that are invalid for every picture.
 
         Raises:
             InvalidArgument: Naming the setting.
@@ -106,7 +106,7 @@ def kinds() -> dict[str, type]:
 
 
 def _file_part(name: str, text: str) -> str | None:
-    """The file that an entry of a job names; None if it holds words."""
+    """The file that an entry of a job names; None if it names no file."""
     word, _, rest = text.partition(":")
     if name == "task":
         own = OWN.fullmatch(text)

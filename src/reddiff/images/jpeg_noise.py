@@ -1,4 +1,4 @@
-"""How noisy a picture was before it became a JPEG file.
+"""Estimate the noise that a picture had before JPEG compression.
 
 A file keeps little of the noise of chroma, and none of that in fine detail where steps are coarse:
 what is left in the finest wavelet coefficients of R, G and B is less than there was. Luma keeps it
@@ -30,13 +30,13 @@ SEEN = 0.5  # noise below so much of a step is rounded away
 class _Blocks:
     """Cosine coefficients `(n, 64)` of luma in levels of 255, and their steps `(64,)`.
 
-    A step is 1 where none can be told, inf where nearly all coefficients are zero. `quantised` is
+    A step is 1 where none can be told, inf where nearly all coefficients are zero. `quantized` is
     in how many of the low frequencies there is a step, of those that could show one.
     """
 
     coefficients: Tensor
     steps: Tensor
-    quantised: float
+    quantized: float
 
 
 def jpeg_noise(
@@ -64,8 +64,8 @@ def jpeg_noise(
     found = [
         _blocks(*(v[top:, left:] for v in (luma, whole, inside))) for top, left in sorted(corners)
     ]
-    blocks = max((b for b in found if b is not None), key=lambda b: b.quantised, default=None)
-    if blocks is None or not (known or blocks.quantised > 0.5):
+    blocks = max((b for b in found if b is not None), key=lambda b: b.quantized, default=None)
+    if blocks is None or not (known or blocks.quantized > 0.5):
         return None
     level = _plateau(blocks)
     return None if level is None else level / 255 / float(weights.norm())
@@ -74,7 +74,7 @@ def jpeg_noise(
 def _blocks(
     luma: Float[Tensor, "h w"], whole: Bool[Tensor, "h w"], inside: Bool[Tensor, "h w"]
 ) -> _Blocks | None:
-    """The blocks from the upper left corner on that are seen and not empty."""
+    """The blocks, from the upper left corner on, that are measured and not flat."""
     rows, columns = luma.shape[0] // SIDE, luma.shape[1] // SIDE
     if rows * columns < FEWEST:
         return None
@@ -100,7 +100,7 @@ def _blocks(
 
 
 def _step(c: Float[Tensor, " n"]) -> Tensor:
-    """The largest step of which these coefficients are multiples, 1 if of none, inf if zero."""
+    """The quantization step of coefficients: 1 if there is none, inf if nearly all are zero."""
     c = c[c.abs() > 2]
     if len(c) < FEWEST / 2:
         return c.new_tensor(math.inf)
@@ -111,7 +111,7 @@ def _step(c: Float[Tensor, " n"]) -> Tensor:
 
 
 def _plateau(blocks: _Blocks) -> float | None:
-    """The level of the last lines of frequencies that are alike, in levels of luma."""
+    """The noise level, in levels of luma, of the plateau at high frequencies; None without one."""
     lines: list[float] = []
     for total in LINES:
         bands = [u * SIDE + total - u for u in range(SIDE) if 0 <= total - u < SIDE]
@@ -134,7 +134,7 @@ def _plateau(blocks: _Blocks) -> float | None:
 
 
 def _cosines() -> Float[Tensor, "8 8"]:
-    """The orthonormal cosine transform, rows are frequencies."""
+    """The matrix of the orthonormal cosine transform; rows are frequencies."""
     n = torch.arange(SIDE, dtype=torch.float64)
     matrix = torch.cos(math.pi * (2 * n + 1) * n[:, None] / (2 * SIDE)) * math.sqrt(2 / SIDE)
     matrix[0] /= math.sqrt(2)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.io import read_mask
+from reddiff.images.words import numbers
 from reddiff.random import DRAWING, Keys, Rng
 
 TEXTS = ("lorem", "lolcat")
@@ -46,16 +47,16 @@ def make_mask(
     """
     kind, _, value = spec.partition(":")
     if kind == "random" and value:
-        drop = _number(spec, value, 0, 1)
+        drop = _number("random:SHARE", value, 0, 1)
         u = Keys(seed, (0,)).at(DRAWING).rand_like(torch.empty(1, *size, dtype=torch.float64))
         mask = (u >= drop).float()
     elif kind == "box" and value:
-        side = int(_number(spec, value, 1, min(size) - 1))
+        side = int(_number("box:SIDE", value, 1, min(size) - 1))
         top, left = (size[0] - side) // 2, (size[1] - side) // 2
         mask = torch.ones(1, *size)
         mask[:, top : top + side, left : left + side] = 0
     elif kind == "brush" and value:
-        mask = brush_mask(size, _percents(spec, value), seed)
+        mask = brush_mask(size, _percents(value), seed)
     elif kind == "text" and value:
         mask = _text(value, size)
     else:
@@ -135,7 +136,7 @@ def _arrival(
     stop: tuple[float, float],
     radius: float,
 ) -> Tensor:
-    """When a disk that moves from start (time 0) to stop (1) covers each pixel's centre.
+    """When a disk that moves from start (time 0) to stop (1) covers each pixel's center.
 
     inf where it never does; from -1 to 0 where it does at the start, as if it grew there.
     """
@@ -154,25 +155,17 @@ def _uniform(rng: Rng, n: int) -> list[float]:
     return rng.rand_like(torch.empty(1, n, dtype=torch.float64))[0].tolist()
 
 
-def _number(spec: str, value: str, low: float, high: float) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        expected = f"a number from {low:g} to {high:g} after the colon"
-        raise InvalidArgument("mask", expected=expected, got=spec)
+def _number(form: str, value: str, low: float, high: float) -> float:
+    (number,) = numbers("mask", form, value)
+    expected = f"{form}, a number from {low:g} to {high:g}"
+    require(low <= number <= high, "mask", expected=expected, got=value)
     return number
 
 
-def _percents(spec: str, value: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) / 100 for part in value.split("-"))
-    except ValueError:
-        low = high = float("nan")
-    if not 0 < low <= high < 1:
-        expected = "brush:LOW-HIGH with percents 0 < LOW <= HIGH < 100"
-        raise InvalidArgument("mask", expected=expected, got=spec)
+def _percents(value: str) -> tuple[float, float]:
+    low, high = (number / 100 for number in numbers("mask", "brush:LOW-HIGH", value))
+    expected = "brush:LOW-HIGH with percents 0 < LOW <= HIGH < 100"
+    require(0 < low <= high < 1, "mask", expected=expected, got=value)
     return low, high
 
 

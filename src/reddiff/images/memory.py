@@ -1,4 +1,4 @@
-"""How much memory is left, so that a run that cannot fit is refused before it begins."""
+"""Free memory, to refuse a run that cannot fit before it begins."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CONTAINER = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int | None:
-    """The memory that this process may still take; None where the system does not tell."""
+    """The memory that this process may still allocate; None if the system does not report it."""
     found = [_available(), _container(), _address_space()]
     known = [value for value in found if value is not None]
     return max(0, min(known)) if known else None
 
 
 def require_memory(needed: float, what: str) -> None:
-    """Refuse what needs more memory than there is.
+    """Refuse a run that needs more memory than is free.
 
     Raises:
         InvalidArgument: With both numbers.

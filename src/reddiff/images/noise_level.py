@@ -1,4 +1,4 @@
-"""How noisy a picture is, from the picture alone."""
+"""Estimate the noise level of a picture from its finest wavelet coefficients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def noise_level(
 
 
 def filled(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> Bool[Tensor, "c h w"]:
-    """The entries in areas of one value, and their neighbors: nothing there has noise.
+    """The entries in flat areas of one value, and their neighbors, which hold no noise.
 
     Flat are pixels equal to their eight neighbors. Only values that fill areas count, a few of them
     at most: the flat parts of smooth gradients are not left out.
@@ -70,7 +70,7 @@ def filled(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> Bool[T
 
 
 def grain(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> float:
-    """The step between the values of a picture, in its own units; 0 where there is but one.
+    """The smallest step between the values of a picture; 0 if it has one value.
 
     That of what was recorded, whatever it is stored in: 10 bits in a 16-bit file have steps of 64.
     """
@@ -100,7 +100,7 @@ def _level(y: Float[Tensor, "c 1 h w"], known: Bool[Tensor, "c 1 h w"]) -> Float
 
 
 class _Cut:
-    """Where values were cut off, if they were."""
+    """The values at which a picture is clipped, if it is."""
 
     def __init__(self, y: Tensor, known: Tensor) -> None:
         values = y[known]
@@ -114,7 +114,7 @@ class _Cut:
                     self.cut = self.cut | at
 
     def level(self, detail: Tensor, whole: Tensor, y: Tensor, window: Tensor) -> Tensor:
-        """The noise level that these coefficients show."""
+        """The noise level estimated from these coefficients."""
         sigma = detail[whole].median() / _MAD
         if math.isinf(self.low) and math.isinf(self.high):
             return sigma
@@ -132,7 +132,7 @@ class _Cut:
 
 
 def _kept(part: float) -> float:
-    """What is left of a normal spread if this part of its values are set to a bound."""
+    """The standard deviation of a standard normal of which this share is clipped."""
     part = min(part, 0.35)  # beyond, the median itself is cut off
     if part == 0:
         return 1.0

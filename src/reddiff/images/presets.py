@@ -33,7 +33,7 @@ _RELEASED = {  # tasks that the paper does not have take the settings of the one
     "demosaic": _reddiff(0.25, 0.25),
     "deblur": _reddiff(0.5, 0.25),
     "hdr": _reddiff(0.5, 0.25),
-    "quantise": _reddiff(0.5, 0.25),
+    "quantize": _reddiff(0.5, 0.25),
     "jpeg": _reddiff(0.5, 0.25),
 }
 

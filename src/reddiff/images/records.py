@@ -45,7 +45,7 @@ def record_path(output: str | Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """What was run."""
+    """The versions that a record states."""
     return {
         "reddiff": version("reddiff"),
         "torch": torch.__version__,
@@ -54,7 +54,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(record: Mapping[str, Any]) -> bytes:
-    """The content of a record's file. JSON has no inf and no nan: they become null."""
+    """A record as JSON, which has no inf and no nan: they become null."""
     return json.dumps(_finite(record), indent=1, allow_nan=False).encode()
 
 
@@ -69,7 +69,7 @@ def _finite(value: Any) -> Any:
 
 
 def relative_to(folder: Path) -> Callable[[str], str]:
-    """Turns a relative path, of where one stands, into one of this folder."""
+    """A function that makes paths relative to the current folder relative to this one."""
     base = os.path.realpath(folder)
 
     def moved(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Records run again: `replay`, and what a record of somebody else may not do."""
+"""Replay records, and refuse what a record from somebody else must not do."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def replay(
 
 
 def _check_inside(job: Job, path: Path, *, force: bool) -> None:
-    """The output that a record names is in its own folder, and is its own if it is replaced."""
+    """Refuse to write outside the folder of the record, or to replace another picture."""
     folder = Path(os.path.realpath(path.parent))
     target = Path(os.path.realpath(Path(job.output).parent)) / Path(job.output).name
     if not target.is_relative_to(folder):
@@ -100,7 +100,7 @@ def _check_inside(job: Job, path: Path, *, force: bool) -> None:
 
 
 def _check_code(job: Job, task: str | None, path: str | Path) -> None:
-    """A file of code runs only if the caller names it."""
+    """Refuse to run a file of code that the caller did not name."""
     name = str(job.settings.task)
     mine, given = OWN.fullmatch(name), OWN.fullmatch(task or "")
     if mine is None:

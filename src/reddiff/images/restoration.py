@@ -1,4 +1,4 @@
-"""The picture-level door: a degraded picture in, the restored one out, in [0, 1] pixels."""
+"""Restore and degrade pictures, with pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ def restore_with(
     notes += degraded.notes
     task = open_task(image, opened, settings, notes)
     where = _device(settings.device)
-    pixels, task = _once(degraded, task, notes)
-    y, operator = task.data(pixels)[None].to(where), task.operator(pixels).to(where)
+    pixels = _once(degraded, task, notes)
     level, estimated = _noise(settings.noise, pixels, degraded, task, notes)
-    problem = Problem(y, operator, task.noise(level))
-    notes += _doubts(problem, estimated, task.unit) + outside(pixels, task.seen(pixels), level)
+    problem, unit = task.problem(pixels, level), task.unit(pixels)
+    problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
+    notes += _doubts(problem, estimated, unit) + outside(pixels, task.measured(pixels), level)
     network = take_prior(settings.prior).to(where)
     network = for_channels(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
@@ -137,7 +137,7 @@ def restore_with(
         raise InvalidArgument("noise", expected=expected, got="none")
 
     def finish(x: Tensor) -> Tensor:
-        out = ((task.picture(x, pixels) + 1) / 2).clamp(0, 1).cpu()
+        out = ((task.image(x, pixels) + 1) / 2).clamp(0, 1).cpu()
         return out.expand(max(len(out), len(degraded.pixels)), -1, -1).contiguous()
 
     watch = [] if preview is None else [_Preview(preview, finish)]
@@ -146,7 +146,7 @@ def restore_with(
     if level is None:
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
-    notes += _warnings(run, task.unit)
+    notes += _warnings(run, unit)
     return Restored(
         picture=replace(
             degraded, pixels=finish(run.x[0]), alpha=_alpha(degraded.alpha, task.scale)
@@ -185,7 +185,7 @@ def degrade_with(image: Source, settings: Degradation) -> Picture:
     picture = opened.picture
     task = open_task(image, opened, settings, notes=[])
     rng = Keys(settings.seed, (0,)).at(MEASURING)
-    y = task.sense(picture.pixels, settings.noise or 0.0, rng)
+    y = task.degrade(picture.pixels, settings.noise or 0.0, rng)
     alpha = picture.alpha
     if alpha is not None and task.scale > 1:
         alpha = task.degrade(alpha)
@@ -193,7 +193,7 @@ def degrade_with(image: Source, settings: Degradation) -> Picture:
 
 
 class _Preview(Hook):
-    """Hands every estimate on as a picture."""
+    """Pass every estimate on as a picture."""
 
     def __init__(self, show: Preview, finish: Callable[[Tensor], Tensor]) -> None:
         self.show, self.finish = show, finish
@@ -203,11 +203,11 @@ class _Preview(Hook):
         self.show(progress.step, self.finish(progress.x[0]))
 
 
-def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]:
-    """The channels that were measured, one of a picture that is gray; and the task of them."""
+def _once(picture: Picture, task: Task, notes: list[str]) -> Tensor:
+    """The channels that were measured: a gray picture counts as one channel."""
     pixels = picture.pixels
-    if not task.adds_colour and len(pixels) == 3:
-        seen = task.seen(pixels)
+    if not task.adds_color and len(pixels) == 3:
+        seen = task.measured(pixels)
         if picture.alpha is not None:
             seen = seen & (picture.alpha > 0)
         alike = bool((seen == seen[:1]).all())
@@ -216,7 +216,7 @@ def _once(picture: Picture, task: Task, notes: list[str]) -> tuple[Tensor, Task]
             how = "equal" if apart == 0 else f"equal up to {255 * apart:.2g} of 255 levels"
             notes.append(f"The three channels are {how}: restored as gray, measured once.")
             pixels = pixels[:1] if apart == 0 else task.gray(pixels)
-    return pixels, task.of_gray() if len(pixels) == 1 else task
+    return pixels
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -235,19 +235,20 @@ def _device(name: str | torch.device) -> torch.device:
 def _noise(
     given: float | None, y: Tensor, picture: Picture, task: Task, notes: list[str]
 ) -> tuple[float | None, bool]:
-    """The level, None if the run has to find it; and whether it was not given."""
+    """The noise level (None if the run has to estimate it), and whether it is an estimate."""
     if given is not None:
         return given, False
-    if task.level is not None:
-        notes.append(f"Beside what the task does, the noise was taken as {task.level:g}.")
-        return task.level, True
-    plain, seen = task.plain(y)
+    sample = task.noise_sample(y)
+    if sample is None:
+        notes.append("Assumed no noise beyond the rounding that the task already models.")
+        return 0.0, True
+    plain, seen = sample.pixels, sample.measured
     if picture.alpha is not None and plain.shape[1:] == y.shape[1:]:
         seen = seen & (picture.alpha > 0)  # what is transparent may be anything
     if _windows(plain, seen[None]) < FEWEST_WINDOWS:
-        if task.otherwise is not None:
-            notes.append(f"The picture shows no noise level: it was taken as {task.otherwise:g}.")
-        return task.otherwise, True
+        if sample.fallback is not None:
+            notes.append(f"The picture shows no noise level: assumed {sample.fallback:g}.")
+        return sample.fallback, True
     level = float(noise_level(plain[None], seen[None]))
     if plain is y:
         coded = jpeg_noise(y, seen, known=picture.format == "JPEG")
@@ -268,14 +269,14 @@ def _noise(
 
 
 def _windows(y: Tensor, seen: Tensor) -> int:
-    """The windows of 2 x 2 pixels, all of them measured, that `noise_level` can look at."""
+    """The number of fully measured windows of 2 x 2 pixels, from which `noise_level` estimates."""
     if min(y.shape[-2:]) < 2:
         return 0
     return int((max_pool2d((~seen).to(y), 2) == 0).sum())
 
 
 def _doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
-    """Notes on a noise level that is not what this y seems to have."""
+    """Notes on a noise level that does not fit y."""
     if not isinstance(problem.noise, Gaussian):
         return []
     sigma = float(problem.noise.sigma)
@@ -294,7 +295,7 @@ def _doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
 
 
 def _warnings(run: Reconstruction, unit: float) -> list[str]:
-    """What the run has to say, in pixel units."""
+    """The findings of the run, in pixel units."""
     words = [finding.words(unit) for finding in run.findings]
     status = Status(int(run.status))
     if status == Status.DIVERGED:

@@ -1,4 +1,4 @@
-"""Runs on files: pictures restored, or degraded in simulation; each leaves a record."""
+"""Restore and degrade files; every run leaves a record."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class _StopDiverged(Hook):
 
 
 def _task(job: Job, picture: Picture) -> str | Task:
-    """The task, where more is known of it than its name.
+    """The task as an object where more is known than its name.
 
     For `jpeg` what the file says: its compression, or at least its orientation. Code is run once.
     """
@@ -234,15 +234,14 @@ def _task(job: Job, picture: Picture) -> str | Task:
 def _size(task: str | Task, picture: Picture, scale: int) -> tuple[int, int]:
     """The height and width of the result."""
     if isinstance(task, Task) and not isinstance(task, Compressed):
-        y = picture.pixels
-        shape = task.operator(y).x_shape(tuple(task.data(y).shape))
+        shape = task.problem(picture.pixels).x_shape
         return int(shape[-2]), int(shape[-1])
     height, width = picture.size
     return height * scale, width * scale
 
 
 def _check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int) -> None:
-    """The result fits the memory, and the truth."""
+    """Refuse a result that does not fit in memory, or has another size than the truth."""
     pixels, shown = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
     expected = f"a result of at most {MAX_PIXELS} pixels"
     require(pixels <= MAX_PIXELS, "scale", expected=expected, got=shown)
@@ -252,7 +251,7 @@ def _check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int
 
 
 def _check_scale(scale: int | None, picture: Picture) -> None:
-    """The picture is extended to a multiple of the scale: it must stay a picture."""
+    """Refuse a scale that would extend the picture beyond the largest size."""
     if scale is None:
         return
     height, width = picture.size

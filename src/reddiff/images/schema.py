@@ -1,4 +1,4 @@
-"""Types and ranges of values from JSON that somebody else may have written."""
+"""Validate types and ranges of values from untrusted JSON."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def table_of(good: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 def is_notes(value: object) -> bool:
-    """Sentences."""
+    """A list of strings."""
     return isinstance(value, list) and all(is_text(note) for note in value)
 
 
 def is_cost(value: object) -> bool:
-    """What a run took."""
+    """The cost of a run."""
     return (
         isinstance(value, dict)
         and all(is_count(value.get(name)) for name in ("evaluations", "vjps"))

@@ -183,7 +183,7 @@ def words(settings: Degradation) -> dict[str, Any]:
 
 
 def check_numbers(settings: Degradation) -> None:
-    """Refuse numbers that no picture could make right.
+    """Refuse numbers that are invalid for every picture.
 
     Raises:
         InvalidArgument: Naming the setting.

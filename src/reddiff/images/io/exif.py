@@ -1,4 +1,4 @@
-"""EXIF: what of it is kept, and the orientation."""
+"""EXIF: the tags that are kept, and the orientation."""
 
 from __future__ import annotations
 

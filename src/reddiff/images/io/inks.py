@@ -1,4 +1,4 @@
-"""CMYK to RGB."""
+"""Convert CMYK to RGB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAINLY = "The picture is CMYK without a usable profile: its colors are approxim
 
 
 def to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
-    """An RGB image of one in CMYK, and what to say of it."""
+    """Convert a CMYK image to RGB; returns it with a note."""
     if icc is not None and icc[16:20] == b"CMYK":
         try:
             profile = ImageCms.ImageCmsProfile(BytesIO(icc))

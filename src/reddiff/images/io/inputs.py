@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,37 +13,44 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from reddiff.errors import InvalidArgument, PictureError, require
+from reddiff.errors import PictureError, require
 from reddiff.images.io.arrays import read_array
 from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
 from reddiff.images.io.reading import check_regular, picture_size, read_picture, reading
+from reddiff.images.words import integers, numbers
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
 from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
 
 MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 
 
-def _whole(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same function of integers, given as floats."""
-
-    def made(*numbers: float) -> Tensor:
-        whole = all(number.is_integer() for number in numbers)
-        require(whole, "kernel", expected="whole numbers after the colon", got=numbers)
-        return make(*(int(number) for number in numbers))
-
-    return made
-
-
 MAX_FITTED, SMALL = 64, 16_000_000  # pixels of a mask that is resized: by one of the picture; any
 
 
-WORDS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...], float]] = {
-    "gaussian": (gaussian_psf, ("SIGMA",), MAX_SIDE // 8),
-    "motion": (motion_psf, ("LENGTH", "ANGLE"), MAX_SIDE - 2),
-    "uniform": (uniform_psf, ("SIDE",), MAX_SIDE),
-    "disk": (disk_psf, ("RADIUS",), MAX_SIDE // 2),
-    "shake": (_whole(shake_psf), ("SIDE", "SEED"), MAX_SIDE),
-    "levin": (_whole(levin_psf), ("NUMBER",), math.inf),
+@dataclass(frozen=True)
+class KernelWord:
+    """A kernel that words name.
+
+    Arguments:
+        form: The word, and the names of its numbers.
+        make: The kernel of these numbers.
+        largest: The largest first number, which sets the size of the kernel.
+        whole: Whether the numbers are integers.
+    """
+
+    form: str
+    make: Callable[..., Tensor]
+    largest: float
+    whole: bool = False
+
+
+WORDS = {
+    "gaussian": KernelWord("gaussian:SIGMA", gaussian_psf, MAX_SIDE // 8),
+    "motion": KernelWord("motion:LENGTH,ANGLE", motion_psf, MAX_SIDE - 2),
+    "uniform": KernelWord("uniform:SIDE", uniform_psf, MAX_SIDE),
+    "disk": KernelWord("disk:RADIUS", disk_psf, MAX_SIDE // 2),
+    "shake": KernelWord("shake:SIDE,SEED", shake_psf, MAX_SIDE, whole=True),
+    "levin": KernelWord("levin:NUMBER", levin_psf, math.inf, whole=True),
 }
 
 
@@ -90,9 +98,9 @@ def read_kernel(source: str | Path) -> Kernel:
         PictureError: If the file cannot be read, or holds no kernel: not two axes, larger than
             1023 a side, complex, not finite, or of a sum that is not well above zero.
     """
-    word, _, numbers = str(source).partition(":")
+    word, _, text = str(source).partition(":")
     if word in WORDS:
-        return Kernel(_spoken(str(source), word, numbers), 1.0)
+        return Kernel(_spoken(WORDS[word], text), 1.0)
     file, name = str(source), None
     if match := re.fullmatch(r"(.+\.npz):([^:/\\]+)", file, re.IGNORECASE):
         file, name = match.groups()
@@ -109,16 +117,11 @@ def read_kernel(source: str | Path) -> Kernel:
     return kernel
 
 
-def _spoken(source: str, word: str, text: str) -> Float64[Tensor, "h w"]:
-    """The kernel that words name."""
-    make, names, largest = WORDS[word]
-    expected = f"{word}:{','.join(names)}"
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InvalidArgument("kernel", expected=expected, got=source) from None
-    good = len(numbers) == len(names) and all(math.isfinite(number) for number in numbers)
-    require(good, "kernel", expected=expected, got=source)
-    small = numbers[0] <= largest
-    require(small, "kernel", expected=f"{names[0]} of at most {largest} pixels", got=source)
-    return make(*numbers)
+def _spoken(word: KernelWord, text: str) -> Float64[Tensor, "h w"]:
+    """The kernel that a word names."""
+    parse = integers if word.whole else numbers
+    values = parse("kernel", word.form, text)
+    kind, _, names = word.form.partition(":")
+    expected = f"{names.partition(',')[0]} of at most {word.largest} pixels"
+    require(values[0] <= word.largest, "kernel", expected=expected, got=f"{kind}:{text}")
+    return word.make(*values)

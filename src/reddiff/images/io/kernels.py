@@ -1,4 +1,4 @@
-"""Blur kernels from arrays: odd sides, sum 1, and notes on what may surprise."""
+"""Blur kernels from arrays: odd sides, sum 1, and notes on changes made to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Kernel(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @property
-    def normalised(self) -> bool:
+    def normalized(self) -> bool:
         """Whether it did not sum to 1: blurring with it would have changed the brightness."""
         return abs(self.total - 1) > 1e-4
 
@@ -89,7 +89,7 @@ def _real(values: Tensor | NDArray[Any]) -> NDArray[Any]:
 
 
 def _centroid(psf: Float64[Tensor, "kh kw"]) -> tuple[float, float]:
-    """The mean row and column, counted from 0, of what is positive."""
+    """The centroid of the positive part: row and column, counted from 0."""
     weights = psf.clamp(min=0)
     total = weights.sum()
     lines = weights.sum(1), weights.sum(0)
@@ -98,7 +98,7 @@ def _centroid(psf: Float64[Tensor, "kh kw"]) -> tuple[float, float]:
 
 
 def _center(psf: Float64[Tensor, "kh kw"]) -> tuple[int, int]:
-    """Where the center of each side is: n // 2, or before it on an even side."""
+    """The center: n // 2, or the element before it on an even side."""
     pairs = zip(psf.shape, _centroid(psf), strict=True)
     row, column = (n // 2 - (n % 2 == 0 and at < n // 2 - NEARER) for n, at in pairs)
     return row, column

@@ -1,4 +1,4 @@
-"""What kind of picture a file is, by its first bytes; those not read are known by name."""
+"""Recognize the kind of a file by its first bytes, also of kinds that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,52 +9,55 @@ from reddiff.errors import PictureError
 READ = "a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM picture"
 HEAD = 32  # bytes that tell them apart
 
-# The first bytes of what is not read, and where they stand; the name; how to convert it.
+# What is recognized, but not read: its name, how to convert it, and its bytes from an offset on.
+# The first entry that fits counts.
 MAGICK = "magick IN OUT.png"
 RAW = "darktable-cli IN OUT.tif, or dcraw -T -6 IN"
-OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
-    (8, b"CR\x02\x00", "a raw photo (CR2)", RAW),
-    (4, b"ftypcrx ", "a raw photo (CR3)", RAW),
-    (0, b"IIRO", "a raw photo (ORF)", RAW),
-    (0, b"IIRS", "a raw photo (ORF)", RAW),
-    (0, b"IIU\x00", "a raw photo (RW2)", RAW),
-    (0, b"FUJIFILMCCD-RAW", "a raw photo (RAF)", RAW),
-    (0, b"FOVb", "a raw photo (X3F)", RAW),
-    (4, b"ftypavif", "an AVIF picture", "avifdec IN OUT.png"),
-    (4, b"ftypavis", "an AVIF animation", "avifdec IN OUT.png"),
-    (4, b"ftyphei", "a HEIC picture", "heif-convert IN OUT.png"),
-    (4, b"ftyphev", "a HEIC picture", "heif-convert IN OUT.png"),
-    (4, b"ftypmif1", "a HEIF picture", "heif-convert IN OUT.png"),
-    (4, b"ftypmsf1", "a HEIF picture", "heif-convert IN OUT.png"),
-    (4, b"ftyp", "a video", "ffmpeg -i IN OUT_%04d.png"),
-    (0, b"\x1aE\xdf\xa3", "a video", "ffmpeg -i IN OUT_%04d.png"),
-    (0, b"\xff\x0a", "a JPEG XL picture", "djxl IN OUT.png"),
-    (4, b"JXL \r\n", "a JPEG XL picture", "djxl IN OUT.png"),
-    (4, b"jP  \r\n", "a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png"),
-    (0, b"II\xbc", "a JPEG XR picture", "JxrDecApp -i IN -o OUT.tif"),
-    (0, b"8BPS", "a Photoshop document", "magick 'IN[0]' OUT.png"),
-    (0, b"gimp xcf", "a GIMP document", MAGICK),
-    (0, b"v/1\x01", "an OpenEXR picture", "oiiotool IN -o OUT.tif"),
-    (0, b"#?RADIANCE", "a Radiance picture", "oiiotool IN -o OUT.tif"),
-    (0, b"SIMPLE  =", "a FITS file", "astropy.io.fits and tifffile, or an array in Python"),
-    (128, b"DICM", "a DICOM file", "dcmj2pnm --write-png IN OUT.png"),
-    (0, b"\x93NUMPY", "a NumPy array", "reddiff.restore(numpy.load(IN), ...) in Python"),
-    (0, b"\x89HDF\r\n", "an HDF5 file", "h5py, and an array in Python"),
-    (0, b"%PDF", "a PDF document", "pdftoppm -png -r 300 IN OUT"),
-    (0, b"%!PS", "a PostScript document", MAGICK),
-    (0, b"<svg", "an SVG drawing", MAGICK),
-    (0, b"<?xml", "an XML file", MAGICK),
-    (0, b"\x0a\x05\x01", "a PCX picture", MAGICK),
-    (0, b"\x00\x00\x01\x00", "an icon", MAGICK),
-    (0, b"DDS ", "a DDS texture", MAGICK),
-    (0, b"P7\n", "a PAM picture", MAGICK),
-    (0, b"PF\n", "a PFM picture", MAGICK),
-    (0, b"Pf\n", "a PFM picture", MAGICK),
-    (0, b"\x00\x05\x16\x07", "what macOS keeps beside a file (AppleDouble), no picture", ""),
-    (0, b"\x00\x05\x16\x00", "what macOS keeps beside a file (AppleDouble), no picture", ""),
-    (0, b"PK\x03\x04", "a ZIP archive", "unzip IN"),
-    (0, b"\x1f\x8b", "a gzip archive", "gunzip IN"),
+AVIF, HEIF = "avifdec IN OUT.png", "heif-convert IN OUT.png"
+OIIO, FFMPEG = "oiiotool IN -o OUT.tif", "ffmpeg -i IN OUT_%04d.png"
+OTHERS: tuple[tuple[str, str, int, tuple[bytes, ...]], ...] = (
+    ("a raw photo (CR2)", RAW, 8, (b"CR\x02\x00",)),
+    ("a raw photo (CR3)", RAW, 4, (b"ftypcrx ",)),
+    ("a raw photo (ORF)", RAW, 0, (b"IIRO", b"IIRS")),
+    ("a raw photo (RW2)", RAW, 0, (b"IIU\x00",)),
+    ("a raw photo (RAF)", RAW, 0, (b"FUJIFILMCCD-RAW",)),
+    ("a raw photo (X3F)", RAW, 0, (b"FOVb",)),
+    ("an AVIF picture", AVIF, 4, (b"ftypavif",)),
+    ("an AVIF animation", AVIF, 4, (b"ftypavis",)),
+    ("a HEIC picture", HEIF, 4, (b"ftyphei", b"ftyphev")),
+    ("a HEIF picture", HEIF, 4, (b"ftypmif1", b"ftypmsf1")),
+    ("a video", FFMPEG, 4, (b"ftyp",)),
+    ("a video", FFMPEG, 0, (b"\x1aE\xdf\xa3",)),
+    ("a JPEG XL picture", "djxl IN OUT.png", 0, (b"\xff\x0a",)),
+    ("a JPEG XL picture", "djxl IN OUT.png", 4, (b"JXL \r\n",)),
+    ("a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png", 4, (b"jP  \r\n",)),
+    ("a JPEG 2000 picture", "opj_decompress -i IN -o OUT.png", 0, (b"\xffO\xffQ",)),
+    ("a JPEG XR picture", "JxrDecApp -i IN -o OUT.tif", 0, (b"II\xbc",)),
+    ("a Photoshop document", "magick 'IN[0]' OUT.png", 0, (b"8BPS",)),
+    ("a GIMP document", MAGICK, 0, (b"gimp xcf",)),
+    ("an OpenEXR picture", OIIO, 0, (b"v/1\x01",)),
+    ("a Radiance picture", OIIO, 0, (b"#?RADIANCE",)),
+    ("a FITS file", "astropy.io.fits and tifffile, or an array in Python", 0, (b"SIMPLE  =",)),
+    ("a DICOM file", "dcmj2pnm --write-png IN OUT.png", 128, (b"DICM",)),
+    ("a NumPy array", "reddiff.restore(numpy.load(IN), ...) in Python", 0, (b"\x93NUMPY",)),
+    ("an HDF5 file", "h5py, and an array in Python", 0, (b"\x89HDF\r\n",)),
+    ("a PDF document", "pdftoppm -png -r 300 IN OUT", 0, (b"%PDF",)),
+    ("a PostScript document", MAGICK, 0, (b"%!PS",)),
+    ("an SVG drawing", MAGICK, 0, (b"<svg",)),
+    ("an XML file", MAGICK, 0, (b"<?xml",)),
+    ("a PCX picture", MAGICK, 0, (b"\x0a\x05\x01",)),
+    ("an icon", MAGICK, 0, (b"\x00\x00\x01\x00",)),
+    ("a DDS texture", MAGICK, 0, (b"DDS ",)),
+    ("a PAM picture", MAGICK, 0, (b"P7\n",)),
+    ("a PFM picture", MAGICK, 0, (b"PF\n", b"Pf\n")),
+    (
+        "what macOS keeps beside a file (AppleDouble), no picture",
+        "",
+        0,
+        (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00"),
+    ),
+    ("a ZIP archive", "unzip IN", 0, (b"PK\x03\x04",)),
+    ("a gzip archive", "gunzip IN", 0, (b"\x1f\x8b",)),
 )
 
 
@@ -68,8 +71,8 @@ def kind_of(path: Path, head: bytes) -> str:
     Raises:
         PictureError: If it is another; it names what it is, and a command that converts it.
     """
-    for at, magic, name, command in OTHERS:
-        if head[at : at + len(magic)] == magic:
+    for name, command, at, magics in OTHERS:
+        if head.startswith(magics, at):
             raise unread(path, name, command)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -90,6 +93,6 @@ def kind_of(path: Path, head: bytes) -> str:
 
 
 def unread(path: Path, name: str, command: str) -> PictureError:
-    """The error of a file that is known, but not read."""
+    """The error for a known kind of file that cannot be read."""
     how = f"; convert it first: {command}" if command else ""
     return PictureError(path, expected=READ, got=name + how)

@@ -1,4 +1,4 @@
-"""What a file says of its picture beside EXIF and profile: resolution, gamma, XMP, texts."""
+"""Metadata beside EXIF and color profile: resolution, gamma, XMP, texts."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.images.io.exif import cleaned, turned
 from reddiff.images.io.inks import to_rgb
 from reddiff.images.io.metadata import Metadata
+from reddiff.images.words import numbers
 
 SLACK = 1e-5  # how far beyond [0, 1] rounding may carry floats
 TOP = {8: 255, 16: 65535}
@@ -33,7 +34,7 @@ class Picture:
         pixels: In [0, 1], gray `(1, h, w)` or RGB `(3, h, w)`, as encoded: no profile is applied.
         alpha: The opacity in [0, 1] `(1, h, w)`, not multiplied into the pixels; or nothing.
         bits: 8 or 16 bits per channel, in its file; 32 for floats.
-        icc: The colour profile.
+        icc: The color profile.
         exif: What is known of the photo, as an EXIF block that begins with `Exif` and two zeros.
             The pixels are upright already: it holds no orientation.
         format: The format of its file, PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM, if it came from one.
@@ -73,7 +74,7 @@ class Picture:
             require(good, name, expected="float32", got=getattr(value, "dtype", None))
 
     def __repr__(self) -> str:
-        """Its size and kind, without the pixels."""
+        """Size and kind, without the pixels."""
         height, width = self.size
         kind = "gray" if len(self.pixels) == 1 else "RGB"
         kind += ", alpha" if self.alpha is not None else ""
@@ -159,12 +160,7 @@ def as_range(text: str | tuple[float, float] | None) -> tuple[float, float] | No
     if not isinstance(text, str):
         check_range(text)
         return text
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        got = text if len(text) <= 40 else f"{text[:40]}..."
-        expected = "LOW,HIGH, two finite numbers"
-        raise InvalidArgument("range", expected=expected, got=got) from None
+    low, high = numbers("range", "LOW,HIGH (two finite numbers)", text)
     check_range((low, high))
     return low, high
 
@@ -254,7 +250,7 @@ def stored(image: PIL.Image.Image, orientation: int, icc: bytes | None) -> Pictu
 
 
 def matching(icc: bytes | None, channels: int) -> bytes | None:
-    """A colour profile if it is for this number of channels, else nothing."""
+    """A color profile if it is for this number of channels, else nothing."""
     spaces = {1: b"GRAY", 3: b"RGB "}
     return icc if icc is not None and icc[16:20] == spaces[channels] else None
 
@@ -268,7 +264,7 @@ def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
         return image.convert("LA" if clear or mode in ("LA", "La") else "L")
     if mode in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
         return image.convert("RGBA" if clear or mode in ("PA", "RGBA", "RGBa") else "RGB")
-    expected = "gray, RGB or palette colours, with or without alpha, of 8 or 16 bits"
+    expected = "gray, RGB or palette colors, with or without alpha, of 8 or 16 bits"
     raise InvalidArgument("image", expected=expected, got=f"mode {mode}")
 
 
@@ -287,7 +283,7 @@ def _from_floats(planes: Tensor, beyond: float) -> Picture:
 
 
 def _advice(low: float, high: float) -> str:
-    """How values in other units become pixels."""
+    """Advice on how to rescale values in other units."""
     if low >= -25 and 2 < high <= 300:
         return "divide those of 8 bits by 255"
     if low >= -6000 and 300 < high <= 70000:

@@ -74,11 +74,11 @@ class Chunks:
         return 1 + -(-width * CHANNELS[self.header[9]] * self.bits // 8)
 
     def data(self) -> bytes:
-        """All compressed pixels."""
+        """The compressed pixel data."""
         return b"".join(content for name, content in self.found if name == b"IDAT")
 
     def file(self, keep: tuple[bytes, ...]) -> bytes:
-        """A file of those chunks that are named."""
+        """A file with only these chunks."""
         return SIGNATURE + b"".join(chunk(n, c) for n, c in self.found if n in keep)
 
 

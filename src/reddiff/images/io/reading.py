@@ -49,7 +49,7 @@ def read_picture(
     """The picture in a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file, known by its content.
 
     8 and 16 bits per channel stay what they are; fewer become 8. Palettes become RGB, and alpha
-    where one holds transparent colours. The EXIF orientation is applied. The colour profile is
+    where one holds transparent colors. The EXIF orientation is applied. The color profile is
     kept if it fits the channels (an RGB profile of a gray picture does not). CMYK becomes RGB, by
     its profile if it has one; `notes` of the picture say so.
 

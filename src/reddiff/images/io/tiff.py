@@ -1,4 +1,4 @@
-"""TIFF, read by tifffile: Pillow drops half of 16-bit colours, and libtiff writes to stderr."""
+"""TIFF, read by tifffile: Pillow drops half of 16-bit colors, and libtiff writes to stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reddiff.images.io.segments import JPEG, check_segments
 from reddiff.images.io.values import Values, as_values, to_picture
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 1, 2, 3, 5, 6
-COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, INKS: 4, YCBCR: 3}
+COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, INKS: 4, YCBCR: 3}
 SENSOR = (32803, 34892)  # the values of a color filter array, and linear ones of a sensor
 DNG_VERSION, XMP, IPTC, RESOURCES = 50706, 700, 33723, 34377
 NO_ALPHA, MULTIPLIED = 0, 1  # what one more channel can be, beside alpha as `Picture` has it
@@ -125,12 +125,12 @@ def _kind(path: Path, page: Any) -> Values:
     if not isinstance(page.bitspersample, int) or not isinstance(page.sampleformat, int):
         got = "channels of different kinds"
         raise PictureError(path, expected="8 or 16 bits per channel, or floats", got=got)
-    extra = page.samplesperpixel - COLOURS.get(page.photometric, -1)
+    extra = page.samplesperpixel - COLORS.get(page.photometric, -1)
     converted = page.photometric != YCBCR or page.compression == JPEG
     if extra not in (0, 1) or not converted or page.imagedepth != 1:
         name = getattr(page.photometric, "name", page.photometric)
         got = f"{page.samplesperpixel} channels of {name}"
-        expected = "gray, RGB, CMYK or palette colours, with or without alpha"
+        expected = "gray, RGB, CMYK or palette colors, with or without alpha"
         raise PictureError(path, expected=expected, got=got)
     values = as_values(path, page.sampleformat, page.bitspersample)
     levels = page.photometric in (BLACK_IS_ZERO, RGB) or values is Values.LEVELS
@@ -151,22 +151,22 @@ def _pixels(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
     # (planes, 1, h, w, channels): one of the two counts is 1
     array = page.asarray(squeeze=False) if frame == 0 else _stacked(path, file, page, frame)
     array = np.moveaxis(array[:, 0], 0, -2).reshape(page.imagelength, page.imagewidth, -1)
-    count = COLOURS[page.photometric]
-    colours, alpha = array[..., :count], array[..., count:]
+    count = COLORS[page.photometric]
+    colors, alpha = array[..., :count], array[..., count:]
     if page.photometric == PALETTE:
-        colours = (page.colormap >> 8).astype(np.uint8).T[colours[..., 0]]
+        colors = (page.colormap >> 8).astype(np.uint8).T[colors[..., 0]]
     elif page.bitspersample < 8:
-        colours = colours.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
+        colors = colors.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
     if page.photometric == WHITE_IS_ZERO:
-        colours = ~colours
+        colors = ~colors
     kind = page.extrasamples[0] if page.extrasamples else None
     if alpha.shape[-1] == 0 or kind == NO_ALPHA or page.bitspersample < 8:
-        return colours
-    if kind == MULTIPLIED and colours.dtype.kind == "u":
-        top = np.iinfo(colours.dtype).max
-        divided = np.rint(top * colours.astype(np.float64) / np.maximum(alpha, 1))
-        colours = divided.clip(0, top).astype(colours.dtype)
-    return np.concatenate([colours, alpha], -1)
+        return colors
+    if kind == MULTIPLIED and colors.dtype.kind == "u":
+        top = np.iinfo(colors.dtype).max
+        divided = np.rint(top * colors.astype(np.float64) / np.maximum(alpha, 1))
+        colors = divided.clip(0, top).astype(colors.dtype)
+    return np.concatenate([colors, alpha], -1)
 
 
 def _stacked(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Numbers of a file that are no levels of 8 or 16 bits: floats, and other integers."""
+"""Pixel values other than levels of 8 or 16 bits: floats, and other integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures to files, whole or not at all."""
+"""Write pictures to files, atomically."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_picture(
     Arguments:
         path: The file: .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .ppm or .pgm.
         picture: What to write.
-        quality: Of JPEG (never with subsampled colours) and WebP, 1 to 100; a WebP of quality 100
+        quality: Of JPEG (never with subsampled colors) and WebP, 1 to 100; a WebP of quality 100
             is lossless.
         force: Whether a file that exists may be replaced.
 
@@ -168,7 +168,7 @@ def _png(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Meta
 
 
 def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Metadata) -> bytes:
-    """A TIFF in strips, deflated; integers after taking differences between neighbouring pixels.
+    """A TIFF in strips, deflated; integers after taking differences between neighboring pixels.
 
     Neither Pillow (no 16-bit RGB) nor tifffile (no EXIF) can write it.
     """
@@ -200,7 +200,7 @@ def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Met
     if floats:
         tags[339] = (3,) * samples  # the sample format
     if samples in (2, 4):
-        tags[338] = 2  # the last is alpha, not multiplied into the colours
+        tags[338] = 2  # the last is alpha, not multiplied into the colors
     if icc is not None:
         tags[34675] = icc
     if meta.xmp is not None:

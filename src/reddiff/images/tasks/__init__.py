@@ -5,15 +5,13 @@ Pixels are in [0, 1] here; solvers work on 2 pixels - 1, so noise doubles on the
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, lookup, require
-from reddiff.images.tasks.base import Pixels, Task
+from reddiff.images.tasks.base import NoiseSample, Pixels, Task
 from reddiff.images.tasks.custom import OWN, OwnTask, load_operator
 from reddiff.images.tasks.linear import (
     Colorize,
@@ -24,7 +22,8 @@ from reddiff.images.tasks.linear import (
     Sampling,
     SuperResolve,
 )
-from reddiff.images.tasks.tone import HDR, Compressed, Quantised
+from reddiff.images.tasks.tone import HDR, Compressed, Quantized
+from reddiff.images.words import integers, numbers
 from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.mosaic import Bayer, BayerPattern
 from reddiff.operators.resampling import Filter, bicubic, lanczos
@@ -38,9 +37,10 @@ __all__ = [
     "Demosaic",
     "Denoise",
     "Inpaint",
+    "NoiseSample",
     "OwnTask",
     "Pixels",
-    "Quantised",
+    "Quantized",
     "SuperResolve",
     "Task",
     "check_name",
@@ -56,8 +56,6 @@ FILTERS: dict[str, Filter | Sampling | None] = {
     "nearest-center": Sampling.MIDDLE,
 }
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-LONGEST = 20  # characters of a number in a task's name
 
 PATTERNS = {pattern.value: pattern for pattern in BayerPattern}
 
@@ -89,15 +87,15 @@ def _demosaic(word: str) -> Task:
 
 
 def _hdr(word: str) -> Task:
-    return HDR(_number("hdr:GAIN", word or "2"))
+    return HDR(*numbers("task", "hdr:GAIN", word or "2"))
 
 
-def _quantise(word: str) -> Task:
-    return Quantised(_whole("quantise:LEVELS", word))
+def _quantize(word: str) -> Task:
+    return Quantized(*integers("task", "quantize:LEVELS", word))
 
 
 def _jpeg(word: str) -> Task:
-    return Compressed(JPEG(_whole("jpeg:QUALITY (or a .jpg file)", word)))
+    return Compressed(JPEG(*integers("task", "jpeg:QUALITY (or a .jpg file)", word)))
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -111,18 +109,21 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "deblur": TaskEntry("a blurred picture", Deblur, "kernel"),
     "denoise": TaskEntry("a noisy picture", Denoise),
-    "colorize": TaskEntry("a grey picture", Colorize),
+    "colorize": TaskEntry("a gray picture", Colorize),
     "demosaic": TaskEntry(
-        "the raw picture of a sensor, one colour at each pixel",
+        "the raw picture of a sensor, one color at each pixel",
         _demosaic,
         word="the first four pixels: RGGB, BGGR, GRBG or GBRG",
     ),
     "hdr": TaskEntry("too much contrast, cut off at black and white", _hdr, word="the gain, 2"),
-    "quantise": TaskEntry("few levels in each channel", _quantise, word="how many"),
+    "quantize": TaskEntry("few levels in each channel", _quantize, word="how many"),
     "jpeg": TaskEntry(
         "a compressed picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
     ),
 }
+
+
+ALIASES = {"quantise": "quantize"}  # names of earlier versions, in records and scripts
 
 
 def make_task(
@@ -152,6 +153,7 @@ def make_task(
         return OwnTask(load_operator(name))
     check_name(name)
     kind, colon, word = name.partition(":")
+    kind = ALIASES.get(kind, kind)
     entry = TASKS[kind]
     name = _short(name)
     require(not colon or bool(entry.word), "task", expected=f"{kind} alone", got=name)
@@ -170,25 +172,10 @@ def check_name(name: str) -> None:
     Raises:
         InvalidArgument: With the names there are.
     """
-    known = OWN.fullmatch(name) is not None or name.partition(":")[0] in TASKS
+    known = OWN.fullmatch(name) is not None or name.partition(":")[0] in {*TASKS, *ALIASES}
     expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
     require(known, "task", expected=expected, got=_short(name))
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 2 * LONGEST else f"{name[: 2 * LONGEST]}..."
-
-
-def _number(form: str, word: str) -> float:
-    """The finite number that a word is; one of ASCII digits, and of no more than 20 characters."""
-    short = word if len(word) <= LONGEST else f"{word[:LONGEST]}..."
-    good = NUMBER.fullmatch(word) is not None and len(word) <= LONGEST
-    number = float(word) if good else math.nan
-    require(math.isfinite(number), "task", expected=form, got=short or "nothing")
-    return number
-
-
-def _whole(form: str, word: str) -> int:
-    number = _number(form, word)
-    require(number.is_integer(), "task", expected=f"{form}, a whole number", got=word)
-    return int(number)
+    return name if len(name) <= 40 else f"{name[:40]}..."

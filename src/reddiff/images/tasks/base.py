@@ -1,8 +1,9 @@
-"""What a picture task is, in [0, 1] pixels; solvers work on 2 pixels - 1."""
+"""The interface of picture tasks. Pixels are in [0, 1]; solvers work on 2 pixels - 1."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -11,86 +12,103 @@ from torch import Tensor
 
 from reddiff.noise import Gaussian, Noise, UnknownGaussian
 from reddiff.operators import Operator
+from reddiff.problem import Problem
 from reddiff.random import Rng
 
 PIXELS = 0.5  # a unit of the solver, which works on 2 pixels - 1, in [0, 1] pixel units
 Pixels = Float[Tensor, "_ _ _"]
 
 
+@dataclass(frozen=True, eq=False)
+class NoiseSample:
+    """A picture that has the noise of y, to estimate the noise level from.
+
+    Arguments:
+        pixels: The picture, in [0, 1].
+        measured: Which of its entries count.
+        fallback: The level to assume where too few entries count; None to estimate it in the run.
+    """
+
+    pixels: Pixels
+    measured: Bool[Tensor, "_ _ _"]
+    fallback: float | None = None
+
+
 class Task(ABC):
-    """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`."""
+    """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`.
+
+    A subclass defines `_forward` and `_operator`, and what differs from additive Gaussian noise on
+    pixels that are all measured.
+    """
 
     name: ClassVar[str]
-    adds_colour: ClassVar[bool] = False  # a grey picture has colours to be found
-    otherwise: ClassVar[float | None] = None  # the level where y shows none; None: runs find it
+    adds_color: ClassVar[bool] = False  # a gray y has a color x
 
-    @abstractmethod
-    def degrade(self, x: Pixels) -> Pixels:
-        """The measurement of a picture, without noise."""
-
-    @abstractmethod
-    def operator(self, y: Pixels) -> Operator:
-        """The forward model of `measurement(y)`, for a degraded picture y."""
-
-    def gray(self, y: Pixels) -> Pixels:
-        """The one channel that three equal ones, or nearly equal ones, are."""
-        return y.mean(0, keepdim=True)
-
-    def of_gray(self) -> Task:
-        """The task where y is one channel of gray."""
-        return self
-
-    def sense(self, x: Pixels, noise: float, rng: Rng) -> Pixels:
-        """`degrade`, with noise where it arises: here at the end.
+    def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
+        """Simulate the measurement of a picture.
 
         Arguments:
             x: The picture.
-            noise: The standard deviation, in [0, 1] pixels.
-            rng: Where draws come from, of one lane.
+            noise: The standard deviation of the noise, in [0, 1] pixels. It is added last, except
+                where it arises before clipping, rounding or compression.
+            rng: The random numbers of one lane; None for no noise.
         """
-        y = self.degrade(x)
+        y = self._forward(x)
+        if rng is None:
+            return y
         y = y + noise * rng.randn_like(y[None])[0]
-        return torch.where(self.seen(y), y, 0)
+        return torch.where(self.measured(y), y, 0)
 
-    def noise(self, level: float | None) -> Noise:
-        """The noise of `data`, in its units.
+    def problem(self, y: Pixels, noise: float | None = 0.0) -> Problem:
+        """The inverse problem of one degraded picture, in the units of solvers.
 
         Arguments:
-            level: The standard deviation of the noise in [0, 1] pixels; None if nobody knows it.
+            y: The degraded picture.
+            noise: The standard deviation of the noise in [0, 1] pixels; None if it is unknown.
         """
-        return UnknownGaussian() if level is None else Gaussian(level / PIXELS)
+        return Problem(self._data(y)[None], self._operator(y), self._noise(y, noise))
 
-    def measurement(self, y: Pixels) -> Pixels:
-        """The degraded picture as the operator sees it."""
-        return y
-
-    def data(self, y: Pixels) -> Tensor:
-        """What the solver is given of a degraded picture: one y of `operator`."""
-        return 2 * self.measurement(y) - 1
-
-    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
-        """Which entries of a degraded picture say anything of x."""
-        return torch.ones_like(y, dtype=torch.bool)
-
-    def plain(self, y: Pixels) -> tuple[Pixels, Bool[Tensor, "_ _ _"]]:
-        """A picture with the noise of y, and which of its entries count: to estimate it from."""
-        return y, self.seen(y)
-
-    def picture(self, x: Pixels, y: Pixels) -> Pixels:
-        """The restored picture for the degraded one, from the solver's x."""
+    def image(self, x: Pixels, y: Pixels) -> Pixels:
+        """The restored picture for the degraded picture y, from one x of `problem(y)`."""
         return x
 
-    @property
-    def level(self) -> float | None:
-        """The noise to reckon with where nobody says any, in [0, 1] pixels; None: look at y."""
-        return None
+    def noise_sample(self, y: Pixels) -> NoiseSample | None:
+        """Where to estimate the noise level from; None to assume no noise beside the task's own."""
+        return NoiseSample(y, self.measured(y))
 
-    @property
-    def unit(self) -> float:
-        """A unit of `data` in [0, 1] pixels."""
+    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """Which entries of a degraded picture depend on x."""
+        return torch.ones_like(y, dtype=torch.bool)
+
+    def gray(self, y: Pixels) -> Pixels:
+        """One channel from three that are equal, or nearly equal."""
+        return y.mean(0, keepdim=True)
+
+    def unit(self, y: Pixels) -> float:
+        """A unit of the y of `problem(y)`, in [0, 1] pixels."""
         return PIXELS
 
     @property
     def scale(self) -> int:
         """How many times larger than y the restored picture is."""
         return 1
+
+    @abstractmethod
+    def _forward(self, x: Pixels) -> Pixels:
+        """The measurement of a picture, without noise."""
+
+    @abstractmethod
+    def _operator(self, y: Pixels) -> Operator:
+        """The forward model, from [-1, 1] to the units of `_data(y)`."""
+
+    def _noise(self, y: Pixels, level: float | None) -> Noise:
+        """The noise of `_data(y)`, in its units."""
+        return UnknownGaussian() if level is None else Gaussian(level / PIXELS)
+
+    def _measurement(self, y: Pixels) -> Pixels:
+        """The degraded picture in the form in which the operator returns it, in [0, 1]."""
+        return y
+
+    def _data(self, y: Pixels) -> Tensor:
+        """y of the problem, without the lane axis."""
+        return 2 * self._measurement(y) - 1

@@ -1,4 +1,4 @@
-"""A picture task of the user's own: an operator in a Python file."""
+"""Tasks defined by a user: an operator, or a Python file that holds one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
         text: The file, and the name in it of an operator, or of anything that one can be made of:
             a function, a module, a matrix, an operator on vectors, or a physics of deepinv. A
             function is validated on random pixels.
-        shape: That of one x. By default a function is one of colour pictures of any size, which
+        shape: That of one x. By default a function is one of color pictures of any size, which
             keeps the size.
 
     Raises:
@@ -91,7 +91,7 @@ class OwnTask(Task):
 
     name = "own"
 
-    def degrade(self, x: Pixels) -> Pixels:
+    def _forward(self, x: Pixels) -> Pixels:
         """A(x).
 
         Raises:
@@ -103,15 +103,14 @@ class OwnTask(Task):
         require(picture, "operator", expected=expected, got=tuple(y.shape))
         return y[0]
 
-    def operator(self, y: Pixels) -> Operator:
-        """A where it is linear, as 2 y - A(1) = A(2 x - 1); else 2 A((x + 1) / 2) - 1."""
+    def _operator(self, y: Pixels) -> Operator:
         model = self._for(y)
         if isinstance(model, LinearOperator):
-            return model
+            return model  # 2 y - A(1) = A(2 x - 1)
         return _FromUnits() @ model @ FromPixels()
 
-    def measurement(self, y: Pixels) -> Pixels:
-        """Where A is linear: with A(1) as white."""
+    def _measurement(self, y: Pixels) -> Pixels:
+        """y shifted, if A is linear, so that 2 y - 1 = A(2 x - 1)."""
         model = self._for(y)
         if not isinstance(model, LinearOperator):
             return y
@@ -120,7 +119,7 @@ class OwnTask(Task):
         return y - (white - 1) / 2
 
     def _for(self, y: Pixels) -> Operator:
-        """A, as it acts on pictures of as many channels."""
+        """A for pictures with the channels of y."""
         return on_gray(self.model, y) if len(y) == 1 else self.model
 
 

@@ -1,4 +1,4 @@
-"""The linear picture tasks: missing pixels, small, blurred, grey, noisy and raw pictures."""
+"""The linear tasks: missing pixels, downsampling, blur, noise, lost color, raw pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad, pixel_unshuffle
 
 from reddiff.errors import require
-from reddiff.images.tasks.base import Pixels, Task
+from reddiff.images.tasks.base import NoiseSample, Pixels, Task
 from reddiff.operators import (
     BlockMean,
     CircularBlur,
@@ -36,12 +36,10 @@ class Denoise(Task):
 
     name = "denoise"
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """x itself."""
+    def _forward(self, x: Pixels) -> Pixels:
         return x
 
-    def operator(self, y: Pixels) -> Operator:
-        """The identity."""
+    def _operator(self, y: Pixels) -> Operator:
         return Identity()
 
 
@@ -57,18 +55,15 @@ class Inpaint(Task):
 
     name = "inpaint"
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """Missing pixels are black."""
+    def _forward(self, x: Pixels) -> Pixels:
         self._check(x)
         return x * self.mask.to(x)
 
-    def operator(self, y: Pixels) -> Operator:
-        """The mask."""
+    def _operator(self, y: Pixels) -> Operator:
         self._check(y)
         return Mask(self.mask.to(y))
 
-    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
-        """Where the mask is 1."""
+    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
         self._check(y)
         return (self.mask > 0).to(y.device).expand_as(y)
 
@@ -82,7 +77,7 @@ class Inpaint(Task):
 
 
 class Sampling(Enum):
-    """Which pixel of a block was kept, where nothing was filtered."""
+    """The pixel of a block that was kept, for pictures subsampled without a filter."""
 
     FIRST = auto()  # x[::f, ::f], cv2.INTER_NEAREST
     MIDDLE = auto()  # x[f // 2 :: f, f // 2 :: f], NEAREST of Pillow
@@ -109,17 +104,17 @@ class SuperResolve(Task):
         got = "a number of ten digits or more" if large else repr(self.factor)
         require(good, "scale", expected=f"an integer from 2 to {MAX_SCALE}", got=got)
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """The smaller picture; a size that the factor does not divide is first extended."""
+    def _forward(self, x: Pixels) -> Pixels:
+        """Downsample; a picture whose sides the factor does not divide is extended first."""
         h, w = x.shape[-2:]
         extended = pad(x[None], (0, -w % self.factor, 0, -h % self.factor), mode="replicate")
         kept = self._offset
         small: Tensor = (
-            self.operator(x)(extended) if kept is None else Decimate(self.factor, kept)(extended)
+            self._operator(x)(extended) if kept is None else Decimate(self.factor, kept)(extended)
         )
         return small[0]
 
-    def operator(self, y: Pixels) -> Operator:
+    def _operator(self, y: Pixels) -> Operator:
         """Block means, or the filter.
 
         Pixels that were kept count as those of a smoothed picture, centered where they were; what
@@ -133,14 +128,13 @@ class SuperResolve(Task):
 
     @property
     def _offset(self) -> int | None:
-        """The row and column of a block that was kept, where nothing was filtered."""
+        """The row and column in each block of the pixel that was kept; None after a filter."""
         if not isinstance(self.filter, Sampling):
             return None
         return self.factor // 2 if self.filter is Sampling.MIDDLE else 0
 
     @property
     def scale(self) -> int:
-        """The factor."""
         return self.factor
 
 
@@ -162,8 +156,8 @@ class Deblur(Task):
     def __post_init__(self) -> None:
         as_psf(self.kernel, name="kernel")
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """Convolution, the picture mirrored at its border."""
+    def _forward(self, x: Pixels) -> Pixels:
+        """Convolve, with the picture mirrored at its border."""
         kh, kw = self.kernel.shape
         self._check(x)
         around = (kw // 2, kw // 2, kh // 2, kh // 2)
@@ -171,17 +165,16 @@ class Deblur(Task):
         flipped = self.kernel.double().to(x.device).flip(0, 1)[None, None]
         return conv2d(extended, flipped)[:, 0].to(x.dtype)
 
-    def operator(self, y: Pixels) -> Operator:
-        """Circular convolution on the canvas, seen where the picture is."""
+    def _operator(self, y: Pixels) -> Operator:
         return Mask(self._on_canvas(torch.ones_like(y[:1]))) @ CircularBlur(self.kernel.to(y))
 
-    def measurement(self, y: Pixels) -> Pixels:
+    def _measurement(self, y: Pixels) -> Pixels:
         """The picture on the canvas."""
         self._check(y)
         return self._on_canvas(y)
 
-    def picture(self, x: Pixels, y: Pixels) -> Pixels:
-        """The canvas without its margin."""
+    def image(self, x: Pixels, y: Pixels) -> Pixels:
+        """x without the margin of the canvas."""
         return x[..., : y.shape[-2], : y.shape[-1]]
 
     def _on_canvas(self, y: Tensor) -> Tensor:
@@ -198,58 +191,55 @@ class Deblur(Task):
 
 @dataclass(frozen=True)
 class Colorize(Task):
-    """A colour picture seen in grey."""
+    """The luma of a color picture was recorded."""
 
     name = "colorize"
-    adds_colour = True
+    adds_color = True
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """The luma."""
-        require(x.shape[0] == 3, "image", expected="a colour picture", got="a grey one")
+    def _forward(self, x: Pixels) -> Pixels:
+        require(x.shape[0] == 3, "image", expected="a color picture", got="a gray one")
         return grayscale(x.dtype).to(x.device)(x[None])[0]
 
-    def operator(self, y: Pixels) -> Operator:
-        """The luma."""
+    def _operator(self, y: Pixels) -> Operator:
         return grayscale(y.dtype)
 
-    def measurement(self, y: Pixels) -> Pixels:
-        """The luma, if the degraded picture has three channels."""
-        return self.degrade(y) if y.shape[0] == 3 else y
+    def _measurement(self, y: Pixels) -> Pixels:
+        """The luma of a picture of three channels; one channel is luma already."""
+        return self._forward(y) if y.shape[0] == 3 else y
 
 
 @dataclass(frozen=True)
 class Demosaic(Task):
-    """The raw picture of a camera: one colour at each pixel.
+    """The raw picture of a camera: one color at each pixel.
 
     Arguments:
-        sensor: The colour filter array.
+        sensor: The color filter array.
     """
 
     sensor: Bayer
 
     name = "demosaic"
-    adds_colour = True
+    adds_color = True
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """The colours that the sensor sees, the others black."""
-        require(x.shape[0] == 3, "image", expected="a colour picture", got="a grey one")
+    def _forward(self, x: Pixels) -> Pixels:
+        """The colors that the sensor measures; the others are 0."""
+        require(x.shape[0] == 3, "image", expected="a color picture", got="a gray one")
         return self.sensor(x[None])[0]
 
-    def operator(self, y: Pixels) -> Operator:
-        """The sensor."""
+    def _operator(self, y: Pixels) -> Operator:
         return self.sensor
 
-    def seen(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
-        """One colour at each pixel."""
+    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """One color at each pixel."""
         return self.sensor.measured(y.expand(3, -1, -1)[None])[0, : len(y)]
 
-    def plain(self, y: Pixels) -> tuple[Pixels, Bool[Tensor, "_ _ _"]]:
-        """The four pictures of every other row and column: each of one colour."""
-        raw = self.measurement(y).sum(0)
+    def noise_sample(self, y: Pixels) -> NoiseSample:
+        """Four pictures, one for each place in a block of 2 x 2: each has one color."""
+        raw = self._measurement(y).sum(0)
         h, w = (n - n % 2 for n in raw.shape)
         planes = pixel_unshuffle(raw[None, :h, :w], 2)
-        return planes, torch.ones_like(planes, dtype=torch.bool)
+        return NoiseSample(planes, torch.ones_like(planes, dtype=torch.bool))
 
-    def measurement(self, y: Pixels) -> Pixels:
-        """Three channels; of a raw picture in grey, the colours at their places."""
+    def _measurement(self, y: Pixels) -> Pixels:
+        """Three channels; a raw picture of one channel is spread to the colors of its pixels."""
         return y if y.shape[0] == 3 else self.sensor(y.expand(3, -1, -1)[None])[0]

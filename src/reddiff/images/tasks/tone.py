@@ -1,4 +1,4 @@
-"""The tasks of sensors and coders: overexposed, coarsely quantised and JPEG-compressed pictures.
+"""The tasks of sensors and coders: overexposed, coarsely quantized and JPEG-compressed pictures.
 
 What happens to a picture is no linear operator, but rounding and clipping are not fitted as one:
 they have slopes that say nothing. The solver has the linear part, and the rest is its noise.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.images.tasks.base import PIXELS, Pixels, Task
+from reddiff.images.tasks.base import PIXELS, NoiseSample, Pixels, Task
 from reddiff.noise import Clipped, Gaussian, Noise, Rounded
 from reddiff.operators import Diagonal, Identity, JPEGCoefficients, Operator
 from reddiff.operators.jpeg.codec import LUMA, extend
@@ -23,8 +22,9 @@ from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.tone import Clip, Quantise
 from reddiff.random import Rng
 
+FALLBACK = 0.01  # the level of `HDR` where all pixels are clipped
 LEAST = 0.001  # in [0, 1] pixels: a clipped Gaussian has no limit of sigma = 0
-# Of `Quantised`: with fewer levels, the bounds that y sets say more than its spread. In dB, Rounded
+# Of `Quantized`: with fewer levels, the bounds that y sets say more than its spread. In dB, Rounded
 # against Gaussian: 25.4 and 23.1 with 4 levels, 31.4 and 31.2 with 8, 36.5 and 37.8 with 16.
 COARSE = 12
 BEFORE = 0.1  # the noise before coarse rounding, in steps: 0.05 and 0.2 lose half a dB or more
@@ -38,16 +38,15 @@ class Tone(Task):
     """A task with a nonlinear simulation."""
 
     @abstractmethod
-    def model(self) -> Operator:
+    def _model(self) -> Operator:
         """The simulation, on [-1, 1]."""
 
-    def degrade(self, x: Pixels) -> Pixels:
-        """The simulation, from and to [0, 1]."""
-        return (self.model().to(x.device)(2 * x[None] - 1)[0] + 1) / 2
+    def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
+        """Simulate the measurement, with the noise before clipping, rounding or compression."""
+        return self._forward(x if rng is None else x + noise * rng.randn_like(x[None])[0])
 
-    def sense(self, x: Pixels, noise: float, rng: Rng) -> Pixels:
-        """`degrade`, after the noise."""
-        return self.degrade(x + noise * rng.randn_like(x[None])[0])
+    def _forward(self, x: Pixels) -> Pixels:
+        return (self._model().to(x.device)(2 * x[None] - 1)[0] + 1) / 2
 
 
 @dataclass(frozen=True)
@@ -61,36 +60,32 @@ class HDR(Tone):
     gain: float = 2.0
 
     name = "hdr"
-    otherwise = 0.01
 
     def __post_init__(self) -> None:
         good = 1 < self.gain < 1000
         require(good, "task", expected="hdr:GAIN, a number above 1", got=self.gain)
 
-    def model(self) -> Operator:
-        """clip(gain x, -1, 1)."""
+    def _model(self) -> Operator:
         return Clip(self.gain)
 
-    def sense(self, x: Pixels, noise: float, rng: Rng) -> Pixels:
-        """The noise is that of the sensor: after the gain, before the limits."""
-        return super().sense(x, noise / self.gain, rng)
+    def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
+        """Simulate the measurement, with the noise of the sensor: after the gain."""
+        return super().degrade(x, noise / self.gain, rng)
 
-    def operator(self, y: Pixels) -> Operator:
-        """The gain."""
+    def _operator(self, y: Pixels) -> Operator:
         return Diagonal(y.new_tensor([self.gain]))
 
-    def noise(self, level: float | None) -> Noise:
-        """A sensor that saturates."""
-        return Clipped(max(self.otherwise if level is None else level, LEAST) / PIXELS)
+    def _noise(self, y: Pixels, level: float | None) -> Noise:
+        return Clipped(max(FALLBACK if level is None else level, LEAST) / PIXELS)
 
-    def plain(self, y: Pixels) -> tuple[Pixels, Bool[Tensor, "_ _ _"]]:
-        """What is not cut off."""
-        return y, (y > 0) & (y < 1)
+    def noise_sample(self, y: Pixels) -> NoiseSample:
+        """The pixels that are not clipped."""
+        return NoiseSample(y, (y > 0) & (y < 1), FALLBACK)
 
 
 @dataclass(frozen=True)
-class Quantised(Tone):
-    """A picture of a few grey levels in each channel.
+class Quantized(Tone):
+    """A picture of a few gray levels in each channel.
 
     Arguments:
         levels: How many, from 2 to 256.
@@ -98,27 +93,23 @@ class Quantised(Tone):
 
     levels: int
 
-    name = "quantise"
+    name = "quantize"
 
     def __post_init__(self) -> None:
         good = 2 <= self.levels <= 256
-        require(good, "task", expected="quantise:LEVELS from 2 to 256", got=self.levels)
+        require(good, "task", expected="quantize:LEVELS from 2 to 256", got=self.levels)
 
-    @property
-    def level(self) -> float:
-        """None but rounding."""
-        return 0.0
+    def noise_sample(self, y: Pixels) -> None:
+        """The only noise is rounding, which the task models."""
 
-    def model(self) -> Operator:
-        """Rounding."""
+    def _model(self) -> Operator:
         return Quantise(self.levels)
 
-    def operator(self, y: Pixels) -> Operator:
-        """The identity."""
+    def _operator(self, y: Pixels) -> Operator:
         return Identity()
 
-    def noise(self, level: float | None) -> Noise:
-        """Rounding to the levels; to many of them, a Gaussian of the same spread."""
+    def _noise(self, y: Pixels, level: float | None) -> Noise:
+        """Rounding; for many levels, a Gaussian of the same standard deviation."""
         step, before = 2 / (self.levels - 1), (level or 0.0) / PIXELS
         if self.levels < COARSE:
             return Rounded(step, math.hypot(before, BEFORE * step), origin=-1.0)
@@ -135,56 +126,46 @@ class Compressed(Tone):
 
     Arguments:
         codec: Its compression.
-        monochrome: Whether y is gray: its noise is then that of luma.
     """
 
     codec: JPEG
-    monochrome: bool = False
 
     name = "jpeg"
 
-    @property
-    def level(self) -> float:
-        """None but rounding."""
-        return 0.0
+    def noise_sample(self, y: Pixels) -> None:
+        """The only noise is rounding, which the task models."""
 
-    @property
-    def unit(self) -> float:
+    def unit(self, y: Pixels) -> float:
         """The finest step of luma."""
-        part = 1.0 if self.monochrome else math.hypot(*LUMA)  # the noise of a channel in luma
+        part = 1.0 if len(y) == 1 else math.hypot(*LUMA)  # the noise of a channel in luma
         return float(self.codec.tables[0].min()) / 255 / part
 
     def gray(self, y: Pixels) -> Pixels:
-        """Luma, which the file holds."""
+        """The luma, as stored in the file."""
         return torch.einsum("c,chw->hw", y.new_tensor(LUMA), y)[None]
 
-    def of_gray(self) -> Task:
-        return replace(self, monochrome=True)
-
-    def model(self) -> Operator:
-        """The codec."""
+    def _model(self) -> Operator:
         return self.codec
 
-    def operator(self, y: Pixels) -> Operator:
-        """Its linear part."""
+    def _operator(self, y: Pixels) -> Operator:
         return JPEGCoefficients(self.codec, len(y)).to(y)
 
-    def noise(self, level: float | None) -> Noise:
-        """That of rounding, and the given one as the finest coefficient has it."""
-        return Gaussian(math.hypot(CODED, (level or 0.0) / self.unit))
+    def _noise(self, y: Pixels, level: float | None) -> Noise:
+        """Rounding, and the given noise in units of the finest coefficient."""
+        return Gaussian(math.hypot(CODED, (level or 0.0) / self.unit(y)))
 
-    def measurement(self, y: Pixels) -> Pixels:
-        """As the file holds it, extended to whole units of the codec."""
+    def _measurement(self, y: Pixels) -> Pixels:
+        """The stored picture, extended to whole blocks of the codec."""
         height, width = JPEGCoefficients.unit_of(self.codec, len(y))
         y = self.codec.orientation.stored(y)
         return extend(y, -y.shape[1] % height, -y.shape[2] % width)
 
-    def data(self, y: Pixels) -> Tensor:
-        """The coefficients, in steps."""
+    def _data(self, y: Pixels) -> Tensor:
+        """The cosine coefficients, in quantization steps."""
         operator = JPEGCoefficients(self.codec, len(y)).to(y)
-        return operator.measure(super().data(y)[None])[0]
+        return operator.measure(super()._data(y)[None])[0]
 
-    def picture(self, x: Pixels, y: Pixels) -> Pixels:
-        """Cut to the size of y, and upright."""
+    def image(self, x: Pixels, y: Pixels) -> Pixels:
+        """x cropped to the size of y, and upright."""
         height, width = self.codec.orientation.stored(y).shape[1:]
         return self.codec.orientation.upright(x[:, :height, :width])
