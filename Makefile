@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv lint format docs bench clean
+.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv lint format docs bench bench-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,11 +60,15 @@ format: $(STAMP) ## Apply the format and the safe fixes
 docs: $(STAMP) ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMP) ## Run every script in benchmarks/, one after the other
-	@set -e; for script in benchmarks/*.py; do \
-		test -e "$$script" || { echo "benchmarks/ holds no script"; exit 1; }; \
-		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
-	done
+BENCHES = $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py))
+
+bench: $(STAMP) ## Run every benchmark, one after the other
+	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+bench-check: $(STAMP) ## Run every benchmark at small sizes; fails where an expectation does
+	@printf '%s\n' $(BENCHES) | OMP_NUM_THREADS=1 xargs -P 2 -I {} $(SHELL) -c \
+		'out=$$($(BIN)/python {} --quick --threads 1 2>&1); code=$$?; \
+		test $$code -eq 0 && echo "{}: ok" || { printf "== %s\n%s\n" {} "$$out"; exit $$code; }'
 
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist site demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,14 +1,13 @@
 """Noise-aware RED-diff with one choice changed at a time; prints rows in Markdown.
 
-    python benchmarks/ablation.py fields  [--variants NAMES...]
-    python benchmarks/ablation.py photos  --images FILES... [--variants NAMES...]
-    python benchmarks/ablation.py unknown --images FILES...
+    python benchmarks/ablation.py [fields|photos|unknown|all] [--variants NAMES...]
 
 fields: a Gaussian random field (power spectrum |f|^-2.2, standard deviation 0.5, 64 x 64, double
 precision), whose posterior is known: what is lost against the exact posterior mean, in dB of PSNR,
 and the variance of last iterates over independent runs against the exact posterior's, in the
 coordinates that y leaves open.
-photos: PSNR in dB and LPIPS x 1000 with the photo prior; noise in units of [0, 1] pixels.
+photos: PSNR in dB and LPIPS x 1000 with the photo prior; noise in units of [0, 1] pixels. On
+`--images`, or on the photos of the package.
 unknown: sigma_y as the solver found it, and what not knowing it costs.
 
 The loop is written once, in the spectral coordinates of A: `run`. A variant is a `Setting`.
@@ -18,13 +17,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from common import (
+    PHOTOS,
+    Results,
+    Row,
+    Table,
+    box_mask,
+    parser,
+    photo,
+    random_mask,
+    run_tables,
+    weak_operators,
+)
 from torch import Tensor
 from torch.optim import SGD, Adam
 
@@ -35,7 +45,7 @@ from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import (
     BlockMean,
     CircularBlur,
-    Mask,
+    Operator,
     SpectralOperator,
     gaussian_psf,
     motion_psf,
@@ -316,28 +326,20 @@ VARIANTS: dict[str, Setting] = {
 
 # --------------------------------------------------------------------------------------- tables
 
-
-def row(*cells: str) -> None:
-    print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def header(*cells: str) -> None:
-    row(*cells)
-    row(*["---"] * len(cells))
-
-
-def random_mask(count: int, dtype: torch.dtype) -> Mask:
-    u = Keys(0, tuple(range(count))).at(DRAWING).rand_like(torch.empty(count, 1, SIDE, SIDE))
-    return Mask((u >= 0.7).to(dtype), per_lane=True)
-
-
-def box_mask(dtype: torch.dtype) -> Mask:
-    box = torch.ones(SIDE, SIDE, dtype=dtype)
-    box[20:44, 20:44] = 0
-    return Mask(box)
-
-
 PRIOR = GaussianRandomField(-2.2, std=0.5)
+
+
+def operators(side: int, lanes: int) -> dict[str, SpectralOperator]:
+    """All of a spectral form, and so without the weak ones as functions."""
+    weak = weak_operators((side, side), 1)
+    found: dict[str, Operator] = {
+        "mask": random_mask((side, side), range(lanes)),
+        "box": box_mask(side),
+        "blur": CircularBlur(gaussian_psf(2.0, 6)),
+        "SR x4": BlockMean(4),
+        **{name: a for name, a in weak.items() if isinstance(a, SpectralOperator)},
+    }
+    return {name: a.to(F64) for name, a in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,8 +352,8 @@ class Fields:
     spread: Tensor  # its variance in the coordinates that y leaves open, of each level
 
     @classmethod
-    def of(cls, operator: SpectralOperator, count: int) -> Fields:
-        like = torch.empty(count, 1, SIDE, SIDE, dtype=F64)
+    def of(cls, operator: SpectralOperator, count: int, side: int) -> Fields:
+        like = torch.empty(count, 1, side, side, dtype=F64)
         truth = PRIOR.sample(like, Keys(0, tuple(range(count))).at(DRAWING))
         truth = truth.repeat(len(SIGMAS), 1, 1, 1)
         noise = Gaussian(torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count))
@@ -373,6 +375,13 @@ class Fields:
             per_level(torch.stack([open_part(self.problem, x) for x in runs]).var(0)) / self.spread
         )
 
+    def measure(self, c: Setting, runs: int) -> Row:
+        """Losses of the estimate, and the variance over runs of last iterates, of each level."""
+        got = [run(c, self.problem, PRIOR, copy) for copy in range(runs)]
+        loss = torch.stack([self.loss(estimate) for estimate, _ in got]).mean(0)
+        kept = self.kept(torch.stack([last for _, last in got]))
+        return {"loss": loss.tolist(), "variance": [v if v == v else None for v in kept.tolist()]}
+
 
 def open_part(problem: Problem, x: Tensor) -> Tensor:
     """What y says nothing of: zero in the coordinates it shows."""
@@ -385,109 +394,140 @@ def per_level(x: Tensor) -> Tensor:
     return x.view(len(SIGMAS), -1).mean(1)
 
 
-def fields_table(chosen: dict[str, Setting], count: int, runs: int) -> None:
-    """Losses of an estimate, on average over levels; the variance over runs of last iterates."""
-    operators = {
-        "mask": random_mask(len(SIGMAS) * count, F64),
-        "box": box_mask(F64),
-        "blur": CircularBlur(gaussian_psf(2.0, 6)),
-        "SR x4": BlockMean(4),
+def fields(results: Results, arguments: argparse.Namespace) -> None:
+    """Losses on average over levels, and variances on average over operators."""
+    count, runs, side = (1, 2, 16) if arguments.quick else (arguments.fields, arguments.runs, SIDE)
+    cells = {
+        name: Fields.of(a, count, side) for name, a in operators(side, len(SIGMAS) * count).items()
     }
-    cells = [Fields.of(operator, count) for operator in operators.values()]
     variances = [f"variance, {sigma:g}" for sigma in SIGMAS]
-    header("variant", *operators, "mean", "largest", *variances)
-    for name, c in chosen.items():
-        loss, kept = [], []
-        for cell in cells:
-            got = [run(c, cell.problem, PRIOR, copy) for copy in range(runs)]
-            loss.append(torch.stack([cell.loss(estimate) for estimate, _ in got]).mean(0))
-            kept.append(cell.kept(torch.stack([last for _, last in got])))
-        lost = torch.stack(loss)
-        numbers = [*lost.mean(1), lost.mean(), lost.max(), *torch.stack(kept).nanmean(0)]
-        row(name, *[f"{v:.2f}" for v in numbers])
+    printed, means = Table("variant", *cells, "mean", "largest", *variances), {}
+    key = {"fields": count, "runs": runs, "side": side}
+    for name, c in chosen(arguments).items():
+        rows = [
+            results.cell(
+                partial(cell.measure, c, runs), table="fields", variant=name, operator=where, **key
+            )
+            for where, cell in cells.items()
+        ]
+        lost = torch.tensor([row["loss"] for row in rows])
+        nan = float("nan")
+        kept = [[nan if v is None else v for v in row["variance"]] for row in rows]
+        numbers = [*lost.mean(1), lost.mean(), lost.max(), *torch.tensor(kept).nanmean(0)]
+        printed.row(name, *[f"{v:.2f}" for v in numbers])
+        means[name] = float(lost.mean())
+    print()
+    if "default" in means:
+        results.expect("fields: mean loss of the default, dB", means["default"], most=1.5)
+    if "rho 0, beta 0.8" in means:
+        most = 0.1
+        results.expect("fields: mean loss at realism 0, dB", means["rho 0, beta 0.8"], most=most)
 
 
 Cells = dict[str, Problem]
 
 
-def photo_problems(images: list[str]) -> tuple[Tensor, Cells]:
+def photo_problems(arguments: argparse.Namespace) -> tuple[Tensor, Cells]:
     """The pictures in [0, 1], and the problem of each cell, of pictures in [-1, 1]."""
-    x = torch.stack([read_picture(p).pixels for p in sorted(map(Path, images))])
-    mask, sr = random_mask(len(x), torch.float32), BlockMean(4)
+    paths = sorted(map(Path, arguments.images))
+    pixels = [read_picture(p).pixels for p in paths] or [photo(name, SIDE) for name in PHOTOS]
+    x = torch.stack(pixels)
+    side = x.shape[-1]
+    mask, sr = random_mask((side, side), range(len(x))), BlockMean(4)
     gaussian, motion = (CircularBlur(k.float()) for k in (gaussian_psf(1.6), motion_psf(9, 30)))
-    cells = (
+    weak = weak_operators((side, side), 3)
+    cells: tuple[tuple[str, Operator, float], ...] = (
         ("mask", mask, 0.01),
         ("mask", mask, 0.1),
-        ("box", box_mask(torch.float32), 0.05),
+        ("box", box_mask(side), 0.05),
         ("SR x4", sr, 0.01),
         ("SR x4", sr, 0.1),
         ("blur", gaussian, 0.05),
         ("motion", motion, 0.05),
+        *((name, a.float(), 0.05) for name, a in weak.items() if isinstance(a, SpectralOperator)),
     )
     problems = {
         f"{name} {noise:g}": Problem.simulate(2 * x - 1, a, Gaussian(2 * noise), seed=1)
-        for name, a, noise in cells
+        for name, a, noise in (cells[-3:] if arguments.quick else cells)
     }
     return x, problems
 
 
-def score(x: Tensor, truth: Tensor, lpips: LPIPS) -> tuple[float, float]:
+def score(x: Tensor, truth: Tensor, lpips: LPIPS) -> Row:
     """PSNR, and LPIPS x 1000."""
     x = ((x + 1) / 2).clamp(0, 1)
-    return float(psnr(x, truth).mean()), 1000 * float(lpips(x, truth).mean())
+    return {"psnr": float(psnr(x, truth).mean()), "lpips": 1000 * float(lpips(x, truth).mean())}
 
 
-def photos_table(chosen: dict[str, Setting], images: list[str]) -> None:
-    (truth, problems), lpips, prior = photo_problems(images), LPIPS(), photo_prior()
-    header("variant", *problems, "mean")
-    for name, c in chosen.items():
-        got = [score(run(c, p, prior)[0], truth, lpips) for p in problems.values()]
-        got.append((sum(a for a, _ in got) / len(got), sum(b for _, b in got) / len(got)))
-        row(name, *[f"{a:.2f} / {b:.0f}" for a, b in got])
+def shown(row: Row) -> str:
+    return f"{row['psnr']:.2f} / {row['lpips']:.0f}"
 
 
-def unknown_table(images: list[str]) -> None:
-    (truth, problems), lpips, prior = photo_problems(images), LPIPS(), photo_prior()
-    header("cell", "sigma_y", "found: median (range)", "known", "unknown")
-    solver = NoiseAwareREDDiff.for_prior(prior)
-    for name, problem in problems.items():
-        told = solve(problem, prior, solver)
+def photos(results: Results, arguments: argparse.Namespace) -> None:
+    """PSNR in dB / LPIPS x 1000."""
+    (truth, problems), lpips, prior = photo_problems(arguments), LPIPS(), photo_prior()
+    printed = Table("variant", *problems, "mean")
+    for name, c in chosen(arguments).items():
+        c = replace(c, steps=3) if arguments.quick else c
+        got = [
+            results.cell(
+                lambda c=c, p=p: score(run(c, p, prior)[0], truth, lpips),
+                table="photos",
+                variant=name,
+                cell=where,
+                steps=c.steps,
+                images=arguments.images,
+            )
+            for where, p in problems.items()
+        ]
+        mean = {k: sum(row[k] for row in got) / len(got) for k in ("psnr", "lpips")}
+        printed.row(name, *map(shown, got), shown(mean))
+    print()
+
+
+def unknown(results: Results, arguments: argparse.Namespace) -> None:
+    """What not knowing sigma_y costs."""
+    (truth, problems), lpips, prior = photo_problems(arguments), LPIPS(), photo_prior()
+    printed = Table("cell", "sigma_y", "found: median (range)", "known", "unknown")
+    solver = NoiseAwareREDDiff.for_prior(prior, 10 if arguments.quick else 50)
+
+    def compare(problem: Problem) -> Row:
+        given = solve(problem, prior, solver)
         found = solve(replace(problem, noise=UnknownGaussian()), prior, solver)
-        assert isinstance(problem.noise, Gaussian)
-        assert found.noise_level is not None
-        sigma = found.noise_level.flatten()
-        scores = [score(r.x, truth, lpips) for r in (told, found)]
-        level = f"{sigma.median():.3f} ({sigma.min():.3f} to {sigma.max():.3f})"
-        row(name, f"{problem.noise.sigma:g}", level, *[f"{a:.2f} / {b:.0f}" for a, b in scores])
+        scores = {k: score(r.x, truth, lpips) for k, r in (("known", given), ("unknown", found))}
+        return {"found": found.noise_level.flatten().tolist(), **scores}
+
+    for name, problem in problems.items():
+        key = {"cell": name, "steps": len(solver.schedule), "images": arguments.images}
+        row = results.cell(partial(compare, problem), table="unknown", **key)
+        sigma, level = torch.tensor(row["found"]), float(problem.noise.sigma)
+        text = f"{sigma.median():.3f} ({sigma.min():.3f} to {sigma.max():.3f})"
+        printed.row(name, f"{level:g}", text, shown(row["known"]), shown(row["unknown"]))
+        off = float(sigma.median()) / level
+        results.expect(f"unknown: {name}, found over true sigma_y", off, least=0.5, most=2)
+    print()
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "table", nargs="?", choices=["fields", "photos", "unknown"], default="fields"
-    )
-    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="of 64 x 64 pixels")
-    parser.add_argument(
-        "--variants", metavar="VARIANT", nargs="+", choices=VARIANTS, default=list(VARIANTS)
-    )
-    parser.add_argument("--fields", type=int, default=4, help="of a cell (default 4)")
-    parser.add_argument("--runs", type=int, default=4, help="of each field (default 4)")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    chosen = {name: VARIANTS[name] for name in arguments.variants}
-    start = time.perf_counter()
-    if arguments.table == "fields":
-        fields_table(chosen, arguments.fields, arguments.runs)
-    elif not arguments.images:
-        parser.error(f"{arguments.table}: expected --images")
-    elif arguments.table == "photos":
-        photos_table(chosen, arguments.images)
-    else:
-        unknown_table(arguments.images)
-    print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+QUICK = ("default", "rho 0, beta 0.8", "hard", "proximal", "ADMM, rho 1")
+
+
+def chosen(arguments: argparse.Namespace) -> dict[str, Setting]:
+    """The variants."""
+    names = arguments.variants or (QUICK if arguments.quick else VARIANTS)
+    return {name: VARIANTS[name] for name in names}
+
+
+TABLES = {"fields": fields, "photos": photos, "unknown": unknown}
+
+
+def main() -> int:
+    options = parser(__doc__, TABLES)
+    options.add_argument("--images", nargs="+", default=[], metavar="FILE", help="of 64 x 64")
+    options.add_argument("--variants", metavar="VARIANT", nargs="+", choices=VARIANTS)
+    options.add_argument("--fields", type=int, default=4, help="of a cell (default 4)")
+    options.add_argument("--runs", type=int, default=4, help="of each field (default 4)")
+    return run_tables("ablation", TABLES, options.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,57 +2,57 @@
 
     python benchmarks/exact.py [fields|spread|mixtures|sensitivity|all]
 
-fields: the PSNR against the truth, and what is lost against the exact posterior mean.
-spread: the variance over independent runs against the exact posterior's.
-mixtures: how often runs end in each mode against the exact probabilities.
-sensitivity: what a wrong sigma_y, or half the steps, cost.
+fields: PSNR against the truth, beside that of the exact posterior mean.
+spread: variance over independent runs, over that of the exact posterior.
+mixtures: shares of the runs that end in each mode, against the exact probabilities.
+sensitivity: the loss from a wrong sigma_y, or half the steps.
 
 All in double precision. Fields are draws of a Gaussian random field (power spectrum |f|^-2.2,
-standard deviation 0.5, 64 x 64), the levels of noise are lanes of one batch, and a PSNR is of
-peak 2, averaged over the fields.
+standard deviation 0.5, 64 x 64), the noise levels are lanes of one batch, and PSNR has a peak of 2
+and is averaged over the fields.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
+from common import Results, Table, box_mask, parser, random_mask, run_tables, weak_operators
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from reddiff import Gaussian, Keys, Problem, solve
-from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
+from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.random import DRAWING
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver
 from reddiff.solvers.noise_aware import REALISM as DEFAULT
 
 F64 = torch.float64
-SIDE = 64
+SIDE, QUICK_SIDE = 64, 16
 PRIOR = GaussianRandomField(-2.2, std=0.5)
 SIGMAS = (0.01, 0.1, 0.4)
 CHUNK = 128  # runs at a time
 SPREAD_FIELDS = 2
+STRONG = 4  # the first operators; those after them nearly leave x as it is
 REALISMS = (0.0, DEFAULT, 1.0)
-RUNS, PAPER_RUNS = 500, 50  # of each mixture and y; those of `paper` take 1000 evaluations
 MEASURED = 8  # y's of each mixture
 
 
-def operators() -> dict[str, LinearOperator]:
-    u = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(0), dtype=F64)
-    box = torch.ones(SIDE, SIDE, dtype=F64)
-    box[20:44, 20:44] = 0
-    return {
-        "mask, 70 % missing": Mask((u > 0.7).to(F64)),
-        "mask, box of 24 x 24": Mask(box),
+def operators(side: int) -> dict[str, LinearOperator]:
+    found: dict[str, LinearOperator] = {
+        "mask, 70 % missing": random_mask((side, side)),
+        "mask, box of 3/8": box_mask(side),
         "Gaussian blur, 2 pixels": CircularBlur(gaussian_psf(2.0, 6)),
         "SR x4": BlockMean(4),
+        **weak_operators((side, side), 1),
     }
+    return {name: a.to(F64) for name, a in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class Cells:
     exact: Tensor
 
     @classmethod
-    def of(cls, name: str, operator: LinearOperator, count: int) -> Cells:
-        like = torch.empty(count, 1, SIDE, SIDE, dtype=F64)
+    def of(cls, name: str, operator: LinearOperator, count: int, side: int) -> Cells:
+        like = torch.empty(count, 1, side, side, dtype=F64)
         fields = PRIOR.sample(like, Keys(0, tuple(range(count))).at(DRAWING))
         truth = fields.repeat(len(SIGMAS), 1, 1, 1)
         sigma = torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count)
@@ -79,15 +79,20 @@ class Cells:
         return each.view(len(SIGMAS), -1).mean(1)
 
     def run(self, solver: Solver[Any], factor: float = 1.0) -> Tensor:
-        """The PSNR of a solver that is told `factor` times the noise level."""
+        """The PSNR of a solver that is given `factor` times the noise level."""
         noise = Gaussian(self.problem.noise.sigma * factor)
         problem = Problem(self.problem.y, self.problem.operator, noise)
         return self.psnr(solve(problem, PRIOR, solver).x)
 
 
 @cache
-def cells(count: int) -> tuple[Cells, ...]:
-    return tuple(Cells.of(name, operator, count) for name, operator in operators().items())
+def cells(count: int, side: int) -> tuple[Cells, ...]:
+    return tuple(Cells.of(name, a, count, side) for name, a in operators(side).items())
+
+
+def of(arguments: argparse.Namespace, count: int, quick: int | None = None) -> tuple[Cells, ...]:
+    """The cells; with `--quick` smaller ones, of the first `quick` operators."""
+    return cells(1, QUICK_SIDE)[:quick] if arguments.quick else cells(count, SIDE)
 
 
 def noise_aware(steps: int, realism: float) -> NoiseAwareREDDiff:
@@ -98,45 +103,55 @@ def paper(steps: int) -> REDDiff:
     return REDDiff.paper(steps)
 
 
-def paper_inpainting(steps: int) -> REDDiff:
-    return REDDiff.paper(steps, weight=1.0, lr=0.25)
-
-
-def table(header: list[str], rows: list[list[str]]) -> None:
-    print("| " + " | ".join(header) + " |")
-    print("|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
-
-
 # ------------------------------------------------------------------------------------- fields
 
-
+ZERO = "realism 0, 50 steps"
 FIELDS: dict[str, Callable[[Cells], Tensor]] = {
     "A^+ y": lambda c: c.psnr(c.problem.initial_estimate()),
     "exact mean": lambda c: c.psnr(c.exact),
-    "realism 0, 50 steps": lambda c: c.run(noise_aware(50, 0.0)),
+    ZERO: lambda c: c.run(noise_aware(50, 0.0)),
     "realism 0, 20": lambda c: c.run(noise_aware(20, 0.0)),
     f"realism {DEFAULT:g} (default), 50": lambda c: c.run(noise_aware(50, DEFAULT)),
     "realism 1, 50": lambda c: c.run(noise_aware(50, 1.0)),
+}
+PAPER: dict[str, Callable[[Cells], Tensor]] = {
     "paper, 1000": lambda c: c.run(paper(1000)),
-    "paper, noisy inpainting, 100": lambda c: c.run(paper_inpainting(100)),
+    "paper, noisy inpainting, 100": lambda c: c.run(REDDiff.paper(100, weight=1.0, lr=0.25)),
 }
 
 
-def fields(arguments: argparse.Namespace) -> None:
+def fields(results: Results, arguments: argparse.Namespace) -> None:
     print("PSNR in dB. `paper`: lambda 0.25, lr 0.1; for noisy inpainting lambda 1, lr 0.25.\n")
-    rows, losses = [], []
-    for c in cells(arguments.fields):
-        got = torch.stack([method(c) for method in FIELDS.values()])
+    methods = FIELDS if arguments.quick else FIELDS | PAPER
+    printed, losses = Table("operator", "sigma_y", *methods), []
+    by_operator: dict[str, Tensor] = {}
+    for c in of(arguments, arguments.fields):
+        key = {"operator": c.name, "lanes": len(c.truth), "side": c.truth.shape[-1]}
+        got = torch.tensor(
+            [
+                results.cell(
+                    lambda c=c, m=m: {"psnr": m(c).tolist()}, table="fields", method=name, **key
+                )["psnr"]
+                for name, m in methods.items()
+            ]
+        )
         losses.append(got[1] - got)
+        by_operator[c.name] = got[list(methods).index(ZERO)]
         for i, sigma in enumerate(SIGMAS):
-            rows.append([c.name, f"{sigma:g}", *[f"{v:.2f}" for v in got[:, i]]])
+            printed.row(c.name, f"{sigma:g}", *[f"{v:.2f}" for v in got[:, i]])
     lost = torch.cat(losses, 1)
     for what, values in (("largest loss", lost.amax(1)), ("mean loss", lost.mean(1))):
-        rows.append([f"{what} against the exact mean", "", *[f"{v:.2f}" for v in values]])
-    table(["operator", "sigma_y", *FIELDS], rows)
+        printed.row(f"{what} against the exact mean", "", *[f"{v:.2f}" for v in values])
+    print()
+    zero = lost[list(methods).index(ZERO)]
+    results.expect("fields: mean loss of realism 0, dB", float(zero.mean()), most=0.05)
+    results.expect("fields: largest loss of realism 0, dB", float(zero.max()), most=0.3)
+    apart = max(
+        float((by_operator[name] - by_operator[f"{name}, a function"]).abs().max())
+        for name in by_operator
+        if f"{name}, a function" in by_operator
+    )
+    results.expect("fields: a function of x in place of its class, dB", apart, most=0.05)
 
 
 # ------------------------------------------------------------------------------------- spread
@@ -155,7 +170,7 @@ def variance(problem: Problem) -> Tensor:
     for sigma in SIGMAS:
         factor = torch.linalg.cholesky(s + sigma**2 * torch.eye(len(s), dtype=F64))
         half = torch.linalg.solve_triangular(factor, rows.flatten(1), upper=False)
-        traces.append(PRIOR.std**2 * SIDE**2 - half.square().sum())
+        traces.append(PRIOR.std**2 * rows[0].numel() - half.square().sum())
     return torch.stack(traces)
 
 
@@ -163,43 +178,51 @@ def draws(problem: Problem, solver: Solver[Any], runs: int) -> tuple[Tensor, Ten
     """The mean over runs, and the sum over pixels of the variance over runs, of each lane."""
     total, square, per = torch.zeros(()), torch.zeros(()), max(1, CHUNK // len(problem))
     for seed, done in enumerate(range(0, runs, per)):
-        x = solve(problem, PRIOR, solver, samples=min(per, runs - done), seed=seed).samples
+        x = solve(problem, PRIOR, solver, runs=min(per, runs - done), seed=seed).samples
         total, square = total + x.sum(1), square + x.square().sum(1)
     mean = total / runs
     return mean, ((square / runs - mean**2) * runs / (runs - 1)).flatten(1).sum(1)
 
 
-def spread(arguments: argparse.Namespace) -> None:
-    runs, realisms = arguments.runs, (1.0, DEFAULT, 0.5)
+def spread_of(c: Cells, realism: float, runs: int) -> dict[str, list[float]]:
+    """Variance and squared bias over the trace of the exact posterior covariance, by level."""
+    trace = variance(c.problem)
+    mean, var = draws(c.problem, noise_aware(50, realism), runs)
+    bias = (mean - c.exact).square().flatten(1).sum(1) - var / runs
+    by_level = {"variance": var, "bias": bias}
+    return {k: (v.view(len(SIGMAS), -1).mean(1) / trace).tolist() for k, v in by_level.items()}
+
+
+def spread(results: Results, arguments: argparse.Namespace) -> None:
+    quick = arguments.quick
+    runs, realisms = (16, (1.0,)) if quick else (arguments.runs, (1.0, DEFAULT, 0.5))
     print(
         f"Variance over {runs} runs of {SPREAD_FIELDS} fields, summed over pixels, over the trace "
         "of the exact posterior covariance (dense Cholesky). Bias: the squared distance of the "
         "mean over runs to the exact mean, less what is due to the number of runs, over the same "
-        "trace. 50 steps. Below realism 1 the levels end at the noise of y: of the variance that "
-        "finer levels would add, the answer has the mean.\n"
-    )
-    rows, worst = [], torch.zeros(len(realisms))
-    for c in cells(SPREAD_FIELDS):
-        trace = variance(c.problem)
-        got = []
-        for r in realisms:
-            mean, var = draws(c.problem, noise_aware(50, r), runs)
-            bias = (mean - c.exact).square().flatten(1).sum(1) - var / runs
-            got.append([(v.view(len(SIGMAS), -1).mean(1) / trace).tolist() for v in (var, bias)])
-        for i, sigma in enumerate(SIGMAS):
-            row = [f"{v:.3f}" for var, bias in got for v in (var[i], bias[i])]
-            rows.append([c.name, f"{sigma:g}", *row])
-        off = [max(abs(v - r) for v in g[0]) for g, r in zip(got, realisms, strict=True)]
-        worst = torch.maximum(worst, torch.tensor(off))
-    rows.append(
-        [
-            "largest distance of variance to realism",
-            "",
-            *[t for v in worst for t in (f"{v:.3f}", "")],
-        ]
+        "trace. 50 steps. Below realism 1 the levels end at the noise of y, and the answer lacks "
+        "the variance that finer levels would add.\n"
     )
     header = [f"{what}, realism {r:g}" for r in realisms for what in ("variance", "bias")]
-    table(["operator", "sigma_y", *header], rows)
+    printed, worst = Table("operator", "sigma_y", *header), torch.zeros(len(realisms))
+    strong = of(arguments, SPREAD_FIELDS)[:STRONG]
+    for c in of(arguments, SPREAD_FIELDS, STRONG):
+        key = {"operator": c.name, "lanes": len(c.truth), "side": c.truth.shape[-1], "runs": runs}
+        got = [
+            results.cell(lambda c=c, r=r: spread_of(c, r, runs), table="spread", realism=r, **key)
+            for r in realisms
+        ]
+        for i, sigma in enumerate(SIGMAS):
+            values = [v for g in got for v in (g["variance"][i], g["bias"][i])]
+            printed.row(c.name, f"{sigma:g}", *[f"{v:.3f}" for v in values])
+        if c in strong:
+            pairs = zip(got, realisms, strict=True)
+            off = [max(abs(v - r) for v in g["variance"]) for g, r in pairs]
+            worst = torch.maximum(worst, torch.tensor(off))
+    cells_of_worst = [t for v in worst for t in (f"{v:.3f}", "")]
+    printed.row(f"largest distance of variance to realism, first {STRONG}", "", *cells_of_worst)
+    print()
+    results.expect("spread: variance at realism 1, off by", float(worst[0]), most=0.3)
 
 
 # ----------------------------------------------------------------------------------- mixtures
@@ -224,98 +247,129 @@ def sixteen() -> tuple[GaussianMixture, Matrix, float]:
     return GaussianMixture(weights, means, covs), Matrix(torch.eye(16, dtype=F64)[:6]), 0.3
 
 
-def shares(problem: Problem, prior: GaussianMixture, solver: Solver[Any], runs: int) -> Tensor:
-    """The part of the runs that end nearest to each mode of the posterior."""
-    x = solve(problem, prior, solver, samples=runs).samples
-    modes = prior.posterior(problem).means
-    nearest = torch.cdist(x, modes).argmin(2)
-    return torch.nn.functional.one_hot(nearest, modes.shape[1]).to(F64).mean(1)
+def shares(x: Tensor, modes: Tensor) -> Tensor:
+    """The part of the draws that are nearest to each mode of the posterior."""
+    return one_hot(torch.cdist(x, modes).argmin(2), modes.shape[1]).to(F64).mean(1)
 
 
-def exact_shares(problem: Problem, prior: GaussianMixture, runs: int) -> Tensor:
-    """The same of exact draws."""
+def mixture_shares(arguments: argparse.Namespace) -> dict[str, int]:
+    """Runs of each method."""
+    runs = 100 if arguments.quick else 500
+    methods = {"exact draws": runs, **{f"realism {r:g}, 50 steps": runs for r in REALISMS}}
+    return methods | ({} if arguments.quick else {"paper, 1000 steps": 50})
+
+
+def method_shares(
+    prior: GaussianMixture, problem: Problem, method: str, runs: int
+) -> dict[str, Any]:
     posterior = prior.posterior(problem)
-    nearest = torch.cdist(posterior.sample(runs), posterior.means).argmin(2)
-    return torch.nn.functional.one_hot(nearest, posterior.means.shape[1]).to(F64).mean(1)
+    if method == "exact draws":
+        drawn = posterior.sample(runs)
+    else:
+        realism = {f"realism {r:g}, 50 steps": r for r in REALISMS}.get(method)
+        solver = paper(1000) if realism is None else noise_aware(50, realism)
+        drawn = solve(problem, prior, solver, runs=runs).samples
+    return {"shares": shares(drawn, posterior.means).tolist()}
 
 
-def mixtures(arguments: argparse.Namespace) -> None:
+def mixtures(results: Results, arguments: argparse.Namespace) -> None:
+    methods = mixture_shares(arguments)
     print(
         f"{MEASURED} measurements of draws of each mixture. Total variation distance between the "
-        "exact probabilities of the modes and the shares of the runs that end nearest to each "
-        f"({RUNS} runs; `paper`: {PAPER_RUNS}); exact draws show what the number of runs and the "
-        "rule of the nearest mode amount to.\n"
+        "exact probabilities of the modes and the shares of the runs that end nearest to each; "
+        "`exact draws` shows how much of it the number of runs and the rule of the nearest mode "
+        "account for.\n"
     )
-    rows = []
+    columns = ("mean TV", "largest TV", "shares where y is least clear")
+    printed = Table("mixture", "method", "runs", *columns)
     for name, (prior, a, sigma) in {"2-D": planar(), "16-D": sixteen()}.items():
         like = torch.empty(MEASURED, *prior.shape, dtype=F64)
         x = prior.sample(like, Keys(0, tuple(range(MEASURED))).at(DRAWING))
         problem = Problem.simulate(x, a, Gaussian(sigma), seed=1)
         wanted = prior.posterior(problem).weights
         example = int(torch.special.entr(wanted).sum(1).argmax())
-        got = {"exact draws": exact_shares(problem, prior, RUNS)}
-        for r in REALISMS:
-            got[f"realism {r:g}, 50 steps"] = shares(problem, prior, noise_aware(50, r), RUNS)
-        got["paper, 1000 steps"] = shares(problem, prior, paper(1000), PAPER_RUNS)
-        got["most likely mode alone"] = torch.nn.functional.one_hot(wanted.argmax(1), 4).to(F64)
-        for method, share in got.items():
-            tv = (share - wanted).abs().sum(1) / 2
-            numbers = ", ".join(f"{v:.2f}" for v in share[example])
-            rows.append([name, method, f"{tv.mean():.3f}", f"{tv.max():.3f}", numbers])
+
+        for method, runs in methods.items():
+            row = results.cell(
+                partial(method_shares, prior, problem, method, runs),
+                table="mixtures",
+                mixture=name,
+                method=method,
+                runs=runs,
+            )
+            got = torch.tensor(row["shares"], dtype=F64)
+            tv = (got - wanted).abs().sum(1) / 2
+            numbers = ", ".join(f"{v:.2f}" for v in got[example])
+            printed.row(name, method, str(runs), f"{tv.mean():.3f}", f"{tv.max():.3f}", numbers)
+            if method.startswith("realism 1,"):
+                results.expect(f"mixtures, {name}: mean TV, realism 1", float(tv.mean()), most=0.25)
+        likely = one_hot(wanted.argmax(1), 4).to(F64)
+        tv = (likely - wanted).abs().sum(1) / 2
+        printed.row(name, "most likely mode alone", "", f"{tv.mean():.3f}", f"{tv.max():.3f}", "")
         numbers = ", ".join(f"{v:.2f}" for v in wanted[example])
-        rows.append([name, "exact probabilities", "", "", numbers])
-    table(["mixture", "method", "mean TV", "largest TV", "shares where y is least clear"], rows)
+        printed.row(name, "exact probabilities", "", "", "", numbers)
+    print()
 
 
 # -------------------------------------------------------------------------------- sensitivity
 
 
-def sensitivity(arguments: argparse.Namespace) -> None:
+def psnr_of(c: Cells, solver: Solver[Any], factor: float) -> dict[str, Any]:
+    return {"psnr": c.run(solver, factor).tolist()}
+
+
+def sensitivity(results: Results, arguments: argparse.Namespace) -> None:
     print(
-        "Mean (largest) loss over the 12 cells in dB, against the same method with the right "
-        "sigma_y and all steps. `paper` is not told sigma_y and loses nothing by it.\n"
+        "Mean (largest) loss over the cells in dB, against the same method with the right "
+        "sigma_y and all steps. `paper` takes no sigma_y.\n"
     )
     kinds: dict[str, tuple[Callable[[int], Solver[Any]], int]] = {
         "realism 0": (lambda n: noise_aware(n, 0.0), 50),
         f"realism {DEFAULT:g} (default)": (lambda n: noise_aware(n, DEFAULT), 50),
-        "paper": (paper, 1000),
     }
-    rows = []
+    if not arguments.quick:
+        kinds["paper"] = (paper, 1000)
+    printed = Table("method", "half the steps", "sigma_y x 0.5", "sigma_y x 2")
     for name, (make, steps) in kinds.items():
         changes = {"half the steps": (1.0, steps // 2)}
         if make is not paper:
             changes |= {"sigma_y x 0.5": (0.5, steps), "sigma_y x 2": (2.0, steps)}
         lost: dict[str, list[Tensor]] = {change: [] for change in changes}
-        for c in cells(arguments.fields):
-            right = c.run(make(steps))
-            for change, (factor, n) in changes.items():
-                lost[change].append(right - c.run(make(n), factor))
-        said = [f"{torch.cat(v).mean():.2f} ({torch.cat(v).max():.2f})" for v in lost.values()]
-        rows.append([f"{name}, {steps} steps", *said, *["0 (ignored)"] * (3 - len(said))])
-    table(["method", "half the steps", "sigma_y x 0.5", "sigma_y x 2"], rows)
+        for c in of(arguments, arguments.fields, STRONG):
+            runs = {"right": (1.0, steps), **changes}
+            key = {"method": name, "operator": c.name, "lanes": len(c.truth)}
+            got = {
+                change: torch.tensor(
+                    results.cell(
+                        partial(psnr_of, c, make(n), factor),
+                        table="sensitivity",
+                        side=c.truth.shape[-1],
+                        change=change,
+                        **key,
+                    )["psnr"]
+                )
+                for change, (factor, n) in runs.items()
+            }
+            for change in changes:
+                lost[change].append(got["right"] - got[change])
+        each = {change: torch.cat(v) for change, v in lost.items()}
+        said = [f"{v.mean():.2f} ({v.max():.2f})" for v in each.values()]
+        printed.row(f"{name}, {steps} steps", *said, *["0 (not used)"] * (3 - len(said)))
+        if make is not paper:
+            half = float(each["half the steps"].mean())
+            results.expect(f"sensitivity: half the steps at {name}, mean dB", half, most=0.15)
+    print()
 
 
 TABLES = {"fields": fields, "spread": spread, "mixtures": mixtures, "sensitivity": sensitivity}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("table", nargs="?", choices=[*TABLES, "all"], default="all")
-    parser.add_argument("--fields", type=int, default=6, help="fields of a cell (default 6)")
-    parser.add_argument("--runs", type=int, default=64, help="runs of `spread` (default 64)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    settings = f"--fields {arguments.fields} --runs {arguments.runs}"
-    for name in TABLES if arguments.table == "all" else [arguments.table]:
-        print(f"## {name}\n\n`python benchmarks/exact.py {name} {settings}`\n")
-        start = time.perf_counter()
-        TABLES[name](arguments)
-        sys.stdout.flush()
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+def main() -> int:
+    options = parser(__doc__, TABLES)
+    options.add_argument("--fields", type=int, default=6, help="fields of a cell (default 6)")
+    options.add_argument("--runs", type=int, default=64, help="runs of `spread` (default 64)")
+    return run_tables("exact", TABLES, options.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,20 +13,32 @@ truth in hand. Every result is one JSON line, and what is in the file already is
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from common import (
+    PHOTOS,
+    Results,
+    Row,
+    append,
+    load,
+    parser,
+    photo,
+    random_mask,
+    versions,
+    weak_operators,
+)
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from reddiff import Gaussian, Keys, Problem, ReddiffError, Unsupported, solve
+from reddiff import Gaussian, Problem, ReddiffError, Unsupported, solve
 from reddiff.errors import require
 from reddiff.images.io import read_picture
 from reddiff.images.masks import make_mask
@@ -35,13 +47,11 @@ from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
 from reddiff.priors import Prior, photo_prior
-from reddiff.random import DRAWING
 from reddiff.schedules import vp
 from reddiff.snapshot import describe
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff, catalogue
 from reddiff.solvers.base import Solver
 
-Row = dict[str, Any]
 Size = tuple[int, int]
 # From the size and the ids: the task whose published settings hold, and the operator of all lanes.
 MakeTask = Callable[[Size, Sequence[int]], tuple[Task, Operator]]
@@ -93,10 +103,14 @@ def text_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
     return Inpaint(mask), Mask(mask)
 
 
-def random_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
-    u = Keys(SEED, tuple(ids)).at(DRAWING).rand_like(torch.empty(len(ids), 1, *size))
-    mask = (u >= 0.7).float()
-    return Inpaint(mask[0]), Mask(mask, per_lane=True)
+def random70(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
+    mask = random_mask(size, ids, seed=SEED)
+    return Inpaint(mask.mask[0]), mask
+
+
+def weak(name: str) -> MakeTask:
+    """An operator that nearly leaves x as it is, at the published settings of denoising."""
+    return lambda size, _: (Denoise(), weak_operators(size, 3)[name].float())
 
 
 def box_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
@@ -117,11 +131,12 @@ PSF = gaussian_psf(1.6).float()
 TASKS: dict[str, MakeTask] = {
     "denoise": fixed(Denoise(), Mask(torch.ones(1, 1, 1))),
     "text": text_mask,
-    "random70": random_mask,
+    "random70": random70,
     "box": box_mask,
     "sr4": fixed(SuperResolve(4), BlockMean(4)),
     "gaussian": fixed(Deblur(PSF), CircularBlur(PSF)),
     "motion": motion,
+    **{name: weak(name) for name in weak_operators((8, 8), 3)},
 }
 
 
@@ -195,24 +210,6 @@ def source_hash() -> str:
 # --------------------------------------------------------------------------------------- results
 
 
-def load(path: Path) -> list[Row]:
-    """The rows of a file; a line that was cut off is not one."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
-
-
-def append(path: Path, row: Row) -> None:
-    """Add one line, after one that was cut off too."""
-    cut = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-    with path.open("a") as file:
-        file.write("\n" * cut + json.dumps(row) + "\n")
-
-
 def identity(row: Row) -> tuple[Any, ...]:
     """What two rows share of which one need not be run."""
     names = ("kind", "task", "noise", "method", "steps", "weight", "lr")
@@ -252,7 +249,7 @@ class Bench:
 
     def keep(self, row: Row) -> None:
         """Write a finished row."""
-        append(self.out, row)
+        append(self.out, row | {"versions": versions()})
         self.rows.append(row)
         cell = f"{row['kind']} {row['task']} {row['noise']:g} {row['method']} {row['steps']}"
         tuned = "" if row["lr"] is None else f" weight {row['weight']:g} lr {row['lr']:g}"
@@ -493,9 +490,8 @@ def report(path: Path) -> None:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    commands = parser.add_subparsers(dest="command")
+    options = parser(__doc__)
+    commands = options.add_subparsers(dest="command")
     for name in ("run", "tune", "report"):
         command = commands.add_parser(name)
         command.add_argument("--out", type=Path, required=True, help="the file of JSON lines")
@@ -511,25 +507,48 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         if name == "run":
             methods = [*METHODS, *TUNED]
             command.add_argument("--methods", nargs="+", default=list(DEFAULTS), choices=methods)
-    args = parser.parse_args(argv)
-    if args.command is None:
-        parser.print_help()
+    args = options.parse_args(argv)
+    if args.command is None and not args.quick:
+        options.print_help()
     return args
 
 
-def main(argv: Sequence[str] | None = None, make_prior: Callable[[], Prior] = photo_prior) -> None:
+def quick(prior: Prior) -> int:
+    """The default and the released recipe on small photos of the package, at few steps."""
+    pixels = torch.stack([photo(name, 64) for name in PHOTOS])
+    results, noise = Results("photos"), 0.05
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        bench = Bench(Photos(list(PHOTOS), list(range(len(PHOTOS))), pixels), prior, path)
+        for task in ("denoise", "sr4", "double image", "double image, a function"):
+            bench.degraded(task, noise)
+            for name in ("noise-aware", "paper"):
+                bench.solved(bench.row("run", task, noise, name, 4), METHODS[name])
+        report(path)
+        (found,) = tables(bench.rows)
+    for (task, _), cell in found.items():
+        gain = _margin(cell["noise-aware"], cell["degraded"], "psnr")
+        results.expect(f"{task}: gain of noise-aware at 4 steps, dB", gain, least=0)
+    return results.close()
+
+
+def main(argv: Sequence[str] | None = None, make_prior: Callable[[], Prior] = photo_prior) -> int:
     args = arguments(argv)
+    if args.quick:
+        torch.set_num_threads(args.threads)
+        return quick(make_prior())
     if args.command == "report":
         report(args.out)
     if args.command not in ("run", "tune"):
-        return
+        return 0
     torch.set_num_threads(args.threads)
     bench = Bench(read_photos(args.images, args.skip, args.limit), make_prior(), args.out)
     (run if args.command == "run" else tune)(bench, args)
+    return 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except ReddiffError as error:
         sys.exit(str(error))

@@ -16,19 +16,19 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import Results, Row, Table, parser, random_mask, run_tables, weak_operators
 from torch import Tensor
 
-from reddiff import Gaussian, Keys, Problem, Reconstruction, draw, solve
+from reddiff import Gaussian, Keys, Problem, Reconstruction, Unsupported, draw, solve
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
-from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
+from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
 from reddiff.priors.exact import dense_matrix
 from reddiff.random import DRAWING
@@ -130,6 +130,11 @@ METHODS: dict[str, Method] = {
 }
 
 
+QUICK = ("noise-aware, realism 1", "DDRM", "PnP-ADMM")
+# Solvers whose mean is the posterior's, and the largest error of it in units of sqrt(tr C).
+EXACT = {"noise-aware, realism 1": 0.25, "PnP-ADMM": 0.05}
+
+
 # ------------------------------------------------------------------------------------ running
 
 
@@ -144,7 +149,7 @@ def runs(
     per = max(1, CHUNK // (len(problem) * entries))
     parts = []
     for seed, done in enumerate(range(0, count, per)):
-        result = solve(problem, prior, solver, samples=min(per, count - done), seed=seed)
+        result = solve(problem, prior, solver, runs=min(per, count - done), seed=seed)
         drawn = draw(result, solver, method.draws).flatten(1, 2) if method.draws else result.samples
         parts.append(drawn)
     return torch.cat(parts, 1), result
@@ -157,16 +162,8 @@ def cost(result: Reconstruction) -> str:
     return f"{evaluations}" + (f" + {vjps}" if vjps else "")
 
 
-def table(header: list[str], rows: Iterable[list[str]]) -> None:
-    print("| " + " | ".join(header) + " |")
-    print("|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(row) + " |", flush=True)
-    print()
-
-
 def chosen(arguments: argparse.Namespace) -> dict[str, Method]:
-    names = arguments.methods or list(METHODS)
+    names = arguments.methods or (QUICK if arguments.quick else METHODS)
     return {name: METHODS[name] for name in names}
 
 
@@ -174,16 +171,16 @@ def chosen(arguments: argparse.Namespace) -> dict[str, Method]:
 
 
 def operators() -> dict[str, LinearOperator]:
-    g = torch.Generator().manual_seed(0)
     n = SIDE * SIDE
-    matrix = torch.randn(n // 2, n, generator=g, dtype=F64) / SIDE
-    mask = (torch.rand(SIDE, SIDE, generator=g, dtype=F64) > 0.5).to(F64)
-    return {
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(n // 2, n, generator=generator, dtype=F64) / SIDE
+    found: dict[str, LinearOperator] = {
         "random matrix": Matrix(matrix, shape=(1, SIDE, SIDE)),
-        "mask": Mask(mask),
+        "mask": random_mask((SIDE, SIDE), missing=0.5, generator=generator),
         "blur": CircularBlur(gaussian_psf(1.0, 3)),
         "block mean": BlockMean(2),
     }
+    return {name: a.to(F64) for name, a in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +206,14 @@ class Cell:
         cov = prior_cov - gain @ a @ prior_cov
         return cls(name, sigma, problem, FIELD.posterior(problem).mean, cov[None])
 
-    def errors(self, method: Method, steps: int, count: int) -> tuple[float, float, str]:
+    def errors(self, method: Method, steps: int, count: int) -> Row:
         """Of the mean and of the covariance, and the cost of a run."""
-        samples, result = runs(self.problem, FIELD, method, steps, min(count, method.most))
+        try:
+            samples, result = runs(self.problem, FIELD, method, steps, min(count, method.most))
+        except Unsupported:
+            return {}  # a solver of spectral operators, and a function
         mean, cov = moment_errors(samples, self.mean, self.cov)
-        return float(mean), float(cov), cost(result)
+        return {"mean": float(mean), "cov": float(cov), "cost": cost(result)}
 
 
 @cache
@@ -221,24 +221,48 @@ def cells() -> tuple[Cell, ...]:
     return tuple(Cell.of(n, a, s) for n, a in operators().items() for s in SIGMAS)
 
 
-def gaussian(arguments: argparse.Namespace) -> None:
+@cache
+def weak_cells() -> tuple[Cell, ...]:
+    weak = weak_operators((SIDE, SIDE), 1).items()
+    return tuple(Cell.of(n, a.to(F64), 0.1) for n, a in weak)
+
+
+def gaussian(results: Results, arguments: argparse.Namespace) -> None:
+    strong, weak = cells()[1::3] if arguments.quick else cells(), weak_cells()
     print(
-        f"Gaussian random field of {SIDE} x {SIDE}, standard deviation 0.5. For each of 12 cells "
-        f"{arguments.runs} runs on one y; error of their mean over sqrt(tr C), and of their "
-        "covariance over ||C||_F, C the exact posterior covariance, less what is due to the number "
-        "of runs: mean over cells (largest). Cost: network evaluations + vjps of a run.\n"
+        f"Gaussian random field of {SIDE} x {SIDE}, standard deviation 0.5. For each of "
+        f"{len(strong)} cells {arguments.runs} runs on one y; error of their mean over sqrt(tr C), "
+        "and of their covariance over ||C||_F, C the exact posterior covariance, less what is due "
+        "to the number of runs: mean over cells (largest). Weak operators (identity, near "
+        "identity, mild blur, vignette, double image, as classes and as functions) at sigma_y "
+        "0.1. Cost: network evaluations + vjps of a run.\n"
     )
-    rows = []
+    columns = [f"error of the {m}{w}" for w in ("", ", weak") for m in ("mean", "covariance")]
+    printed = Table("solver", "cost", *columns)
     for name, method in chosen(arguments).items():
-        got = [c.errors(method, method.steps, arguments.runs) for c in cells()]
-        each = []
-        for part in (0, 1):
-            values = torch.tensor([g[part] for g in got])
-            each.append(f"{values.mean():.3f} ({values.max():.3f})")
-            if arguments.verbose:
-                print(name, ["mean", "cov"][part], [round(v, 3) for v in values.tolist()])
-        rows.append([name, got[0][2], *each])
-    table(["solver", "cost", "error of the mean", "error of the covariance"], rows)
+        said, got = [], []
+        for group in (strong, weak):
+            got = [
+                results.cell(
+                    partial(c.errors, method, method.steps, arguments.runs),
+                    table="gaussian",
+                    solver=name,
+                    operator=c.name,
+                    sigma=c.sigma,
+                    runs=arguments.runs,
+                )
+                for c in group
+            ]
+            got = [row for row in got if "mean" in row]
+            for part in ("mean", "cov"):
+                values = torch.tensor([row[part] for row in got])
+                said.append(f"{values.mean():.3f} ({values.max():.3f})")
+            if name in EXACT:
+                error = max(row["mean"] for row in got)
+                kind = "weak operators" if group is weak else "operators"
+                results.expect(f"gaussian: {name}, {kind}, mean", error, most=EXACT[name])
+        printed.row(name, got[0]["cost"], *said)
+    print()
 
 
 # ----------------------------------------------------------------------------------- mixtures
@@ -267,7 +291,7 @@ def mixture_problem(n: int, seed: int) -> tuple[GaussianMixture, Problem, float]
     return prior, Problem.simulate(x, Matrix(a), Gaussian(sigma), seed=seed), unit
 
 
-MIXTURE_PROBLEMS = 20
+MIXTURE_PROBLEMS, DIMENSIONS = 20, (2, 8, 80)
 
 
 def drawing(arguments: argparse.Namespace) -> list[tuple[str, Method | int]]:
@@ -278,108 +302,150 @@ def drawing(arguments: argparse.Namespace) -> list[tuple[str, Method | int]]:
     return [*(("exact draws", count) for count in counts), *methods]
 
 
-def mixtures(arguments: argparse.Namespace) -> None:
+def distances(method: Method | None, n: int, count: int, problems: int) -> Row:
+    """Sliced Wasserstein distances to as many exact draws, one for each problem."""
+    values, spent = [], ""
+    for seed in range(problems):
+        prior, problem, unit = mixture_problem(n, seed)
+        posterior = prior.posterior(problem)
+        if method is None:
+            got = posterior.sample(count, seed=1)[0]
+        else:
+            samples, result = runs(problem, prior, method, method.steps, count)
+            got, spent = samples[0, :count], cost(result)
+        values.append(float(unit * sliced_wasserstein(got, posterior.sample(count)[0])))
+    return {"distances": values, "cost": spent}
+
+
+def mixtures(results: Results, arguments: argparse.Namespace) -> None:
+    problems, dims = (2, DIMENSIONS[:2]) if arguments.quick else (MIXTURE_PROBLEMS, DIMENSIONS)
     print(
-        f"The protocol of MCGdiff and TMPD: mixtures of 25 Gaussians, {MIXTURE_PROBLEMS} random "
-        f"problems in each dimension, {arguments.draws} draws of each (or as many as in brackets) "
-        "against as many exact ones. "
-        "Sliced Wasserstein distance in the papers' units (components 8 apart, of standard "
-        "deviation 1), mean and 95 % interval over problems. `exact draws` is what chance leaves.\n"
+        f"The protocol of MCGdiff and TMPD: mixtures of 25 Gaussians, {problems} random problems "
+        f"in each dimension, {arguments.draws} draws of each (or as many as in brackets) against "
+        "as many exact ones. Sliced Wasserstein distance in the papers' units (components 8 "
+        "apart, of standard deviation 1), mean and 95 % interval over problems. `exact draws` "
+        "shows what is left by chance.\n"
     )
-    dims = (2, 8, 80)
-    rows = []
-    for name, method in drawing(arguments):
-        count = min(method.few if isinstance(method, Method) else method, arguments.draws)
-        row = [name + f" ({count})" * (count < arguments.draws), "", *[""] * len(dims)]
-        for i, n in enumerate(dims):
-            values = []
-            for seed in range(MIXTURE_PROBLEMS):
-                prior, problem, unit = mixture_problem(n, seed)
-                posterior = prior.posterior(problem)
-                exact = posterior.sample(count)[0]
-                if isinstance(method, Method):
-                    samples, result = runs(problem, prior, method, method.steps, count)
-                    got, row[1] = samples[0, :count], cost(result)
-                else:
-                    got = posterior.sample(count, seed=1)[0]
-                values.append(unit * sliced_wasserstein(got, exact))
-            v = torch.stack(values)
-            row[2 + i] = f"{v.mean():.2f} ± {1.96 * v.std() / len(v) ** 0.5:.2f}"
-        rows.append(row)
-    table(["solver", "cost", *[f"{n} dimensions" for n in dims]], rows)
+    printed = Table("solver", "cost", *[f"{n} dimensions" for n in dims])
+    for name, entry in drawing(arguments):
+        method = entry if isinstance(entry, Method) else None
+        count = min(method.few, arguments.draws) if method else entry
+        rows = [
+            results.cell(
+                partial(distances, method, n, count, problems),
+                table="mixtures",
+                solver=name,
+                dimension=n,
+                draws=count,
+                problems=problems,
+            )
+            for n in dims
+        ]
+        v = torch.tensor([row["distances"] for row in rows])
+        ends = 1.96 * v.std(1) / v.shape[1] ** 0.5
+        said = [f"{m:.2f} ± {e:.2f}" for m, e in zip(v.mean(1), ends, strict=True)]
+        printed.row(name + f" ({count})" * (count < arguments.draws), rows[0]["cost"], *said)
+    print()
 
 
 # -------------------------------------------------------------------------------- calibration
 
-TRUTHS, DRAWS, BINS = 256, 39, 8
+TRUTHS, QUICK_TRUTHS, DRAWS, BINS = 256, 64, 39, 8
 
 
 @cache
-def truths() -> tuple[tuple[Prior, Problem, Tensor], ...]:
+def truths(count: int) -> tuple[tuple[Prior, Problem, Tensor], ...]:
     """Problems whose truth comes from the prior: a field under a mask and a blur, a mixture."""
-    ids = tuple(range(TRUTHS))
+    ids = tuple(range(count))
     sigma = Gaussian(0.1)
-    like = torch.empty(TRUTHS, 1, SIDE, SIDE, dtype=F64)
+    like = torch.empty(count, 1, SIDE, SIDE, dtype=F64)
     x = FIELD.sample(like, Keys(3, ids).at(DRAWING))
     got: list[tuple[Prior, Problem, Tensor]] = [
         (FIELD, Problem.simulate(x, operators()[name], sigma, seed=3), x)
         for name in ("mask", "blur")
     ]
     mixture, posed, _ = mixture_problem(8, 2)
-    x = mixture.sample(torch.empty(TRUTHS, 8, dtype=F64), Keys(3, ids).at(DRAWING))
+    x = mixture.sample(torch.empty(count, 8, dtype=F64), Keys(3, ids).at(DRAWING))
     got.append((mixture, Problem.simulate(x, posed.operator, sigma, seed=3), x))
     return tuple(got)
 
 
-def calibration(arguments: argparse.Namespace) -> None:
+def calibrated(method: Method | None, k: int, count: int) -> Row:
+    """Coverage of the central intervals, and the histogram of the ranks of the truth, in %."""
+    prior, problem, x = truths(count)[k]
+    if method is None:
+        samples = prior.posterior(problem).sample(DRAWS, seed=5)
+    else:
+        lanes = torch.arange(count if method.few >= 1000 else count // 4)
+        problem, x = problem.select(lanes), x[lanes]
+        samples = runs(problem, prior, method, method.steps, DRAWS)[0][:, :DRAWS]
+    bins = ranks(samples, x).flatten() * BINS // (DRAWS + 1)
+    counts = torch.bincount(bins, minlength=BINS) / len(bins)
+    held = [100 * float(coverage(samples, x, level).mean()) for level in (0.5, 0.9)]
+    return {"held": held, "ranks": (100 * counts).tolist()}
+
+
+def calibration(results: Results, arguments: argparse.Namespace) -> None:
+    count = QUICK_TRUTHS if arguments.quick else TRUTHS
     print(
-        f"{TRUTHS} truths from the prior (a fourth of them for slow solvers), a measurement of "
+        f"{count} truths from the prior (a fourth of them for slow solvers), a measurement of "
         f"each, {DRAWS} draws for each: how often "
         "the central 50 % and 90 % intervals of the runs hold the truth, and the ranks of the "
         f"truth among the runs in {BINS} bins (per cent; 12.5 each if calibrated), over all "
         "entries of x. Three problems: field under a mask, field under a blur, mixture of 25 "
-        "Gaussians in 8 dimensions; sigma_y 0.1. High ends of the histogram: too sure.\n"
+        "Gaussians in 8 dimensions; sigma_y 0.1. High ends of the histogram: overconfident.\n"
     )
-    rows = []
-    for name, method in drawing(arguments):
-        if not isinstance(method, Method) and method < arguments.draws:
+    printed = Table("solver", "problem", "50 % holds", "90 % holds", "ranks, %")
+    for name, entry in drawing(arguments):
+        method = entry if isinstance(entry, Method) else None
+        if method is None and entry < arguments.draws:
             continue
-        for what, (prior, problem, x) in zip(("mask", "blur", "mixture"), truths(), strict=True):
-            if isinstance(method, Method):
-                lanes = torch.arange(TRUTHS if method.few >= 1000 else TRUTHS // 4)
-                problem, x = problem.select(lanes), x[lanes]
-                samples, _ = runs(problem, prior, method, method.steps, DRAWS)
-                samples = samples[:, :DRAWS]
-            else:
-                samples = prior.posterior(problem).sample(DRAWS, seed=5)
-            held = [float(coverage(samples, x, level).mean()) for level in (0.5, 0.9)]
-            bins = ranks(samples, x).flatten() * BINS // (DRAWS + 1)
-            counts = torch.bincount(bins, minlength=BINS) / len(bins)
-            histogram = " ".join(f"{100 * float(c):.0f}" for c in counts)
-            rows.append([name, what, *[f"{100 * h:.0f}" for h in held], histogram])
-    table(["solver", "problem", "50 % holds", "90 % holds", "ranks, %"], rows)
+        for k, what in enumerate(("mask", "blur", "mixture")):
+            row = results.cell(
+                partial(calibrated, method, k, count),
+                table="calibration",
+                solver=name,
+                problem=what,
+                truths=count,
+            )
+            histogram = " ".join(f"{v:.0f}" for v in row["ranks"])
+            printed.row(name, what, *[f"{h:.0f}" for h in row["held"]], histogram)
+            if method is None or name in EXACT:
+                off = max(abs(h - w) for h, w in zip(row["held"], (50, 90), strict=True))
+                results.expect(f"calibration: {name}, {what}, coverage off by, %", off, most=12)
+    print()
 
 
 # -------------------------------------------------------------------------------- convergence
 
 
-def convergence(arguments: argparse.Namespace) -> None:
+def convergence(results: Results, arguments: argparse.Namespace) -> None:
     cell = next(c for c in cells() if c.name == "mask" and c.sigma == 0.1)
     print(
         f"{arguments.runs} runs on the mask cell at sigma_y 0.1: error of the mean / of the "
         "covariance, against steps.\n"
     )
-    steps = sorted({n for m in chosen(arguments).values() for n in m.sweep})
+    sweeps = {
+        name: m.sweep[:3] if arguments.quick else m.sweep for name, m in chosen(arguments).items()
+    }
+    steps = sorted({n for sweep in sweeps.values() for n in sweep})
+    printed = Table("solver", *[str(n) for n in steps])
     curves: dict[str, dict[int, tuple[float, float]]] = {}
-    rows = []
-    for name, method in chosen(arguments).items():
-        curves[name] = {}
-        for n in method.sweep:
-            mean, cov, _ = cell.errors(method, n, arguments.runs)
-            curves[name][n] = mean, cov
+    for name, sweep in sweeps.items():
+        rows = {
+            n: results.cell(
+                partial(cell.errors, METHODS[name], n, arguments.runs),
+                table="convergence",
+                solver=name,
+                steps=n,
+                runs=arguments.runs,
+            )
+            for n in sweep
+        }
+        curves[name] = {n: (row["mean"], row["cov"]) for n, row in rows.items()}
         said = {n: f"{m:.3f} / {c:.3f}" for n, (m, c) in curves[name].items()}
-        rows.append([name, *[said.get(n, "") for n in steps]])
-    table(["solver", *[str(n) for n in steps]], rows)
+        printed.row(name, *[said.get(n, "") for n in steps])
+    print()
     if arguments.figure:
         plot(curves, arguments.figure)
 
@@ -426,28 +492,17 @@ TABLES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("table", nargs="?", choices=[*TABLES, "all"], default="all")
-    parser.add_argument("--methods", nargs="*", choices=list(METHODS), help="only these solvers")
-    parser.add_argument(
-        "--runs", type=int, default=2000, help="runs of a Gaussian cell (default 2000)"
-    )
-    parser.add_argument("--draws", type=int, default=1000, help="of a mixture (default 1000)")
-    parser.add_argument("--figure", type=Path, help="where `convergence` draws its figure (PNG)")
-    parser.add_argument("--verbose", action="store_true", help="`gaussian`: every cell")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    for name in TABLES if arguments.table == "all" else [arguments.table]:
-        print(f"## {name}\n\n`python benchmarks/posterior.py {name}`\n")
-        start = time.perf_counter()
-        TABLES[name](arguments)
-        sys.stdout.flush()
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+def main() -> int:
+    options = parser(__doc__, TABLES)
+    options.add_argument("--methods", nargs="*", choices=list(METHODS), help="only these solvers")
+    options.add_argument("--runs", type=int, help="runs of a Gaussian cell (default 2000)")
+    options.add_argument("--draws", type=int, help="of a mixture (default 1000)")
+    options.add_argument("--figure", type=Path, help="where `convergence` draws its figure (PNG)")
+    arguments = options.parse_args()
+    arguments.runs = arguments.runs or (50 if arguments.quick else 2000)
+    arguments.draws = arguments.draws or (50 if arguments.quick else 1000)
+    return run_tables("posterior", TABLES, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

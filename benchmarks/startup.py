@@ -1,8 +1,8 @@
-"""How long reddiff takes to answer, and what it adds to the import of torch.
+"""Start-up time of reddiff, and what it adds to the import of torch.
 
-Every number is the wall time of a fresh Python process; the runs of all rows are interleaved, and
-the median and the least are given. What a row adds is the difference of the two rows' least times:
-on a busy machine it is the steadier one.
+Every number is of a fresh Python process, and the runs of all rows are interleaved. CPU seconds
+are compared with the bounds, as they change little on a busy machine; what a row adds is the
+difference of the least times of two rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from common import Results, parser, run_tables, table
+
 ROWS = {
     "python": "pass",
     "reddiff --help": "import sys; sys.argv = ['reddiff', '--help']\n"
@@ -24,45 +26,56 @@ ROWS = {
     "import torch; torch.optim.Adam(...)": "import torch\n"
     "torch.optim.Adam([torch.zeros(1, requires_grad=True)])",
 }
-MAX_HELP, MAX_ADDED = 0.5, 0.3
+MAX_HELP, MAX_ADDED = 0.5, 0.25  # CPU seconds; over those of import torch
 
 
-def wall_time(code: str) -> float:
-    start = time.perf_counter()
+def run(code: str) -> dict[str, float]:
+    """The wall and CPU seconds of a process."""
+    before, start = os.times(), time.perf_counter()
     subprocess.run(  # noqa: S603  (the rows above)
         [sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env=os.environ
     )
-    return time.perf_counter() - start
+    wall, after = time.perf_counter() - start, os.times()
+    cpu = after.children_user + after.children_system
+    return {"wall": wall, "cpu": cpu - before.children_user - before.children_system}
 
 
-def measure(runs: int) -> dict[str, list[float]]:
-    """Seconds of each row; the first round warms the file cache and is thrown away."""
-    times: dict[str, list[float]] = {row: [] for row in ROWS}
-    for _ in range(runs + 1):
-        for row, code in ROWS.items():
-            times[row].append(wall_time(code))
-    return {row: values[1:] for row, values in times.items()}
-
-
-def verdict(value: float, limit: float) -> str:
-    return f"target < {limit} s: {'ok' if value < limit else 'missed'}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=7, help="processes per row (default 7)")
-    times = measure(parser.parse_args().runs)
-    least = {row: min(values) for row, values in times.items()}
-    print(f"{'':<40}{'median':>9}{'least':>9}")
-    for row, values in times.items():
-        print(f"{row:<40}{statistics.median(values):7.2f} s{least[row]:7.2f} s")
+def startup(results: Results, arguments: argparse.Namespace) -> None:
+    rows = dict(list(ROWS.items())[:-1]) if arguments.quick else ROWS
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
+    for k in range((1 if arguments.quick else arguments.runs) + 1):
+        for name, code in rows.items():
+            row = results.cell(lambda code=code: run(code), row=name, run=k)
+            if k:  # the first warms the file cache
+                times[name].append(row)
+    least = {name: min(r["cpu"] for r in got) for name, got in times.items()}
+    walls = {name: [r["wall"] for r in got] for name, got in times.items()}
+    table(
+        ("process", "wall, median", "wall, least", "CPU, least"),
+        [
+            (n, f"{statistics.median(w):.2f} s", f"{min(w):.2f} s", f"{least[n]:.2f} s")
+            for n, w in walls.items()
+        ],
+    )
     added = least["import torch, reddiff; reddiff.solve"] - least["import torch"]
+    results.expect("reddiff --help, CPU seconds", least["reddiff --help"], most=MAX_HELP)
+    results.expect(
+        "what reddiff adds, over import torch", added / least["import torch"], most=MAX_ADDED
+    )
+    if arguments.quick:
+        return
     lazy = least["import torch; torch.optim.Adam(...)"] - least["import torch"]
-    print(f"\nreddiff --help takes {least['reddiff --help']:.2f} s", end="; ")
-    print(verdict(least["reddiff --help"], MAX_HELP))
-    print(f"reddiff adds {added:.2f} s to import torch; {verdict(added, MAX_ADDED)}")
-    print(f"torch's first optimiser imports torch._dynamo, with or without reddiff: {lazy:.2f} s")
+    print(f"torch's first optimizer imports torch._dynamo, with or without reddiff: {lazy:.2f} s\n")
+
+
+TABLES = {"startup": startup}
+
+
+def main() -> int:
+    options = parser(__doc__, TABLES)
+    options.add_argument("--runs", type=int, default=7, help="processes of a row (default 7)")
+    return run_tables("startup", TABLES, options.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,11 +26,12 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from common import Results, Row, Table, parser, random_mask, weak_operators
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from reddiff import Gaussian, Keys, Problem, iterate, solve
-from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, gaussian_psf
+from reddiff.operators import BlockMean, CircularBlur, LinearOperator, gaussian_psf
 from reddiff.priors import EDMPrior, UNet
 from reddiff.run.cost import PeakMemory
 from reddiff.schedules import geometric, karras
@@ -59,11 +61,17 @@ from reddiff.solvers import (
 )
 from reddiff.solvers.base import StepCost
 
-SHAPES = {"8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
+SHAPES = {
+    "1x3x64x64": (1, 3, 64, 64),
+    "8x3x64x64": (8, 3, 64, 64),
+    "1x3x256x256": (1, 3, 256, 256),
+}
+QUICK_SHAPE = "1x3x64x64"  # not in the full run
+QUICK = ("RED-diff", "noise-aware, double image, a function", "DPS")
 
 
 @dataclass(frozen=True)
-class Row:
+class Step:
     """A solver to time.
 
     Arguments:
@@ -85,36 +93,40 @@ class Row:
         return self.make(1).cost
 
 
-def _through(make: Callable[[int], Solver[Any]]) -> Row:
+def _through(make: Callable[[int], Solver[Any]]) -> Step:
     """A solver that goes through the network and back."""
-    return Row(make, ratio=1.15, buffers=48)
+    return Step(make, ratio=1.15, buffers=48)
 
 
 ROWS = {
-    "RED-diff, paper": Row(lambda n: REDDiff.paper(n), ratio=1.05, buffers=8),
-    "RED-diff": Row(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
-    "noise-aware, mask": Row(NoiseAwareREDDiff.default),
-    "noise-aware, SR x4": Row(NoiseAwareREDDiff.default, "SR x4"),
-    "noise-aware, blur": Row(NoiseAwareREDDiff.default, "blur"),
-    "RSD, 4 particles": Row(lambda n: RSD(karras(n)), buffers=48, rows=4),
+    "RED-diff, paper": Step(lambda n: REDDiff.paper(n), ratio=1.05, buffers=8),
+    "RED-diff": Step(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
+    "noise-aware, mask": Step(NoiseAwareREDDiff.default),
+    "noise-aware, SR x4": Step(NoiseAwareREDDiff.default, "SR x4"),
+    "noise-aware, blur": Step(NoiseAwareREDDiff.default, "blur"),
+    **{
+        f"noise-aware, {name}": Step(NoiseAwareREDDiff.default, name)
+        for name in weak_operators((8, 8), 3)
+    },
+    "RSD, 4 particles": Step(lambda n: RSD(karras(n)), buffers=48, rows=4),
     "DPS": _through(lambda n: DPS.paper(n)),
     "MCG": _through(lambda n: MCG.paper(n)),
     "PiGDM": _through(lambda n: PiGDM.paper(n)),
     "TMPD": _through(lambda n: TMPD(karras(n))),
     "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n)),
-    "DDRM": Row(lambda n: DDRM.paper(n)),
-    "DDNM": Row(lambda n: DDNM.paper(n)),
-    "DDNM+": Row(lambda n: DDNMPlus.paper(n)),
-    "DiffPIR": Row(lambda n: DiffPIR.paper(n)),
-    "DAPS": Row(lambda n: DAPS.paper(n)),
-    "PnP-DM": Row(lambda n: PnPDM.paper(n)),
+    "DDRM": Step(lambda n: DDRM.paper(n)),
+    "DDNM": Step(lambda n: DDNM.paper(n)),
+    "DDNM+": Step(lambda n: DDNMPlus.paper(n)),
+    "DiffPIR": Step(lambda n: DiffPIR.paper(n)),
+    "DAPS": Step(lambda n: DAPS.paper(n)),
+    "PnP-DM": Step(lambda n: PnPDM.paper(n)),
     "SITCOM, 3 inner": _through(lambda n: SITCOM.paper(n, inner=3)),
-    "RED": Row(lambda n: RED.paper(n)),
-    "PnP-HQS": Row(lambda n: PnPHQS.paper(n)),
-    "PnP-ADMM": Row(lambda n: PnPADMM(geometric(n, 0.1, 1.0))),
-    "ULA": Row(lambda n: ULA.paper(n)),
-    "DDIM": Row(lambda n: DDIM(karras(n))),
-    "Heun": Row(Heun.edm),
+    "RED": Step(lambda n: RED.paper(n)),
+    "PnP-HQS": Step(lambda n: PnPHQS.paper(n)),
+    "PnP-ADMM": Step(lambda n: PnPADMM(geometric(n, 0.1, 1.0))),
+    "ULA": Step(lambda n: ULA.paper(n)),
+    "DDIM": Step(lambda n: DDIM(karras(n))),
+    "Heun": Step(Heun.edm),
 }
 BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01
@@ -143,11 +155,12 @@ class Bench:
         net = UNet(channels=(112, 160, 224, 320), blocks=(2, 2, 2, 1)).eval()
         net.requires_grad_(False)
         x = torch.rand(shape) * 2 - 1
-        mask = (torch.rand(shape[-2:]) > 0.7).float()
+        height, width = shape[-2:]
         operators: dict[str, LinearOperator] = {
-            "mask": Mask(mask),
+            "mask": random_mask((height, width)),
             "SR x4": BlockMean(4),
             "blur": CircularBlur(gaussian_psf(3.0, 9).float()),
+            **{k: a.float() for k, a in weak_operators((height, width), 3).items()},
         }
         problems = {k: Problem.simulate(x, a, Gaussian(0.1)) for k, a in operators.items()}
         return cls(net, problems, x, torch.zeros(len(x)))
@@ -164,10 +177,10 @@ class Bench:
         out = self.net(x, self.c_noise)
         return torch.autograd.grad(out, x, torch.ones_like(out))[0]
 
-    def steps(self, row: Row, steps: int, net: nn.Module | None = None) -> Iterator[object]:
+    def steps(self, row: Step, steps: int, net: nn.Module | None = None) -> Iterator[object]:
         return iterate(self.problems[row.operator], self._prior(net), row.make(steps))
 
-    def solve(self, row: Row, steps: int, net: nn.Module | None = None) -> None:
+    def solve(self, row: Step, steps: int, net: nn.Module | None = None) -> None:
         solve(self.problems[row.operator], self._prior(net), row.make(steps))
 
     def _prior(self, net: nn.Module | None) -> EDMPrior:
@@ -192,7 +205,7 @@ def best_of(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     return {name: min(values[2:]) for name, values in times.items()}
 
 
-def time_steps(shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> dict[str, float]:
+def time_steps(shape: tuple[int, ...], repeats: int, rows: dict[str, Step]) -> dict[str, float]:
     bench = Bench.of(shape)
     loops = {name: bench.steps(row, repeats + 2) for name, row in rows.items()}
     actions: dict[str, Callable[[], object]] = {**bench.bare()}
@@ -201,7 +214,7 @@ def time_steps(shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> di
 
 
 def time_overhead(
-    shape: tuple[int, ...], rows: dict[str, Row], repeats: int = 50
+    shape: tuple[int, ...], rows: dict[str, Step], repeats: int = 50
 ) -> dict[str, float]:
     """The parts of a step that are not the network, much cheaper than it and timed alone."""
     bench, keys = Bench.of(shape), Keys(0, tuple(range(shape[0])))
@@ -248,83 +261,109 @@ def peaks(name: str, shape: str) -> tuple[int, int | None]:
     return allocated, resident
 
 
-def print_peaks(name: str, shape: tuple[int, ...]) -> None:
-    bench = Bench.of(shape)
+def memory_acts(bench: Bench) -> dict[str, Callable[[], object]]:
+    """What takes the memory: the bare network, and short runs."""
     bench.forward()
     acts: dict[str, Callable[[], object]] = {**bench.bare()}
+    for name, row in ROWS.items():
+        acts[name] = partial(bench.solve, row, MEMORY_STEPS)
+    return acts
+
+
+def print_peaks(name: str, shape: tuple[int, ...]) -> None:
+    bench = Bench.of(shape)
+    act = memory_acts(bench)[name]
     if name in ROWS:
         bench.solve(ROWS[name], MEMORY_STEPS, Free())
-        acts[name] = partial(bench.solve, ROWS[name], MEMORY_STEPS)
-    resident = resident_peak(acts[name])
-    print("\n" + json.dumps([allocated_peak(acts[name]), resident]))
+    resident = resident_peak(act)
+    print("\n" + json.dumps([allocated_peak(act), resident]))
 
 
-def verdict(value: float, limit: float, digits: int) -> str:
-    return "ok" if round(value, digits) <= limit else f"over {limit:g}"
-
-
-def report(label: str, shape: tuple[int, ...], repeats: int, rows: dict[str, Row]) -> None:
+def measured(label: str, repeats: int, rows: dict[str, Step], quick: bool) -> dict[str, Row]:
+    """Seconds, and both peaks in bytes, of every row and of the bare network."""
+    shape, names = SHAPES[label], (BARE, BOTH, FOUR, *rows)
     whole, parts = time_steps(shape, repeats, rows), time_overhead(shape, rows)
-    bare = {name: peaks(name, label) for name in (BARE, BOTH, FOUR)}
-    image = torch.Size(shape).numel() * 4
-    for name, (allocated, _) in bare.items():
-        print(f"{name}: {1e3 * whole[name]:.1f} ms, peak {allocated / 2**20:.1f} MiB", end="; ")
-    draws = parts["draws"] / whole[BARE]
-    print(f"random draws {draws:.3%} ({verdict(draws, MAX_DRAWS, 4)}); ", end="")
-    print(f"an image is {image / 2**20:.3f} MiB\n")
-    print(
-        "| solver | evaluations + vjps | step, ms | over the network | beside the network | ",
-        end="",
-    )
-    print("peak, MiB | images more | resident more |")
-    print("|" + "---|" * 8)
+    acts = memory_acts(Bench.of(shape))
+    found = {
+        name: {
+            "step": whole.get(name),
+            "beside": parts.get(name),
+            "peaks": (allocated_peak(acts[name]), None) if quick else peaks(name, label),
+        }
+        for name in names
+    }
+    return {**found, "draws": {"step": parts["draws"]}}
+
+
+def report(results: Results, label: str, repeats: int, rows: dict[str, Step], quick: bool) -> None:
+    found = measured(label, repeats, rows, quick)
+    image = math.prod(SHAPES[label]) * 4
+    for name in (BARE, BOTH, FOUR):
+        milliseconds, peak = 1e3 * found[name]["step"], found[name]["peaks"][0] / 2**20
+        print(f"{name}: {milliseconds:.1f} ms, peak {peak:.1f} MiB", end="; ")
+    draws = found["draws"]["step"] / found[BARE]["step"]
+    results.expect(f"{label}: random draws, over a forward", draws, most=MAX_DRAWS)
+    print(f"random draws {draws:.3%}; an image is {image / 2**20:.3f} MiB\n")
+    columns = ("step, ms", "over the network", "beside the network", "peak, MiB", "images more")
+    printed = Table("solver", "evaluations + vjps", *columns, "resident more")
     for name, row in rows.items():
-        once = whole[FOUR if row.rows == 4 else BARE]
+        once, back = found[FOUR if row.rows == 4 else BARE]["step"], found[BOTH]["step"]
         evaluations, vjps = row.cost
-        network = evaluations // row.rows * once + vjps * (whole[BOTH] - whole[BARE])
-        ratio, beside = whole[name] / network, parts[name] / network
-        allocated, resident = peaks(name, label)
-        least, least_resident = bare[BOTH if vjps else FOUR if row.rows == 4 else BARE]
+        network = evaluations // row.rows * once + vjps * (back - found[BARE]["step"])
+        ratio, beside = found[name]["step"] / network, found[name]["beside"] / network
+        allocated, resident = found[name]["peaks"]
+        least, least_resident = found[BOTH if vjps else FOUR if row.rows == 4 else BARE]["peaks"]
         more = (allocated - least) / image
-        grown = ""
-        if resident is not None and least_resident is not None:
-            grown = f"{(resident - least_resident) / image:.1f}"
-        cells = (
+        grown = None if None in (resident, least_resident) else (resident - least_resident) / image
+        results.keep(
+            {"shape": label, "solver": name, "ratio": ratio, "beside": beside, "images": more}
+        )
+        printed.row(
             name,
             f"{evaluations}" + (f" + {vjps}" if vjps else ""),
-            f"{1e3 * whole[name]:.0f}",
-            f"{ratio:.3f} ({verdict(ratio, row.ratio, 3)})",
-            f"{beside:.2%} ({verdict(1 + beside, row.ratio, 3)})",
+            f"{1e3 * found[name]['step']:.0f}",
+            f"{ratio:.3f}",
+            f"{beside:.2%}",
             f"{allocated / 2**20:.0f}",
-            f"{more:.1f} ({verdict(more, row.buffers, 1)})",
-            grown,
+            f"{more:.1f}",
+            "" if grown is None else f"{grown:.1f}",
         )
-        print("| " + " | ".join(cells) + " |", flush=True)
+        results.expect(
+            f"{label}: {name}, images more than the network", more, most=1.25 * row.buffers
+        )
+        if not quick:
+            results.expect(f"{label}: {name}, over the network", ratio, most=row.ratio)
+            results.expect(f"{label}: {name}, 1 + beside the network", 1 + beside, most=row.ratio)
+    print()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
-    parser.add_argument("--repeats", type=int, default=10, help="repeats to take the best of")
-    parser.add_argument("--shape", choices=SHAPES, help="only this shape")
-    parser.add_argument("--solvers", nargs="*", choices=ROWS, help="only these solvers")
-    parser.add_argument("--peak", choices=[BARE, BOTH, FOUR, *ROWS], help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+def main() -> int:
+    options = parser(__doc__, threads=2)
+    options.add_argument("--repeats", type=int, default=10, help="repeats to take the best of")
+    options.add_argument("--shape", choices=SHAPES, help="only this shape")
+    options.add_argument("--solvers", nargs="*", choices=ROWS, help="only these solvers")
+    options.add_argument("--peak", choices=[BARE, BOTH, FOUR, *ROWS], help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
         print_peaks(arguments.peak, SHAPES[arguments.shape])
-        return
-    shapes = {k: v for k, v in SHAPES.items() if arguments.shape in (None, k)}
-    rows = {k: v for k, v in ROWS.items() if not arguments.solvers or k in arguments.solvers}
+        return 0
+    given, quick = (arguments.shape, arguments.solvers), arguments.quick
+    shape, solvers = (QUICK_SHAPE, QUICK) if quick else given
+    repeats = 1 if quick else arguments.repeats
+    shapes = [k for k in SHAPES if k == shape or (shape is None and k != QUICK_SHAPE)]
+    rows = {k: v for k, v in ROWS.items() if not solvers or k in solvers}
     size = sum(p.numel() for p in Bench.of((1, 3, 64, 64)).net.parameters())
     print(
         f"U-Net of {size / 1e6:.1f} M parameters, {arguments.threads} threads, torch "
-        f"{torch.__version__}, the best of {arguments.repeats} interleaved repeats"
+        f"{torch.__version__}, the best of {repeats} interleaved repeats"
     )
-    for label, shape in shapes.items():
+    results = Results("step", arguments.out)
+    for label in shapes:
         print(f"\n## {label}\n")
-        report(label, shape, arguments.repeats, rows)
+        report(results, label, repeats, rows, quick)
+    return results.close()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -49,8 +49,8 @@ def check(name: str, cells: list[tuple[str, float]], runs: int) -> None:
     worst = [0.0, 0.0]
     for operator, sigma in cells:
         cell = next(c for c in posterior.cells() if (c.name, c.sigma) == (operator, sigma))
-        got = cell.errors(method, method.steps, runs)
-        worst = [max(w, g) for w, g in zip(worst, got[:2], strict=True)]
+        row = cell.errors(method, method.steps, runs)
+        worst = [max(w, row[part]) for w, part in zip(worst, ("mean", "cov"), strict=True)]
     assert all(w <= b for w, b in zip(worst, BOUNDS[name], strict=True)), (worst, BOUNDS[name])
 
 
