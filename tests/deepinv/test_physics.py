@@ -65,13 +65,13 @@ class Case:
     make: Callable[[int], Any]
     x_shape: tuple[int, ...] = SIZE
     kind: type = LinearOperator
-    per_lane: bool = False
+    lanes: tuple[str, ...] = ()  # the names of its parameters per image
 
 
 CASES = [
     Case("denoising", lambda b: dp.Denoising(noise()), kind=Mask),
     Case("inpainting", lambda b: dp.Inpainting(SIZE, bits(*SIZE), noise_model=noise()), kind=Mask),
-    Case("inpainting-per-lane", per_lane_mask, kind=Mask, per_lane=True),
+    Case("inpainting-per-lane", per_lane_mask, kind=Mask, lanes=("mask",)),
     Case("blur-fft", lambda b: dp.BlurFFT(SIZE, kernel(), noise_model=noise()), kind=CircularBlur),
     Case(
         "blur-fft-even", lambda b: dp.BlurFFT(SIZE, kernel(4), noise_model=noise()), kind=ClosedForm
@@ -86,7 +86,7 @@ CASES = [
     Case(
         "blur-per-lane",
         lambda b: dp.Blur(kernel(3, b), padding="replicate", noise_model=noise()),
-        per_lane=True,
+        lanes=("filter",),
     ),
     Case(
         "downsampling",
@@ -112,7 +112,7 @@ def build(case: Case, b: int = 3) -> tuple[Any, Tensor, Operator]:
     torch.manual_seed(0)
     physics = case.make(b)
     x = torch.rand(b, *case.x_shape, generator=torch.Generator().manual_seed(3))
-    problem = from_deepinv(physics(x), physics)
+    problem = from_deepinv(physics(x), physics, lanes=case.lanes)
     assert isinstance(problem.noise, Gaussian)
     assert problem.noise.sigma == pytest.approx(2 * SIGMA, rel=1e-6)
     return physics, x, problem.operator
@@ -134,7 +134,7 @@ def test_it_is_the_same_operator(case: Case) -> None:
     b = scale[1] * operator.adjoint(a) + scale[0] * x
     torch.testing.assert_close(operator.solve(b, lam, gain), x, rtol=0, atol=2e-5)
     assert operator.x_shape(tuple(a.shape[1:])) == case.x_shape
-    assert operator.lanes == (3 if case.per_lane else None)
+    assert operator.lanes == (3 if case.lanes else None)
     index = torch.tensor([2, 0, 2, 1])
     chosen = operator.select(index)
     torch.testing.assert_close(chosen(x[index]), a[index], rtol=0, atol=2e-6)
@@ -152,7 +152,7 @@ def test_solving_tends_to_the_posterior_mean(case: Case) -> None:
     physics = case.make(2)
     prior = GaussianRandomField(channels=case.x_shape[0], dtype=torch.float32)
     x = prior.sample(torch.empty(2, *case.x_shape), reddiff.Keys(0, (0, 1)).at(0))
-    problem = from_deepinv(physics((x + 1) / 2), physics)
+    problem = from_deepinv(physics((x + 1) / 2), physics, lanes=case.lanes)
     got = reddiff.solve(problem, prior, NoiseAwareREDDiff.default(40, realism=0.0)).x
     wanted = prior.posterior(problem).mean
     error = norm(got - wanted) / norm(wanted)

@@ -83,7 +83,7 @@ def test_from_a_file_of_measurements(
         show_progress_bar=False,
     )
     data = deepinv.datasets.HDF5Dataset(path, train=False, load_physics_generator_params=True)
-    model = as_reconstructor(NoiseAwareREDDiff.default(10), PRIOR)
+    model = as_reconstructor(NoiseAwareREDDiff.default(10), PRIOR, lanes=("mask",))
     for x, y, parameters in DataLoader(data, batch_size=3):
         physics.update(**parameters)
         got = model(y, physics)

@@ -163,14 +163,14 @@ def test_masks_blurs_and_decompositions_become_ours() -> None:
     shared = from_deepinv(Y, Physics(model, mask=MASKS[:1])).operator
     assert isinstance(shared, Mask)
     assert shared.lanes is None
-    own = from_deepinv(Y, Physics(model, mask=MASKS)).operator
+    own = from_deepinv(Y, Physics(model, mask=MASKS), lanes=("mask",)).operator
     assert isinstance(own, Mask)
     assert own.lanes == 3
     turn = torch.linalg.qr(zoo.randn(4, 4)).Q
     for lanes in (1, 3):
         mask = MASKS[:lanes] * zoo.randn(lanes, 1, 4, 4)
         physics = Rotated(model, mask=mask, turn=turn)
-        operator = physics_operator(physics, y=Y)
+        operator = physics_operator(physics, y=Y, lanes=("mask",) if lanes > 1 else ())
         assert isinstance(operator, SpectralOperator)
         assert operator.lanes == (None if lanes == 1 else 3)
         assert_same(operator(Y), physics.A(Y))
@@ -232,7 +232,7 @@ def test_reconstructor_is_solve() -> None:
     prior = GaussianRandomField()
     physics = Physics(GaussianNoise(sigma=0.05), mask=MASKS)
     solver = NoiseAwareREDDiff.default(10)
-    model = as_reconstructor(solver, prior, seed=3)
+    model = as_reconstructor(solver, prior, lanes=("mask",), seed=3)
     before = fingerprint([physics, Y])
     got = model(MASKS * Y, physics)
     assert fingerprint([physics, Y]) == before
@@ -240,11 +240,13 @@ def test_reconstructor_is_solve() -> None:
     wanted = reddiff.solve(problem, prior, solver, seed=3).x
     assert_same(got, (wanted + 1) / 2)
     assert torch.equal(model.eval()(MASKS * Y, physics), got)
-    raw = as_reconstructor(solver, prior, pixels=False, noise=Gaussian(0.1), seed=3)
+    raw = as_reconstructor(
+        solver, prior, lanes=("mask",), pixels=False, noise=Gaussian(0.1), seed=3
+    )
     assert_same(raw(problem.y, physics), wanted)
-    several = as_reconstructor(solver, prior, runs=2, seed=3)
+    several = as_reconstructor(solver, prior, lanes=("mask",), runs=2, seed=3)
     assert_same(several(MASKS * Y, physics), reddiff_mean(problem, prior, solver))
-    assert as_reconstructor(None, prior)(MASKS * Y, physics).shape == Y.shape
+    assert as_reconstructor(None, prior, lanes=("mask",))(MASKS * Y, physics).shape == Y.shape
 
 
 def reddiff_mean(problem: reddiff.Problem, prior: Any, solver: Any) -> Tensor:
@@ -301,6 +303,17 @@ BAD: list[tuple[str, Any, str]] = [
         "x_shape",
         lambda: from_deepinv(Y, Physics(ZeroNoise(), mask=MASKS[:1]), x_shape=(2, 4, 4)),
         "x_shape: expected that of an x whose measurement has shape (b, *(1, 4, 4)), got (2, 4, 4)",
+    ),
+    (
+        "lanes",
+        lambda: from_deepinv(Y, Physics(ZeroNoise(), mask=MASKS, other=torch.ones(2))),
+        "lanes: expected the names of the parameters that each image has its own of, such as "
+        "lanes=('mask',), of mask, got () and 3 y of one x",
+    ),
+    (
+        "no-such-lanes",
+        lambda: from_deepinv(Y, Physics(ZeroNoise(), mask=MASKS), lanes=("masks",)),
+        "lanes: expected names of buffers or parameters of the physics: mask, got ['masks']",
     ),
     ("solver", lambda: as_reconstructor("dps", GaussianRandomField()), "solver: expected a Solver"),
     ("prior", lambda: as_reconstructor(None, nn.Identity()), "prior: expected a Prior, got Identi"),

@@ -143,7 +143,8 @@ def _mask(b: int) -> Tensor:
 
 def _physics(kind: type[FakePhysics], b: int, shape: tuple[int, ...]) -> Operator:
     example = _randn(max(b, 2), *shape, seed=55)
-    return physics_operator(kind(_mask(b)), example=example)
+    lanes = ("weights",) if b > 1 else ()
+    return physics_operator(kind(_mask(b)), example=example, lanes=lanes)
 
 
 def _lanes(b: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ def from_deepinv(
     noise: Noise | None = None,
     pixels: bool = True,
     x_shape: Shape | None = None,
+    lanes: Sequence[str] = (),
 ) -> Problem:
     """The problem y = physics(x) of deepinv, with y `(b, ...)` on the device of the physics.
 
@@ -43,6 +44,8 @@ def from_deepinv(
             [-1, 1] then, see `reddiff.from_pixels`. If not, x has the units of the physics.
         x_shape: The shape of one x, needed for a nonlinear physics without `img_size` whose y has
             another shape than x.
+        lanes: The names of the parameters of the physics that have one entry per image, such as
+            `("mask",)`.
 
     Raises:
         InvalidArgument: If the physics cannot be used, or its noise model is none of those that
@@ -53,7 +56,7 @@ def from_deepinv(
     _check_sensor(y, physics)
     if noise is None:
         y, noise = noise_of(y, physics)
-    operator = physics_operator(physics, y=y, x_shape=x_shape)
+    operator = physics_operator(physics, y=y, x_shape=x_shape, lanes=lanes)
     return from_pixels(y, operator, noise) if pixels else Problem(y, operator, noise)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -18,8 +17,6 @@ from reddiff.operators.custom.trial import call
 from reddiff.operators.custom.tried import Tried
 from reddiff.random import drawn
 
-_MOST = 8  # parameters that are tried in all combinations
-
 
 @torch.no_grad()
 def physics_operator(
@@ -28,23 +25,25 @@ def physics_operator(
     y: Tensor | None = None,
     x_shape: Shape | None = None,
     example: Tensor | None = None,
+    lanes: Sequence[str] = (),
 ) -> Operator:
     """The operator A of a physics, without its noise; the physics itself moves with it.
 
-    It is the operator of this library that does the same, where there is one (`Mask`,
-    `CircularBlur`, or the singular value decomposition that the physics has); else
-    it calls `A` and `A_adjoint`, and `prox_l2` if that is exact. Which it is, is tried on random
-    numbers. Parameters with a lane axis are found by trial too: those whose first axis is as long
-    as what one x becomes.
+    Where this library has an operator that does the same (`Mask`, `CircularBlur`), or the physics
+    brings its singular value decomposition, the result is spectral. Else it calls `A` and
+    `A_adjoint`, and `prox_l2` if that is exact. All of this is tested on random numbers.
 
     Arguments:
         physics: A `deepinv.physics.Physics`, or anything with `A` and, if linear, `A_adjoint`.
         y: A measurement `(b, ...)`, if there is one: gives shape, dtype and device.
         x_shape: The shape of one x; by default that of A^T y, or `physics.img_size`, or that of y.
         example: An x `(b, ...)` in the place of both.
+        lanes: The names of the buffers or parameters that have one entry per image, such as
+            `("mask",)` after `physics.update(mask=masks)`.
 
     Raises:
-        InvalidArgument: If the physics is none, is complex, or does not pass the trials.
+        InvalidArgument: If `physics` has no `A`, is complex or fails validation, or if one x gives
+            several y and `lanes` does not say why: the message lists the candidates.
     """
     is_physics = callable(getattr(physics, "A", None))
     expected = "an object with A, such as a deepinv Physics"
@@ -54,7 +53,8 @@ def physics_operator(
     if x is None:
         return _functions(physics, linear, None, (), ()).operator(linear)
     x = drawn(x) if linear else x  # the example may be zeros
-    names, given = _per_lane(physics, x)
+    names = tuple(lanes)
+    given = _per_lane(physics, x, names)
     x = x[torch.arange(len(given[0]) if given else 2, device=x.device) % len(x)]
     if linear:
         known = known_operator(physics, x, names, given)
@@ -109,47 +109,35 @@ def _example(
     return x
 
 
-def _per_lane(physics: Any, x: Tensor) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
-    """The parameters that have a lane axis: there are some if one x becomes several y."""
-    if not isinstance(physics, nn.Module):
-        return (), ()
+def _per_lane(physics: Any, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The parameters of these names; refused if there are none and one x gives several y."""
+    named: dict[str, Tensor] = {}
+    if isinstance(physics, nn.Module):
+        named = dict([*physics.named_buffers(), *physics.named_parameters()])
+    unknown = [name for name in names if name not in named]
+    expected = f"names of buffers or parameters of the physics: {', '.join(named) or 'none'}"
+    require(not unknown, "lanes", expected=expected, got=unknown)
+    if names:
+        return tuple(named[name].detach() for name in names)
     try:
-        lanes = len(Swapped(physics, "A")(x[:1]))
+        count = len(Swapped(physics, "A")(x[:1]))
     except Exception as error:  # what fails for one lane alone is reported where all are tried
         if len(x) == 1:
             got = f"{type(error).__name__}: {error}"
             raise InvalidArgument("physics", expected="A(x) to run", got=got) from error
-        lanes = len(x)
-    if lanes == 1:
-        return (), ()
-    named = {
-        name: tensor.detach()
-        for name, tensor in (*physics.named_buffers(), *physics.named_parameters())
-        if not name.startswith("noise_model.") and tensor.ndim > 0 and len(tensor) == lanes
-    }
-    x = x[torch.arange(lanes, device=x.device) % len(x)]
-    for count in range(min(len(named), _MOST), 0, -1):  # the most that can be: some are never used
-        for names in combinations(named, count):
-            given = tuple(named[n] for n in names)
-            if _belong(physics, x, names, given):
-                return names, given
-    expected = f"parameters with a lane axis among {', '.join(named) or 'none'}"
-    got = f"{lanes} y of one x, whichever of them are taken for such"
-    raise InvalidArgument("physics", expected=expected, got=got)
-
-
-def _belong(physics: Any, x: Tensor, names: tuple[str, ...], given: tuple[Tensor, ...]) -> bool:
-    """Whether each lane with its own of these parameters gives what it gives among the others."""
-    a = Swapped(physics, "A")(x)
-    size = 1e3 * torch.finfo(a.dtype).eps * float(a.norm())
-    for i in (0, len(x) - 1):
-        try:
-            one = Swapped(physics, "A", names)(x[i : i + 1], *(t[i : i + 1] for t in given))
-        except (RuntimeError, ValueError, TypeError, IndexError):
-            return False
-        if one.shape != a[i : i + 1].shape or float((one - a[i : i + 1]).norm()) > size:
-            return False
-    return True
+        count = len(x)
+    if count > 1:
+        likely = [
+            name
+            for name, tensor in named.items()
+            if not name.startswith("noise_model.") and tensor.ndim > 0 and len(tensor) == count
+        ]
+        expected = "the names of the parameters that each image has its own of, such as "
+        expected += (
+            f"lanes=({likely[0] if likely else 'mask'!r},), of {', '.join(likely) or 'none'}"
+        )
+        raise InvalidArgument("lanes", expected=expected, got=f"() and {count} y of one x")
+    return ()
 
 
 def _like(physics: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,18 +27,24 @@ class Reconstructor(nn.Module):
         noise: Noise | None,
         pixels: bool,
         x_shape: Shape | None,
+        lanes: tuple[str, ...],
         seed: int,
         runs: int,
     ) -> None:
         super().__init__()
         self.prior, self.solver = prior, solver
-        self.noise, self.pixels, self.x_shape = noise, pixels, x_shape
+        self.noise, self.pixels, self.x_shape, self.lanes = noise, pixels, x_shape, lanes
         self.seed, self.runs = seed, runs
 
     def forward(self, y: Tensor, physics: Any) -> Tensor:
         """The estimate of x `(b, ...)`, without a gradient."""
         problem = from_deepinv(
-            y.detach(), physics, noise=self.noise, pixels=self.pixels, x_shape=self.x_shape
+            y.detach(),
+            physics,
+            noise=self.noise,
+            pixels=self.pixels,
+            x_shape=self.x_shape,
+            lanes=self.lanes,
         )
         x = solve(
             problem,
@@ -57,6 +64,7 @@ def as_reconstructor(
     noise: Noise | None = None,
     pixels: bool = True,
     x_shape: Shape | None = None,
+    lanes: Sequence[str] = (),
     seed: int = 0,
     runs: int = 1,
 ) -> Reconstructor:
@@ -70,6 +78,7 @@ def as_reconstructor(
         noise: The noise of y, in its units; by default that of `physics.noise_model`.
         pixels: Whether the physics and the result are of x in [0, 1], as in deepinv.
         x_shape: As of `from_deepinv`.
+        lanes: As of `from_deepinv`.
         seed: As of `solve`.
         runs: Runs per image; the result is their mean.
 
@@ -80,4 +89,4 @@ def as_reconstructor(
     good = solver is None or isinstance(solver, Solver)
     require(good, "solver", expected="a Solver or None", got=type(solver).__name__)
     require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
-    return Reconstructor(solver, prior, noise, pixels, x_shape, seed, runs)
+    return Reconstructor(solver, prior, noise, pixels, x_shape, tuple(lanes), seed, runs)
