@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -218,7 +218,32 @@ class Problem:
 
     def select(self, index: Tensor) -> Problem:
         """The problems of some of the lanes (or some of them repeated), in the order given."""
-        return Problem(self.y[index], self.operator.select(index), self.noise.select(index))
+        operator, noise = self.operator.select(index), self.noise.select(index)
+        return self.derived(y=self.y[index], operator=operator, noise=noise)
+
+    def derived(
+        self,
+        *,
+        y: Tensor | None = None,
+        operator: Operator | None = None,
+        noise: Noise | None = None,
+    ) -> Problem:
+        """This problem with other parts that are sound because they were made from its own.
+
+        Nothing is validated, so that it costs nothing within a step. What the operator does not
+        measure must be zero in y.
+        """
+        new = object.__new__(Problem)
+        parts = {
+            "y": self.y if y is None else y,
+            "operator": self.operator if operator is None else operator,
+            "noise": self.noise if noise is None else noise,
+        }
+        new.__dict__.update(parts)
+        if operator is None:  # what is measured does not depend on the values of y
+            known = {k: v for k, v in self.__dict__.items() if k in ("measured", "count")}
+            new.__dict__.update(known)
+        return new
 
     @classmethod
     def stack(cls, problems: Sequence[Problem]) -> Problem:
@@ -251,12 +276,13 @@ class Problem:
         if levels is None:
             return self
         weights = (1 / levels).expand(len(levels), *self.y.shape[1:])
-        return Problem(self.y / levels, _weighted(self.operator, weights), Gaussian(1.0))
+        operator = _weighted(self.operator, weights)
+        return self.derived(y=self.y / levels, operator=operator, noise=Gaussian(1.0))
 
     def simplified(self) -> Problem:
         """The same problem with the closed form of A, where `operators.simplify` finds one."""
         operator = simplified(self.operator, self.y)
-        return self if operator is self.operator else replace(self, operator=operator)
+        return self if operator is self.operator else self.derived(operator=operator)
 
     def smoothed(self) -> Problem:
         """The same problem with an A that jumps replaced by the smooth one near it.
@@ -269,10 +295,10 @@ class Problem:
             return self
         operator, apart = near
         if isinstance(self.noise, UnknownGaussian):  # which is found with it
-            return replace(self, operator=operator)
+            return self.derived(operator=operator)
         levels = (torch.as_tensor(v, dtype=self.y.dtype) for v in (self.noise.sigma, apart))
         sigma, apart = (level.to(self.y.device) for level in levels)
-        return replace(self, operator=operator, noise=Gaussian((sigma**2 + apart**2).sqrt()))
+        return self.derived(operator=operator, noise=Gaussian((sigma**2 + apart**2).sqrt()))
 
     def pullback(self, decoder: Operator) -> Problem:
         """The problem of z with x = decoder(z): a latent problem."""

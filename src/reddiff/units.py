@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.noise import DiagonalGaussian, Gaussian, Huber, Laplace, Noise, UnknownGaussian
+from reddiff.noise import Noise
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.problem import Problem
 
@@ -50,7 +48,7 @@ def from_pixels(y: Tensor, operator: Operator, noise: Noise) -> Problem:
         InvalidArgument: As `Problem`.
     """
     problem = Problem(y, operator, noise)
-    added = _doubled(noise)
+    added = noise.scaled(2.0)
     if added is None or not isinstance(operator, LinearOperator):
         return Problem(y, operator @ FromPixels(), noise)
     with torch.no_grad():
@@ -61,16 +59,3 @@ def from_pixels(y: Tensor, operator: Operator, noise: Noise) -> Problem:
 def to_pixels(x: Tensor) -> Tensor:
     """(x + 1) / 2: from [-1, 1] to [0, 1]."""
     return (x + 1) / 2
-
-
-def _doubled(noise: Noise) -> Noise | None:
-    """Noise twice as large, if it is added to a and does not depend on it."""
-    if isinstance(noise, UnknownGaussian):
-        return noise
-    if isinstance(noise, DiagonalGaussian):
-        return replace(noise, sigma=2 * noise.sigma)
-    if isinstance(noise, Gaussian | Huber):
-        return replace(noise, sigma=2 * noise.sigma)
-    if isinstance(noise, Laplace):
-        return replace(noise, scale=2 * noise.scale)
-    return None

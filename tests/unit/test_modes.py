@@ -15,6 +15,7 @@ from reddiff.operators import CircularBlur, gaussian_psf
 from reddiff.priors import FFDNetPrior, GaussianRandomField, photo_prior
 from reddiff.run.modes import differentiable_module, ordinary_modes
 from reddiff.solvers import DPS, MMPS
+from zoo.priors import within
 
 IMAGE = np.random.default_rng(0).random((16, 16, 3))
 QUICK = {"noise": 0.05, "steps": 2}
@@ -77,7 +78,7 @@ def test_problems_and_priors_made_under_inference_mode(preset):
         return Problem(y, blur, Gaussian(0.1)), field
 
     problem, prior = made()
-    solver = preset(3, sigma_min=0.01, sigma_max=10.0)
+    solver = preset(3).fitted(within(0.01, 10.0))
     wanted = solve(problem, prior, solver).x
     with torch.inference_mode():
         problem, prior = made()

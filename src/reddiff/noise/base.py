@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from numbers import Real
 
 import torch
@@ -66,10 +66,22 @@ class Noise(ABC):
         """The derivative of `nll` with respect to a."""
         return torch.where(measured, self.grad_each(y, a), 0)
 
+    def scaled(self, factor: float) -> Noise | None:
+        """The noise of `factor y`, where that is of the same law and does not depend on a.
+
+        None of other laws: counts and signal-dependent noise are bound to their units.
+        """
+        return None
+
     def select(self, index: Tensor) -> Noise:
         """The noise of some of the lanes: picks from the fields that are per lane."""
         each = self._per_lane()
-        return replace(self, **{k: v[index] for k, v in each.items()}) if each else self
+        if not each:
+            return self
+        new = object.__new__(type(self))  # not validated again: a step may select
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        new.__dict__.update(held | {name: value[index] for name, value in each.items()})
+        return new
 
     def check(self, y: Tensor) -> None:
         """Raise InvalidArgument if y `(b, ...)` cannot come from this noise.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -32,7 +33,7 @@ class Gaussian(Noise):
     def __post_init__(self) -> None:
         check_numbers("sigma", self.sigma, zero=True)
 
-    @property
+    @cached_property
     def noiseless(self) -> bool:
         """Whether any lane has sigma = 0."""
         return bool((torch.as_tensor(self.sigma) == 0).any())
@@ -56,6 +57,9 @@ class Gaussian(Noise):
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """1 / sigma^2."""
         return (1 / self._positive(a) ** 2).expand_as(a)
+
+    def scaled(self, factor: float) -> Gaussian:
+        return replace(self, sigma=factor * self.sigma)
 
     def _positive(self, like: Tensor) -> Tensor:
         if self.noiseless:
@@ -119,6 +123,9 @@ class DiagonalGaussian(Noise):
         expected = f"the shape of y or of one of it, {(f'1 or {len(y)}', *y.shape[1:])}"
         require(fits, "sigma", expected=expected, got=got)
 
+    def scaled(self, factor: float) -> DiagonalGaussian:
+        return replace(self, sigma=factor * self.sigma)
+
     def _per_lane(self) -> dict[str, Tensor]:
         return {} if len(self.sigma) == 1 else {"sigma": self.sigma}
 
@@ -150,6 +157,9 @@ class UnknownGaussian(Noise):
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
         """NaN."""
         return torch.full_like(a, torch.nan)
+
+    def scaled(self, factor: float) -> UnknownGaussian:
+        return self
 
     def _unsupported(self) -> Unsupported:
         return Unsupported("UnknownGaussian: expected Gaussian(sigma), for a likelihood in nats")

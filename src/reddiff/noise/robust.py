@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -62,6 +62,9 @@ class Laplace(Noise):
         """1 / (b |y - a|), no more than 1 / (0.2 b^2)."""
         b = lanes(self.scale, a)
         return 1 / (b * torch.maximum((y - a).abs(), KINK * b))
+
+    def scaled(self, factor: float) -> Laplace:
+        return replace(self, scale=factor * self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +131,9 @@ class Huber(Noise):
         """1 / sigma^2, times delta sigma / |y - a| in the tails: Huber's weight."""
         sigma = lanes(self.sigma, a)
         return self.delta / ((y - a) / sigma).abs().clamp(min=self.delta) / sigma**2
+
+    def scaled(self, factor: float) -> Huber:
+        return replace(self, sigma=factor * self.sigma)
 
     @property
     def _middle(self) -> float:

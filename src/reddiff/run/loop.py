@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -85,7 +84,8 @@ class Run:
         self.all_problem = problem if runs == 1 else _repeated(problem, runs)
         self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
-        self.problem, self.keys = self.all_problem, self.all_keys
+        self.prepared = self.solver.prepare(self.all_problem)  # the problem that the steps see
+        self.problem, self.keys = self.prepared, self.all_keys
         self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = {}
         self.names: dict[int, set[str]] = {}  # of what each hook records
@@ -200,7 +200,7 @@ class Run:
         """The problem, with the noise level that the solver found where nobody gave one."""
         if not isinstance(self.all_problem.noise, UnknownGaussian):
             return self.all_problem
-        return replace(self.all_problem, noise=Gaussian(self.noise_level.nan_to_num(1.0, 1.0)))
+        return self.all_problem.derived(noise=Gaussian(self.noise_level.nan_to_num(1.0, 1.0)))
 
     def _said(self) -> list[tuple[str, ...]]:
         """What the solver says of every run, as long as it was in the batch."""
@@ -296,7 +296,7 @@ class Run:
             return
         self.rows = rows
         if len(rows):
-            self.problem = self.all_problem.select(rows.to(self.x.device))
+            self.problem = self.prepared.select(rows.to(self.x.device))
             self.keys = self.all_keys.select(rows.tolist())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import wraps
 from itertools import chain
 from typing import ParamSpec, TypeVar
@@ -56,7 +55,7 @@ def differentiable(problem: Problem) -> Problem:
     operator = differentiable_module(problem.operator)
     if operator is problem.operator and not problem.y.is_inference():
         return problem
-    return replace(problem, y=problem.y.clone(), operator=operator)
+    return problem.derived(y=problem.y.clone(), operator=operator)
 
 
 def differentiable_module(module: Module) -> Module:

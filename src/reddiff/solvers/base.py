@@ -79,6 +79,10 @@ class Solver(ABC, Generic[S]):
         """
         return False
 
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem that `init` and `step` are given, made once per run; the same by default."""
+        return problem
+
     @abstractmethod
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> S:
         """The line before the `for`."""

@@ -7,7 +7,7 @@ the weight :math:`\lambda_t = 1 / s^2` against a data term in nats. Nothing is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -171,9 +171,12 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         """Rho, so that rho^2 / 2 (1 - beta) is the realism."""
         return min(1.0, (2 * self.realism * (1 - self.momentum)) ** 0.5)
 
+    def prepare(self, problem: Problem) -> Problem:
+        """`Problem.smoothed`: an operator that jumps has no gradient to follow."""
+        return problem.smoothed()
+
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> NoiseAwareState:
         """mu <- A^+ y."""
-        problem = problem.smoothed()
         mu = problem.initial_estimate()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
@@ -196,7 +199,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         rng: Rng,
     ) -> NoiseAwareState:
         """One denoising and one exact data step."""
-        problem = problem.smoothed()
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
         w = state.mu + self.momentum * (state.mu - state.previous)
@@ -230,7 +232,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
         if sigma_y is not None:  # NaN in a lane is its own affair
             sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
-            problem = replace(problem, noise=Gaussian(sigma_y))
+            problem = problem.derived(noise=Gaussian(sigma_y))
         found = proximal(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
         return Moved(found.x, d, torch.zeros_like(s), found.converged)
 

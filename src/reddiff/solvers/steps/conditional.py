@@ -280,7 +280,7 @@ def _perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: 
     centre = centre + lanes(r, centre) * rng.randn_like(centre)
     if isinstance(problem.noise, Gaussian):
         y = problem.y + lanes(problem.noise.sigma, problem.y) * rng.randn_like(problem.y)
-        problem = replace(problem, y=y)
+        problem = problem.derived(y=torch.where(problem.measured, y, 0))
     if problem.linear_gaussian:  # no start: its residual would have to be found first
         return proximal(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
     return proximal(problem, centre, r, start=start).x
