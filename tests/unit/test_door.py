@@ -12,14 +12,8 @@ from skimage import data
 
 import reddiff
 from reddiff import InvalidArgument, PictureError, ReddiffError, WeightsError
-from reddiff.images.arguments import (
-    open_image,
-    outside,
-    take_kernel,
-    take_mask,
-    take_number,
-    take_whole,
-)
+from reddiff.images.arguments import open_image, outside
+from reddiff.images.conversions import take_kernel, take_mask, take_number, take_whole
 from reddiff.images.masks import make_mask
 from reddiff.images.tasks import Inpaint
 from reddiff.operators import gaussian_psf

@@ -26,7 +26,7 @@ def degrade(
     force: Force = False,
 ) -> None:
     """Degrade a picture. Writes it, its mask or kernel, and a record."""
-    from reddiff.images.runs import simulate
+    from reddiff.images.simulation import simulate
 
     interruptions.raise_from_now_on()
     record = simulate(source, output, settings, force=force)

@@ -129,8 +129,9 @@ def _run(
     from reddiff.images.comparison import compare
     from reddiff.images.io import read_picture
     from reddiff.images.jobs import Job
-    from reddiff.images.runs import run, simulate
+    from reddiff.images.runs import run
     from reddiff.images.settings import Settings
+    from reddiff.images.simulation import simulate
 
     degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
     with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:

@@ -7,48 +7,37 @@ from __future__ import annotations
 
 import inspect
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-import PIL.Image
 import torch
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Bool
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
+from reddiff.images.conversions import take_kernel, take_mask
 from reddiff.images.io import (
     Image,
     Picture,
-    as_kernel,
     as_picture,
     as_range,
-    read_kernel,
     read_picture,
 )
-from reddiff.images.masks import make_mask
-from reddiff.images.presets import load_prior
-from reddiff.images.settings import Degradation, check_numbers, options
+from reddiff.images.settings import Degradation
 from reddiff.images.tasks import Compressed, Inpaint, OwnTask, Task, make_task
 from reddiff.operators import JPEG, Operator
-from reddiff.priors.base import Prior
 
 Source = Image | str | Path
-Mask = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
-Kernel = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Degradation)
 
 BEYOND = 1.0  # how far floats may lie beyond [0, 1]: noise carries them there, other units further
-WORDS = "a text, a path, an array, a tensor or a PIL image"
 
 
 def keywords(
@@ -73,22 +62,6 @@ def keywords(
         return called
 
     return decorate
-
-
-def take_numbers(settings: S) -> S:
-    """The settings with Python's numbers, whatever kind of number they are.
-
-    Raises:
-        InvalidArgument: If one is no number, or out of its range.
-    """
-    new: dict[str, Any] = {}
-    for name, option in options(type(settings)).items():
-        take = {int: take_whole, float: take_number}.get(option.kind)
-        if take is not None:
-            new[name] = take(name, getattr(settings, name))
-    settings = replace(settings, **new)
-    check_numbers(settings)
-    return settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,113 +173,6 @@ def _without(task: Task, opened: Opened) -> Task:
         expected = "finite values where the mask keeps the picture"
         raise InvalidArgument("image", expected=expected, got=f"nan or inf in {int(open_.sum())}")
     return replace(task, mask=task.mask * (~hole).to(task.mask))
-
-
-def take_mask(
-    mask: Mask, size: tuple[int, int], seed: int, fit: bool = False
-) -> Float[Tensor, "c h w"]:
-    """A mask, 1 where pixels are kept, from a text, a file, a PIL image, an array or a tensor.
-
-    Pictures and whole numbers are good where they are at least half as bright as white, and
-    transparent pixels are not; other numbers are 0 or 1.
-
-    Raises:
-        InvalidArgument: If it is none of these, or of another shape.
-        PictureError: If a file cannot be read, or is of another size.
-    """
-    if isinstance(mask, str | Path):
-        return make_mask(str(mask), size, seed=seed, fit=fit)
-    if isinstance(mask, PIL.Image.Image | Picture):
-        picture = as_picture(mask)
-        bright = picture.pixels.mean(0, keepdim=True)
-        return (bright * (1 if picture.alpha is None else picture.alpha) >= 0.5).float()
-    good = isinstance(mask, np.ndarray | Tensor)
-    require(good, "mask", expected=WORDS, got=f"a {type(mask).__name__}")
-    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if array.dtype.kind in "iu" and array.size and array.max() > 1:
-        top = 65535 if array.dtype.itemsize == 2 else 255
-        array = array >= top / 2
-    require(array.dtype.kind in "biuf", "mask", expected="numbers", got=f"{array.dtype}")
-    binary = bool(((array == 0) | (array == 1)).all())
-    require(binary, "mask", expected="entries 0 or 1", got=_extremes(array))
-    while array.ndim > 3 and array.shape[0] == 1:
-        array = array[0]
-    if array.ndim == 3 and array.shape[:2] == size and array.shape[1:] != size:
-        array = np.moveaxis(array, -1, 0)  # channels last
-    array = array[None] if array.ndim == 2 else array
-    fits = array.ndim == 3 and array.shape[0] in (1, 2, 3, 4) and array.shape[1:] == size
-    expected = f"the picture's height and width {size}"
-    require(fits, "mask", expected=expected, got=f"shape {tuple(mask.shape)}")
-    found = torch.from_numpy(array.astype(np.float32))
-    return found[:1] if bool((found == found[:1]).all()) else found
-
-
-def _extremes(array: NDArray[Any]) -> str:
-    return f"values from {float(array.min()):.4g} to {float(array.max()):.4g}"
-
-
-def take_kernel(kernel: Kernel, notes: list[str]) -> Tensor:
-    """The PSF in a text, a file, a PIL image, an array or a tensor; warnings go to the notes.
-
-    Raises:
-        InvalidArgument: If it is no kernel.
-        PictureError: If a file cannot be read.
-    """
-    if isinstance(kernel, str | Path):
-        found = read_kernel(kernel)
-    elif isinstance(kernel, PIL.Image.Image | Picture):
-        picture = as_picture(kernel)
-        opaque = 1.0 if picture.alpha is None else picture.alpha[0]
-        found = as_kernel(picture.pixels.double().mean(0) * opaque, scaled=False)
-    else:
-        good = isinstance(kernel, np.ndarray | Tensor)
-        require(good, "kernel", expected=WORDS, got=f"a {type(kernel).__name__}")
-        found = as_kernel(kernel)
-    notes.extend(found.notes)
-    return found.psf
-
-
-def take_prior(prior: str | Path | Prior) -> Prior:
-    """A prior, from its name, its file, or itself."""
-    if isinstance(prior, str | Path):
-        return load_prior(str(prior))
-    expected = "a name, a .safetensors file or a Prior"
-    require(isinstance(prior, Prior), "prior", expected=expected, got=type(prior).__name__)
-    return prior
-
-
-def take_whole(name: str, value: Any) -> int | None:
-    """An integer of any kind, or None."""
-    if value is None:
-        return None
-    whole = isinstance(value, Integral) or (
-        isinstance(value, np.ndarray | Tensor) and not value.ndim
-    )
-    truth = isinstance(value, bool | np.bool_)
-    try:
-        found = operator.index(value)
-    except TypeError:
-        whole, found = False, 0
-    require(whole and not truth, name, expected="an integer", got=_short(value))
-    return found
-
-
-def take_number(name: str, value: Any) -> float | None:
-    """A number of any kind, or None."""
-    if value is None:
-        return None
-    array = isinstance(value, np.ndarray | Tensor)
-    if array and value.ndim == 0:
-        value = value.item()
-    good = isinstance(value, Real) and not isinstance(value, bool)
-    got = f"an array of shape {tuple(value.shape)}" if array and not good else _short(value)
-    require(good, name, expected="a number", got=got)
-    return float(value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def outside(pixels: Tensor, seen: Tensor, level: float | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.hooks import Hook, Progress
@@ -20,18 +19,15 @@ from reddiff.images.arguments import (
     open_image,
     open_task,
     outside,
-    take_numbers,
-    take_prior,
 )
+from reddiff.images.conversions import take_numbers, take_prior
 from reddiff.images.gray import for_channels, is_gray
 from reddiff.images.io import Picture
-from reddiff.images.jpeg_noise import jpeg_noise
-from reddiff.images.noise_level import filled, grain, noise_level
+from reddiff.images.level import choose_level, doubts
 from reddiff.images.presets import preset
 from reddiff.images.settings import Degradation, Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
-from reddiff.noise import Gaussian
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -43,12 +39,6 @@ from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.solving import solve
 
 Preview = Callable[[int, Float[Tensor, "c h w"]], None]
-
-# Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
-LEAST_ESTIMATE = 0.002
-FLAT = 0.02  # the share of a picture from which on flat areas are spoken of
-# Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
-FEWEST_WINDOWS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +115,10 @@ def restore_with(
     task = open_task(image, opened, settings, notes)
     where = _device(settings.device)
     pixels = _once(degraded, task, notes)
-    level, estimated = _noise(settings.noise, pixels, degraded, task, notes)
+    level, estimated = choose_level(settings.noise, pixels, degraded, task, notes)
     problem, unit = task.problem(pixels, level), task.unit(pixels)
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
-    notes += _doubts(problem, estimated, unit) + outside(pixels, task.measured(pixels), level)
+    notes += doubts(problem, estimated, unit) + outside(pixels, task.measured(pixels), level)
     network = take_prior(settings.prior).to(where)
     network = for_channels(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
@@ -230,68 +220,6 @@ def _device(name: str | torch.device) -> torch.device:
         raise InvalidArgument("device", expected=expected, got=repr(name)) from error
     require(works, "device", expected=expected, got=repr(name))
     return device
-
-
-def _noise(
-    given: float | None, y: Tensor, picture: Picture, task: Task, notes: list[str]
-) -> tuple[float | None, bool]:
-    """The noise level (None if the run has to estimate it), and whether it is an estimate."""
-    if given is not None:
-        return given, False
-    sample = task.noise_sample(y)
-    if sample is None:
-        notes.append("Assumed no noise beyond the rounding that the task already models.")
-        return 0.0, True
-    plain, seen = sample.pixels, sample.measured
-    if picture.alpha is not None and plain.shape[1:] == y.shape[1:]:
-        seen = seen & (picture.alpha > 0)  # what is transparent may be anything
-    if _windows(plain, seen[None]) < FEWEST_WINDOWS:
-        if sample.fallback is not None:
-            notes.append(f"The picture shows no noise level: assumed {sample.fallback:g}.")
-        return sample.fallback, True
-    level = float(noise_level(plain[None], seen[None]))
-    if plain is y:
-        coded = jpeg_noise(y, seen, known=picture.format == "JPEG")
-        level = level if coded is None else coded
-    flat = float((filled(plain, seen) & seen).sum() / seen.sum())
-    least = LEAST_ESTIMATE * min(1.0, round(255 * grain(plain, seen), 4))
-    if level > least:
-        without = f" (without the {flat:.0%} of it that is flat)" if flat > FLAT else ""
-        words = f"{level:.4f} in [0, 1] pixel units{without}"
-        notes.append(f"The noise was estimated from the picture: {words}.")
-        return level, True
-    flat_too = f" ({flat:.0%} of it is flat)" if flat > FLAT else ""
-    notes.append(
-        f"No noise could be estimated: the picture shows none beyond its rounding{flat_too}. "
-        f"It was taken as {least:.2g} in [0, 1] pixel units; give the level if there is more."
-    )
-    return least, True
-
-
-def _windows(y: Tensor, seen: Tensor) -> int:
-    """The number of fully measured windows of 2 x 2 pixels, from which `noise_level` estimates."""
-    if min(y.shape[-2:]) < 2:
-        return 0
-    return int((max_pool2d((~seen).to(y), 2) == 0).sum())
-
-
-def _doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
-    """Notes on a noise level that does not fit y."""
-    if not isinstance(problem.noise, Gaussian):
-        return []
-    sigma = float(problem.noise.sigma)
-    if sigma == 0 and int(problem.count) < math.prod(problem.x_shape):
-        return [
-            "With noise 0 the result follows the picture exactly where it is measured; the rest "
-            "comes from the prior alone."
-        ]
-    signal = math.sqrt(max(float(problem.y[problem.measured].var(correction=0)) - sigma**2, 0))
-    if estimated or sigma <= signal:
-        return []
-    return [
-        f"The noise level given, {unit * sigma:.2g}, is larger than what the picture shows "
-        f"beyond it, {unit * signal:.2g}: most of the result comes from the prior."
-    ]
 
 
 def _warnings(run: Reconstruction, unit: float) -> list[str]:

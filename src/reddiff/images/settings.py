@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from reddiff.images.arguments import Kernel, Mask
+    from reddiff.images.conversions import Kernel, Mask
     from reddiff.images.tasks import Task
     from reddiff.operators import Operator
     from reddiff.priors.base import Prior
@@ -75,8 +75,7 @@ class Degradation:
         default=None,
         metadata=_option(
             str,
-            "For inpaint: a picture, white where pixels are kept; or random:0.7, box:96, "
-            "brush:10-20, ...",
+            "For inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ...",
         ),
     )
     fit_mask: bool = field(
@@ -111,8 +110,7 @@ class Degradation:
         default=None,
         metadata=_option(
             str,
-            "The values of black and white in the file: for floats, and for 12 bits in 16 "
-            "(0,4095).",
+            "Values of black and white in the file: for floats, and 12 bits in 16 (0,4095).",
             metavar="LOW,HIGH",
         ),
     )
@@ -158,8 +156,7 @@ class Settings(Degradation):
         metadata=_option(str, "The prior, see `reddiff priors`, or a .safetensors file."),
     )
     device: str | torch.device = field(
-        default="auto",
-        metadata=_option(str, "cpu, cuda, ...; auto uses a GPU if there is one."),
+        default="auto", metadata=_option(str, "cpu, cuda, ...; auto uses a GPU if there is one.")
     )
     tile: int = field(
         default=512,

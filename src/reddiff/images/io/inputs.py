@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -16,6 +15,7 @@ from torch.nn.functional import interpolate
 from reddiff.errors import PictureError, require
 from reddiff.images.io.arrays import read_array
 from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
+from reddiff.images.io.picture import Picture
 from reddiff.images.io.reading import check_regular, picture_size, read_picture, reading
 from reddiff.images.words import integers, numbers
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
@@ -72,13 +72,22 @@ def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Flo
         expected = f"a mask of {w}x{h} pixels (width x height), as the picture has"
         raise PictureError(path, expected=expected, got=f"one of {mask_w}x{mask_h}")
     picture = read_picture(path, max_pixels=max(MAX_FITTED * math.prod(size), SMALL))
-    bright = picture.pixels.mean(0, keepdim=True)
-    if picture.alpha is not None:
-        bright = bright * picture.alpha
-    mask = (bright >= 0.5).to(torch.float32)
+    mask = mask_of(picture)
     if picture.size != tuple(size):
         mask = interpolate(mask[None], size=tuple(size), mode="nearest-exact")[0]
     return mask
+
+
+def mask_of(picture: Picture) -> Float[Tensor, "1 h w"]:
+    """1 where a picture is opaque and at least half as bright as white, else 0."""
+    bright = picture.pixels.mean(0, keepdim=True)
+    return (bright * (1 if picture.alpha is None else picture.alpha) >= 0.5).float()
+
+
+def kernel_of(picture: Picture) -> Kernel:
+    """The blur kernel that a picture shows; transparent pixels are zero."""
+    opaque = 1.0 if picture.alpha is None else picture.alpha[0]
+    return as_kernel(picture.pixels.double().mean(0) * opaque, scaled=False)
 
 
 def read_kernel(source: str | Path) -> Kernel:
@@ -111,9 +120,7 @@ def read_kernel(source: str | Path) -> Kernel:
             kernel = as_kernel(read_array(path, name, max_bytes=MAX_BYTES))
         else:
             picture = read_picture(path, max_pixels=MAX_SIDE**2)
-            pixels = picture.pixels.double().mean(0)
-            opaque = 1.0 if picture.alpha is None else picture.alpha[0]
-            kernel = as_kernel(pixels * opaque, scaled=False)
+            kernel = kernel_of(picture)
     return kernel
 
 

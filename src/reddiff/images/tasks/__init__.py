@@ -12,11 +12,10 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, lookup, require
 from reddiff.images.tasks.base import NoiseSample, Pixels, Task
+from reddiff.images.tasks.color import Colorize, Demosaic
 from reddiff.images.tasks.custom import OWN, OwnTask, load_operator
 from reddiff.images.tasks.linear import (
-    Colorize,
     Deblur,
-    Demosaic,
     Denoise,
     Inpaint,
     Sampling,

@@ -1,0 +1,83 @@
+"""The noise level of a restoration: given, estimated from the picture, or left to the run."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from reddiff.images.io import Picture
+from reddiff.images.jpeg_noise import jpeg_noise
+from reddiff.images.noise_level import filled, grain, noise_level
+from reddiff.images.tasks import Task
+from reddiff.noise import Gaussian
+from reddiff.problem import Problem
+
+# Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
+LEAST_ESTIMATE = 0.002
+FLAT = 0.02  # the share of a picture from which on flat areas are spoken of
+# Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
+FEWEST_WINDOWS = 12
+
+
+def choose_level(
+    given: float | None, y: Tensor, picture: Picture, task: Task, notes: list[str]
+) -> tuple[float | None, bool]:
+    """The noise level (None if the run has to estimate it), and whether it is an estimate."""
+    if given is not None:
+        return given, False
+    sample = task.noise_sample(y)
+    if sample is None:
+        notes.append("Assumed no noise beyond the rounding that the task already models.")
+        return 0.0, True
+    plain, seen = sample.pixels, sample.measured
+    if picture.alpha is not None and plain.shape[1:] == y.shape[1:]:
+        seen = seen & (picture.alpha > 0)  # what is transparent may be anything
+    if _windows(plain, seen[None]) < FEWEST_WINDOWS:
+        if sample.fallback is not None:
+            notes.append(f"The picture shows no noise level: assumed {sample.fallback:g}.")
+        return sample.fallback, True
+    level = float(noise_level(plain[None], seen[None]))
+    if plain is y:
+        coded = jpeg_noise(y, seen, known=picture.format == "JPEG")
+        level = level if coded is None else coded
+    flat = float((filled(plain, seen) & seen).sum() / seen.sum())
+    least = LEAST_ESTIMATE * min(1.0, round(255 * grain(plain, seen), 4))
+    if level > least:
+        without = f" (without the {flat:.0%} of it that is flat)" if flat > FLAT else ""
+        words = f"{level:.4f} in [0, 1] pixel units{without}"
+        notes.append(f"The noise was estimated from the picture: {words}.")
+        return level, True
+    flat_too = f" ({flat:.0%} of it is flat)" if flat > FLAT else ""
+    notes.append(
+        f"No noise could be estimated: the picture shows none beyond its rounding{flat_too}. "
+        f"It was taken as {least:.2g} in [0, 1] pixel units; give the level if there is more."
+    )
+    return least, True
+
+
+def _windows(y: Tensor, seen: Tensor) -> int:
+    """The number of fully measured windows of 2 x 2 pixels, from which `noise_level` estimates."""
+    if min(y.shape[-2:]) < 2:
+        return 0
+    return int((max_pool2d((~seen).to(y), 2) == 0).sum())
+
+
+def doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
+    """Notes on a noise level that does not fit y."""
+    if not isinstance(problem.noise, Gaussian):
+        return []
+    sigma = float(problem.noise.sigma)
+    if sigma == 0 and int(problem.count) < math.prod(problem.x_shape):
+        return [
+            "With noise 0 the result follows the picture exactly where it is measured; the rest "
+            "comes from the prior alone."
+        ]
+    signal = math.sqrt(max(float(problem.y[problem.measured].var(correction=0)) - sigma**2, 0))
+    if estimated or sigma <= signal:
+        return []
+    return [
+        f"The noise level given, {unit * sigma:.2g}, is larger than what the picture shows "
+        f"beyond it, {unit * signal:.2g}: most of the result comes from the prior."
+    ]
