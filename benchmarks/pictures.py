@@ -21,7 +21,7 @@ from reddiff.images.presets import load_prior
 from reddiff.priors import Prior
 from reddiff.solvers.catalogue import METHODS
 
-SIDE, QUICK_SIDE, QUICK_STEPS = 256, 64, 3
+SIDE, QUICK_SIDE, QUICK_STEPS = 256, 64, 5
 STRONG: dict[str, dict[str, Any]] = {
     "text mask": {"task": "inpaint", "mask": "text:lorem", "noise": 0.02},
     "70 % mask": {"task": "inpaint", "mask": "random:0.7", "noise": 0.02},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.public import public
 from torch import Tensor
 
 import zoo
@@ -121,7 +122,7 @@ def noisy() -> list[Any]:
 def test_every_noise_is_there(device: torch.device) -> None:
     """The law below runs over all noises of the package."""
     used = {type(make(device)[0].noise).__name__ for make in EVERY.values()}
-    assert used == set(noise.__all__) - {"Noise"}
+    assert used == public(noise) - {"Noise"}
 
 
 @pytest.mark.parametrize(("case", "name"), noisy())

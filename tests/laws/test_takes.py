@@ -10,48 +10,24 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 import zoo
 from reddiff import (
-    Clipped,
-    DiagonalGaussian,
     Gaussian,
-    Huber,
     Keys,
-    Laplace,
     Noise,
     Poisson,
-    PoissonGaussian,
     Problem,
-    Rounded,
-    Speckle,
     Status,
     Unsupported,
     solve,
 )
-from reddiff.operators import Mask, Matrix, Operator
-from reddiff.operators.base import Shape
+from reddiff.operators import Mask, Operator
 from reddiff.priors import Prior
 from reddiff.random import DRAWING
+from zoo.noises import LANES, Rates, matrix
 
-LANES, STEPS = 3, 6
-
-
-class Rates(Operator):
-    """x -> exp(x / 2), for photons."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """exp(x / 2)."""
-        return (x / 2).exp()
-
-    def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
-        return y_shape
-
-
-def matrix() -> Matrix:
-    return Matrix(zoo.randn(5, 6, seed=41))
+STEPS = 6
 
 
 def composed() -> Operator:
@@ -78,15 +54,7 @@ REFUSED = {
     "some-noiseless": DENSITY,
 }
 
-NOISES: dict[str, tuple[Callable[[], Operator], Noise]] = {
-    "diagonal": (matrix, DiagonalGaussian(0.1 + zoo.randn(LANES, 5, seed=8).abs())),
-    "laplace": (matrix, Laplace(0.2)),
-    "huber": (matrix, Huber(torch.tensor([0.1, 0.2, 0.4], dtype=zoo.F64))),
-    "camera": (Rates, PoissonGaussian(20.0, 0.1)),
-    "speckle": (Rates, Speckle(4.0)),
-    "rounded": (matrix, Rounded(torch.tensor([0.5, 1.0, 2.0], dtype=zoo.F64), 0.2)),
-    "clipped": (matrix, Clipped(0.2)),
-}
+NOISES = {case.name: (case.operator, case.noise) for case in zoo.NOISES}
 PROBLEMS |= NOISES
 REFUSED |= {"diagonal": SPECTRAL, **dict.fromkeys([*NOISES][1:], GAUSSIAN)}
 # Those that look at the noise, each in a way of its own, and two that refuse.

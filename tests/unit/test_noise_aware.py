@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from tests import zoo
 from torch import Tensor
 
+import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, sample, solve
 from reddiff.operators import LinearOperator, Mask, Matrix
 from reddiff.operators.base import Shape

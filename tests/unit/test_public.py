@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.public import public
 
 import reddiff
 
@@ -63,7 +64,7 @@ def packages():
 def test_no_public_name_is_hidden_by_a_module(package):
     """Importing a module sets its name in the package, over a function of the same name."""
     modules = {m.name for m in pkgutil.iter_modules(package.__path__)}
-    exported = set(getattr(package, "__all__", ()))
+    exported = public(package)
     assert {
         n for n in exported & modules if not isinstance(getattr(package, n), ModuleType)
     } == set()

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from tests import zoo
 from torch import Tensor
 
+import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupported, iterate, solve
 from reddiff.noise import UnknownGaussian
 from reddiff.operators import Mask

@@ -1,6 +1,6 @@
-"""Every operator, prior and solver, registered once: the laws in `tests/laws` run on all of them.
+"""Every operator, prior, solver, noise and metric, registered once for the laws in `tests/laws`.
 
-To add one, write one entry in OPERATORS, PRIORS or SOLVERS. A case has a name and a `make`.
+To add one, write one entry in OPERATORS, PRIORS, SOLVERS, NOISES or METRICS.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import pytest
 
+from zoo.metrics import METRICS, MetricCase
+from zoo.noises import NOISES, NoiseCase
 from zoo.operators import OPERATORS, OperatorCase, Pair, SoftClip
 from zoo.priors import PRIORS, PriorCase, gaussian
 from zoo.problems import (
@@ -25,9 +27,13 @@ from zoo.tensors import CPU, F64, coin, ids, randn, spd
 __all__ = [
     "CPU",
     "F64",
+    "METRICS",
+    "NOISES",
     "OPERATORS",
     "PRIORS",
     "SOLVERS",
+    "MetricCase",
+    "NoiseCase",
     "OperatorCase",
     "Pair",
     "PriorCase",
@@ -46,7 +52,7 @@ __all__ = [
     "spd",
 ]
 
-Case = TypeVar("Case", OperatorCase, PriorCase, SolverCase)
+Case = TypeVar("Case", OperatorCase, PriorCase, SolverCase, NoiseCase, MetricCase)
 
 
 def every(

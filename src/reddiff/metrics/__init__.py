@@ -1,7 +1,9 @@
 """How near pictures are to the truth, one number per lane, and how honest draws are."""
 
-from reddiff.metrics.calibration import coverage, moment_errors, ranks, sliced_wasserstein
-from reddiff.metrics.lpips import LPIPS
-from reddiff.metrics.pixel import psnr, ssim
-
-__all__ = ["LPIPS", "coverage", "moment_errors", "psnr", "ranks", "sliced_wasserstein", "ssim"]
+from reddiff.metrics.calibration import coverage as coverage
+from reddiff.metrics.calibration import moment_errors as moment_errors
+from reddiff.metrics.calibration import ranks as ranks
+from reddiff.metrics.calibration import sliced_wasserstein as sliced_wasserstein
+from reddiff.metrics.lpips import LPIPS as LPIPS
+from reddiff.metrics.pixel import psnr as psnr
+from reddiff.metrics.pixel import ssim as ssim

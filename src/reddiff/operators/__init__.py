@@ -1,109 +1,72 @@
 """Forward models: y = A(x) + noise."""
 
-from reddiff.operators.algebra import Compose, LinearCompose, LinearSum, Scaled, Sum, Transposed
-from reddiff.operators.base import ClosedForm, LinearOperator, Operator, SpectralOperator
-from reddiff.operators.blur.boundary import Boundary
-from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
-from reddiff.operators.blur.circular import CircularBlur
-from reddiff.operators.blur.factory import make_blur
-from reddiff.operators.blur.general import Blur
-from reddiff.operators.blur.psf import center_psf, disk_psf, gaussian_psf, motion_psf, uniform_psf
-from reddiff.operators.blur.separable import SeparableBlur
-from reddiff.operators.blur.symmetric import SymmetricBlur
-from reddiff.operators.blur.varying import VaryingBlur
-from reddiff.operators.codes import octanary_codes, uniform_codes
-from reddiff.operators.color import ChannelMix, grayscale
-from reddiff.operators.custom import from_linear_operator, from_matrix
-from reddiff.operators.decimate import Decimate
-from reddiff.operators.diagonal import Diagonal
-from reddiff.operators.hadamard import WalshHadamard
-from reddiff.operators.jpeg.coefficients import JPEGCoefficients
-from reddiff.operators.jpeg.jpeg import JPEG, Subsampling
-from reddiff.operators.kspace import birdcage_maps, cartesian_mask, equispaced_mask, radial_mask
-from reddiff.operators.mask import Identity, Mask
-from reddiff.operators.matrix import Matrix
-from reddiff.operators.mosaic import Bayer, BayerPattern
-from reddiff.operators.mri import MultiCoilMRI, SingleCoilMRI
-from reddiff.operators.nonlinear import NonlinearBlur
-from reddiff.operators.orientation import Orientation
-from reddiff.operators.phase import CodedDiffraction, Modulus, PhaseRetrieval
-from reddiff.operators.radon import Radon, hann, ramp
-from reddiff.operators.resampling import Filter, bicubic, box, lanczos, triangle
-from reddiff.operators.resize import BlockMean, Resize
-from reddiff.operators.sensing import BlockGaussian, RandomFourier
-from reddiff.operators.separable import Separable
-from reddiff.operators.stacked import side_by_side, stack
-from reddiff.operators.tone import Clip, Gamma, Quantise
-
-__all__ = [
-    "JPEG",
-    "Bayer",
-    "BayerPattern",
-    "BlockGaussian",
-    "BlockMean",
-    "Blur",
-    "Boundary",
-    "ChannelMix",
-    "CircularBlur",
-    "Clip",
-    "ClosedForm",
-    "CodedDiffraction",
-    "Compose",
-    "Decimate",
-    "Diagonal",
-    "Filter",
-    "Gamma",
-    "Identity",
-    "JPEGCoefficients",
-    "LinearCompose",
-    "LinearOperator",
-    "LinearSum",
-    "Mask",
-    "Matrix",
-    "Modulus",
-    "MultiCoilMRI",
-    "NonlinearBlur",
-    "Operator",
-    "Orientation",
-    "PhaseRetrieval",
-    "Quantise",
-    "Radon",
-    "RandomFourier",
-    "Resize",
-    "Scaled",
-    "Separable",
-    "SeparableBlur",
-    "SingleCoilMRI",
-    "SpectralOperator",
-    "Subsampling",
-    "Sum",
-    "SymmetricBlur",
-    "Transposed",
-    "VaryingBlur",
-    "WalshHadamard",
-    "bicubic",
-    "birdcage_maps",
-    "box",
-    "cartesian_mask",
-    "center_psf",
-    "disk_psf",
-    "equispaced_mask",
-    "from_linear_operator",
-    "from_matrix",
-    "gaussian_psf",
-    "grayscale",
-    "hann",
-    "lanczos",
-    "levin_psf",
-    "make_blur",
-    "motion_psf",
-    "octanary_codes",
-    "radial_mask",
-    "ramp",
-    "shake_psf",
-    "side_by_side",
-    "stack",
-    "triangle",
-    "uniform_codes",
-    "uniform_psf",
-]
+from reddiff.operators.algebra import Compose as Compose
+from reddiff.operators.algebra import LinearCompose as LinearCompose
+from reddiff.operators.algebra import LinearSum as LinearSum
+from reddiff.operators.algebra import Scaled as Scaled
+from reddiff.operators.algebra import Sum as Sum
+from reddiff.operators.algebra import Transposed as Transposed
+from reddiff.operators.base import ClosedForm as ClosedForm
+from reddiff.operators.base import LinearOperator as LinearOperator
+from reddiff.operators.base import Operator as Operator
+from reddiff.operators.base import SpectralOperator as SpectralOperator
+from reddiff.operators.blur.boundary import Boundary as Boundary
+from reddiff.operators.blur.camera_shake import levin_psf as levin_psf
+from reddiff.operators.blur.camera_shake import shake_psf as shake_psf
+from reddiff.operators.blur.circular import CircularBlur as CircularBlur
+from reddiff.operators.blur.factory import make_blur as make_blur
+from reddiff.operators.blur.general import Blur as Blur
+from reddiff.operators.blur.psf import center_psf as center_psf
+from reddiff.operators.blur.psf import disk_psf as disk_psf
+from reddiff.operators.blur.psf import gaussian_psf as gaussian_psf
+from reddiff.operators.blur.psf import motion_psf as motion_psf
+from reddiff.operators.blur.psf import uniform_psf as uniform_psf
+from reddiff.operators.blur.separable import SeparableBlur as SeparableBlur
+from reddiff.operators.blur.symmetric import SymmetricBlur as SymmetricBlur
+from reddiff.operators.blur.varying import VaryingBlur as VaryingBlur
+from reddiff.operators.codes import octanary_codes as octanary_codes
+from reddiff.operators.codes import uniform_codes as uniform_codes
+from reddiff.operators.color import ChannelMix as ChannelMix
+from reddiff.operators.color import grayscale as grayscale
+from reddiff.operators.custom import from_linear_operator as from_linear_operator
+from reddiff.operators.custom import from_matrix as from_matrix
+from reddiff.operators.decimate import Decimate as Decimate
+from reddiff.operators.diagonal import Diagonal as Diagonal
+from reddiff.operators.hadamard import WalshHadamard as WalshHadamard
+from reddiff.operators.jpeg.coefficients import JPEGCoefficients as JPEGCoefficients
+from reddiff.operators.jpeg.jpeg import JPEG as JPEG
+from reddiff.operators.jpeg.jpeg import Subsampling as Subsampling
+from reddiff.operators.kspace import birdcage_maps as birdcage_maps
+from reddiff.operators.kspace import cartesian_mask as cartesian_mask
+from reddiff.operators.kspace import equispaced_mask as equispaced_mask
+from reddiff.operators.kspace import radial_mask as radial_mask
+from reddiff.operators.mask import Identity as Identity
+from reddiff.operators.mask import Mask as Mask
+from reddiff.operators.matrix import Matrix as Matrix
+from reddiff.operators.mosaic import Bayer as Bayer
+from reddiff.operators.mosaic import BayerPattern as BayerPattern
+from reddiff.operators.mri import MultiCoilMRI as MultiCoilMRI
+from reddiff.operators.mri import SingleCoilMRI as SingleCoilMRI
+from reddiff.operators.nonlinear import NonlinearBlur as NonlinearBlur
+from reddiff.operators.orientation import Orientation as Orientation
+from reddiff.operators.phase import CodedDiffraction as CodedDiffraction
+from reddiff.operators.phase import Modulus as Modulus
+from reddiff.operators.phase import PhaseRetrieval as PhaseRetrieval
+from reddiff.operators.radon import Radon as Radon
+from reddiff.operators.radon import hann as hann
+from reddiff.operators.radon import ramp as ramp
+from reddiff.operators.resampling import Filter as Filter
+from reddiff.operators.resampling import bicubic as bicubic
+from reddiff.operators.resampling import box as box
+from reddiff.operators.resampling import lanczos as lanczos
+from reddiff.operators.resampling import triangle as triangle
+from reddiff.operators.resize import BlockMean as BlockMean
+from reddiff.operators.resize import Resize as Resize
+from reddiff.operators.sensing import BlockGaussian as BlockGaussian
+from reddiff.operators.sensing import RandomFourier as RandomFourier
+from reddiff.operators.separable import Separable as Separable
+from reddiff.operators.stacked import side_by_side as side_by_side
+from reddiff.operators.stacked import stack as stack
+from reddiff.operators.tone import Clip as Clip
+from reddiff.operators.tone import Gamma as Gamma
+from reddiff.operators.tone import Quantise as Quantise

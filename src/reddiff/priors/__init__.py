@@ -1,37 +1,20 @@
 """Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
 
-from reddiff.priors.base import Prior
-from reddiff.priors.exact import (
-    GaussianMixture,
-    GaussianPosterior,
-    GaussianPrior,
-    GaussianRandomField,
-    MixturePosterior,
-)
-from reddiff.priors.ffdnet import FFDNet, FFDNetPrior
-from reddiff.priors.gray import GrayPrior
-from reddiff.priors.parametric import EDMPrior, EpsPrior, FlowPrior, VPrior, X0Prior
-from reddiff.priors.photo import photo_prior, weights_hash
-from reddiff.priors.tiled import TiledPrior
-from reddiff.priors.unet import UNet
-
-__all__ = [
-    "EDMPrior",
-    "EpsPrior",
-    "FFDNet",
-    "FFDNetPrior",
-    "FlowPrior",
-    "GaussianMixture",
-    "GaussianPosterior",
-    "GaussianPrior",
-    "GaussianRandomField",
-    "GrayPrior",
-    "MixturePosterior",
-    "Prior",
-    "TiledPrior",
-    "UNet",
-    "VPrior",
-    "X0Prior",
-    "photo_prior",
-    "weights_hash",
-]
+from reddiff.priors.base import Prior as Prior
+from reddiff.priors.exact import GaussianMixture as GaussianMixture
+from reddiff.priors.exact import GaussianPosterior as GaussianPosterior
+from reddiff.priors.exact import GaussianPrior as GaussianPrior
+from reddiff.priors.exact import GaussianRandomField as GaussianRandomField
+from reddiff.priors.exact import MixturePosterior as MixturePosterior
+from reddiff.priors.ffdnet import FFDNet as FFDNet
+from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
+from reddiff.priors.gray import GrayPrior as GrayPrior
+from reddiff.priors.parametric import EDMPrior as EDMPrior
+from reddiff.priors.parametric import EpsPrior as EpsPrior
+from reddiff.priors.parametric import FlowPrior as FlowPrior
+from reddiff.priors.parametric import VPrior as VPrior
+from reddiff.priors.parametric import X0Prior as X0Prior
+from reddiff.priors.photo import photo_prior as photo_prior
+from reddiff.priors.photo import weights_hash as weights_hash
+from reddiff.priors.tiled import TiledPrior as TiledPrior
+from reddiff.priors.unet import UNet as UNet

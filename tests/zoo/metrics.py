@@ -1,0 +1,28 @@
+"""Every metric of pictures. To add one, write one entry in METRICS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reddiff.metrics import LPIPS, psnr, ssim
+
+
+@dataclass(frozen=True)
+class MetricCase:
+    """A function of pictures in [0, 1] and the true ones, to one number per lane."""
+
+    name: str
+    make: Callable[[], Callable[[Tensor, Tensor], Tensor]]
+    best: float  # the value of the truth itself
+    larger_is_better: bool = True
+
+
+METRICS = [
+    MetricCase("psnr", lambda: psnr, torch.inf),
+    MetricCase("ssim", lambda: ssim, 1.0),
+    MetricCase("lpips", LPIPS, 0.0, larger_is_better=False),
+]
