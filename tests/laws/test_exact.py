@@ -395,19 +395,16 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
     return REDDiff(schedule, **(common | settings))
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_rest_weighting(name: str, device: torch.device) -> None:
     settle(settling(weighting=WEIGHTINGS[name]), Toy.make(2), device, name, tol=SETTLES[name])
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
     settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.04)
 
 
-@pytest.mark.usefixtures("untyped")
 def test_rest_lbfgs(device: torch.device) -> None:
     """Without noise, at one level: its curvature is a difference of gradients.
 
@@ -423,7 +420,6 @@ def test_rest_lbfgs(device: torch.device) -> None:
     assert rms(x - rest) < 1e-4 * rms(array(problem.initial_estimate()) - rest)
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -432,7 +428,6 @@ def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
     settle(solver, Toy.make(2), device, name, tol=2 * SETTLES[name])
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("settings", "tol"),
     [
@@ -550,7 +545,6 @@ DESCENDING = {
 }
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_descending(name: str, device: torch.device, measure: Measure) -> None:
@@ -560,7 +554,7 @@ def test_descending(name: str, device: torch.device, measure: Measure) -> None:
     assert gap == pytest.approx(DESCENDING[name], rel=0.1)
 
 
-@pytest.mark.usefixtures("untyped")
+@pytest.mark.slow
 def test_descending_is_not_the_posterior_mean(device: torch.device) -> None:
     """The same in short: one weighting, few lanes, a wide band."""
     assert 0.15 < descend(Toy.make(4), "linear", device) < 0.6
@@ -573,7 +567,7 @@ def descend(toy: Toy, name: str, device: torch.device) -> float:
     return rms(x - toy.posterior_mean())
 
 
-@pytest.mark.usefixtures("untyped")
+@pytest.mark.slow
 @pytest.mark.parametrize("nats", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_learned_spread(nats: bool, device: torch.device) -> None:
     """sigma_q where the gradient of the KL divergence, data term included, is zero."""

@@ -89,6 +89,9 @@ FORMS: dict[str, Callable[[LinearOperator], Operator]] = {
 }
 
 
+OTHER_FORMS = ("own class", "SciPy")
+
+
 def pictures() -> Tensor:
     crops = [data.astronaut()[20:68, 190:238], data.coffee()[150:198, 200:248]]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -117,7 +120,10 @@ def best(quality) -> dict[str, tuple[Tensor, float]]:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    ["function", "composition", *(pytest.param(f, marks=pytest.mark.slow) for f in OTHER_FORMS)],
+)
 def test_every_form_of_an_operator_is_restored_alike(
     form, name, quality, best, measure, monkeypatch
 ):

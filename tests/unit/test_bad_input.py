@@ -24,7 +24,6 @@ from reddiff import (
     Snapshot,
     SnapshotError,
     Unsupported,
-    snapshot,
     solve,
 )
 from reddiff.operators import (
@@ -38,6 +37,7 @@ from reddiff.operators import (
 )
 from reddiff.priors import Prior
 from reddiff.schedules import constant, cosine, flow, karras, vp
+from reddiff.snapshot import snapshot as snapshot_module
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import Given
 from reddiff.solvers.orders import order
@@ -517,12 +517,12 @@ def test_a_truncated_snapshot_is_refused(share, tmp_path):
 def test_a_snapshot_of_another_version_is_refused(tmp_path, monkeypatch):
     def act(prior: Prior) -> None:
         saved = solve(Problem(Y, MASK, Gaussian(0.1)), prior, SOLVER, stop_at=0).snapshot
-        monkeypatch.setattr(snapshot, "FORMAT", 99)
+        monkeypatch.setattr(snapshot_module, "FORMAT", 99)
         saved.save(tmp_path / "run")
         monkeypatch.undo()
         run(prior, resume=Snapshot.load(tmp_path / "run"))
 
-    refuse(act, Case(act, "run", f"format {snapshot.FORMAT}", "99", SnapshotError))
+    refuse(act, Case(act, "run", f"format {snapshot_module.FORMAT}", "99", SnapshotError))
 
 
 @pytest.mark.parametrize("sigma", [0, 0.0, torch.zeros(3)], ids=repr)

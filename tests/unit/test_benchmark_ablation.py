@@ -13,6 +13,8 @@ from reddiff.operators import BlockMean, CircularBlur, gaussian_psf
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 ablation = scripts.benchmark("ablation")
 
 PRIOR = GaussianRandomField(-2.2, std=0.5)

@@ -14,6 +14,8 @@ from reddiff import InvalidArgument
 from reddiff.images.io import Picture, write_picture
 from reddiff.priors import Prior
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 photos = scripts.benchmark("photos")
 
 

@@ -7,6 +7,8 @@ from argparse import Namespace
 import pytest
 from tests import scripts
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 posterior = scripts.benchmark("posterior")
 Results = posterior.Results
 
@@ -27,6 +29,7 @@ def arguments(*methods: str, **settings: object) -> Namespace:
     return Namespace(**(given | settings))
 
 
+@pytest.mark.slow
 def test_gaussian(capsys):
     posterior.gaussian(Results("posterior"), arguments("DDRM", "PnP-ADMM", quick=True))
     header, ddrm, admm = rows(capsys.readouterr().out)
@@ -61,6 +64,7 @@ def test_points_are_left_out_of_tables_of_draws():
     ]
 
 
+@pytest.mark.slow
 def test_convergence_and_its_figure(capsys, tmp_path):
     figure = tmp_path / "figure.png"
     posterior.convergence(Results("posterior"), arguments("PnP-ADMM", figure=figure))

@@ -9,6 +9,8 @@ import zoo
 from reddiff import InvalidArgument
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 def draws(count: int, cov: torch.Tensor, seed: int) -> torch.Tensor:
     return zoo.randn(1, count, len(cov), seed=seed) @ torch.linalg.cholesky(cov).mT
@@ -36,6 +38,7 @@ def test_moment_errors_take_off_what_few_draws_are_off_by_chance() -> None:
     assert c.square().mean() < 0.5 * d.square().sum((1, 2)).mean() / cov.square().sum()
 
 
+@pytest.mark.slow
 def test_sliced_wasserstein_of_a_shift_and_of_a_scale() -> None:
     u = zoo.randn(4000, 3)
     assert sliced_wasserstein(u, u[torch.randperm(4000)]) < 1e-12

@@ -21,6 +21,8 @@ from reddiff.solvers.steps.conditional import (
 )
 from reddiff.solvers.steps.likelihood import Target, curvature
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 LANES = 4000
 
 

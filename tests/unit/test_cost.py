@@ -17,6 +17,8 @@ from reddiff.run.cost import Metered, PeakMemory
 from reddiff.schedules import karras
 from reddiff.solvers import REDDiff, Solver
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 CPU = torch.device("cpu")
 MEBI = 2**20
 

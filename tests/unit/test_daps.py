@@ -17,6 +17,8 @@ from reddiff.solvers import DAPS
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 @torch.no_grad()
 def test_transcription() -> None:
@@ -68,6 +70,7 @@ def test_noiseless() -> None:
     assert clean.residual(x).abs().max() < 1e-3 * problem.y.abs().max()
 
 
+@pytest.mark.slow
 def test_moments() -> None:
     """The mean of its draws is near the posterior's; the spread is not, as the class says."""
     problem, prior = zoo.solver_problem(2)

@@ -16,6 +16,8 @@ from reddiff.schedules import Schedule, vp
 from reddiff.solvers import DDNM, DDRM, DDNMPlus
 from reddiff.solvers.time_travel import walk
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 BOTH = pytest.mark.parametrize("solver", [DDNM, DDNMPlus])
 
 

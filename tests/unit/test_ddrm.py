@@ -14,6 +14,8 @@ from reddiff.schedules import Schedule, karras
 from reddiff.solvers import DDRM
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 LEVELS = (20.0, 3.0, 0.6, 0.25, 0.1, 0.02, 0.0)
 
 

@@ -18,6 +18,8 @@ from reddiff.schedules import karras
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 X = zoo.randn(3, 1, 24, 20, seed=3)
 ALL = Mask(torch.ones(1, 1, 1, dtype=zoo.F64))
 GOOD = {
@@ -219,6 +221,7 @@ def test_a_noise_level_three_times_too_low_or_high_is_found(photos):
             assert finding.levels == pytest.approx((0.2, sigma), rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_fits_the_noise_of_a_photo(photos):
     problem = Problem.simulate(photos, OPERATORS["denoise"], Gaussian(0.2))
     prior = photo_prior()

@@ -16,6 +16,8 @@ from reddiff.schedules import vp
 from reddiff.solvers import DiffPIR
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 def transcription(problem: Problem, prior, solver: DiffPIR, keys: Keys) -> Tensor:
     """Algorithm 1 in x_t = a_t x_0 + sigma_t n, with rho_t = lambda sigma_y^2 a_t^2 / sigma_t^2."""

@@ -16,6 +16,8 @@ from reddiff.schedules import vp
 from reddiff.solvers import DDIM, DPS, Heun, inits
 from reddiff.solvers.dps import residual_norm_grad
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 IDS = zoo.ids(3)
 STEPS = 5
 

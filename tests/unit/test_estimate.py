@@ -13,6 +13,8 @@ from skimage import data
 from reddiff.images.jpeg_noise import jpeg_noise
 from reddiff.images.noise_level import grain, noise_level
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 def photo() -> torch.Tensor:
     return torch.from_numpy(data.astronaut()[:256, 100:356] / 255.0).permute(2, 0, 1)[None]

@@ -17,6 +17,8 @@ from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras
 from reddiff.solvers import Solver
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 
 

@@ -21,6 +21,8 @@ from reddiff.operators import BlockMean, CircularBlur, Identity, gaussian_psf
 from reddiff.operators.base import SpectralOperator
 from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, photo_prior
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 QUICK = {"steps": 3}
 COLOR = data.astronaut()[20:84, 180:244]
 PICTURES = {

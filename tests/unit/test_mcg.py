@@ -21,6 +21,8 @@ from reddiff.schedules import vp
 from reddiff.solvers import MCG
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SCHEDULE = vp(5)
 
 

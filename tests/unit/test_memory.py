@@ -11,6 +11,8 @@ from reddiff.errors import InvalidArgument
 from reddiff.images import memory
 from reddiff.images.memory import free_bytes, require_memory
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 def test_what_is_free_is_known_and_respected():
     free = free_bytes()

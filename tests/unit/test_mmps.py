@@ -20,6 +20,8 @@ from reddiff.solvers import MMPS
 from reddiff.solvers.base_sampler import Diffused
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 LEVELS = torch.tensor([0.03, 0.4, 1.7, 20.0], dtype=zoo.F64)
 
 
@@ -96,6 +98,7 @@ def test_transcription(iterations: int) -> None:
         assert_same(got.x[i], wanted, tol=1e-8)
 
 
+@pytest.mark.slow
 def test_moments(measure: Callable[[str], None]) -> None:
     """Draws on a Gaussian prior, with 100 steps: mean within 5 %, covariance within 10 %."""
     problem, prior = zoo.solver_problem()

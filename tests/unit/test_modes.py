@@ -17,6 +17,8 @@ from reddiff.run.modes import differentiable_module, ordinary_modes
 from reddiff.solvers import DPS, MMPS
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 IMAGE = np.random.default_rng(0).random((16, 16, 3))
 QUICK = {"noise": 0.05, "steps": 2}
 

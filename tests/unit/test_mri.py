@@ -26,6 +26,8 @@ from reddiff.operators import (
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SIZES = [(6, 5), (7, 8), (1, 3)]
 
 

@@ -13,6 +13,8 @@ from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 class Recorder(Prior):
     """The denoiser of independent entries of variance 1; keeps the levels it is asked for."""
@@ -102,7 +104,6 @@ def test_levels_are_so_many_and_even_in_log_sigma(steps):
         torch.testing.assert_close(falling, falling[:1].expand_as(falling))
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

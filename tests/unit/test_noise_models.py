@@ -29,6 +29,8 @@ from reddiff.priors import GaussianRandomField
 from reddiff.random import DRAWING
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 F64 = torch.float64
 LEVELS = torch.tensor([[0.3], [2.0]], dtype=F64)
 PER_LANE = torch.tensor([0.3, 2.0], dtype=F64)

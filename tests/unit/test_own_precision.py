@@ -17,6 +17,8 @@ from reddiff.operators.custom import from_linear_operator, operator
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 A = zoo.randn(40, 64, seed=5).float().numpy()
 OFF = A.T * (1 + 2e-2 * zoo.randn(64, 40, seed=6).numpy()).astype(np.float32)
 

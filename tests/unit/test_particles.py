@@ -18,6 +18,8 @@ from reddiff.solvers.inits import noise
 from reddiff.solvers.orders import random
 from reddiff.solvers.weightings import square
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SCHEDULE = karras(5, 0.05, 2.0)
 F64 = torch.float64
 
@@ -140,6 +142,7 @@ def test_particles_stand_at_the_modes():
     assert ((x.abs() - 1).abs() < 0.5).double().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_diversity_grows_with_gamma():
     spreads = [float(spread_out(particles=2, gamma=g).std(1).mean()) for g in (0.0, 0.5, 1.0)]
     assert spreads[0] * 1.1 < spreads[1] < spreads[2] / 1.1

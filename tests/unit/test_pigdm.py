@@ -20,6 +20,8 @@ from reddiff.solvers import DDIM, PiGDM
 from reddiff.solvers.base_sampler import Diffused
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SCHEDULE = vp(5)
 
 

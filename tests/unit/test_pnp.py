@@ -16,6 +16,8 @@ from reddiff.schedules import constant, geometric
 from reddiff.solvers import RED, PnPADMM, PnPHQS, inits
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SIGMA = 0.4
 BOTH = pytest.mark.parametrize("solver", [PnPHQS, PnPADMM])
 

@@ -19,6 +19,8 @@ from reddiff.solvers.runs import inner_levels, reverse_sde
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 PAIRS, LANES = 24, 160
 COV = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=zoo.F64)
 
@@ -38,7 +40,6 @@ def exact(var: float) -> tuple[Tensor, Tensor]:
     return 0.6 * k, COV - torch.outer(k, COV[0])
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("method", [PerturbAndSolve(), HMC(3, 6)])
 def test_stationary(method: PerturbAndSolve | HMC) -> None:
     """The x of a long chain: those of the likelihood blurred by rho, not of the one given."""
@@ -52,7 +53,6 @@ def test_stationary(method: PerturbAndSolve | HMC) -> None:
     assert (torch.cov(x.mT) - wrong).norm() > 0.15 * wrong.norm()
 
 
-@pytest.mark.usefixtures("untyped")
 def test_posterior() -> None:
     """Annealed to a small rho it is the posterior."""
     problem, prior = pairs(0.3)
@@ -113,7 +113,7 @@ def test_transcription() -> None:
     torch.testing.assert_close(solver.estimate(state), (draws[2] + draws[3]) / 2)
 
 
-@pytest.mark.usefixtures("untyped")
+@pytest.mark.slow
 @torch.no_grad()
 def test_sharpened_leaves_the_posterior_as_it_is() -> None:
     """Exact draws are exact draws after ten steps, at a rho where the plain split blurs y."""

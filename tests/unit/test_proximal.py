@@ -16,6 +16,8 @@ from reddiff.noise import Noise, Poisson
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
 from reddiff.solvers.steps.proximal import proximal
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 LANES = 3
 S = torch.tensor([0.3, 0.05, 1.1], dtype=zoo.F64)
 SIGMA = torch.tensor([0.1, 0.4, 0.02], dtype=zoo.F64)
@@ -259,6 +261,7 @@ def test_unseen_entries_stay_at_d_and_float32_stays_float32() -> None:
         assert torch.isfinite(got.x).all()
 
 
+@pytest.mark.slow
 def test_no_lane_gets_stuck_where_dark_entries_have_a_kink() -> None:
     """With no counts in most entries, ever more steps get to one and the same objective."""
     problem, d = linear_problem("blur-even", Gaussian(1.0))

@@ -21,6 +21,8 @@ from reddiff.operators import radon as module
 from reddiff.priors import GaussianRandomField
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SIZES = [64, 65]
 ANGLES = torch.arange(50, dtype=zoo.F64) * 3.6
 MIDDLE, WIDTH = (0.2, -0.1), 0.15  # of a Gaussian, in half sides: right, up

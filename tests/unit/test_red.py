@@ -15,6 +15,8 @@ from reddiff.schedules import constant, vp
 from reddiff.solvers import RED
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SIGMA, WEIGHT = 0.4, 6.0
 
 

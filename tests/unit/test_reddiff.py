@@ -20,6 +20,8 @@ from reddiff.solvers.orders import ascending, random, stratified
 from reddiff.solvers.weightings import WEIGHTINGS, const, square
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SCHEDULE = karras(5, 0.05, 2.0)
 IDS = (0, 1, 2)
 
@@ -250,7 +252,6 @@ def test_numbers_out_of_range(options, message):
         REDDiff(SCHEDULE, **options)
 
 
-@pytest.mark.usefixtures("untyped")
 def test_draws_is_an_integer():
     with pytest.raises(
         InvalidArgument, match=r"draws: expected an integer of at least 1, got 1\.5"

@@ -6,6 +6,8 @@ import torch
 from reddiff import Cost, Reconstruction, Snapshot, Status
 from reddiff.run.diagnostics import Finding
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 def reconstruction(
     samples: torch.Tensor, status=None, steps=None, data_term=None, findings=()

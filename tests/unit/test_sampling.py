@@ -15,6 +15,8 @@ from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import noise
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 F64 = torch.float64
 ROOT = torch.tensor([[1.0, 0, 0], [0.6, 0.5, 0], [-0.3, 0.2, 0.4]], dtype=F64)
 COV = ROOT @ ROOT.mT

@@ -16,6 +16,8 @@ from reddiff.schedules import vp
 from reddiff.solvers import SITCOM
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [0.0, 0.3])

@@ -25,6 +25,8 @@ from reddiff.priors import GaussianRandomField
 from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 X = (3, 4, 6)
 PRIOR = GaussianRandomField(channels=3)
 

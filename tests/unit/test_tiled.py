@@ -15,6 +15,8 @@ from reddiff import InvalidArgument
 from reddiff.priors import Prior, TiledPrior
 from reddiff.priors.tiled import starts
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 class Local(Prior):
     """A denoiser whose receptive field is 5 x 5."""

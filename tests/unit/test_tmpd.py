@@ -20,6 +20,8 @@ from reddiff.schedules import karras, vp
 from reddiff.solvers import TMPD
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 SCHEDULE = vp(5)
 LEVELS = torch.tensor([0.03, 0.4, 1.7, 20.0], dtype=zoo.F64)
 

@@ -16,6 +16,8 @@ from reddiff.schedules import constant, geometric
 from reddiff.solvers import ULA
 from zoo.priors import within
 
+pytestmark = pytest.mark.usefixtures("untyped")
+
 
 @torch.no_grad()
 def test_transcription() -> None:
@@ -38,7 +40,6 @@ def test_transcription() -> None:
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-8)
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("step", [0.1, 1.0])
 def test_stationary(step: float) -> None:
     """The prior is blurred by s, and the variance of curvature l is 1 / (l - h l^2 / 2)."""
@@ -59,6 +60,7 @@ def test_stationary(step: float) -> None:
         assert abs(row.var() / var[i] - 1) < 5 * (2 / row.numel()) ** 0.5
 
 
+@pytest.mark.slow
 def test_any_noise() -> None:
     """Stable for photon counts, zero ones among them, and for a nonlinear operator."""
     prior = zoo.gaussian()
