@@ -108,9 +108,9 @@ def test_colorize_keeps_the_luma(photo):
 
 @pytest.mark.parametrize("solver", METHODS)
 def test_every_solver_of_the_catalogue_runs(photo, solver):
-    small = photo[:24, :24]
-    out = reddiff.restore(small, task="denoise", noise=0.05, solver=solver, **QUICK)
-    assert out.reconstruction.cost.evaluations == (6 * METHODS[solver].cost.evaluations,)
+    small, settings = photo[:24, :24], {**QUICK, "steps": 2}
+    out = reddiff.restore(small, task="denoise", noise=0.05, solver=solver, **settings)
+    assert out.reconstruction.cost.evaluations == (2 * METHODS[solver].cost.evaluations,)
 
 
 def test_same_door_for_arrays_images_and_tensors(photo):
