@@ -57,7 +57,7 @@ def test_the_tree_and_the_formats_are_kept(here):
     Path("in/x/z").symlink_to(here / "in", target_is_directory=True)
     text = restore("in", "-o", "out", "--recursive")
     assert tree("out") == ["a.png", "b.jpg", "x/c.tif", "x/y/c.webp", "x/y/d.JPG", "x/y/d.png"]
-    assert "as no pictures (1): 1 .txt" in text
+    assert "as not pictures (1): 1 .txt" in text
     assert "6 pictures: 6 done" in text
     assert read_picture("out/x/y/d.JPG").format == "JPEG"
 
@@ -218,7 +218,7 @@ def test_pipes_in_a_folder_do_not_hang(here):
     Path("in/gone.png").symlink_to("nowhere")
     text = restore("in", "-o", "out", code=5)
     assert "gone.png" in text
-    assert "as no pictures (1)" in text
+    assert "as not pictures (1)" in text
     assert tree("out") == ["a.png", "b.jpg"]
 
 
@@ -311,7 +311,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     assert len(tree("out")) == 79
     text = restore(*words, code=5)
     assert f"{good + bad} pictures: {good - 79} done, 79 skipped, {bad} failed" in text
-    assert "as no pictures (12): 12 .txt" in text
+    assert "as not pictures (12): 12 .txt" in text
     assert len(made) == good + 1
     assert len(tree("out")) == good
     for source in Path("in").rglob("p*"):

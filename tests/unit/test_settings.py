@@ -36,6 +36,7 @@ def test_every_setting_is_an_option_an_argument_and_an_entry(command, call, kind
         assert option.opts == [f"--{f.name.replace('_', '-')}"]
         assert option.required == (f.default is MISSING)
         assert option.help == options(kind)[f.name].help
+        assert f"{f.name}: {option.help}" in call.__doc__
     extra = {"restore": {"image", "hooks", "preview"}, "degrade": {"image"}}[command]
     assert set(parameters) - {f.name for f in fields(kind)} == extra
 

@@ -121,7 +121,7 @@ def _tell(row: Row) -> None:
     elif row.record is not None:
         say(summary(row.record))
         if row.reason:
-            say(f"  Made anew: {row.reason}.")
+            say(f"  Restored again: {row.reason}.")
 
 
 def _finish(rows: Sequence[Row], *, several: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from reddiff.images.io import (
     as_range,
     read_picture,
 )
-from reddiff.images.settings import Degradation
+from reddiff.images.settings import Degradation, options
 from reddiff.images.tasks import Compressed, Inpaint, OwnTask, Task, make_task
 from reddiff.operators import JPEG, Operator
 
@@ -56,6 +56,9 @@ def keywords(
 
         own = inspect.signature(function)
         given = inspect.signature(settings).parameters.values()
+        entries = options(cast("type[Degradation]", settings)).items()
+        lines = [f"{name}: {option.help}" for name, option in entries]
+        called.__doc__ = "\n    ".join([inspect.getdoc(function) or "", "\nSettings:", *lines])
         vars(called)["__signature__"] = own.replace(
             parameters=[next(iter(own.parameters.values())), *given]
         )

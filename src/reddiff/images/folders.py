@@ -38,13 +38,13 @@ class Found:
         notes = []
         if self.below:
             notes.append(
-                f"Passed over, in sub-folders ({self.folders}): {self.below} pictures; --recursive "
-                "takes them."
+                f"Skipped, in sub-folders ({self.folders}): {self.below} pictures; --recursive "
+                "includes them."
             )
         if self.others:
             kinds = Counter(path.suffix.lower() or "without suffix" for path in self.others)
             named = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(8))
-            notes.append(f"Passed over, as no pictures ({len(self.others)}): {named}.")
+            notes.append(f"Skipped, as not pictures ({len(self.others)}): {named}.")
         return notes
 
 

@@ -14,10 +14,11 @@ from reddiff.images.tasks import Task
 from reddiff.noise import Gaussian
 from reddiff.problem import Problem
 
-# Half a gray level of 8 bits: no file of 8 bits is cleaner than that. Of finer steps less.
+# Half a gray level of 8 bits, the least noise of a file of 8 bits; less for finer levels.
 LEAST_ESTIMATE = 0.002
-FLAT = 0.02  # the share of a picture from which on flat areas are spoken of
-# Windows of 2 x 2 measured pixels, over all channels: the median of fewer is off by a third.
+FLAT = 0.02  # flat areas of a larger share of the picture are mentioned in the notes
+# Fewest windows of 2 x 2 measured pixels, over all channels: with fewer, the estimate is off by a
+# third.
 FEWEST_WINDOWS = 12
 
 
@@ -52,7 +53,7 @@ def choose_level(
     flat_too = f" ({flat:.0%} of it is flat)" if flat > FLAT else ""
     notes.append(
         f"No noise could be estimated: the picture shows none beyond its rounding{flat_too}. "
-        f"It was taken as {least:.2g} in [0, 1] pixel units; give the level if there is more."
+        f"Assumed {least:.2g} in [0, 1] pixel units; give the level if there is more noise."
     )
     return least, True
 
@@ -71,13 +72,13 @@ def doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
     sigma = float(problem.noise.sigma)
     if sigma == 0 and int(problem.count) < math.prod(problem.x_shape):
         return [
-            "With noise 0 the result follows the picture exactly where it is measured; the rest "
+            "With noise 0 the result agrees exactly with the measured pixels; the rest "
             "comes from the prior alone."
         ]
     signal = math.sqrt(max(float(problem.y[problem.measured].var(correction=0)) - sigma**2, 0))
     if estimated or sigma <= signal:
         return []
     return [
-        f"The noise level given, {unit * sigma:.2g}, is larger than what the picture shows "
-        f"beyond it, {unit * signal:.2g}: most of the result comes from the prior."
+        f"The noise level given, {unit * sigma:.2g}, is larger than the standard deviation of the "
+        f"picture without noise, {unit * signal:.2g}: most of the result comes from the prior."
     ]

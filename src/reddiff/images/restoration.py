@@ -46,14 +46,13 @@ class Restored:
     """A restored picture.
 
     Arguments:
-        picture: The result, with the alpha channel, bit depth and profile of what was given.
+        picture: The result, with the alpha channel, bit depth and profile of the degraded picture.
         noise: The noise level used, in [0, 1] pixel units.
         estimated: Whether it was estimated.
-        residual_ratio: The rms of y - A(x) over the noise level: near 1 where x explains y, inf for
-            a noise level of 0.
+        residual_ratio: The rms of y - A(x) over the noise level: near 1 if x is consistent with y,
+            inf for a noise level of 0.
         reconstruction: The run.
-        notes: What the user should know, in sentences, the warnings of the run included; levels
-            are in [0, 1] pixel units there.
+        notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
     """
 
     picture: Picture
@@ -71,7 +70,7 @@ class Restored:
 
 @dataclass(frozen=True, kw_only=True)
 class _Restoration(Settings):
-    """The arguments of `restore`: the settings, and what watches the run."""
+    """The arguments of `restore`: the settings, and callbacks."""
 
     hooks: Sequence[Hook] = ()
     preview: Preview | None = None
@@ -123,7 +122,7 @@ def restore_with(
     network = for_channels(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:
-        expected = "a level (--noise), as the picture measures too little to estimate it"
+        expected = "a level (--noise), as too few pixels are measured to estimate it"
         raise InvalidArgument("noise", expected=expected, got="none")
 
     def finish(x: Tensor) -> Tensor:

@@ -61,14 +61,14 @@ PATTERNS = {pattern.value: pattern for pattern in BayerPattern}
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task that command lines, records and `restore` may ask for by name.
+    """A task with a name, for `--task`, records and `restore`.
 
     Arguments:
-        summary: One line on what it is.
-        make: From the word after the colon, if it may have one (empty if there is none), and the
-            parameter, if it needs one.
-        needs: The parameter: `mask`, `scale` or `kernel`.
-        word: What may come after the colon.
+        summary: What the degraded picture is.
+        make: Makes the task from the text after the colon, if `word` is set, and the parameter that
+            it `needs`.
+        needs: `mask`, `scale`, `kernel`, or None.
+        word: What may follow the colon.
     """
 
     summary: str
@@ -100,7 +100,7 @@ def _jpeg(word: str) -> Task:
 TASKS: dict[str, TaskEntry] = {
     "inpaint": TaskEntry("missing pixels", Inpaint, "mask"),
     "sr": TaskEntry(
-        "a smaller picture",
+        "a downsampled picture",
         _sr,
         "scale",
         "the filter: mean, bicubic, lanczos; nearest (img[::4, ::4], OpenCV) or nearest-center "
@@ -110,14 +110,14 @@ TASKS: dict[str, TaskEntry] = {
     "denoise": TaskEntry("a noisy picture", Denoise),
     "colorize": TaskEntry("a gray picture", Colorize),
     "demosaic": TaskEntry(
-        "the raw picture of a sensor, one color at each pixel",
+        "a raw picture, with one color at each pixel",
         _demosaic,
         word="the first four pixels: RGGB, BGGR, GRBG or GBRG",
     ),
-    "hdr": TaskEntry("too much contrast, cut off at black and white", _hdr, word="the gain, 2"),
-    "quantize": TaskEntry("few levels in each channel", _quantize, word="how many"),
+    "hdr": TaskEntry("a picture clipped at black and white", _hdr, word="the gain, 2"),
+    "quantize": TaskEntry("a picture of few levels", _quantize, word="the number of levels"),
     "jpeg": TaskEntry(
-        "a compressed picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
+        "a JPEG picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
     ),
 }
 
