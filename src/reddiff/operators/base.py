@@ -43,6 +43,7 @@ class Operator(nn.Module, ABC):
     """
 
     batched: tuple[str, ...] = ()
+    precision: torch.dtype | None = None  # of code that computes in one dtype, whatever x is
     straight_through: bool = False  # a straight-through derivative; the true one is zero
 
     @abstractmethod
@@ -186,6 +187,8 @@ class Operator(nn.Module, ABC):
 
 class LinearOperator(Operator):
     """A linear A: adds `adjoint`, and from it `solve` and `pinv`."""
+
+    adjoint_tolerance: float = 0.0  # largest relative error of an adjoint that is not exact
 
     @abstractmethod
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:

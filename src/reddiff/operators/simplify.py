@@ -8,11 +8,10 @@ from torch import Tensor
 from reddiff.lanes import norm
 from reddiff.operators.algebra import Compose
 from reddiff.operators.base import ClosedForm, LinearOperator, Operator
+from reddiff.operators.checks.measures import exact
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Identity, Selection
 from reddiff.random import drawn
-
-ROUNDING = 100  # times the machine epsilon: how far A(x) may be from w x
 
 
 def simplified(operator: Operator, y: Tensor) -> Operator:
@@ -72,6 +71,6 @@ def _weights(operator: LinearOperator, y: Tensor) -> Operator | None:
         return None
     x = drawn(y)
     gap, size = norm(operator(x) - w * x), norm(w * x)
-    if not bool((size > 0) & (gap <= ROUNDING * torch.finfo(y.dtype).eps * size)):
+    if not bool((size > 0) & (gap <= exact(y.dtype) * size)):
         return None
     return Identity() if bool((w == 1).all()) else Diagonal(w[0])

@@ -12,9 +12,9 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.interop.deepinv.calls import Swapped
 from reddiff.interop.deepinv.closed import closed_function, known_operator
 from reddiff.operators.base import Operator, Shape
+from reddiff.operators.custom.candidate import Candidate
 from reddiff.operators.custom.gradients import Map
-from reddiff.operators.custom.trial import call
-from reddiff.operators.custom.tried import Tried
+from reddiff.operators.custom.validation import call
 from reddiff.random import drawn
 
 
@@ -60,14 +60,13 @@ def physics_operator(
         known = known_operator(physics, x, names, given)
         if known is not None:
             return known
-    tried = _functions(physics, linear, x, names, given)
-    made = tried.operator(linear)
+    made = _functions(physics, linear, x, names, given).operator(linear)
     return (closed_function(physics, made, x, names) or made) if linear else made
 
 
 def _functions(
     physics: Any, linear: bool, x: Tensor | None, names: Sequence[str], given: tuple[Tensor, ...]
-) -> Tried:
+) -> Candidate:
     parts = [physics] if isinstance(physics, nn.Module) else []
     functions: dict[str, Map | None] = {
         "forward": Swapped(physics, "A", tuple(names)),
@@ -75,7 +74,7 @@ def _functions(
         "vjp": None,
         "jvp": None,
     }
-    return Tried(functions, None, x, given, parts, numpy=False)
+    return Candidate(functions, None, x, given, parts, numpy=False)
 
 
 def _example(

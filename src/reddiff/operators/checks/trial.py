@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, Unsupported
-from reddiff.lanes import dot, norm
+from reddiff.lanes import norm
 from reddiff.operators.base import ClosedForm, LinearOperator, Operator
+from reddiff.operators.checks.measures import (
+    DotTest,
+    accurate,
+    exact,
+    lane_error,
+    nonlinearity,
+    relative,
+)
 from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, skipped
-from reddiff.operators.custom.functions import LinearFunction, Own
 from reddiff.random import drawn
 
-# Relative sizes of what rounding may do: a chain of float32 operations, or of float64 ones.
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 HANDY = (1e-3, 1e3)  # norms that need no thought about units
 
 
@@ -27,9 +32,12 @@ class Trial:
 
     def __init__(self, operator: Operator, x: Tensor, seed: int) -> None:
         self.operator, self.x, self.seed = operator, x, seed
-        own = [module for module in operator.modules() if isinstance(module, Own)]
-        self.tol = max(TOLERANCE.get(dtype, 3e-2) for dtype in (x.dtype, *(o.dtype for o in own)))
-        self.allowed = max((o.tolerance for o in own if isinstance(o, LinearFunction)), default=0.0)
+        parts = [module for module in operator.modules() if isinstance(module, Operator)]
+        dtypes = [x.dtype, *(part.precision for part in parts if part.precision is not None)]
+        coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+        self.tol, self.rounding = accurate(coarsest), exact(coarsest)
+        linear = [part for part in parts if isinstance(part, LinearOperator)]
+        self.allowed = max((part.adjoint_tolerance for part in linear), default=0.0)
 
     def cheap(self) -> list[Check]:
         """A few applications of A: those that decide whether a solver can work."""
@@ -101,18 +109,16 @@ class Trial:
             return failed(name, expected, "an x that was written to", "Work on a copy: x.clone().")
         if again.shape != self.a.shape:
             return failed(name, expected, f"{tuple(again.shape)} the second time", _FIXED)
-        off = _relative(again - self.a, self.a)
-        if off > self.tol**2:
+        off = relative(again - self.a, self.a)
+        if off > self.rounding:
             return failed(name, expected, f"two calls that differ by {off:.2g} of A(x)", _FIXED)
         return ok(name, expected, "the same at every call")
 
     def linearity(self) -> Check:
-        """A(u + 2 v) = A u + 2 A v, where it is said to be."""
-        name, expected = "linearity", "A(u + 2 v) = A u + 2 A v"
-        v = drawn(self.x, self.seed + 1)
-        off = self.operator(self.x + 2 * v) - self.a - 2 * self.operator(v)
-        size = _relative(off, self.a)
-        got = f"off by {size:.2g} of A u"
+        """A(c u + d v) = c A u + d A v, where A is declared linear."""
+        name, expected = "linearity", "A(c u + d v) = c A u + d A v"
+        size = nonlinearity(self.operator, self.x, drawn(self.x, self.seed + 1))
+        got = f"off by {size:.2g} of c A u + d A v"
         if self.linear is None:
             if size > self.tol:
                 return skipped(name, f"not declared, and nonlinear: {got}")
@@ -133,13 +139,12 @@ class Trial:
         if back.shape != self.x.shape:
             want = f"A^T y of shape {tuple(self.x.shape)}, as x"
             return failed(name, want, tuple(back.shape), "It maps y back to the shape of x.")
-        one, other = dot(self.a, y), dot(self.x, back)
-        size = norm(self.a) * norm(y)
-        worst = int(((one - other).abs() / size.clamp(min=1e-30)).argmax())
-        got = f"<A x, y> = {float(one[worst]):.6g}, <x, A^T y> = {float(other[worst]):.6g}"
-        off = float((one - other)[worst].abs() / size[worst].clamp(min=1e-30))
+        test = DotTest.of(self.a, y, self.x, back)
+        worst, off = int(test.errors.argmax()), test.error
+        one, other = test.one[worst], test.other[worst]
+        got = f"<A x, y> = {float(one):.6g}, <x, A^T y> = {float(other):.6g}"
         if off > max(self.tol, self.allowed):
-            return failed(name, expected, got, _ratio_advice(one[worst], other[worst]))
+            return failed(name, expected, got, _ratio_advice(one, other))
         if self.allowed:
             got += f", {off:.1e} apart of ||A x|| ||y||"
             allowed = f"Within the adjoint_tolerance of {self.allowed:g}: gradients, data steps "
@@ -170,11 +175,13 @@ class Trial:
         name, expected = "lanes", "the same for a lane alone and among others"
         if len(self.x) < 2:
             return skipped(name, "needs two lanes")
-        alone = []
-        for i in range(len(self.x)):
+
+        def alone(i: int) -> Tensor:
             index = torch.tensor([i], device=self.x.device)
-            alone.append(self.operator.select(index)(self.x[index]))
-        off = _relative(torch.cat(alone) - self.a, self.a)
+            out: Tensor = self.operator.select(index)(self.x[index])
+            return out
+
+        off = lane_error(self.a, alone, range(len(self.x)))
         if off > self.tol:
             advice = "Does a norm, mean or maximum run over axis 0, that of the lanes?"
             return failed(name, expected, f"off by {off:.2g} of A(x)", advice)
@@ -201,7 +208,7 @@ class Trial:
             return skipped(name, "no closed form: conjugate gradients are used")
         x = self.operator.invert(self.x, 1.0)
         back = self.operator.adjoint(self.operator(x)) + x
-        off = _relative(back - self.x, self.x)
+        off = relative(back - self.x, self.x)
         got = f"off by {off:.2g} of b"
         if off > self.tol:
             return failed(name, expected, got, "A wrong closed form is worse than none: leave it.")
@@ -212,7 +219,7 @@ class Trial:
         name, expected = "pinv", "A A^+ A x = A x"
         if self.linear is None:
             return skipped(name, "A is not linear")
-        off = _relative(self.linear(self.linear.pinv(self.a)) - self.a, self.a)
+        off = relative(self.linear(self.linear.pinv(self.a)) - self.a, self.a)
         got = f"off by {off:.2g} of A x"
         if off <= 30 * self.tol:
             return ok(name, expected, got)
@@ -237,9 +244,9 @@ class Trial:
         if a.dtype != other or self.a.dtype != x.dtype:
             got = f"{self.a.dtype} for {x.dtype}, {a.dtype} for {other}"
             return failed(name, expected, got, _BUFFERS)
-        off = _relative(a.to(x.dtype) - self.a, self.a)
+        off = relative(a.to(x.dtype) - self.a, self.a)
         got = f"{x.dtype} and {other} differ by {off:.2g}"
-        if off > TOLERANCE[torch.float32]:
+        if off > accurate(torch.float32):
             advice = "It rounds somewhere: work in the dtype of x."
             return note(name, expected, got, advice)
         return ok(name, expected, got)
@@ -275,8 +282,3 @@ def _ratio_advice(one: Tensor, other: Tensor) -> str:
         f"Their ratio is {ratio:.4g}. A constant one is a missing scale (an inverse in place of an "
         "adjoint, an FFT without norm='ortho'); else look at padding, flips and conjugates."
     )
-
-
-def _relative(difference: Tensor, to: Tensor) -> float:
-    """The largest over lanes of ||difference|| / ||to||."""
-    return float((norm(difference) / norm(to).clamp(min=1e-30)).max())

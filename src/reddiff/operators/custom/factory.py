@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.operators.custom.arrays import Flat, Looped
+from reddiff.operators.custom.candidate import Candidate
 from reddiff.operators.custom.matrices import Dense, Sparse
-from reddiff.operators.custom.tried import Tried
 from reddiff.operators.matrix import Matrix
 
 DENSE = 4096  # rows or columns up to which a dense matrix gets its singular value decomposition
@@ -80,8 +80,10 @@ def operator(
     functions: dict[str, Callable[..., Any] | None] = {"forward": forward, **maps}
     if numpy:
         functions = {k: None if f is None else Looped(k, f) for k, f in functions.items()}
-    tried = Tried(functions, x_shape, example, tuple(lanes), parts, numpy, adjoint_tolerance)
-    return tried.operator(linear)
+    candidate = Candidate(
+        functions, x_shape, example, tuple(lanes), parts, numpy, adjoint_tolerance
+    )
+    return candidate.operator(linear)
 
 
 def from_matrix(a: Any, *, x_shape: Shape | None = None) -> LinearOperator:

@@ -1,4 +1,4 @@
-"""Operators made of functions that somebody else wrote."""
+"""Operators made of a user's functions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Own(Operator):
 
     Arguments:
         find: (the shape of one y, its dtype and device, the tensors per lane) to that of one x.
-        like: Of the dtype and device that the functions were tried on: the dtype tells how precise
-            they are, whatever x they are given.
+        like: Of the dtype and device that the functions were validated with: they are as precise as
+            this dtype, whatever the dtype of x.
         given: Tensors `(b, ...)` that are handed to the functions after x.
         parts: The modules that the functions belong to: they move with the operator.
     """
@@ -37,7 +37,7 @@ class Own(Operator):
         parts: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
-        self.find, self.dtype = find, like.dtype
+        self.find, self.precision = find, like.dtype
         self.parts = nn.ModuleList(parts)
         self.register_buffer("like", like.new_empty(0), persistent=False)
         for i, tensor in enumerate(given):
@@ -55,7 +55,7 @@ class Own(Operator):
         return tuple(self.get_buffer(name) for name in self.batched)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """As given, or as found by a trial."""
+        """As given, or as inferred from A."""
         return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
@@ -129,7 +129,8 @@ class LinearFunction(Own, LinearOperator):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.function, self.back, self.tolerance = forward, adjoint, tolerance
+        self.function, self.back = forward, adjoint
+        self.adjoint_tolerance = tolerance
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
         """A x."""

@@ -1,4 +1,4 @@
-"""What is tried before a function is believed: each check names what came and what was expected."""
+"""Validation of a user's function: each check names what was expected and what came."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.lanes import dot, norm
-from reddiff.operators.base import Shape
+from reddiff.operators.checks.measures import (
+    DotTest,
+    accurate,
+    coarse,
+    lane_error,
+    nonlinearity,
+)
 from reddiff.operators.custom.gradients import Map
 from reddiff.random import drawn
 
-MATCHED = 0.1  # an adjoint that is further off than this is another operator
+MATCHED = 0.1  # an adjoint with a larger error than this is that of another operator
 
 
 def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
@@ -44,30 +49,29 @@ def check_forward(forward: Map, x: Tensor, given: tuple[Tensor, ...]) -> Tensor:
     again = torch.equal(forward(x, *given).nan_to_num(), a.nan_to_num())
     expected = "the same A(x) at every call (noise is drawn by `noise`, not by A)"
     require(again, "forward", expected=expected, got="another A(x) for the same x")
-    if len(x) == 1:
-        return a
-    one = call("forward", forward, x[1:2], *(t[1:2] for t in given)).nan_to_num()
-    size = 1e3 * torch.finfo(x.dtype).eps * float(norm(a.nan_to_num()).max())
-    alone = one.shape == a[1:2].shape and float((one - a[1:2].nan_to_num()).norm()) <= size
+
+    def alone(i: int) -> Tensor:
+        return call("forward", forward, x[i : i + 1], *(t[i : i + 1] for t in given))
+
+    error = lane_error(a, alone, range(1, 2) if len(x) > 1 else ())
     expected = "a function of (b, ...) that treats every lane as if it were alone"
-    require(alone, "forward", expected=expected, got="a lane that changes with its neighbours")
+    got = "a lane that changes with its neighbours"
+    require(error <= accurate(x.dtype), "forward", expected=expected, got=got)
     return a
 
 
-def nonlinearity(forward: Map, like: Tensor, given: tuple[Tensor, ...]) -> float:
-    """The largest of ||A(cu + v) - c A(u) - A(v)|| / ||c A(u)||, of small numbers and large."""
-    u, v = drawn(like, 1), drawn(like, 2)
-    a, worst = call("forward", forward, u, *given), 0.0
-    for c, d in ((1.0, 0.0), (-2.0, 1.0), (100.0, -1.0)):
-        wanted = c * a + d * forward(v, *given)
-        wrong = norm(forward(c * u + d * v, *given) - wanted) / norm(wanted).clamp(min=1e-30)
-        worst = max(worst, float(wrong.max().nan_to_num(torch.inf)))
-    return worst
+def linearity_error(forward: Map, like: Tensor, given: tuple[Tensor, ...]) -> float:
+    """`nonlinearity` on random numbers."""
+
+    def of(x: Tensor) -> Tensor:
+        return call("forward", forward, x, *given)
+
+    return nonlinearity(of, drawn(like, 1), drawn(like, 2))
 
 
 def is_linear(forward: Map, like: Tensor, given: tuple[Tensor, ...]) -> bool:
-    """Whether a function passes for linear, to the square root of the rounding error."""
-    return nonlinearity(forward, like, given) <= torch.finfo(like.dtype).eps ** 0.5
+    """Whether a function passes the linearity test."""
+    return linearity_error(forward, like, given) <= accurate(like.dtype)
 
 
 def check_linear(
@@ -76,13 +80,12 @@ def check_linear(
     given: tuple[Tensor, ...],
     expected: str = "False, or a forward with A(c u + v) = c A(u) + A(v)",
 ) -> None:
-    """Raise InvalidArgument unless the function is linear."""
-    worst = nonlinearity(forward, like, given)
+    """Raise InvalidArgument unless the function passes the linearity test."""
+    worst = linearity_error(forward, like, given)
     got = f"True, and a difference of {worst:.1e}"
-    if like.dtype == torch.float64 and worst <= torch.finfo(torch.float32).eps ** 0.5:
+    if like.dtype == torch.float64 and worst <= accurate(torch.float32):
         got += ", as of code in float32 (which is tried there with an `example` in float32)"
-    good = worst <= torch.finfo(like.dtype).eps ** 0.5
-    require(good, "linear", expected=expected, got=got)
+    require(worst <= accurate(like.dtype), "linear", expected=expected, got=got)
 
 
 def check_adjoint(
@@ -102,17 +105,13 @@ def check_adjoint(
     got, wanted = tuple(back.shape), tuple(u.shape)
     require(got == wanted, "adjoint", expected=f"shape {wanted}, as x", got=got)
     a = forward(u, *given)
-    tol = torch.finfo(like.dtype).eps ** 0.5 if tolerance is None else tolerance
-    one, other, size = dot(a, w), dot(u, back), norm(a) * norm(w)
+    test = DotTest.of(a, w, u, back)
     if tolerance is not None:  # also along A u, where a wrong scale is seen whole
-        along = dot(u, call("adjoint", adjoint, a, *given))
-        one, other = torch.cat([one, dot(a, a)]), torch.cat([other, along])
-        size = torch.cat([size, dot(a, a)])
-    off = float(((one - other).abs() / size.clamp(min=1e-30)).max())
+        test = test.and_(DotTest.of(a, a, u, call("adjoint", adjoint, a, *given)))
     law = "<A u, w> = <u, adjoint(w)>"
-    if off < MATCHED:
+    if test.error < MATCHED:
         law += " (adjoint_tolerance=... lets a pair pass that is a little off)"
-    _agree("adjoint", law, one, other, size, tol)
+    _require_passed("adjoint", law, test, accurate(like.dtype) if tolerance is None else tolerance)
 
 
 def check_slope(
@@ -126,24 +125,14 @@ def check_slope(
     moved = call(name, push, x, v, *given)
     got = tuple(moved.shape)
     require(got == w.shape, name, expected=f"shape {tuple(w.shape)}, as y", got=got)
-    size = norm(moved) * norm(w) + norm(back) * norm(v)
-    tol = torch.finfo(moved.dtype).eps ** 0.25
-    _agree(name, "<J v, w> = <v, J^T w>", dot(moved, w), dot(v, back), size, tol)
+    test = DotTest.of(moved, w, v, back)
+    _require_passed(name, "<J v, w> = <v, J^T w>", test, coarse(moved.dtype))
 
 
-def check_shapes(forward: Map, x: Tensor, y_shape: Shape, given: tuple[Tensor, ...]) -> None:
-    """Raise InvalidArgument unless A takes x to this shape of one y."""
-    a = call("forward", forward, x, *given)
-    got, made = tuple(a.shape[1:]), tuple(x.shape[1:])
-    expected = f"shape (b, *{got}), which is what an x of shape {made} measures"
-    require(got == y_shape, "y", expected=expected, got=f"(b, *{y_shape})")
-
-
-def _agree(name: str, law: str, one: Tensor, other: Tensor, size: Tensor, tol: float) -> None:
-    apart = (one - other).abs()
-    off = float((apart / size.clamp(min=1e-30)).max())
-    got = f"{_numbers(one)} and {_numbers(other)}, {off:.1e} apart of ||A u|| ||w||"
-    require(bool((apart <= tol * size).all()), name, expected=law, got=got)
+def _require_passed(name: str, law: str, test: DotTest, tolerance: float) -> None:
+    sides = f"{_numbers(test.one)} and {_numbers(test.other)}"
+    got = f"{sides}, {test.error:.1e} apart of ||A u|| ||w||"
+    require(test.error <= tolerance, name, expected=law, got=got)
 
 
 def _numbers(values: Tensor) -> str:

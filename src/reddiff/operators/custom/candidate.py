@@ -1,4 +1,4 @@
-"""Functions on tensors, tried before they become an operator."""
+"""Functions on tensors, validated before they become an operator."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.custom.functions import Function, LinearFunction, difference, transpose
 from reddiff.operators.custom.gradients import Map
-from reddiff.operators.custom.trial import (
-    call,
+from reddiff.operators.custom.infer import fixed, found, lane_count, like_of
+from reddiff.operators.custom.validation import (
     check_adjoint,
     check_forward,
     check_linear,
-    check_shapes,
     check_slope,
     is_linear,
 )
 from reddiff.random import drawn
 
 
-class Tried:
-    """Functions on tensors, and the x that they are tried on, if its shape is known."""
+class Candidate:
+    """Functions on tensors, and the x that they are validated on, if its shape is known."""
 
     def __init__(
         self,
@@ -48,8 +47,8 @@ class Tried:
             good = 0 < tolerance < 1 and functions["adjoint"] is not None
             expected = "a number between 0 and 1, beside an adjoint"
             require(good, "adjoint_tolerance", expected=expected, got=tolerance)
-        b = _lanes(given)
-        self.like = _like(example, parts, given)
+        b = lane_count(given)
+        self.like = like_of(example, parts, given)
         self.x: Tensor | None = None
         if example is not None:
             good = example.is_floating_point() and example.ndim >= 2
@@ -70,7 +69,7 @@ class Tried:
 
     @torch.no_grad()
     def operator(self, linear: bool | None) -> Operator:
-        """The operator, once all that can be tried has been."""
+        """The operator, if the functions pass every check that can be made."""
         a = None if self.x is None else check_forward(self.forward, self.x, self.given)
         linear = self._decide(linear)
         if linear and self.x is not None:  # the example may be zeros
@@ -135,56 +134,4 @@ class Tried:
         if self.x is not None and a is not None and self.rule is None:
             return partial(fixed, tuple(self.x.shape[1:]), tuple(a.shape[1:]))
         back = self.functions["adjoint"]
-        found = partial(_found, self.forward, back, self.tolerance, self.rule)
-        return lru_cache(maxsize=64)(found)
-
-
-def fixed(x_shape: Shape, only: Shape, y_shape: Shape, *place: object) -> Shape:
-    """The shape of one x, known beforehand."""
-    require(y_shape == only, "y", expected=f"shape (b, *{only})", got=f"(b, *{y_shape})")
-    return x_shape
-
-
-@torch.no_grad()
-def _found(
-    forward: Map,
-    adjoint: Map | None,
-    tolerance: float | None,
-    rule: Callable[[Shape], Shape] | None,
-    y_shape: Shape,
-    dtype: torch.dtype,
-    device: torch.device,
-    given: tuple[Tensor, ...],
-) -> Shape:
-    """The shape of one x: by the rule, or that of A^T y, or that of y; A is tried on it."""
-    y = drawn(torch.empty(_lanes(given), *y_shape, dtype=dtype, device=device))
-    if rule is not None:
-        shape = tuple(rule(y_shape))
-    elif adjoint is not None:
-        shape = tuple(call("adjoint", adjoint, y, *given).shape[1:])
-    else:
-        shape = y_shape
-        made = tuple(call("forward", forward, y, *given).shape[1:])
-        expected = "the shape of one x, or a function that finds it from that of y"
-        got = f"None, and forward takes {shape} to {made}"
-        require(made == shape, "x_shape", expected=expected, got=got)
-    x = y.new_empty(len(y), *shape)
-    check_shapes(forward, drawn(x), y_shape, given)
-    if adjoint is not None:
-        check_adjoint(forward, adjoint, x, y, given, tolerance)
-    return shape
-
-
-def _like(example: Tensor | None, parts: list[nn.Module], given: tuple[Tensor, ...]) -> Tensor:
-    """A tensor of the dtype and device to try functions with."""
-    inside = [t for part in parts for t in (*part.parameters(), *part.buffers())]
-    known = [t for t in (example, *inside, *given) if t is not None and t.is_floating_point()]
-    return known[0].detach() if known else torch.empty(0)
-
-
-def _lanes(given: tuple[Tensor, ...]) -> int:
-    """How many lanes a trial has: those that there are tensors for, or two."""
-    sizes = {len(t) if t.ndim else 0 for t in given}
-    expected = "tensors (b, ...) of one number of lanes"
-    require(len(sizes) <= 1 and 0 not in sizes, "lanes", expected=expected, got=sorted(sizes))
-    return sizes.pop() if sizes else 2
+        return lru_cache(maxsize=64)(partial(found, self.forward, back, self.tolerance, self.rule))
