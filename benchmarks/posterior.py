@@ -30,7 +30,7 @@ from reddiff import Gaussian, Keys, Problem, Reconstruction, Unsupported, draw, 
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
-from reddiff.priors.exact import dense_matrix
+from reddiff.priors.gaussian import dense_matrix
 from reddiff.random import DRAWING
 from reddiff.schedules import constant, geometric, karras, vp
 from reddiff.solvers import (

@@ -7,7 +7,7 @@ in any order, before or after a resume, in any process. CPU and CUDA give differ
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -23,6 +23,17 @@ _LIMIT = 2**63
 STARTING, MEASURING, DRAWING = -1, -2, -3
 
 
+Fill = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def _normal(row: Tensor, generator: torch.Generator) -> Tensor:
+    return row.normal_(generator=generator)
+
+
+def _uniform(row: Tensor, generator: torch.Generator) -> Tensor:
+    return row.uniform_(generator=generator)
+
+
 class Rng:
     """The noise source of one step: every call draws anew, for all lanes at once.
 
@@ -33,7 +44,7 @@ class Rng:
         self._prefixes = prefixes
         self._draw = 0
 
-    def _fill(self, like: Tensor, kind: str) -> Tensor:
+    def _fill(self, like: Tensor, fill: Fill) -> Tensor:
         require(
             like.shape[0] == len(self._prefixes),
             "like",
@@ -45,20 +56,17 @@ class Rng:
         for row, prefix in zip(out.unbind(), self._prefixes, strict=True):
             digest = blake2b(prefix + struct.pack("<q", self._draw), digest_size=8).digest()
             generator.manual_seed(int.from_bytes(digest, "little", signed=True))
-            if kind == "normal":
-                row.normal_(generator=generator)
-            else:
-                row.uniform_(generator=generator)
+            fill(row, generator)
         self._draw += 1
         return out
 
     def randn_like(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of `like` `(b, ...)`."""
-        return self._fill(like, "normal")
+        return self._fill(like, _normal)
 
     def rand_like(self, like: Tensor) -> Tensor:
         """Uniform noise on [0, 1) of the shape, dtype and device of `like` `(b, ...)`."""
-        return self._fill(like, "uniform")
+        return self._fill(like, _uniform)
 
 
 @dataclass(frozen=True)

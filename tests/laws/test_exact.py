@@ -29,7 +29,7 @@ from reddiff import Gaussian, Keys, Problem, solve
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Mask, Matrix
 from reddiff.optim import MakeOptimizer, cosine_lr
 from reddiff.priors import GaussianMixture, GaussianPrior, GaussianRandomField, Prior
-from reddiff.priors.exact import GaussianBase
+from reddiff.priors.gaussian import GaussianBase
 from reddiff.schedules import Schedule, vp
 from reddiff.solvers import REDDiff, inits, orders
 from reddiff.solvers.weightings import WEIGHTINGS

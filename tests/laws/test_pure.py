@@ -16,7 +16,7 @@ from reddiff import Gaussian, Keys, Problem, Reconstruction, Snapshot, Unsupport
 from reddiff.hooks import History
 from reddiff.operators import LinearOperator, Mask, SpectralOperator
 from reddiff.priors import GaussianMixture, GaussianPrior
-from reddiff.priors.exact import GaussianBase
+from reddiff.priors.gaussian import GaussianBase
 from reddiff.solvers import Solver
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -186,8 +186,8 @@ def test_gradients_are_not_recorded(problem):
             super().__init__(channels=2)
             self.gain = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
 
-        def filter(self, v, kind, sigma):
-            return self.gain * super().filter(v, kind, sigma)
+        def filter(self, v, f):
+            return self.gain * super().filter(v, f)
 
     y = problem.y.clone().requires_grad_()
     result = solve(Problem(y, problem.operator, problem.noise), Trainable(), SOLVER)

@@ -1,14 +1,14 @@
 """Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
 
 from reddiff.priors.base import Prior as Prior
-from reddiff.priors.exact import GaussianMixture as GaussianMixture
-from reddiff.priors.exact import GaussianPosterior as GaussianPosterior
-from reddiff.priors.exact import GaussianPrior as GaussianPrior
-from reddiff.priors.exact import GaussianRandomField as GaussianRandomField
-from reddiff.priors.exact import MixturePosterior as MixturePosterior
 from reddiff.priors.ffdnet import FFDNet as FFDNet
 from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
+from reddiff.priors.gaussian import GaussianPosterior as GaussianPosterior
+from reddiff.priors.gaussian import GaussianPrior as GaussianPrior
+from reddiff.priors.gaussian import GaussianRandomField as GaussianRandomField
 from reddiff.priors.gray import GrayPrior as GrayPrior
+from reddiff.priors.mixture import GaussianMixture as GaussianMixture
+from reddiff.priors.mixture import MixturePosterior as MixturePosterior
 from reddiff.priors.parametric import EDMPrior as EDMPrior
 from reddiff.priors.parametric import EpsPrior as EpsPrior
 from reddiff.priors.parametric import FlowPrior as FlowPrior

@@ -78,28 +78,13 @@ class DPS(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """DDPM, then the gradient."""
-        x, x_0, s_next = guided(self, self.zeta, state, problem, prior, k, rng)
-        return arrive(x, x_0, s_next)
-
-
-def guided(
-    sampler: Sampler,
-    zeta: float,
-    state: Diffused,
-    problem: Problem,
-    prior: Prior,
-    k: Int[Tensor, " b"],
-    rng: Rng,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """DDPM's step and zeta times the gradient: x, the estimate it came from, and its level."""
-    s, s_next = sampler.levels(k, state.x)
-    x_0, pullback = sampler.denoise_vjp(prior, state.x, s)
-    grad = pullback(residual_norm_grad(problem, x_0))
-    # x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
-    step = zeta / (vp_alpha(s) * vp_alpha(s_next))
-    x = ddim(state.x, x_0, s, s_next, 1.0, rng) - lanes(step, grad) * grad
-    return x, x_0, s_next
+        s, s_next = self.levels(k, state.x)
+        x_0, pullback = self.denoise_vjp(prior, state.x, s)  # Tweedie's formula
+        x = ddim(state.x, x_0, s, s_next, 1.0, rng)  # x'_{t-1} ~ DDPM
+        grad = pullback(residual_norm_grad(problem, x_0))  # of ||y - A(x_0)|| in x_t
+        # of x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
+        zeta = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
+        return arrive(x - lanes(zeta, grad) * grad, x_0, s_next)
 
 
 def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_within
 from reddiff.solvers.base import StepCost, preset_for
-from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
-from reddiff.solvers.dps import guided
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.dps import residual_norm_grad
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,11 @@ class MCG(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """DDPM, the gradient, the projection."""
-        x, x_0, s_next = guided(self, self.zeta, state, problem, prior, k, rng)
+        s, s_next = self.levels(k, state.x)
+        x_0, pullback = self.denoise_vjp(prior, state.x, s)
+        x = ddim(state.x, x_0, s, s_next, 1.0, rng)
+        grad = pullback(residual_norm_grad(problem, x_0))
+        x = x - lanes(self.zeta / (vp_alpha(s) * vp_alpha(s_next)), grad) * grad  # as in DPS
         noise = lanes(s_next, x) * rng.randn_like(x)
         x = x + problem.linear.pinv(
             problem.residual(x - noise)

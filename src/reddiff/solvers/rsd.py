@@ -14,7 +14,7 @@ from reddiff.errors import require
 from reddiff.lanes import lanes, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.random import Rng
+from reddiff.random import Fill, Rng
 from reddiff.solvers.base import StepCost
 from reddiff.solvers.reddiff import REDDiff, REDDiffState
 
@@ -156,8 +156,8 @@ class _PerParticle(Rng):
     def __init__(self, lane: Rng, particles: int) -> None:
         self._lane, self._particles = lane, particles
 
-    def _fill(self, like: Tensor, kind: str) -> Tensor:
-        return self._lane._fill(like.unflatten(0, (-1, self._particles)), kind).flatten(0, 1)
+    def _fill(self, like: Tensor, fill: Fill) -> Tensor:
+        return self._lane._fill(like.unflatten(0, (-1, self._particles)), fill).flatten(0, 1)
 
 
 def _squared_distances(f: Float[Tensor, "b P m"]) -> Float[Tensor, "b P P"]:
