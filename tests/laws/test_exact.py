@@ -32,6 +32,7 @@ from reddiff.priors import GaussianMixture, GaussianPrior, GaussianRandomField, 
 from reddiff.priors.gaussian import GaussianBase
 from reddiff.schedules import Schedule, vp
 from reddiff.solvers import REDDiff, inits, orders
+from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS
 
 Array = np.ndarray
@@ -334,7 +335,7 @@ class Toy:
     def pull(self, solver: REDDiff, name: str) -> Array:
         """lambda E_t[w(s) s / (c + s^2)]; losses of means stand for lambda M / N."""
         s = array(solver.schedule.levels[:-1])[:, None]
-        lam = solver.weight * (4 / 6 if solver.means else 1)
+        lam = solver.weight * (4 / 6 if solver.variant.means else 1)
         return lam * (WEIGHTS[name](s) * s / (self.c + s**2)).mean(0)
 
 
@@ -453,7 +454,7 @@ def test_mean_gradient_prior(name: str, device: torch.device) -> None:
         order=orders.stratified,
         draws=400,
         sigma_q=0.4,
-        data_weight=0.0,
+        variant=Variant(data_weight=0.0),
     )
     toy, q = Toy.make(1), 0.4
     h = toy.q @ np.diag(toy.pull(solver, name)) @ toy.q.T
@@ -689,7 +690,7 @@ def test_paper(name: str, form: str, device: torch.device) -> None:
     count = task.kept(problem.y[:1]).numel()
     if form == "sums":
         adam = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8 * count)
-        solver = replace(solver, means=False, weight=lam * count / 24, optimizer=adam)
+        solver = replace(solver, variant=Variant(lag=True), weight=lam * count / 24, optimizer=adam)
     prior = GaussianPrior(mean, cov).to(device)
     got = solve(problem, prior, solver, seed=6, ids=ids).x
 
@@ -719,8 +720,8 @@ def test_paper_settings() -> None:
     solver = REDDiff.paper()
     assert len(solver.schedule) == 1000
     assert (solver.weight, solver.sigma_q, solver.draws) == (0.25, 0.0, 1)
-    assert solver.means
-    assert solver.lag
+    assert solver.variant.means
+    assert solver.variant.lag
     assert not solver.nats
     group = solver.optimizer([torch.zeros(1)]).param_groups[0]
     assert (group["lr"], group["betas"], group["eps"]) == (0.1, (0.9, 0.99), 1e-8)

@@ -28,7 +28,7 @@ def check(problem: Problem, prior: Prior, solver: Solver[Any]) -> None:
 
 def _draws_noise(solver: Solver[Any]) -> bool:
     """Whether every run uses noise; that of REDDiff's descendant does where y is uninformative."""
-    return isinstance(solver, REDDiff) and solver.noise_scale > 0
+    return isinstance(solver, REDDiff) and solver.variant.noise_scale > 0
 
 
 @zoo.every("case", zoo.SOLVERS)

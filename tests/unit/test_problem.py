@@ -12,6 +12,7 @@ from reddiff.priors import GaussianPrior
 from reddiff.schedules import karras
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import zeros
+from reddiff.solvers.variants import Variant
 
 
 class Square(Operator):
@@ -155,7 +156,7 @@ def test_a_latent_problem_has_the_pixel_problems_answer_in_rotated_coordinates(s
     pixels = Problem.simulate(normal(7, 2, n), Matrix(normal(8, 4, n)), Gaussian(0.1))
     latent = pixels.pullback(Matrix(q))
     options = {} if start is None else {"start": start}
-    solver = REDDiff(karras(30), partial(SGD, lr=0.05), noise_scale=0.0, **options)
+    solver = REDDiff(karras(30), partial(SGD, lr=0.05), variant=Variant(noise_scale=0.0), **options)
     x = solve(pixels, GaussianPrior(mean, cov), solver).x
     z = solve(latent, GaussianPrior(q.mT @ mean, q.mT @ cov @ q), solver).x
     torch.testing.assert_close(z @ q.mT, x, rtol=1e-9, atol=1e-9)

@@ -17,6 +17,7 @@ from reddiff.schedules import karras, vp
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import zeros
 from reddiff.solvers.orders import ascending, random, stratified
+from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS, const, square
 from zoo.priors import within
 
@@ -63,7 +64,7 @@ def test_the_gradient_is_that_of_the_papers_loss(problem, prior, mu, name, sched
 
 
 def test_with_the_linear_weight_the_regulariser_is_the_denoiser_residual(problem, prior, mu):
-    solver = REDDiff(SCHEDULE, weight=0.3, data_weight=0.0)
+    solver = REDDiff(SCHEDULE, weight=0.3, variant=Variant(data_weight=0.0))
     s = SCHEDULE.levels[2]
     _, eps, _ = noises(solver, mu)
     expected = 0.3 * (mu - prior(mu + s * eps[:, 0], s))
@@ -88,7 +89,9 @@ def test_score_distillation_does_not_look_at_the_data(problem, prior, mu):
 
 @pytest.mark.parametrize("order", [ascending, random])
 def test_several_draws_are_averaged_each_at_a_level_of_its_own(problem, prior, mu, order):
-    solver = REDDiff(SCHEDULE, draws=3, order=order, weighting=square, data_weight=0.0)
+    solver = REDDiff(
+        SCHEDULE, draws=3, order=order, weighting=square, variant=Variant(data_weight=0.0)
+    )
     u, eps, _ = noises(solver, mu)
     levels = SCHEDULE.levels[order(torch.full((3,), 2), len(SCHEDULE), u)]
     each = []
@@ -104,16 +107,16 @@ def test_several_draws_are_averaged_each_at_a_level_of_its_own(problem, prior, m
 def test_in_nats_the_data_term_is_the_likelihood(problem, prior, mu):
     solver = REDDiff(SCHEDULE, weight=0.0, nats=True)
     torch.testing.assert_close(parts(solver, problem, prior, mu)[0], problem.grad(mu))
-    half = replace(solver, data_weight=0.5)
+    half = replace(solver, variant=Variant(data_weight=0.5))
     torch.testing.assert_close(parts(half, problem, prior, mu)[0], 0.5 * problem.grad(mu))
 
 
 def test_means_are_sums_over_their_numbers_of_entries(problem, prior, mu):
     data, regulariser = (
-        parts(REDDiff(SCHEDULE, weight=w, data_weight=d), problem, prior, mu)[0]
+        parts(REDDiff(SCHEDULE, weight=w, variant=Variant(data_weight=d)), problem, prior, mu)[0]
         for w, d in ((0.0, 1.0), (0.4, 0.0))
     )
-    got = parts(REDDiff(SCHEDULE, weight=0.4, means=True), problem, prior, mu)[0]
+    got = parts(REDDiff(SCHEDULE, weight=0.4, variant=Variant(means=True)), problem, prior, mu)[0]
     m, n = int(problem.count[0]), mu[0].numel()
     assert m < n
     torch.testing.assert_close(got, data / m + regulariser / n)
@@ -122,7 +125,9 @@ def test_means_are_sums_over_their_numbers_of_entries(problem, prior, mu):
 @pytest.mark.parametrize("means", [False, True])
 def test_the_gradients_of_a_spread_are_those_of_autograd(problem, prior, mu, means):
     """In mu and sigma_q, with x_0 ~ q in the data term and x_t ~ q_t in the regulariser."""
-    solver = REDDiff(SCHEDULE, sigma_q=0.3, learn_sigma_q=True, means=means, weighting=square)
+    solver = REDDiff(
+        SCHEDULE, sigma_q=0.3, learn_sigma_q=True, variant=Variant(means=means), weighting=square
+    )
     spread = torch.tensor([0.3, 0.1, 2.0], dtype=torch.float64)
     _, eps, z = noises(solver, mu)
     eps, s = eps[:, 0], SCHEDULE.levels[2]
@@ -186,7 +191,7 @@ def test_the_paper_preset_in_sums(problem, prior):
     paper = REDDiff.paper(12)
     m, n = int(problem.count[0]), problem.y[0].numel()
     optimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99), eps=1e-8 * m)
-    sums = REDDiff(paper.schedule, optimizer, weight=0.25 * m / n, lag=True)
+    sums = REDDiff(paper.schedule, optimizer, weight=0.25 * m / n, variant=Variant(lag=True))
     expected = solve(problem, prior, paper).x
     torch.testing.assert_close(solve(problem, prior, sums).x, expected, rtol=1e-9, atol=1e-9)
 
@@ -200,7 +205,7 @@ def test_the_paper_preset_can_be_cut_to_a_range():
 
 def test_lag_returns_the_iterate_before_the_last_step(problem, prior):
     plain = REDDiff(SCHEDULE)
-    lagging = solve(problem, prior, replace(plain, lag=True))
+    lagging = solve(problem, prior, replace(plain, variant=Variant(lag=True)))
     assert torch.equal(lagging.x, solve(problem, prior, plain, stop_at=len(SCHEDULE) - 1).x)
 
 
@@ -241,8 +246,6 @@ def test_levels_may_be_repeated(problem, prior):
         ({"weight": -1.0}, r"weight: expected a finite value >= 0, got -1.0"),
         ({"weight": math.nan}, r"weight: expected a finite value >= 0, got nan"),
         ({"sigma_q": math.inf}, r"sigma_q: expected a finite value >= 0, got inf"),
-        ({"noise_scale": -0.1}, r"noise_scale: expected a finite value >= 0, got -0.1"),
-        ({"data_weight": -2.0}, r"data_weight: expected a finite value >= 0, got -2.0"),
         ({"draws": 0}, r"draws: expected an integer of at least 1, got 0"),
         ({"learn_sigma_q": True}, r"sigma_q: expected a positive start to learn from, got 0.0"),
     ],
@@ -250,6 +253,12 @@ def test_levels_may_be_repeated(problem, prior):
 def test_numbers_out_of_range(options, message):
     with pytest.raises(InvalidArgument, match=message):
         REDDiff(SCHEDULE, **options)
+
+
+@pytest.mark.parametrize("name", ["noise_scale", "data_weight"])
+def test_variants_out_of_range(name):
+    with pytest.raises(InvalidArgument, match=f"{name}: expected a finite value >= 0, got -0.1"):
+        Variant(**{name: -0.1})
 
 
 def test_draws_is_an_integer():

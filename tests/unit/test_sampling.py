@@ -14,6 +14,7 @@ from reddiff.sampling import SAMPLERS, sampler
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
 from reddiff.solvers.inits import noise
+from reddiff.solvers.variants import Variant
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -72,7 +73,9 @@ def test_other_solvers_see_a_y_without_entries():
     """Score distillation goes to the mode, whatever the weight of data that are not there."""
     solver = REDDiff(vp(300), partial(SGD, lr=0.05), weight=1.0, start=noise)
     x = sample(PRIOR, (3,), 2, solver=solver)
-    assert torch.equal(x, sample(PRIOR, (3,), 2, solver=replace(solver, data_weight=9.0)))
+    assert torch.equal(
+        x, sample(PRIOR, (3,), 2, solver=replace(solver, variant=Variant(data_weight=9.0)))
+    )
     torch.testing.assert_close(x, MEAN.expand(2, 3), rtol=0, atol=0.25)
 
 

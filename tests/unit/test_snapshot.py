@@ -213,9 +213,9 @@ def test_a_snapshot_of_another_solver_is_refused(problem, prior, other):
 def test_what_differs_of_the_solver_is_named(problem, prior):
     snapshot = paused(problem, prior, SOLVER)
     with pytest.raises(SnapshotError) as caught:
-        solve(problem, prior, replace(SOLVER, weight=0.3, lag=True), resume=snapshot)
-    expected = "resume: expected a snapshot of REDDiff with weight=0.3, lag=True, "
-    assert str(caught.value) == expected + "got one with weight=0.25, lag=False"
+        solve(problem, prior, replace(SOLVER, weight=0.3, draws=2), resume=snapshot)
+    expected = "resume: expected a snapshot of REDDiff with weight=0.3, draws=2, "
+    assert str(caught.value) == expected + "got one with weight=0.25, draws=1"
     with pytest.raises(SnapshotError, match="expected a snapshot of DDRM, got one of REDDiff"):
         solve(problem, prior, DDRM(SOLVER.schedule), resume=snapshot)
 

@@ -11,6 +11,7 @@ from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras, vp
 from reddiff.solvers import DPS, NoiseAwareREDDiff, PnPDM, REDDiff, Solver
+from reddiff.solvers.variants import Variant
 
 STEPS = 6
 SOLVER = REDDiff(karras(STEPS, 0.01, 1.0))
@@ -120,7 +121,7 @@ def test_a_paused_run_says_so_and_a_finished_one_is_not_begun_again(problem, pri
 def test_change_is_that_of_the_last_step_that_moved(problem, prior):
     steps = list(iterate(problem, prior, SOLVER))
     assert torch.equal(solve(problem, prior, SOLVER).change[:, 0], steps[-1].change)
-    lagging = REDDiff(SOLVER.schedule, lag=True)  # its last step changes nothing
+    lagging = REDDiff(SOLVER.schedule, variant=Variant(lag=True))  # its last step changes nothing
     steps = list(iterate(problem, prior, lagging))
     assert steps[-1].change.eq(0).all()
     assert torch.equal(solve(problem, prior, lagging).change[:, 0], steps[-2].change)

@@ -40,6 +40,7 @@ from reddiff.solvers import (
     orders,
 )
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
+from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS
 from zoo.tensors import randn
 
@@ -159,8 +160,7 @@ SOLVERS = [
             learn_sigma_q=True,
             start=inits.noise,
             nats=True,
-            means=True,
-            lag=True,
+            variant=Variant(means=True, lag=True),
         ),
     ),
     *PEERS,

@@ -27,6 +27,7 @@ from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.orders import Order, descending
+from reddiff.solvers.variants import ALGORITHM_1, RELEASED, Variant
 from reddiff.solvers.weightings import Weighting, const, linear
 
 PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
@@ -65,16 +66,9 @@ class REDDiff(Solver[REDDiffState]):
         sigma_q: The spread of q (its start, if learned), in the units of x.
         learn_sigma_q: Fit :math:`\log \sigma_q` as well, data term included.
         start: Where mu starts, from `solvers.inits`.
-        noise_scale: The noise fed to the denoiser over the noise it is told of: 1 in RED-diff, 0
-            in RED.
-        data_weight: The weight of the data term: 0 gives score distillation.
         nats: The data term is the negative log-likelihood in nats, instead of half the squared
             residual.
-        means: Data term and regulariser are means over the M measured entries and the N entries
-            of x, as in the released code, instead of sums: the same as lambda M / N on sums,
-            with Adam's eps times M.
-        lag: Return the iterate before the last step, as the released code does: the last gradient
-            is computed and not used.
+        variant: What other methods and the released code do differently, from `solvers.variants`.
 
     References:
         | The reparameterised spread: Section 3 of the paper. q_t has the standard deviation
@@ -96,14 +90,11 @@ class REDDiff(Solver[REDDiffState]):
     sigma_q: float = 0.0
     learn_sigma_q: bool = False
     start: Init = pinv
-    noise_scale: float = 1.0
-    data_weight: float = 1.0
     nats: bool = False
-    means: bool = False
-    lag: bool = False
+    variant: Variant = ALGORITHM_1
 
     def __post_init__(self) -> None:
-        for name in ("weight", "sigma_q", "noise_scale", "data_weight"):
+        for name in ("weight", "sigma_q"):
             value = getattr(self, name)
             require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
         integer = isinstance(self.draws, int) and self.draws >= 1
@@ -136,7 +127,7 @@ class REDDiff(Solver[REDDiffState]):
         schedule = vp_within(steps)
         optimizer = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
         return preset_for(
-            prior, cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, means=True, lag=True)
+            prior, cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, variant=RELEASED)
         )
 
     @classmethod
@@ -147,7 +138,9 @@ class REDDiff(Solver[REDDiffState]):
             | The Little Engine that Could (Romano, Elad & Milanfar, 2017), Equation 37,
             | https://arxiv.org/abs/1611.02862
         """
-        return cls(constant(steps, sigma), optimizer, weight=weight, noise_scale=0.0)
+        return cls(
+            constant(steps, sigma), optimizer, weight=weight, variant=Variant(noise_scale=0.0)
+        )
 
     @classmethod
     def sds(
@@ -178,7 +171,7 @@ class REDDiff(Solver[REDDiffState]):
             weight=weight,
             weighting=const,
             order=order,
-            data_weight=data_weight,
+            variant=Variant(data_weight=data_weight),
         )
 
     def check(self, problem: Problem, prior: Prior) -> None:
@@ -187,7 +180,7 @@ class REDDiff(Solver[REDDiffState]):
 
     def needs_density(self) -> bool:
         """With `nats` it does."""
-        return self.nats and self.data_weight > 0
+        return self.nats and self.variant.data_weight > 0
 
     @property
     def cost(self) -> StepCost:
@@ -211,7 +204,7 @@ class REDDiff(Solver[REDDiffState]):
         mu, log_sigma_q = state.mu, state.log_sigma_q
         sigma_q = self._spread(state)
         grad_mu, grad_sigma_q = self.grad(mu.x, sigma_q, problem, prior, k, rng)
-        if self.lag and mu.count + 1 == len(self.schedule):
+        if self.variant.lag and mu.count + 1 == len(self.schedule):
             return state
         factor = self.lr_schedule(mu.count / len(self.schedule))
         if log_sigma_q is not None:
@@ -233,15 +226,15 @@ class REDDiff(Solver[REDDiffState]):
         s = self.schedule.levels[self.order(k, len(self.schedule), u)]
         prior_mu, prior_sigma = self._regulariser(mu, sigma_q, prior, s, rng)
         data_mu, data_sigma = self._data(mu, sigma_q, problem, rng)
-        m = problem.count if self.means else mu.new_ones(len(mu))
-        n = mu[0].numel() if self.means else 1
-        grad_mu = self.data_weight * data_mu / lanes(m, mu) + prior_mu / n
-        return grad_mu, self.data_weight * data_sigma / m + prior_sigma / n
+        m, n = self.variant.counts(problem, mu)
+        weight = self.variant.data_weight
+        grad_mu = weight * data_mu / lanes(m, mu) + prior_mu / n
+        return grad_mu, weight * data_sigma / m + prior_sigma / n
 
     def _data(
         self, mu: Tensor, sigma_q: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        if self.data_weight == 0:
+        if self.variant.data_weight == 0:
             return torch.zeros_like(mu), torch.zeros_like(sigma_q)
         grad = problem.grad if self.nats else problem.misfit_grad
         if self.sigma_q == 0:
@@ -256,7 +249,7 @@ class REDDiff(Solver[REDDiffState]):
     ) -> tuple[Tensor, Tensor]:
         b, j = levels.shape
         eps = rng.randn_like(mu.new_empty(b, j, *mu.shape[1:])).flatten(0, 1)
-        eps = self.noise_scale * eps  # eps ~ N(0, I)
+        eps = self.variant.noise_scale * eps  # eps ~ N(0, I)
         wide = repeat(mu, j)
         s = lanes(levels.flatten(), wide)
         spread = lanes(repeat(sigma_q, j), wide)

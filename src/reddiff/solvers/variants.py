@@ -1,0 +1,49 @@
+"""What sets RED, score distillation and the released code apart from Algorithm 1 of RED-diff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.problem import Problem
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Changes to RED-diff that reproduce other methods; by default there are none.
+
+    Arguments:
+        noise_scale: Ratio of the noise actually added to the noise level passed to the denoiser:
+            1 in RED-diff, 0 in RED.
+        data_weight: Weight of the data term; 0 gives score distillation.
+        means: Data term and regulariser are means over the M measured entries and the N entries
+            of x, as in the released code, instead of sums. This equals the weight lambda M / N on
+            sums, with Adam's eps times M.
+        lag: Return the iterate before the last step, as the released code does: the last gradient
+            is computed and not used.
+
+    Raises:
+        InvalidArgument: If a number is negative or not finite.
+    """
+
+    noise_scale: float = 1.0
+    data_weight: float = 1.0
+    means: bool = False
+    lag: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("noise_scale", "data_weight"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
+
+    def counts(self, problem: Problem, mu: Tensor) -> tuple[Tensor, int]:
+        """What the data term `(b,)` and the regulariser are divided by."""
+        if self.means:
+            return problem.count, mu[0].numel()
+        return mu.new_ones(len(mu)), 1
+
+
+ALGORITHM_1 = Variant()
+RELEASED = Variant(means=True, lag=True)
