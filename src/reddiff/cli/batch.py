@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,13 @@ import typer
 from reddiff.cli import interruptions
 from reddiff.cli.errors import DIVERGED, INVALID_INPUT, SOME_FAILED, debugging, explain
 from reddiff.cli.terminal import flat, one_line, say
+from reddiff.images import reports
+from reddiff.images.reports import OnExisting, Outcome, Row
 
 if TYPE_CHECKING:
-    from reddiff.images.batch import Row
     from reddiff.images.jobs import Job
 
 NAMED = 20  # failed pictures named at the end
-
-
-class Existing(StrEnum):
-    """What to do where a result exists."""
-
-    error = "error"
-    skip = "skip"
-    overwrite = "overwrite"
 
 
 def run_batch(
@@ -34,7 +26,7 @@ def run_batch(
     *,
     notes: Sequence[str],
     folder: Path | None,
-    on_existing: Existing,
+    on_existing: OnExisting,
     truth: Path | None,
     preview: Path | None,
     report: Path | None,
@@ -42,12 +34,12 @@ def run_batch(
     """Run the jobs. With several, a failure is reported and the others go on.
 
     Arguments:
-        todo: What to do.
-        notes: What to say first.
-        folder: Where several results go; None for a single file.
-        on_existing: What to do where a result exists.
+        todo: The jobs.
+        notes: Notes to print first.
+        folder: The folder of several results; None for a single file.
+        on_existing: What to do if a result exists.
         truth: As for `runs.run`.
-        preview: The folder for films.
+        preview: The folder for animations.
         report: The file for a table.
     """
     from reddiff.files import check_target
@@ -57,10 +49,9 @@ def run_batch(
 
     for job in todo:
         job.check()
-    mode = batch.OnExisting(on_existing.value)
     if report is not None:  # that of an earlier run is replaced if its results may be
-        again = mode is not batch.OnExisting.ERROR and batch.is_report(report)
-        again = again or mode is batch.OnExisting.OVERWRITE
+        again = on_existing is not OnExisting.ERROR and reports.is_report(report)
+        again = again or on_existing is OnExisting.OVERWRITE
         check_target(report, force=again)
     prior = load_prior(str(todo[0].settings.prior))
     films = _films(todo, folder, preview)
@@ -75,7 +66,7 @@ def run_batch(
         for row in batch.run_all(
             todo,
             prior=prior,
-            on_existing=mode,
+            on_existing=on_existing,
             truth=truth,
             parents=folder is not None,
             hooks=lambda job: [ProgressBar(labels[job.output], transient=True)],
@@ -89,7 +80,7 @@ def run_batch(
         if report is not None and rows:
             from reddiff.files import write_whole
 
-            write_whole(report, batch.report(rows), force=again)
+            write_whole(report, reports.report(rows), force=again)
     _finish(rows, several=folder is not None)
 
 
@@ -109,8 +100,6 @@ def _films(todo: Sequence[Job], folder: Path | None, preview: Path | None) -> di
 
 
 def _tell(row: Row) -> None:
-    from reddiff.images.batch import Outcome
-
     if row.error is not None:
         text = explain(row.error)
         named = row.job.source in text or row.job.output in text
@@ -127,7 +116,6 @@ def _tell(row: Row) -> None:
 def _finish(rows: Sequence[Row], *, several: bool) -> None:
     """Print the counts and the failures, and set the exit code."""
     from reddiff.errors import Diverged
-    from reddiff.images.batch import Outcome
 
     failed = [row for row in rows if row.outcome is Outcome.FAILED]
     skipped = sum(row.outcome is Outcome.SKIPPED for row in rows)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reddiff.cli.batch import Existing, run_batch
+from reddiff.cli.batch import run_batch
 from reddiff.cli.options import Force, some_path, with_settings
+from reddiff.images.reports import OnExisting
 from reddiff.images.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def restore(
         bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
     ] = False,
     on_existing: Annotated[
-        Existing | None,
+        OnExisting | None,
         typer.Option(
             help="If a result exists: error; skip (redo it if settings, weights or inputs have "
             "changed); or overwrite, for which --force is short.",
@@ -80,7 +81,7 @@ def restore(
     from reddiff.images.jobs import Job
 
     some_path(output)
-    if force and on_existing not in (None, Existing.overwrite):
+    if force and on_existing not in (None, OnExisting.OVERWRITE):
         expected = "overwrite, or nothing, beside --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
     found, pairs = _pairs(sources, output, recursive=recursive)
@@ -88,7 +89,7 @@ def restore(
     many = len(todo) > 1 or todo[0].output != output
     if truth is not None and len(todo) > 1:
         raise InvalidArgument("truth", expected="a single input beside it", got=len(todo))
-    mode = Existing.overwrite if force else on_existing or Existing.error
+    mode = OnExisting.OVERWRITE if force else on_existing or OnExisting.ERROR
     run_batch(
         todo,
         notes=found.notes,

@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from reddiff.errors import PictureError, ReddiffError
-from reddiff.files import open_regular
 from reddiff.hooks import Hook
 from reddiff.images.animation import Animation
 from reddiff.images.io import read_picture
 from reddiff.images.jobs import FILE_FIELDS, Job, file_hash
 from reddiff.images.records import FORMAT, read_record, record_path, versions
+from reddiff.images.reports import OnExisting, Outcome, Row
 from reddiff.images.runs import run
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
-
-
-class OnExisting(Enum):
-    """What is done where a result exists.
-
-    `SKIP` takes a result for finished if its record has the same settings, weights, inputs and
-    version of the package, and makes it anew if not. What has no record is left alone.
-    """
-
-    ERROR = "error"
-    SKIP = "skip"
-    OVERWRITE = "overwrite"
-
-
-class Outcome(Enum):
-    """The outcome for one picture."""
-
-    DONE = "done"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Row:
-    """The outcome for one picture, with its details.
-
-    Arguments:
-        job: What was to be done.
-        outcome: How it went.
-        reason: Why it was skipped, failed or done again.
-        seconds: The wall-clock time.
-        record: Of a picture that was done, or skipped as finished.
-        error: Of one that failed.
-    """
-
-    job: Job
-    outcome: Outcome
-    reason: str = ""
-    seconds: float = 0.0
-    record: dict[str, Any] | None = None
-    error: BaseException | None = None
-
-
-COLUMNS = ("file", "status", "reason", "seconds", "noise", "residual", "output")
 
 
 def run_all(
@@ -83,13 +36,13 @@ def run_all(
     """Run jobs that share a prior. An exception is reported in the row of its job.
 
     Arguments:
-        jobs: What to do.
-        prior: Of all of them.
-        on_existing: What to do where a result exists.
+        jobs: The jobs.
+        prior: Their prior.
+        on_existing: What to do if a result exists.
         truth: As for `run`.
-        parents: Make folders of outputs that are missing.
-        hooks: Those of one run.
-        film: The file for a film of one run.
+        parents: Create the folders of outputs.
+        hooks: The hooks of a job.
+        film: The file for the animation of a job, or None.
 
     Yields:
         A row for each job, in order.
@@ -123,31 +76,6 @@ def run_all(
             yield Row(job, Outcome.DONE, reason, time.perf_counter() - start, record=made)
 
 
-def report(rows: Sequence[Row]) -> bytes:
-    """The outcome of every picture as a table, CSV in UTF-8."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(COLUMNS)
-    for row in rows:
-        record = row.record or {}
-        cells = [row.job.source, row.outcome.value, " ".join(row.reason.split())]
-        cells += [f"{row.seconds:.2f}", _cell(record.get("noise"))]
-        cells += [_cell(record.get("residual_ratio")), row.job.output]
-        table.writerow(cells)
-    return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is the report of an earlier run."""
-    with suppress(PictureError), open_regular(path) as file:
-        return file.readline(200).strip() == ",".join(COLUMNS).encode()
-    return False
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
 class _Stands(Enum):
     MISSING = 0
     FINISHED = 1
@@ -158,7 +86,7 @@ def _standing(job: Job, weights: str) -> tuple[_Stands, str, dict[str, Any] | No
     """The state of a result, the reason, and its record.
 
     Raises:
-        PictureError: If something is there that no record explains.
+        PictureError: If a file exists without a record.
     """
     output = Path(job.output)
     if not os.path.lexists(output):

@@ -18,13 +18,13 @@ MAGIC = "*?["
 
 @dataclass
 class Found:
-    """What was found.
+    """The pictures found, and what was skipped.
 
     Arguments:
-        files: The pictures, each with its place in a folder for the results.
-        folders: How many sub-folders were passed over.
-        below: How many pictures lie there.
-        others: The files that were passed over, because they are no pictures by their names.
+        files: The pictures, each with its relative path in a folder of results.
+        folders: The number of sub-folders that were skipped.
+        below: The number of pictures in them.
+        others: The files that were skipped, because they do not have the suffix of a picture.
     """
 
     files: list[tuple[Path, Path]] = field(default_factory=list)
@@ -49,15 +49,15 @@ class Found:
 
 
 def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None = None) -> Found:
-    """The pictures that names, folders and patterns stand for, sorted within each.
+    """The pictures given by names, folders and patterns, sorted within each.
 
-    In folders, hidden files are passed over, `._x.png` too, and files that are no pictures by their
-    names; links to folders are not followed. A file that is named twice counts once.
+    In folders, hidden files (`._x.png` too) and files without the suffix of a picture are skipped,
+    and links to folders are not followed. A file that is named twice counts once.
 
     Arguments:
         sources: Files, folders and patterns.
-        recursive: Take the sub-folders too, and keep the tree.
-        avoid: A folder to leave out: where the results of an earlier run are.
+        recursive: Search sub-folders too, and keep their structure.
+        avoid: A folder to leave out, such as that of earlier results.
 
     Raises:
         InvalidArgument: If a name is empty, or a folder or pattern holds no picture.
@@ -94,10 +94,10 @@ def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None 
 
 
 def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path, Path]]:
-    """A result for every picture, each of its own, in a folder.
+    """The file of each result, in a folder.
 
-    The name and the format are kept, or it is a PNG where the format cannot be written. Pictures
-    that would get the same name get their whole name with `.png`, or else a number.
+    Names and formats are kept; a format that cannot be written becomes PNG. Pictures that would get
+    the same name get their whole name with `.png`, or else a number.
 
     Arguments:
         files: The pictures and their places, from `find`.
@@ -107,7 +107,7 @@ def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path
         Pictures and results.
 
     Raises:
-        InvalidArgument: If a result would take the place of a picture.
+        InvalidArgument: If a result would replace one of the pictures.
     """
     kept = {_key(place) for _, place in files if place.suffix.lower() in FORMATS}
     taken: set[str] = set()
