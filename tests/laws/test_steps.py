@@ -43,16 +43,16 @@ class Spy(Prior):
         return torch.cat([s.view(lanes, -1) for s in self.levels], 1)
 
 
-def count(case: zoo.SolverCase, steps: int, device: torch.device, samples: int = 1) -> None:
+def count(case: zoo.SolverCase, steps: int, device: torch.device, runs: int = 1) -> None:
     problem, prior = zoo.solver_problem(LANES, device)
     spy = Spy(prior)
     solver = case.make(steps)
     assert solver.steps == steps
-    result = solve(problem, spy, solver, runs=samples)
+    result = solve(problem, spy, solver, runs=runs)
     wanted = steps * solver.cost.evaluations
-    assert result.cost.evaluations == (wanted * samples,) * LANES
-    assert result.cost.vjps == (steps * solver.cost.vjps * samples,) * LANES
-    assert spy.seen(LANES * samples).shape[1] == wanted
+    assert result.cost.evaluations == (wanted * runs,) * LANES
+    assert result.cost.vjps == (steps * solver.cost.vjps * runs,) * LANES
+    assert spy.seen(LANES * runs).shape[1] == wanted
     assert result.steps.eq(steps).all()
     assert not {row.item() for row in result.status.flatten()} - {2}
 

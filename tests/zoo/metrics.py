@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reddiff.metrics import LPIPS, psnr, ssim
+from reddiff import metrics
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class MetricCase:
 
 
 METRICS = [
-    MetricCase("psnr", lambda: psnr, torch.inf),
-    MetricCase("ssim", lambda: ssim, 1.0),
-    MetricCase("lpips", LPIPS, 0.0, larger_is_better=False),
+    MetricCase("psnr", lambda: metrics.psnr, torch.inf),
+    MetricCase("ssim", lambda: metrics.ssim, 1.0),
+    MetricCase("lpips", metrics.LPIPS, 0.0, larger_is_better=False),
 ]

@@ -8,16 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reddiff import (
-    Clipped,
-    DiagonalGaussian,
-    Huber,
-    Laplace,
-    Noise,
-    PoissonGaussian,
-    Rounded,
-    Speckle,
-)
+from reddiff import noise as noises
 from reddiff.operators import Matrix, Operator
 from reddiff.operators.base import Shape
 from zoo.tensors import F64, randn
@@ -47,16 +38,16 @@ class NoiseCase:
     """A noise of 3 lanes, and an operator from 6 numbers whose values it takes as means."""
 
     name: str
-    noise: Noise
+    noise: noises.Noise
     operator: Callable[[], Operator] = matrix
 
 
 NOISES = [
-    NoiseCase("diagonal", DiagonalGaussian(0.1 + randn(LANES, 5, seed=8).abs())),
-    NoiseCase("laplace", Laplace(0.2)),
-    NoiseCase("huber", Huber(torch.tensor([0.1, 0.2, 0.4], dtype=F64))),
-    NoiseCase("camera", PoissonGaussian(20.0, 0.1), Rates),
-    NoiseCase("speckle", Speckle(4.0), Rates),
-    NoiseCase("rounded", Rounded(torch.tensor([0.5, 1.0, 2.0], dtype=F64), 0.2)),
-    NoiseCase("clipped", Clipped(0.2)),
+    NoiseCase("diagonal", noises.DiagonalGaussian(0.1 + randn(LANES, 5, seed=8).abs())),
+    NoiseCase("laplace", noises.Laplace(0.2)),
+    NoiseCase("huber", noises.Huber(torch.tensor([0.1, 0.2, 0.4], dtype=F64))),
+    NoiseCase("camera", noises.PoissonGaussian(20.0, 0.1), Rates),
+    NoiseCase("speckle", noises.Speckle(4.0), Rates),
+    NoiseCase("rounded", noises.Rounded(torch.tensor([0.5, 1.0, 2.0], dtype=F64), 0.2)),
+    NoiseCase("clipped", noises.Clipped(0.2)),
 ]

@@ -11,34 +11,10 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, NAdam, RMSprop
 
+from reddiff import solvers
 from reddiff.optim import MakeOptimizer, cosine_lr, harmonic_lr
 from reddiff.schedules import constant, flow, geometric, karras, vp
-from reddiff.solvers import (
-    DAPS,
-    DDIM,
-    DDNM,
-    DDRM,
-    DPS,
-    MCG,
-    MMPS,
-    RED,
-    RSD,
-    SITCOM,
-    TMPD,
-    ULA,
-    DDNMPlus,
-    DiffPIR,
-    Heun,
-    NoiseAwareREDDiff,
-    PiGDM,
-    PnPADMM,
-    PnPDM,
-    PnPHQS,
-    REDDiff,
-    Solver,
-    inits,
-    orders,
-)
+from reddiff.solvers import inits, orders
 from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
 from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS
@@ -50,19 +26,19 @@ class SolverCase:
     """A solver of so many steps."""
 
     name: str
-    build: Callable[[int], Solver[Any]]
+    build: Callable[[int], solvers.Solver[Any]]
     blind: bool = False  # it never looks at y
 
-    def make(self, steps: int) -> Solver[Any]:
+    def make(self, steps: int) -> solvers.Solver[Any]:
         """The solver."""
         return self.build(steps)
 
 
-def _reddiff(**settings: Any) -> Callable[[int], REDDiff]:
-    return lambda steps: REDDiff(vp(steps), **settings)
+def _reddiff(**settings: Any) -> Callable[[int], solvers.REDDiff]:
+    return lambda steps: solvers.REDDiff(vp(steps), **settings)
 
 
-def _with(optimizer: MakeOptimizer, **settings: Any) -> Callable[[int], REDDiff]:
+def _with(optimizer: MakeOptimizer, **settings: Any) -> Callable[[int], solvers.REDDiff]:
     return _reddiff(optimizer=optimizer, **settings)
 
 
@@ -84,9 +60,9 @@ def _embed(x: Tensor) -> Tensor:
     return torch.tanh(x.flatten(1) @ randn(x[0].numel(), 3, seed=44).to(x))
 
 
-def _repulsive(steps: int) -> RSD:
+def _repulsive(steps: int) -> solvers.RSD:
     """RSD with everything on, and an optimiser that looks at the shape of its parameters."""
-    return RSD(
+    return solvers.RSD(
         karras(steps, 0.02, 20.0),
         optimizer=partial(Adafactor, lr=0.1),
         order=orders.random,
@@ -101,47 +77,47 @@ def _repulsive(steps: int) -> RSD:
 
 
 PEERS = [
-    SolverCase("ddim", lambda n: DDIM(vp(n)), blind=True),
-    SolverCase("ddpm", lambda n: DDIM.ddpm(n), blind=True),
-    SolverCase("heun", lambda n: Heun.edm(n), blind=True),
-    SolverCase("dps", lambda n: DPS.paper(n)),
-    SolverCase("ddrm", lambda n: DDRM.paper(n)),
-    SolverCase("ddnm", lambda n: DDNM.paper(n)),
-    SolverCase("ddnm-plus", lambda n: DDNMPlus.paper(n)),
-    SolverCase("diffpir", lambda n: DiffPIR.paper(n)),
-    SolverCase("red-fixed-point", lambda n: RED(constant(n, 0.4), 6.0)),
-    SolverCase("red-accelerated", lambda n: RED(constant(n, 0.4), 6.0, accelerated=True)),
-    SolverCase("pnp-hqs", lambda n: PnPHQS.paper(n)),
-    SolverCase("pnp-admm", lambda n: PnPADMM(geometric(n, 0.2, 1.0))),
-    SolverCase("rsd", lambda n: RSD(vp(n), particles=3)),
+    SolverCase("ddim", lambda n: solvers.DDIM(vp(n)), blind=True),
+    SolverCase("ddpm", lambda n: solvers.DDIM.ddpm(n), blind=True),
+    SolverCase("heun", lambda n: solvers.Heun.edm(n), blind=True),
+    SolverCase("dps", lambda n: solvers.DPS.paper(n)),
+    SolverCase("ddrm", lambda n: solvers.DDRM.paper(n)),
+    SolverCase("ddnm", lambda n: solvers.DDNM.paper(n)),
+    SolverCase("ddnm-plus", lambda n: solvers.DDNMPlus.paper(n)),
+    SolverCase("diffpir", lambda n: solvers.DiffPIR.paper(n)),
+    SolverCase("red-fixed-point", lambda n: solvers.RED(constant(n, 0.4), 6.0)),
+    SolverCase("red-accelerated", lambda n: solvers.RED(constant(n, 0.4), 6.0, accelerated=True)),
+    SolverCase("pnp-hqs", lambda n: solvers.PnPHQS.paper(n)),
+    SolverCase("pnp-admm", lambda n: solvers.PnPADMM(geometric(n, 0.2, 1.0))),
+    SolverCase("rsd", lambda n: solvers.RSD(vp(n), particles=3)),
     SolverCase("rsd-features", _repulsive),
-    SolverCase("mcg", lambda n: MCG.paper(n)),
-    SolverCase("pigdm", lambda n: PiGDM.paper(n)),
-    SolverCase("mmps", lambda n: MMPS(karras(n), iterations=3)),
-    SolverCase("mmps-paper", lambda n: MMPS.paper(n)),
-    SolverCase("tmpd", lambda n: TMPD(karras(n))),
-    SolverCase("tmpd-paper", lambda n: TMPD.paper(n)),
-    SolverCase("daps", lambda n: DAPS(karras(n, 0.1, 10.0), Langevin(8))),
-    SolverCase("daps-exact", lambda n: DAPS(karras(n, 0.1, 10.0), PerturbAndSolve())),
-    SolverCase("daps-paper", lambda n: DAPS.paper(n, tau=0.3)),
-    SolverCase("pnpdm", lambda n: PnPDM.paper(n, average=2)),
-    SolverCase("pnpdm-annealed", lambda n: PnPDM.annealed(n, rho_min=0.1, average=2)),
+    SolverCase("mcg", lambda n: solvers.MCG.paper(n)),
+    SolverCase("pigdm", lambda n: solvers.PiGDM.paper(n)),
+    SolverCase("mmps", lambda n: solvers.MMPS(karras(n), iterations=3)),
+    SolverCase("mmps-paper", lambda n: solvers.MMPS.paper(n)),
+    SolverCase("tmpd", lambda n: solvers.TMPD(karras(n))),
+    SolverCase("tmpd-paper", lambda n: solvers.TMPD.paper(n)),
+    SolverCase("daps", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), Langevin(8))),
+    SolverCase("daps-exact", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), PerturbAndSolve())),
+    SolverCase("daps-paper", lambda n: solvers.DAPS.paper(n, tau=0.3)),
+    SolverCase("pnpdm", lambda n: solvers.PnPDM.paper(n, average=2)),
+    SolverCase("pnpdm-annealed", lambda n: solvers.PnPDM.annealed(n, rho_min=0.1, average=2)),
     SolverCase(
         "pnpdm-hmc",
-        lambda n: PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
+        lambda n: solvers.PnPDM(geometric(n, 0.2, 2.0), HMC(steps=2, leapfrog=3), evaluations=3),
     ),
-    SolverCase("sitcom", lambda n: SITCOM.paper(n, inner=5)),
-    SolverCase("ula", lambda n: ULA(geometric(n, 0.3, 2.0))),
+    SolverCase("sitcom", lambda n: solvers.SITCOM.paper(n, inner=5)),
+    SolverCase("ula", lambda n: solvers.ULA(geometric(n, 0.3, 2.0))),
 ]
 
 SOLVERS = [
     SolverCase("default", _reddiff()),
-    SolverCase("paper", lambda n: REDDiff.paper(n)),
-    SolverCase("paper-sigma-q", lambda n: REDDiff.paper(n, lr=0.25, sigma_q=1e-4)),
-    SolverCase("red", lambda n: REDDiff.red(n, 0.2, weight=1.0, optimizer=SGD_OPTIMIZER)),
+    SolverCase("paper", lambda n: solvers.REDDiff.paper(n)),
+    SolverCase("paper-sigma-q", lambda n: solvers.REDDiff.paper(n, lr=0.25, sigma_q=1e-4)),
+    SolverCase("red", lambda n: solvers.REDDiff.red(n, 0.2, weight=1.0, optimizer=SGD_OPTIMIZER)),
     SolverCase(
         "sds",
-        lambda n: REDDiff.sds(vp(n), optimizer=partial(Adam, lr=0.05), order=orders.random),
+        lambda n: solvers.REDDiff.sds(vp(n), optimizer=partial(Adam, lr=0.05), order=orders.random),
     ),
     SolverCase("nats", _reddiff(nats=True, weight=3.0)),
     SolverCase("draws", _reddiff(draws=3)),
@@ -149,7 +125,7 @@ SOLVERS = [
     SolverCase("sigma-q-learned", _reddiff(sigma_q=0.2, learn_sigma_q=True, weight=5.0)),
     SolverCase(
         "everything",
-        lambda n: REDDiff(
+        lambda n: solvers.REDDiff(
             karras(n, 0.02, 20.0),
             optimizer=partial(NAdam, lr=0.05),
             lr_schedule=cosine_lr,
@@ -164,9 +140,9 @@ SOLVERS = [
         ),
     ),
     *PEERS,
-    SolverCase("noise-aware", lambda n: NoiseAwareREDDiff.default(n)),
-    SolverCase("noise-aware-mean", lambda n: NoiseAwareREDDiff.default(n, realism=0.0)),
-    SolverCase("flow", lambda n: REDDiff(flow(n), lr_schedule=harmonic_lr)),
+    SolverCase("noise-aware", lambda n: solvers.NoiseAwareREDDiff.default(n)),
+    SolverCase("noise-aware-mean", lambda n: solvers.NoiseAwareREDDiff.default(n, realism=0.0)),
+    SolverCase("flow", lambda n: solvers.REDDiff(flow(n), lr_schedule=harmonic_lr)),
     *[
         SolverCase(f"weighting-{name}", _reddiff(weighting=w))
         for name, w in WEIGHTINGS.items()
