@@ -160,7 +160,6 @@ class History(Hook):
     """Records the residual rms and the relative change of every step."""
 
     def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
-        """Both numbers."""
         return {"residual": progress.residual, "change": progress.change}
 
 
@@ -187,7 +186,6 @@ class ProgressBar(Hook):
         self._bar: RichProgress | None = None
 
     def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
-        """Move the bar."""
         if self._bar is None:
             self._bar = self._open(progress.steps)
             if self.announce:

@@ -165,25 +165,19 @@ class _Nothing(SpectralOperator):
         return y_shape
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Nowhere."""
         return torch.zeros_like(y, dtype=torch.bool)
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """Zero."""
         return z.new_zeros(())
 
     def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        """The identity."""
         return z
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        """The identity."""
         return x
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        """Zeros."""
         return torch.zeros_like(z)
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        """Zeros."""
         return torch.zeros_like(y)

@@ -435,7 +435,7 @@ def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
         pytest.param({"order": orders.random}, 0.04, id="random"),
         pytest.param({"nats": True, "weight": 12.0}, 0.04, id="nats"),
         pytest.param({"weight": 0.25}, 0.04, id="weight"),
-        pytest.param({"means": True}, 0.04, id="means"),
+        pytest.param({"variant": Variant(means=True)}, 0.04, id="means"),
         pytest.param({"sigma_q": 0.1, "optimizer": SETTLED["sgd"]}, 0.1, id="sigma-q"),
     ],
 )

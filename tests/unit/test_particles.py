@@ -16,6 +16,7 @@ from reddiff.schedules import karras, vp
 from reddiff.solvers import RSD, REDDiff
 from reddiff.solvers.inits import noise
 from reddiff.solvers.orders import random
+from reddiff.solvers.variants import RELEASED, Variant
 from reddiff.solvers.weightings import square
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -81,8 +82,8 @@ def test_a_step_by_scores_in_vp_variables(problem, prior, schedule, features):
     "settings",
     [
         {},
-        {"optimizer": partial(Adafactor, lr=0.1), "start": noise, "lag": True},
-        {"draws": 2, "order": random, "sigma_q": 0.2, "learn_sigma_q": True, "means": True},
+        {"optimizer": partial(Adafactor, lr=0.1), "start": noise, "variant": Variant(lag=True)},
+        {"draws": 2, "order": random, "sigma_q": 0.2, "learn_sigma_q": True, "variant": RELEASED},
     ],
 )
 def test_one_particle_is_reddiff(problem, prior, settings):

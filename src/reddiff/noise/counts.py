@@ -148,7 +148,6 @@ class PoissonGaussian(Noise):
         return slope + torch.where(a >= 0, (1 - (y - a) ** 2 / v) / (2 * self.gain * v), 0)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """sqrt(v)."""
         return self._variance(a).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:

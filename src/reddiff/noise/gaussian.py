@@ -51,11 +51,9 @@ class Gaussian(Noise):
         return (a - y) / self._positive(a) ** 2
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """Sigma."""
         return lanes(self.sigma, a).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / sigma^2."""
         return (1 / self._positive(a) ** 2).expand_as(a)
 
     def scaled(self, factor: float) -> Gaussian:
@@ -109,11 +107,9 @@ class DiagonalGaussian(Noise):
         return (a - y) / self.sigma.to(a) ** 2
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """Sigma."""
         return self.sigma.to(a).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / sigma^2."""
         return (1 / self.sigma.to(a) ** 2).expand_as(a)
 
     def check(self, y: Tensor) -> None:
@@ -139,23 +135,18 @@ class UnknownGaussian(Noise):
     """
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """Raises Unsupported."""
         raise self._unsupported()
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Raises Unsupported."""
         raise self._unsupported()
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Raises Unsupported."""
         raise self._unsupported()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Raises Unsupported."""
         raise self._unsupported()
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """NaN."""
         return torch.full_like(a, torch.nan)
 
     def scaled(self, factor: float) -> UnknownGaussian:

@@ -55,7 +55,6 @@ class Laplace(Noise):
         return ((a - y) / (KINK * b)).clamp(-1, 1) / b
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """sqrt(2) b."""
         return (math.sqrt(2) * lanes(self.scale, a)).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:

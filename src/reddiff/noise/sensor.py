@@ -55,7 +55,6 @@ class Rounded(Noise):
 
     @property
     def censored(self) -> bool:
-        """Yes."""
         return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
@@ -158,7 +157,6 @@ class Clipped(Noise):
 
     @property
     def censored(self) -> bool:
-        """Yes."""
         return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:

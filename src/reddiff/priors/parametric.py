@@ -110,7 +110,6 @@ class X0Prior(_DiscreteVP):
     """A network over a VP chain that predicts x_0 itself."""
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        """The network's output."""
         return self.call(x, sigma)[0]
 
 

@@ -70,7 +70,6 @@ class Sampler(Solver[Diffused], ABC):
 
     @property
     def draws_posterior(self) -> bool:
-        """It does."""
         return True
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
@@ -80,7 +79,6 @@ class Sampler(Solver[Diffused], ABC):
         return Diffused(x_0 + s * rng.randn_like(x_0), x_0)
 
     def estimate(self, state: Diffused) -> Float[Tensor, "b *n"]:
-        """x_0."""
         return state.x_0
 
     def levels(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +87,6 @@ class Sampler(Solver[Diffused], ABC):
         return table[k], table[k + 1]
 
     def denoise(self, prior: Prior, x: Float[Tensor, "b *n"], s: Tensor) -> Float[Tensor, "b *n"]:
-        """D(x, s), clipped."""
         return self._clipped(prior(x, s))
 
     def denoise_vjp(

@@ -272,7 +272,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         return sigma_y, torch.where(reached, self._last(found / state.gain), state.low)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
-        """mu."""
         return state.mu
 
     def noise_level(self, state: NoiseAwareState) -> Float[Tensor, " b"]:

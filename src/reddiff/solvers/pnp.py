@@ -79,7 +79,6 @@ class PlugAndPlay(Solver[PnPState], ABC):
         """The next u, given x - z."""
 
     def estimate(self, state: PnPState) -> Float[Tensor, "b *n"]:
-        """z."""
         return state.z
 
     def warnings(self, state: PnPState) -> list[tuple[str, ...]]:

@@ -131,7 +131,6 @@ class PnPDM(Solver[Chain]):
         return preset_for(prior, cls(schedule, Automatic(sharpen=True), average=average))
 
     def check(self, problem: Problem, prior: Prior) -> None:
-        """Also the conditional."""
         super().check(problem, prior)
         self.conditional.check(problem)
 
@@ -141,7 +140,6 @@ class PnPDM(Solver[Chain]):
         return self.average == 1
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Chain:
-        """The start."""
         x = self.start(problem, rng)
         return Chain(x, x)
 

@@ -125,7 +125,6 @@ class RED(Solver[REDState]):
         return REDState(x, z, t, found.converged)
 
     def estimate(self, state: REDState) -> Float[Tensor, "b *n"]:
-        """x."""
         return state.x
 
     def warnings(self, state: REDState) -> list[tuple[str, ...]]:

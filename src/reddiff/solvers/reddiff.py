@@ -200,7 +200,6 @@ class REDDiff(Solver[REDDiffState]):
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDDiffState:
-        """mu <- OptimizerStep(mu)."""
         mu, log_sigma_q = state.mu, state.log_sigma_q
         sigma_q = self._spread(state)
         grad_mu, grad_sigma_q = self.grad(mu.x, sigma_q, problem, prior, k, rng)
@@ -261,7 +260,6 @@ class REDDiff(Solver[REDDiffState]):
         return g.unflatten(0, (b, j)).mean(1), toward_sigma.view(b, j).mean(1)
 
     def estimate(self, state: REDDiffState) -> Float[Tensor, "b *n"]:
-        """mu."""
         return state.mu.x
 
     def sample(self, state: REDDiffState, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:

@@ -92,7 +92,6 @@ class ULA(Solver[Walk]):
 
     @property
     def draws_posterior(self) -> bool:
-        """It does."""
         return True
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Walk:
@@ -113,5 +112,4 @@ class ULA(Solver[Walk]):
         return Walk(x + h * force + (2 * h).sqrt() * rng.randn_like(x), state.stiffness)
 
     def estimate(self, state: Walk) -> Float[Tensor, "b *n"]:
-        """The draw."""
         return state.x

@@ -52,7 +52,6 @@ class DDIM(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """One DDIM step."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         return arrive(ddim(state.x, x_0, s, s_next, self.eta, rng), x_0, s_next)
