@@ -59,7 +59,7 @@ def tasks() -> None:
     table = Table("name", "what the picture is", "after a colon", "needs")
     for name, entry in TASKS.items():
         table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
-    table.add_row("FILE.py:NAME", "what an operator of yours makes, of pixels in [0, 1]")
+    table.add_row("FILE.py:NAME", "the output of an operator of your own, on pixels in [0, 1]")
     Console().print(table)
     kernels = (word.form for word in KERNELS.values())
     Console().print("--mask:", "  ".join(MASKS), " or a picture, white where kept", highlight=False)

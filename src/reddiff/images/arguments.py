@@ -51,7 +51,7 @@ def keywords(
 
     def decorate(function: Callable[[Source, S], R]) -> Callable[Concatenate[Source, P], R]:
         @wraps(function)
-        def called(image: Source, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        def called(image: Source, *args: P.args, **kwargs: P.kwargs) -> R:
             return function(image, settings(*args, **kwargs))
 
         own = inspect.signature(function)
@@ -62,7 +62,7 @@ def keywords(
         vars(called)["__signature__"] = own.replace(
             parameters=[next(iter(own.parameters.values())), *given]
         )
-        return called
+        return called  # type: ignore[return-value]  # it takes image by name, too
 
     return decorate
 

@@ -42,7 +42,7 @@ def make_mask(
         fit: Resize a file of another size instead of refusing it.
 
     Raises:
-        InvalidArgument: If the words make no sense, or the mask would keep nothing.
+        InvalidArgument: If the text is invalid, or the mask would keep no pixel.
         PictureError: If the file cannot be read, or has another size.
     """
     kind, _, value = spec.partition(":")

@@ -26,13 +26,14 @@ def noise_level(
 ) -> Float[Tensor, " b"]:
     r"""The standard deviation of white Gaussian noise in images, in their own units.
 
-    The median of the absolute diagonal wavelet coefficients over 0.6745: edges are few among
-    them, so the median sees the noise. Fine texture counts as noise, so this leans to the high
-    side. The wavelet is Daubechies' second, or Haar's where too few of its windows are measured.
+    The median of the absolute diagonal wavelet coefficients, divided by 0.6745. Few of them are
+    edges, so the median depends on the noise alone. Fine texture counts as noise, so the estimate
+    tends to be too high. The wavelet is Daubechies' second, or Haar's if too few windows of the
+    former are measured.
 
-    Areas filled with one value (a frame, a background set to zero) say nothing of the noise and are
-    left out, if enough remains. Where noise is cut off, at the lowest or highest value, windows
-    that are bright or dark enough to show all of it are preferred.
+    Areas filled with one value (a frame, a background set to zero) hold no noise and are left out,
+    if enough remains. If the picture is clipped at its lowest or highest value, windows far enough
+    from that value are preferred.
 
     Arguments:
         y: The images.

@@ -103,8 +103,8 @@ TASKS: dict[str, TaskEntry] = {
         "a downsampled picture",
         _sr,
         "scale",
-        "the filter: mean, bicubic, lanczos; nearest (img[::4, ::4], OpenCV) or nearest-center "
-        "(Pillow)",
+        "the filter: mean (default), bicubic, lanczos; nearest (img[::4, ::4], OpenCV) or "
+        "nearest-center (Pillow)",
     ),
     "deblur": TaskEntry("a blurred picture", Deblur, "kernel"),
     "denoise": TaskEntry("a noisy picture", Denoise),
@@ -112,9 +112,9 @@ TASKS: dict[str, TaskEntry] = {
     "demosaic": TaskEntry(
         "a raw picture, with one color at each pixel",
         _demosaic,
-        word="the first four pixels: RGGB, BGGR, GRBG or GBRG",
+        word="the first four pixels: RGGB (default), BGGR, GRBG or GBRG",
     ),
-    "hdr": TaskEntry("a picture clipped at black and white", _hdr, word="the gain, 2"),
+    "hdr": TaskEntry("a picture clipped at black and white", _hdr, word="the gain, 2 by default"),
     "quantize": TaskEntry("a picture of few levels", _quantize, word="the number of levels"),
     "jpeg": TaskEntry(
         "a JPEG picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
