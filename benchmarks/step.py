@@ -30,35 +30,11 @@ from common import Results, Row, Table, parser, random_mask, weak_operators
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from reddiff import Gaussian, Keys, Problem, iterate, solve
+from reddiff import Gaussian, Keys, Problem, iterate, solve, solvers
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, gaussian_psf
 from reddiff.priors import EDMPrior, UNet
 from reddiff.run.cost import PeakMemory
 from reddiff.schedules import geometric, karras
-from reddiff.solvers import (
-    DAPS,
-    DDIM,
-    DDNM,
-    DDRM,
-    DPS,
-    MCG,
-    MMPS,
-    RED,
-    RSD,
-    SITCOM,
-    TMPD,
-    ULA,
-    DDNMPlus,
-    DiffPIR,
-    Heun,
-    NoiseAwareREDDiff,
-    PiGDM,
-    PnPADMM,
-    PnPDM,
-    PnPHQS,
-    REDDiff,
-    Solver,
-)
 from reddiff.solvers.base import StepCost
 
 SHAPES = {
@@ -82,7 +58,7 @@ class Step:
         rows: Network evaluations that are made as one batch.
     """
 
-    make: Callable[[int], Solver[Any]]
+    make: Callable[[int], solvers.Solver[Any]]
     operator: str = "mask"
     ratio: float = 1.10
     buffers: int = 12
@@ -93,40 +69,40 @@ class Step:
         return self.make(1).cost
 
 
-def _through(make: Callable[[int], Solver[Any]]) -> Step:
+def _through(make: Callable[[int], solvers.Solver[Any]]) -> Step:
     """A solver that goes through the network and back."""
     return Step(make, ratio=1.15, buffers=48)
 
 
 ROWS = {
-    "RED-diff, paper": Step(lambda n: REDDiff.paper(n), ratio=1.05, buffers=8),
-    "RED-diff": Step(lambda n: REDDiff(karras(n)), ratio=1.05, buffers=8),
-    "noise-aware, mask": Step(NoiseAwareREDDiff.default),
-    "noise-aware, SR x4": Step(NoiseAwareREDDiff.default, "SR x4"),
-    "noise-aware, blur": Step(NoiseAwareREDDiff.default, "blur"),
+    "RED-diff, paper": Step(lambda n: solvers.REDDiff.paper(n), ratio=1.05, buffers=8),
+    "RED-diff": Step(lambda n: solvers.REDDiff(karras(n)), ratio=1.05, buffers=8),
+    "noise-aware, mask": Step(solvers.NoiseAwareREDDiff.default),
+    "noise-aware, SR x4": Step(solvers.NoiseAwareREDDiff.default, "SR x4"),
+    "noise-aware, blur": Step(solvers.NoiseAwareREDDiff.default, "blur"),
     **{
-        f"noise-aware, {name}": Step(NoiseAwareREDDiff.default, name)
+        f"noise-aware, {name}": Step(solvers.NoiseAwareREDDiff.default, name)
         for name in weak_operators((8, 8), 3)
     },
-    "RSD, 4 particles": Step(lambda n: RSD(karras(n)), buffers=48, rows=4),
-    "DPS": _through(lambda n: DPS.paper(n)),
-    "MCG": _through(lambda n: MCG.paper(n)),
-    "PiGDM": _through(lambda n: PiGDM.paper(n)),
-    "TMPD": _through(lambda n: TMPD(karras(n))),
-    "MMPS, 1 CG step": _through(lambda n: MMPS.paper(n)),
-    "DDRM": Step(lambda n: DDRM.paper(n)),
-    "DDNM": Step(lambda n: DDNM.paper(n)),
-    "DDNM+": Step(lambda n: DDNMPlus.paper(n)),
-    "DiffPIR": Step(lambda n: DiffPIR.paper(n)),
-    "DAPS": Step(lambda n: DAPS.paper(n)),
-    "PnP-DM": Step(lambda n: PnPDM.paper(n)),
-    "SITCOM, 3 inner": _through(lambda n: SITCOM.paper(n, inner=3)),
-    "RED": Step(lambda n: RED.paper(n)),
-    "PnP-HQS": Step(lambda n: PnPHQS.paper(n)),
-    "PnP-ADMM": Step(lambda n: PnPADMM(geometric(n, 0.1, 1.0))),
-    "ULA": Step(lambda n: ULA.paper(n)),
-    "DDIM": Step(lambda n: DDIM(karras(n))),
-    "Heun": Step(Heun.edm),
+    "RSD, 4 particles": Step(lambda n: solvers.RSD(karras(n)), buffers=48, rows=4),
+    "DPS": _through(lambda n: solvers.DPS.paper(n)),
+    "MCG": _through(lambda n: solvers.MCG.paper(n)),
+    "PiGDM": _through(lambda n: solvers.PiGDM.paper(n)),
+    "TMPD": _through(lambda n: solvers.TMPD(karras(n))),
+    "MMPS, 1 CG step": _through(lambda n: solvers.MMPS.paper(n)),
+    "DDRM": Step(lambda n: solvers.DDRM.paper(n)),
+    "DDNM": Step(lambda n: solvers.DDNM.paper(n)),
+    "DDNM+": Step(lambda n: solvers.DDNMPlus.paper(n)),
+    "DiffPIR": Step(lambda n: solvers.DiffPIR.paper(n)),
+    "DAPS": Step(lambda n: solvers.DAPS.paper(n)),
+    "PnP-DM": Step(lambda n: solvers.PnPDM.paper(n)),
+    "SITCOM, 3 inner": _through(lambda n: solvers.SITCOM.paper(n, inner=3)),
+    "RED": Step(lambda n: solvers.RED.paper(n)),
+    "PnP-HQS": Step(lambda n: solvers.PnPHQS.paper(n)),
+    "PnP-ADMM": Step(lambda n: solvers.PnPADMM(geometric(n, 0.1, 1.0))),
+    "ULA": Step(lambda n: solvers.ULA.paper(n)),
+    "DDIM": Step(lambda n: solvers.DDIM(karras(n))),
+    "Heun": Step(solvers.Heun.edm),
 }
 BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from venvs import install, run
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PLACE = Path(sys.prefix) / "oldest"
 PYTHON = PLACE / "bin" / "python"
 STAMP = PLACE / ".installed"
-ABSENT = "No matching distribution found"  # what pip says of an unknown version, and offline
 KEPT = {"numpy", "pillow"}  # of what torch asks for: ours to choose
 
 
@@ -59,7 +60,7 @@ def borrow(names: set[str], place: Path) -> None:
 
 
 def build() -> str | None:
-    """Make the venv, unless it is up to date; why it cannot be had, if pip cannot get a package."""
+    """Make the venv, unless it is up to date; the message of pip if it cannot get a package."""
     wanted = "\n".join([sys.prefix, sys.version, distribution("torch").version, *minimums()])
     if STAMP.exists() and STAMP.read_text() == wanted:
         return None
@@ -70,31 +71,13 @@ def build() -> str | None:
     borrow(closure("torch") | {"reddiff"}, PLACE / "borrowed")
     site = PLACE / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     (site / "borrowed.pth").write_text(f"{PLACE / 'borrowed'}\n{ROOT / 'src'}\n")
-    pip = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--quiet"]
-    done = subprocess.run(
-        [*pip, "--disable-pip-version-check", "--only-binary=:all:", *minimums()],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        if ABSENT not in done.stderr:
-            sys.exit(f"{done.stderr}\ntest-oldest: pip ended with {done.returncode}")
-        return done.stderr.strip()
+    missing = install("test-oldest", PYTHON, "--only-binary=:all:", *minimums())
+    if missing is not None:
+        return missing
     STAMP.write_text(wanted)
     return None
 
 
-def main() -> int:
-    """The exit status of the smoke test; 0 where the packages cannot be had."""
-    missing = build()
-    if missing is not None:
-        sys.stdout.write(f"{missing}\n\ntest-oldest: SKIPPED, pip cannot get the packages\n")
-        return 0
-    return subprocess.run(
-        [str(PYTHON), str(HERE / "smoke.py"), *minimums()], check=False
-    ).returncode
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    smoke = [str(PYTHON), str(HERE / "smoke.py"), *minimums()]
+    sys.exit(run("test-oldest", build, smoke))

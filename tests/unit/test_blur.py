@@ -26,14 +26,8 @@ from reddiff.operators import (
     motion_psf,
     uniform_psf,
 )
+from zoo.references import SCIPY
 
-SCIPY = {
-    Boundary.CIRCULAR: "wrap",
-    Boundary.REFLECT: "reflect",
-    Boundary.MIRROR: "mirror",
-    Boundary.REPLICATE: "nearest",
-    Boundary.ZERO: "constant",
-}
 LINE = torch.tensor([0.2, 0.5, 0.3], dtype=zoo.F64)
 F32 = torch.float32
 
