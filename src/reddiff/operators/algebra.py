@@ -1,7 +1,7 @@
 """Operators made of others: A @ B, A + B, c A, A^T.
 
-`Operator` has the signs; a pair with a closed form of its own says so in `product_with` and
-`product_after`.
+`Operator` defines the Python operators. An operator that knows the closed form of a product returns
+it from `product_with` or `product_after`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,6 @@ class LinearCompose(Compose, LinearOperator):
         super().__init__(outer, inner)
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """inner^T outer^T y."""
         return self.inner.adjoint(self.outer.adjoint(y))
 
     @property
@@ -303,7 +302,6 @@ class Transposed(LinearOperator):
         return self.part.adjoint(x)
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """A y."""
         out: Tensor = self.part(y)
         return out
 

@@ -1,4 +1,4 @@
-"""What a solver knows of a measurement: the operator A of y = A(x) + noise."""
+"""Base classes of forward operators A, with y = A(x) + noise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Linearisation:
-    """An operator near one x: A(x + v) = a + J v + O(v^2), with J the derivative at x.
+    """First-order expansion of an operator: A(x + v) = a + J v + O(v^2), with J the Jacobian at x.
 
     Arguments:
         a: A(x).
@@ -36,10 +36,10 @@ class Linearisation:
 
 
 class Operator(nn.Module, ABC):
-    """A forward model A, one per lane or shared: a function, the same at every call.
+    """A forward operator A, shared by all lanes or with parameters per lane. It is deterministic.
 
-    A subclass implements `forward` and `x_shape`. Buffers that carry a lane axis are named in
-    `batched`, so that `select` can pick lanes.
+    A subclass implements `forward` and `x_shape`. Buffers with a lane axis are named in `batched`;
+    `select` indexes them.
     """
 
     batched: tuple[str, ...] = ()
@@ -67,10 +67,10 @@ class Operator(nn.Module, ABC):
         return a.detach(), partial(_pull, a, leaf)
 
     def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
-        """A(x) and its derivative both ways, from one evaluation of A.
+        """A(x), and products with the Jacobian and its transpose, from one evaluation of A.
 
-        J v is the derivative of J^T w in w: this asks of A a backward pass that can itself be
-        differentiated, which autograd functions without a forward mode have too.
+        J v is computed as the derivative of J^T w with respect to w (double backward), so that A
+        needs no forward-mode derivative.
         """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
@@ -79,7 +79,7 @@ class Operator(nn.Module, ABC):
             (slope,) = torch.autograd.grad(a, leaf, w, create_graph=True)
 
         def push(v: Tensor) -> Tensor:
-            if not slope.requires_grad:  # A is flat: its backward pass is zero whatever w
+            if not slope.requires_grad:  # A is constant near x: its backward pass is zero
                 return torch.zeros_like(a)
             return _pull(slope, w, v)
 
@@ -110,16 +110,16 @@ class Operator(nn.Module, ABC):
         return None
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Which entries of y carry a measurement; the others are ignored everywhere."""
+        """Which entries of y are measured; solvers ignore the others."""
         return torch.ones_like(y, dtype=torch.bool)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """A first x made from y alone, finite for any y: where optimisation starts."""
+        """An estimate of x from y alone, finite for any y: the start of optimisation."""
         return y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
 
     @final
     def select(self, index: Tensor) -> Operator:
-        """The operator of some of the lanes (or some of them repeated), in the order given."""
+        """The operator of the lanes of these indices, in this order; indices may repeat."""
         return self._select(index)
 
     def _select(self, index: Tensor) -> Operator:
@@ -134,7 +134,7 @@ class Operator(nn.Module, ABC):
 
     @property
     def lanes(self) -> int | None:
-        """How many lanes the parameters are for; None if they are shared by any number."""
+        """The number of lanes that the parameters are for; None if they are shared."""
         sizes = [len(self.get_buffer(name)) for name in self.batched]
         return sizes[0] if sizes else None
 
@@ -202,7 +202,7 @@ class LinearOperator(Operator):
         return Transposed(self)
 
     def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """A x, and the adjoint, which is its pullback everywhere."""
+        """A x, and the adjoint."""
         return self(x), self.adjoint
 
     def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
@@ -219,7 +219,7 @@ class LinearOperator(Operator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
-        """The x of `solution`, converged or not; exact for a `ClosedForm`."""
+        """The x of `solution`, even if it has not converged; exact for a `ClosedForm`."""
         return self.solution(b, lam, gain, tol=tol, iterations=iterations).x
 
     def solution(
@@ -234,8 +234,8 @@ class LinearOperator(Operator):
     ) -> Solution:
         """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
 
-        Here by conjugate gradients from `start` (by default zero), down to a residual of `tol`
-        times ||b|| or for so many `iterations`.
+        By conjugate gradients from `start` (by default zero), until the residual is at most `tol`
+        times ||b|| or `iterations` have been made.
         """
         lam, gain = lanes(lam, b), lanes(gain, b)
         matvec = partial(self._regularised, lam=lam, gain=gain)
@@ -249,15 +249,15 @@ class LinearOperator(Operator):
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """What 10 iterations find of A^+ y.
+        """Ten conjugate gradient iterations towards A^+ y.
 
-        So few hardly touch what A damps the most, where y is mostly noise; and cost little.
+        Early stopping keeps out the directions that A damps most, where y is mostly noise.
         """
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=10)
 
 
 class ClosedForm(LinearOperator):
-    """A linear A whose regularised inverse is known: adds `invert`, and solves exactly."""
+    """A linear A whose regularised inverse has a closed form, `invert`."""
 
     @abstractmethod
     def invert(
@@ -276,7 +276,7 @@ class ClosedForm(LinearOperator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """`invert`, which has always converged."""
+        """`invert`, which needs no iterations."""
         x = self.invert(b, lam, gain)
         return Solution(x, finite(x))
 
@@ -322,7 +322,7 @@ class SpectralOperator(ClosedForm):
     def invert(
         self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """One division in the spectral coordinates."""
+        """Division by gain s^2 + lam in the spectral coordinates."""
         z = self.vt(b)
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
 
@@ -338,7 +338,7 @@ class SpectralOperator(ClosedForm):
         return self.spectrum(z).expand_as(z).flatten(1).amax(1)
 
     def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
-        """A^+ y; singular values below `rcond` times the lane's largest count as zero.
+        """A^+ y; singular values below `rcond` times the largest of the lane count as zero.
 
         Arguments:
             y: A measurement.

@@ -67,11 +67,9 @@ class Decimate(SpectralOperator):
         return s
 
     def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The identity."""
         return z
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The identity."""
         return x
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:

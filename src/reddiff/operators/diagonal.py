@@ -44,7 +44,6 @@ class Diagonal(SpectralOperator):
         self.batched = ("weights",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         self._check(y_shape)
         return y_shape
 
@@ -53,24 +52,19 @@ class Diagonal(SpectralOperator):
         return (self.weights != 0).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """W x."""
         self._check(tuple(x.shape[1:]))
         return self.weights * x
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """W y."""
         return self(y)
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """|w|."""
         return self.weights.abs()
 
     def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        """The identity."""
         return z
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        """The identity."""
         return x
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:

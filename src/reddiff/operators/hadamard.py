@@ -69,7 +69,6 @@ class WalshHadamard(Sampled):
         return self.shape
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b k"]:
-        """Signs, order, transform."""
         got = tuple(x.shape[1:])
         require(got == self.shape, "x", expected=f"shape (b, *{self.shape})", got=f"(b, *{got})")
         flat = x.flatten(1)

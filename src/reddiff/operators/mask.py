@@ -1,4 +1,4 @@
-"""Inpainting: some entries of x are seen, the others are not."""
+"""Inpainting: some entries of x are measured."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ class Selection(SpectralOperator):
 
     @abstractmethod
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """M, broadcastable with z; raises InvalidArgument if it has no m for this shape."""
+        """The mask, broadcastable with z.
+
+        Raises:
+            InvalidArgument: If there is no mask for this shape.
+        """
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where m is 1."""
         return (self.spectrum(y) != 0).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -45,19 +48,15 @@ class Selection(SpectralOperator):
         return self
 
     def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        """The identity."""
         return z
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        """The identity."""
         return x
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        """The kept entries."""
         return self.spectrum(z) * z
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        """The kept entries."""
         return self.spectrum(y) * y
 
 
@@ -93,12 +92,10 @@ class Mask(Selection):
         self.batched = ("mask",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         self._check_shape(y_shape)
         return y_shape
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """The mask."""
         self._check_shape(tuple(z.shape[1:]))
         if not self.batched:
             return self.mask
@@ -143,11 +140,9 @@ class Identity(Selection):
     """A = I: y is x and noise."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return y_shape
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """1."""
         return z.new_ones(())
 
     def product_with(self, inner: Operator) -> Operator | None:

@@ -57,13 +57,11 @@ class Matrix(SpectralOperator):
         return self.shape
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b m"]:
-        """A x."""
         got = tuple(x.shape[1:])
         require(got == self.shape, "x", expected=f"shape (b, *{self.shape})", got=f"(b, *{got})")
         return _apply(self.a, x.flatten(1))
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """A^T y."""
         return _apply(self.a.mT, y).unflatten(1, self.shape)
 
     @property
@@ -87,15 +85,12 @@ class Matrix(SpectralOperator):
         return self.s
 
     def v(self, z: Float[Tensor, "b n"]) -> Float[Tensor, "b *n"]:
-        """V z."""
         return _apply(self.right.mT, z).unflatten(1, self.shape)
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b n"]:
-        """V^T x."""
         return _apply(self.right, x.flatten(1))
 
     def u(self, z: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """U z."""
         return _apply(self.left, torch.where(self.s > 0, z, 0)[:, : self.left.shape[-1]])
 
     def ut(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:

@@ -54,7 +54,6 @@ class Bayer(Selection):
         return self.pattern.name
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "3, h, w")
         got = f"(b, {', '.join(map(str, y_shape))})"
         require(y_shape[0] == 3, "y", expected="shape (b, 3, h, w)", got=got)

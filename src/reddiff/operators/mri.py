@@ -46,7 +46,6 @@ class SingleCoilMRI(SpectralOperator):
         self.batched = ("mask",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "2, h, w")
         _check_image("y", y_shape, self.mask)
         return y_shape
@@ -56,23 +55,18 @@ class SingleCoilMRI(SpectralOperator):
         return self._sampled(y).expand_as(y)
 
     def spectrum(self, z: Float[Tensor, "b 2 h w"]) -> Tensor:
-        """The mask."""
         return self._sampled(z).to(z.dtype)
 
     def v(self, z: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """The inverse Fourier transform."""
         return split(inverse_fourier(join(z)))
 
     def vt(self, x: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """The Fourier transform."""
         return split(fourier(join(x)))
 
     def u(self, z: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """The sampled frequencies."""
         return self.spectrum(z) * z
 
     def ut(self, y: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """The sampled frequencies."""
         return self.spectrum(y) * y
 
     def _sampled(self, x: Tensor) -> Tensor:
@@ -91,7 +85,7 @@ class MultiCoilMRI(LinearOperator):
         mask: As for `SingleCoilMRI`, the same for all coils.
         maps: The sensitivities S, complex `(coils, h, w)` or real `(coils, 2, h, w)`, of the
             dtype of y; or one set per lane, `(b, coils, ...)`, with `per_lane`.
-        per_lane: Whether axis 0 of the mask, of the maps or (told by their ranks) of both numbers
+        per_lane: Whether axis 0 of the mask, of the maps or (by their ranks) of both numbers
             lanes.
 
     Raises:
@@ -127,7 +121,6 @@ class MultiCoilMRI(LinearOperator):
         self.batched = tuple(name for name, owns in owners.items() if owns)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(2, h, w)."""
         check_y_shape(y_shape, 4, "coils, 2, h, w")
         wanted = tuple(self.maps.shape[-4:])
         require(y_shape == wanted, "y", expected=f"shape (b, *{wanted})", got=f"(b, *{y_shape})")
@@ -138,7 +131,6 @@ class MultiCoilMRI(LinearOperator):
         return self._sampled.unsqueeze(-3).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b k 2 h w"]:
-        """M F S x."""
         _check_image("x", tuple(x.shape[1:]), self.mask)
         return split(fourier(join(self.maps) * join(x).unsqueeze(1)) * self._sampled)
 

@@ -74,12 +74,10 @@ class NonlinearBlur(Operator):
         return f"{self.length:g}"
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "c, h, w")
         return y_shape
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The blend."""
         return (self.weights(x)[:, None] * _blur(x, self.kernels)).sum(2)
 
     def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
@@ -93,7 +91,6 @@ class NonlinearBlur(Operator):
         return logits.softmax(1).unflatten(2, (h, w))
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Y."""
         return y
 
 

@@ -23,7 +23,7 @@ TRIMMED = 3.0  # moduli count up to this times their rms: Candes et al., Section
 class Modulus(Operator):
     r""":math:`A(x) = |L x|` for a linear map L of full rank, from images to complex waves.
 
-    Each channel of x `(b, c, h, w)` is an image of its own, and x and -x cannot be told apart; with
+    Each channel of x `(b, c, h, w)` is an image of its own, and x and -x have the same y; with
     `complex_x`, x `(b, 2, h, w)` is one complex image (Re, Im), known up to a phase, and c is 1 in
     the waves. The derivative of the modulus is taken to be 0 where a wave is.
 
@@ -58,7 +58,6 @@ class Modulus(Operator):
         return (2 if self.complex_x else y_shape[0]), *size
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k *m"]:
-        """|L x|."""
         pair = x.shape[1] == 2 or not self.complex_x
         require(pair, "x", expected="shape (b, 2, h, w), (Re, Im)", got=tuple(x.shape))
         return self.waves(join(x).unsqueeze(1) if self.complex_x else x).abs()
@@ -131,12 +130,10 @@ class PhaseRetrieval(Modulus):
         return size
 
     def waves(self, x: Tensor) -> Complex[Tensor, "b c H W"]:
-        """F P x."""
         h, w = x.shape[-2:]
         return fft2(pad(x, (0, self._padded(w) - w, 0, self._padded(h) - h)), norm="ortho")
 
     def invert(self, waves: Complex[Tensor, "b c H W"]) -> Complex[Tensor, "b c h w"]:
-        """P^T F^-1."""
         h, w = self.size(tuple(waves.shape[1:]))
         return ifft2(waves, norm="ortho")[..., :h, :w]
 
@@ -184,7 +181,6 @@ class CodedDiffraction(Modulus):
         self.batched = ("codes",) if per_lane else ()
 
     def size(self, y_shape: Shape) -> Shape:
-        """That of the codes."""
         check_y_shape(y_shape, 4, "c, codes, h, w")
         count, _, h, w = self.codes.shape[-4:]
         expected = f"shape (b, c, {count}, {h}, {w})"
@@ -193,7 +189,6 @@ class CodedDiffraction(Modulus):
         return h, w
 
     def waves(self, x: Tensor) -> Complex[Tensor, "b c k h w"]:
-        """F m_l x."""
         wanted, got = tuple(self.codes.shape[-2:]), tuple(x.shape[-2:])
         require(got == wanted, "x", expected=f"size {wanted}, as the codes", got=got)
         return fft2(self._filters * x.unsqueeze(-3), norm="ortho")

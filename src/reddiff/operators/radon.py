@@ -118,7 +118,6 @@ class Radon(LinearOperator):
         self.batched = ("angles",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, n, n)."""
         wanted = (self.angles.shape[-1], self.detectors)
         check_y_shape(y_shape, 3, f"c, {wanted[0]}, {wanted[1]}")
         got = f"(b, c, {y_shape[1]}, {y_shape[2]})"
@@ -127,7 +126,6 @@ class Radon(LinearOperator):
         return y_shape[0], self.size, self.size
 
     def forward(self, x: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c k d"]:
-        """Sums along the lines."""
         n = self.size
         got = tuple(x.shape[2:])
         require(got == (n, n), "x", expected=f"images {n} x {n}", got=" x ".join(map(str, got)))

@@ -46,7 +46,6 @@ class BlockMean(SpectralOperator):
         return c, h * self.factor, w * self.factor
 
     def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
-        """The block means."""
         _check_sides(x.shape[-2], x.shape[-1], self.factor)
         return avg_pool2d(x, self.factor)
 
@@ -70,11 +69,9 @@ class BlockMean(SpectralOperator):
         return s
 
     def v(self, z: Float[Tensor, "b c k h w"]) -> Float[Tensor, "b c H W"]:
-        """Coordinates to blocks."""
         return pixel_shuffle(self._reflect(z).flatten(1, 2), self.factor)
 
     def vt(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c k h w"]:
-        """Blocks to coordinates."""
         blocks = pixel_unshuffle(x, self.factor)
         return self._reflect(blocks.unflatten(1, (x.shape[1], -1)))
 

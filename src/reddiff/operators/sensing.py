@@ -125,7 +125,6 @@ class BlockGaussian(Sampled):
         return c, h * self.block, w * self.block
 
     def vt(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w n"]:
-        """Blocks to coordinates."""
         sides = tuple(x.shape[-2:])
         whole = all(side % self.block == 0 for side in sides)
         require(whole, "x", expected=f"sides divisible by the block {self.block}", got=sides)
@@ -133,7 +132,6 @@ class BlockGaussian(Sampled):
         return self._apply_to(blocks, self.basis.mT)
 
     def v(self, z: Float[Tensor, "b c h w n"]) -> Float[Tensor, "b c H W"]:
-        """Coordinates to blocks."""
         blocks = self._apply_to(z, self.basis).movedim(-1, 2)
         return pixel_shuffle(blocks.flatten(1, 2), self.block)
 

@@ -86,12 +86,10 @@ class Separable(SpectralOperator):
         """
 
     def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
-        """A_h x A_w^T."""
         down, across = self._factors(x)
         return _both(down.matrix, x, across.matrix.mT)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        """A_h^T y A_w."""
         down, across = self._factors_of(y)
         return _both(down.matrix.mT, y, across.matrix)
 
@@ -100,12 +98,10 @@ class Separable(SpectralOperator):
         return _spectrum(*self._factors(z))
 
     def v(self, z: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
-        """V_h z V_w^T."""
         down, across = self._factors(z)
         return _both(down.vt.mT, z, across.vt)
 
     def vt(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
-        """V_h^T x V_w."""
         down, across = self._factors(x)
         return _both(down.vt, x, across.vt.mT)
 

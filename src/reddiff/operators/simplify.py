@@ -1,4 +1,4 @@
-"""Find the spectral form of an operator that does not show it."""
+"""Detect that a linear operator is diagonal, and give it its closed form."""
 
 from __future__ import annotations
 

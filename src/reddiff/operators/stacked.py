@@ -54,7 +54,6 @@ class Stack(Operator):
         return ", ".join(map(repr, self.parts))
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """That of the parts."""
         expected, got = f"shape (b, {sum(self.sizes)})", f"(b, {', '.join(map(str, y_shape))})"
         require(tuple(y_shape) == (sum(self.sizes),), "y", expected=expected, got=got)
         return self.shape
@@ -71,7 +70,6 @@ class Stack(Operator):
         ]
 
     def measured(self, y: Float[Tensor, "b m"]) -> Bool[Tensor, "b m"]:
-        """As the parts say."""
         return torch.cat([part.measured(v).flatten(1) for part, v in self._each(y)], 1)
 
     def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
@@ -160,16 +158,13 @@ class SideBySide(Operator):
         return self._each(x, [part.forward for part in self._parts])
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """As each says."""
         return self._each(y, [part.measured for part in self._parts])
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """That of each."""
         return self._each(y, [part.initial_estimate for part in self._parts])
 
     @property
     def lanes(self) -> int | None:
-        """How many there are."""
         return len(self.parts)
 
     @property
@@ -226,7 +221,6 @@ class LinearSideBySide(SideBySide, LinearOperator):
         return Solution(torch.cat(x), torch.cat(converged))
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """That of each."""
         return SideBySide.initial_estimate(self, y)
 
 

@@ -31,7 +31,6 @@ class Pointwise(Operator):
         self.low, self.high = low, high
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return y_shape
 
     def _register(self, name: str, argument: str, value: float | Tensor, *, per_lane: bool) -> None:
@@ -51,7 +50,7 @@ class Clip(Pointwise):
 
     With the gain 2 on [-1, 1] it is the high dynamic range task of RED-diff and DPS: half of the
     tones are lost. A lost entry has the derivative zero, so that nothing brings it back but the
-    prior, even where y says that it is not lost.
+    prior, even where y is inconsistent with clipping.
 
     Arguments:
         gain: g, positive; with `per_lane` one per lane `(b,)`.
@@ -81,7 +80,6 @@ class Clip(Pointwise):
         self._register("factor", "gain", gain, per_lane=per_lane)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """Clip(g x)."""
         return (lanes(self.factor, x) * x).clamp(self.low, self.high)
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
@@ -131,7 +129,6 @@ class Gamma(Pointwise):
         self._register("gamma", "gamma", gamma, per_lane=per_lane)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The curve."""
         gamma, u = lanes(self.gamma, x), self._unit(x)
         power = u.clamp(self.toe, 1) ** gamma
         above = (u - 1).clamp(min=0) * gamma
@@ -200,7 +197,6 @@ class Quantise(Pointwise):
         return Identity(), step / math.sqrt(12)
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """Y, clipped."""
         return y.clamp(self.low, self.high)
 
 

@@ -43,5 +43,4 @@ class _Call(nn.Module):
         self.module, self.method = module, method
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """The method."""
         return self.method(*tensors)

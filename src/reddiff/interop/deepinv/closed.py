@@ -115,15 +115,12 @@ class Decomposed(Own, SpectralOperator):
         return values.to(z)
 
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
-        """|mask|."""
         return self._values(z).abs()
 
     def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        """V z."""
         return self._call("V", z)
 
     def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        """V^T x."""
         return self._call("V_adjoint", x)
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
@@ -131,12 +128,10 @@ class Decomposed(Own, SpectralOperator):
         return self._call("U", self._values(z).sign() * z)
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        """U^T y."""
         z = self._call("U_adjoint", y)
         return self._values(z).sign() * z
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where some x gives something."""
         return self(drawn(y.new_empty(len(y), *self.x_shape(tuple(y.shape[1:]))))) != 0
 
 

@@ -1,4 +1,4 @@
-"""A problem from a deepinv physics: what its noise model is here."""
+"""A problem from a deepinv physics, with the noise of its noise model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def from_deepinv(
     """The problem y = physics(x) of deepinv, with y `(b, ...)` on the device of the physics.
 
     Arguments:
-        y: What `physics(x)` gave.
+        y: The measurement, the result of `physics(x)`.
         physics: A `deepinv.physics.Physics`, or anything with `A`, a `noise_model` and, if it is
             linear, `A_adjoint`.
         noise: The noise of y, in the units of y. By default that of `physics.noise_model`.
@@ -48,8 +48,8 @@ def from_deepinv(
             `("mask",)`.
 
     Raises:
-        InvalidArgument: If the physics cannot be used, or its noise model is none of those that
-            there is a likelihood for.
+        InvalidArgument: If the physics cannot be used, or there is no likelihood for its noise
+            model.
     """
     require(isinstance(y, Tensor), "y", expected="a torch.Tensor", got=type(y).__name__)
     require(y.is_floating_point() and y.ndim >= 2, "y", expected="real (b, ...)", got=_what(y))

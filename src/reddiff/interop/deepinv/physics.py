@@ -120,7 +120,7 @@ def _per_lane(physics: Any, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, 
         return tuple(named[name].detach() for name in names)
     try:
         count = len(Swapped(physics, "A")(x[:1]))
-    except Exception as error:  # what fails for one lane alone is reported where all are tried
+    except Exception as error:  # reported by the validation, which uses all lanes
         if len(x) == 1:
             got = f"{type(error).__name__}: {error}"
             raise InvalidArgument("physics", expected="A(x) to run", got=got) from error

@@ -37,7 +37,6 @@ class CircularBlur(SpectralOperator):
         self.least = tuple(self.psf.shape[-2:])  # the smallest image
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return image_shape(self._checked_part, y_shape)
 
     @property
@@ -67,11 +66,9 @@ class CircularBlur(SpectralOperator):
         return self.psf[..., : self.least[0], : self.least[1]]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """psf * x."""
         return self._filter(x, self._transfer(x))
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Correlation with the PSF."""
         return self._filter(y, self._transfer(y).conj())
 
     def invert(
@@ -86,7 +83,6 @@ class CircularBlur(SpectralOperator):
         return self.pinv(y, rcond=0.03)
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """|h| at every frequency."""
         return self._transfer(z, full=True).abs()
 
     def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -95,7 +91,6 @@ class CircularBlur(SpectralOperator):
         return f.real - f.imag
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The Hartley transform."""
         return self.v(x)
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

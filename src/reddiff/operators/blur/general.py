@@ -45,11 +45,9 @@ class Blur(LinearOperator):
         self.batched = ("psf",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """psf * x."""
         return convolve(x, self.psf, self.boundary)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

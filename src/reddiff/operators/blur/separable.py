@@ -61,7 +61,6 @@ class SeparableBlur(Separable):
         return self.rows[..., :, None] * self.columns[..., None, :]
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "c, h, w")
         check_fits(self.psf, y_shape[-2], y_shape[-1])
         return y_shape

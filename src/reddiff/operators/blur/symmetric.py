@@ -53,11 +53,9 @@ class SymmetricBlur(SpectralOperator):
         self.batched = ("psf",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """psf * x."""
         return convolve(x, self.psf, Boundary.REFLECT)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -69,15 +67,12 @@ class SymmetricBlur(SpectralOperator):
         return self.pinv(y, rcond=0.03)
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """|h| at every frequency."""
         return self._transfer(z).abs()
 
     def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The inverse cosine transform."""
         return idct2(z)
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The cosine transform."""
         return dct2(x)
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

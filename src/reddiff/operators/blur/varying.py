@@ -64,7 +64,6 @@ class VaryingBlur(LinearOperator):
         self.batched = ("psfs",) if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "c, h, w")
         self._check_size(y_shape[-2], y_shape[-1])
         return y_shape

@@ -1,4 +1,4 @@
-"""Checks of an operator: the mistakes that otherwise cost a night, found in a second."""
+"""Checks of an operator: find common mistakes before a run."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ def check(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Report:
-    """Try an operator: shapes, function, lanes, linearity, adjoint, gradient, norm, inverse.
+    """Check an operator: shapes, determinism, lanes, linearity, adjoint, gradient, norm, inverse.
 
     Arguments:
-        operator: What to try; a user's own comes from `reddiff.operator`.
-        x_shape: The shape of one x, without the lane axis. Random x of this shape are tried.
-        x: Or the x to try, `(b, ...)` with b >= 1, of the operator's dtype and device. For
-            operators that are defined on some x only, such as positive ones.
-        dtype: That of the random x; by default that of the operator's parameters, else float32.
-        seed: Of all random numbers.
+        operator: The operator; `reddiff.operator` makes one from a function.
+        x_shape: The shape of one x, without the lane axis. The checks use random x of this shape.
+        x: Alternatively the x to use, `(b, ...)` with b >= 1, of the operator's dtype and device.
+            For operators that are defined on some x only, such as positive ones.
+        dtype: The dtype of the random x; by default that of the operator's parameters, or float32.
+        seed: Random seed.
 
     Returns:
-        A report: print it. `if not check(...)` is true where something failed.
+        A report, to print. It is false if a check failed.
 
     Raises:
-        InvalidArgument: If there is neither `x` nor `x_shape`, or both, or `operator` is none.
+        InvalidArgument: If not exactly one of `x` and `x_shape` is given, or `operator` is not an
+            Operator.
     """
     got = type(operator).__name__
     require(isinstance(operator, Operator), "operator", expected="an Operator", got=got)
@@ -52,7 +53,7 @@ def check(
 
 @torch.no_grad()
 def require_sane(operator: Operator, x_shape: Shape, like: Tensor) -> None:
-    """The cheap part of `check`, on one lane; for solvers, before the first evaluation.
+    """The cheap part of `check`, on one lane, before the first network evaluation of a run.
 
     Arguments:
         operator: The operator of a problem.
@@ -60,7 +61,7 @@ def require_sane(operator: Operator, x_shape: Shape, like: Tensor) -> None:
         like: A tensor of the dtype and device of y.
 
     Raises:
-        InvalidArgument: Names what failed, with both sides, and what to do.
+        InvalidArgument: Names the check that failed, what was expected and found, and a remedy.
     """
     if operator.lanes is not None:
         operator = operator.select(torch.zeros(1, dtype=torch.long, device=like.device))

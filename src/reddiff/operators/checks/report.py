@@ -1,4 +1,4 @@
-"""What the checks of an operator found, and how it is printed."""
+"""The result of the checks of an operator, and its text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     OK = "ok"
     NOTE = "note"
@@ -20,11 +20,11 @@ class Check:
     """One line of the report.
 
     Arguments:
-        name: What was looked at.
-        verdict: How it ended; a note is worth reading, and no mistake.
-        expected: What should be, in words.
+        name: The property that was checked.
+        verdict: The outcome; a note is no failure.
+        expected: What was expected, in words.
         got: What was found, with numbers.
-        advice: What to do about it; empty where there is nothing to do.
+        advice: How to mend it; empty if there is nothing to do.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found. Its text is a table; true if nothing failed.
+    """The result of `check`: its text is a table, and it is true if no check failed.
 
     Arguments:
         checks: In the order they were made.
@@ -66,7 +66,7 @@ def ok(name: str, expected: str, got: str) -> Check:
 
 
 def note(name: str, expected: str, got: str, advice: str) -> Check:
-    """A check that found something worth reading."""
+    """A check that passed, with a remark."""
     return Check(name, Verdict.NOTE, expected, got, advice)
 
 

@@ -24,11 +24,11 @@ from reddiff.operators.checks.measures import (
 from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, skipped
 from reddiff.random import drawn
 
-HANDY = (1e-3, 1e3)  # norms that need no thought about units
+HANDY = (1e-3, 1e3)  # norms outside this range are noted
 
 
 class Trial:
-    """One operator and the x it is tried on."""
+    """The checks of one operator on one x."""
 
     def __init__(self, operator: Operator, x: Tensor, seed: int) -> None:
         self.operator, self.x, self.seed = operator, x, seed
@@ -40,7 +40,7 @@ class Trial:
         self.allowed = max((part.adjoint_tolerance for part in linear), default=0.0)
 
     def cheap(self) -> list[Check]:
-        """A few applications of A: those that decide whether a solver can work."""
+        """The checks that a solver depends on, in a few applications of A."""
         first = self.shapes()
         if first.verdict is Verdict.FAILED:
             return [first]
@@ -48,7 +48,7 @@ class Trial:
         return [first, self.function(), *(one() for one in more)]
 
     def all(self) -> list[Check]:
-        """Every check; only the first where A(x) is nothing to go on with."""
+        """Every check; only the first if A(x) is not usable."""
         first = self.shapes()
         if first.verdict is Verdict.FAILED:
             return [first]
@@ -68,7 +68,7 @@ class Trial:
 
     @cached_property
     def a(self) -> Tensor:
-        """A(x), of which a copy is kept: an operator may give the same memory twice."""
+        """A(x), copied: an operator may return the same memory at every call."""
         return self.operator(self.x.clone()).clone()
 
     @property
@@ -77,7 +77,7 @@ class Trial:
         return self.operator if isinstance(self.operator, LinearOperator) else None
 
     def shapes(self) -> Check:
-        """A(x) is a finite real tensor of as many lanes, and x_shape is its way back."""
+        """A(x) is a finite real tensor with the lanes of x, and x_shape maps back to x."""
         name, x = "shapes", self.x
         form = f"a finite real tensor of {len(x)} lanes for x of shape {tuple(x.shape)}"
         a = self.operator(x.clone())
@@ -97,7 +97,7 @@ class Trial:
         back = tuple(self.operator.x_shape(tuple(a.shape[1:])))
         if back != tuple(x.shape[1:]):
             expected = f"x_shape({tuple(a.shape[1:])}) = {tuple(x.shape[1:])}"
-            return failed(name, expected, f"{back}", "`x_shape` is the way back from y to x.")
+            return failed(name, expected, f"{back}", "`x_shape` maps the shape of y to that of x.")
         return ok(name, form, got)
 
     def function(self) -> Check:
@@ -171,8 +171,8 @@ class Trial:
         return ok(name, expected, got)
 
     def lanes(self) -> Check:
-        """Each lane alone gives what it gives among others."""
-        name, expected = "lanes", "the same for a lane alone and among others"
+        """A lane alone gives the same A(x) as in a batch."""
+        name, expected = "lanes", "the same A(x) for a lane alone and in a batch"
         if len(self.x) < 2:
             return skipped(name, "needs two lanes")
 
@@ -188,7 +188,7 @@ class Trial:
         return ok(name, expected, f"off by {off:.2g} of A(x)")
 
     def norm(self) -> Check:
-        """The largest singular value, of a size that needs no thought."""
+        """The spectral norm, and whether it is far from 1."""
         name = "norm"
         sizes = self.operator.norm(self.x)
         low, high = float(sizes.min()), float(sizes.max())
@@ -202,7 +202,7 @@ class Trial:
         return note(name, expected, got, advice)
 
     def inverse(self) -> Check:
-        """A closed form solves its own normal equations."""
+        """A closed form solves the regularised normal equations."""
         name, expected = "inverse", "(A^T A + I) invert(b, 1) = b"
         if not isinstance(self.operator, ClosedForm):
             return skipped(name, "no closed form: conjugate gradients are used")
@@ -211,11 +211,16 @@ class Trial:
         off = relative(back - self.x, self.x)
         got = f"off by {off:.2g} of b"
         if off > self.tol:
-            return failed(name, expected, got, "A wrong closed form is worse than none: leave it.")
+            return failed(
+                name,
+                expected,
+                got,
+                "Without a closed form, derive from LinearOperator: it solves by iteration.",
+            )
         return ok(name, expected, got)
 
     def pinv(self) -> Check:
-        """A A^+ A x = A x, as far as iterations get."""
+        """A A^+ A x = A x, to the accuracy of the iterations."""
         name, expected = "pinv", "A A^+ A x = A x"
         if self.linear is None:
             return skipped(name, "A is not linear")
@@ -229,7 +234,7 @@ class Trial:
         return note(name, expected, got, advice)
 
     def dtype(self) -> Check:
-        """The other precision gives the same, in its own dtype."""
+        """A(x) in the other precision agrees, and has its dtype."""
         name, x = "dtype", self.x
         other = torch.float64 if x.dtype == torch.float32 else torch.float32
         expected = f"A(x) of {other} for x of {other}, the same up to rounding"
@@ -262,7 +267,7 @@ class Trial:
 
 
 def _guarded(one: Callable[[], Check]) -> Check:
-    """What a check found, or that the operator could not go through it."""
+    """The result of a check, a failure if it raised an exception."""
     try:
         return one()
     except (RuntimeError, TypeError, ValueError, IndexError) as error:

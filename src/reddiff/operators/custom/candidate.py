@@ -113,10 +113,10 @@ class Candidate:
         if linear and self.x is not None:
             check_linear(self.forward, self.x, self.given)
         if linear is None:
-            told = [self.functions[n] is not None for n in ("adjoint", "vjp")]
-            expected = "True or False, where neither x_shape nor example is there to try it on"
-            require(any(told), "linear", expected=expected, got=None)
-            return told[0]
+            given = [self.functions[n] is not None for n in ("adjoint", "vjp")]
+            expected = "True or False, where neither x_shape nor example is given to test it on"
+            require(any(given), "linear", expected=expected, got=None)
+            return given[0]
         return linear
 
     def _check_autograd(self, a: Tensor | None, name: str) -> None:

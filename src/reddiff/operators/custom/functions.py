@@ -16,7 +16,7 @@ from reddiff.random import drawn
 
 
 class Own(Operator):
-    """What linear and nonlinear functions share: tensors per lane, modules, and the shape of x.
+    """Base of linear and nonlinear functions: tensors per lane, modules, and the shape of x.
 
     Arguments:
         find: (the shape of one y, its dtype and device, the tensors per lane) to that of one x.
@@ -59,7 +59,7 @@ class Own(Operator):
         return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
-        """As of any module, but `.to(float64)` leaves complex numbers of the parts complex."""
+        """As for any module, but `.to(float64)` leaves complex buffers complex."""
         kept = [
             (module._buffers, name, value)
             for module in self.modules()
@@ -92,13 +92,11 @@ class Function(Own):
         self.push = partial(difference, forward) if jvp is None else jvp
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """A(x)."""
         if self.pull is None:
             return self.function(x, *self.given)
         return curve(self.function, self.pull, self.push, x, *self.given)
 
     def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
-        """A(x) and its derivative both ways."""
         if self.pull is None:
             return super().linearise(x)
         given, slope = self.given, self.pull
@@ -133,17 +131,15 @@ class LinearFunction(Own, LinearOperator):
         self.adjoint_tolerance = tolerance
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """A x."""
         back = self._transposed if self.back is None else self.back
         return linear(self.function, back, x, *self.given)
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """A^T y."""
         back = self._transposed if self.back is None else self.back
         return linear(back, self.function, y, *self.given)
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where some x gives something: entries whose row of A is zero say nothing of x."""
+        """The entries whose row of A is not zero."""
         x = drawn(y.new_empty(len(y), *self.x_shape(tuple(y.shape[1:]))))
         return self(x) != 0
 

@@ -1,4 +1,4 @@
-"""Derivatives that somebody else wrote, where autograd looks for them."""
+"""Autograd functions with derivatives that a user wrote."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Map = Callable[..., Tensor]  # of x (and more), then of the tensors that each lane has its own of
+Map = Callable[..., Tensor]  # of x (and more), then of the tensors per lane
 
 
 def linear(forward: Map, back: Map, x: Tensor, *given: Tensor) -> Tensor:

@@ -40,12 +40,10 @@ class Dense(LinearOperator):
         return self.shape
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b m"]:
-        """A x."""
         _check_x(x, self.shape)
         return x.flatten(1) @ self.a.mT
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """A^T y."""
         return (y @ self.a).unflatten(1, self.shape)
 
 
@@ -125,12 +123,10 @@ class Sparse(LinearOperator):
         return self.shape
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b m"]:
-        """A x."""
         _check_x(x, self.shape)
         return linear(self._times, self._back, x)
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """A^T y."""
         return linear(self._back, self._times, y)
 
     def measured(self, y: Float[Tensor, "b m"]) -> Bool[Tensor, "b m"]:

@@ -41,7 +41,7 @@ def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
 
 
 def check_forward(forward: Map, x: Tensor, given: tuple[Tensor, ...]) -> Tensor:
-    """A(x), of a function that keeps x, gives the same again, and keeps lanes apart."""
+    """A(x); raises unless the function leaves x as it is, repeats itself, and separates lanes."""
     kept = x.clone()
     a = call("forward", forward, x, *given).detach().clone()
     same = torch.equal(x, kept)
@@ -84,7 +84,7 @@ def check_linear(
     worst = linearity_error(forward, like, given)
     got = f"True, and a difference of {worst:.1e}"
     if like.dtype == torch.float64 and worst <= accurate(torch.float32):
-        got += ", as of code in float32 (which is tried there with an `example` in float32)"
+        got += ", as of code in float32 (which is validated there with an `example` in float32)"
     require(worst <= accurate(like.dtype), "linear", expected=expected, got=got)
 
 

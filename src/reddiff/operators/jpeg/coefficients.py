@@ -90,7 +90,6 @@ class JPEGCoefficients(SpectralOperator):
         return rows * SIDE, columns * SIDE
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """Whole units."""
         check_y_shape(y_shape, 3, "rows, columns, m")
         m = self.left.shape[-1]
         require(y_shape[2] == m, "y", expected=f"{m} coefficients of a unit", got=y_shape[2])
@@ -106,17 +105,14 @@ class JPEGCoefficients(SpectralOperator):
         return (self(x) - middle).round() + middle
 
     def spectrum(self, z: Float[Tensor, "b r q n"]) -> Tensor:
-        """That of a unit."""
         singular = self.singular.to(z)
         return singular[:, None] if self.batched else singular
 
     def v(self, z: Float[Tensor, "b r q n"]) -> Float[Tensor, "b c h w"]:
-        """Unit by unit."""
         parts = self._times(z, self.right.mT).unflatten(3, (self.channels, *self.unit))
         return parts.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b r q n"]:
-        """Unit by unit."""
         (c, h, w), (height, width) = x.shape[1:], self.unit
         good = c == self.channels and h % height == 0 and w % width == 0
         expected = f"{self.channels} channels of whole units, {height} x {width}"
@@ -125,11 +121,9 @@ class JPEGCoefficients(SpectralOperator):
         return self._times(parts.flatten(3), self.right)
 
     def u(self, z: Float[Tensor, "b r q n"]) -> Float[Tensor, "b r q m"]:
-        """Unit by unit."""
         return self._times(z[..., : self.left.shape[-1]], self.left.mT)
 
     def ut(self, y: Float[Tensor, "b r q m"]) -> Float[Tensor, "b r q n"]:
-        """Unit by unit."""
         z = self._times(y, self.left)
         return pad(z, (0, self.right.shape[-1] - z.shape[-1]))
 

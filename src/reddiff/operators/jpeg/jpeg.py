@@ -148,7 +148,6 @@ class JPEG(Operator):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What a decoder shows."""
         self._check_channels("x", tuple(x.shape[1:]))
         scale = 255 / (self.high - self.low)
         x = self.orientation.stored(x)
@@ -157,7 +156,6 @@ class JPEG(Operator):
         return self.orientation.upright(straight_through(shown.to(x.dtype), self._smooth(x)))
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         check_y_shape(y_shape, 3, "1 or 3, h, w")
         self._check_channels("y", y_shape)
         return y_shape
@@ -172,7 +170,6 @@ class JPEG(Operator):
         return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Y, clipped."""
         return y.clamp(self.low, self.high)
 
     def _through(self, levels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -221,16 +218,13 @@ class _Smooth(Operator):
         self.codec = codec
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Chroma averaged and interpolated."""
         turn = self.codec.orientation
         return turn.upright(self.codec._smooth(turn.stored(x)))
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return self.codec.x_shape(y_shape)
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """That of the codec."""
         return self.codec.initial_estimate(y)
 
     @property
