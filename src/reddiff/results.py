@@ -98,8 +98,8 @@ class Reconstruction:
         cost: Evaluations, time and memory, the S runs of a lane added up.
         snapshot: The state at the end, to resume from.
         residual_ratio: The rms of (y - A(x)) / std(y given A(x)) of every run, over the measured
-            entries: for Gaussian noise that of the residual over sigma_y. Near 1 where x explains
-            y and no more; inf where sigma is 0; NaN of a run that diverged.
+            entries: for Gaussian noise that of the residual over sigma_y. Near 1 where x fits
+            y up to its noise; inf where sigma is 0; NaN of a run that diverged.
         change: The relative change of x, ||x - x'|| / ||x||, by the last step that changed it;
             NaN before the first step, and of a run that diverged.
         noise_level: Sigma of the Gaussian noise in the units of y, as given, or as found if it was
@@ -128,8 +128,8 @@ class Reconstruction:
         """Of each lane, the run of the least `data_term`: restarts, `solve(..., runs=8).best`.
 
         The choice sees y and nothing else. It is for problems with several modes, such as
-        phase retrieval, where some starts never reach an x that explains y; where all runs explain
-        y, it says little, and takes the run that follows the noise closest.
+        phase retrieval, where some starts never reach an x that is consistent with y. Where all
+        runs are, it says little: it takes the run that fits the noise most closely.
         """
         index = self.data_term.nan_to_num(torch.inf, posinf=torch.inf).argmin(1)
         return self.samples[torch.arange(len(index), device=index.device), index]

@@ -39,8 +39,8 @@ def solve(
         seed: All noise is a function of (seed, lane id, run, step).
         ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
             own id, not on its place or its neighbours.
-        runs: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is the
-            one that explains y best, of several starts. They are draws from the posterior only if
+        runs: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is
+            the one with the least data term. They are draws from the posterior only if
             the solver draws (`Solver.draws_posterior`; the default one at realism 1, which is not
             its default): 90 % intervals of runs at the default realism hold the truth in half of
             the cases, and a warning says so.

@@ -67,7 +67,7 @@ def test_a_few_broken_entries_are_not_the_noise_level():
     assert not levels
     (numbers,) = fit(Problem(y + 10 * noise, broken.operator, Gaussian(0.02)), x).rows()
     ((text, _),) = warn(numbers, 0.0)  # all of y is noisier than that
-    assert text.startswith("noise level looks wrong")
+    assert text.startswith("the noise level may be too low")
 
 
 def test_priors_that_know_their_range():

@@ -32,7 +32,7 @@ class Noise(ABC):
 
     @abstractmethod
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Its derivative with respect to a."""
+        """Derivative of `nll_each` with respect to a."""
 
     @abstractmethod
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
@@ -40,22 +40,22 @@ class Noise(ABC):
 
     @abstractmethod
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """That of the parabola of slope `grad_each` at a whose least value is at a = y.
+        """Curvature of the quadratic that matches `grad_each` at a and has its minimum at a = y.
 
-        Finite and 0 or more everywhere. Of Gaussian, Poisson and gamma laws it is, where a can be
-        a mean of y, the Fisher information about a, 1 / std(a)^2, so that Gauss-Newton with it is
-        Fisher scoring; of laws of heavy tails it is the weight of iteratively reweighted least
-        squares, which falls with the residual. Where y was rounded, or is a limit, the least value
-        is not at y, and this is the second derivative instead.
+        Finite and nonnegative everywhere. For Gaussian, Poisson and gamma laws it is the Fisher
+        information about a, 1 / std(a)^2, wherever a can be a mean of y, so that Gauss-Newton steps
+        are Fisher scoring. For heavy-tailed laws it is the weight of iteratively reweighted least
+        squares, which falls with the residual. Where y was rounded or censored the minimum is not
+        at y, and this is the second derivative instead.
         """
 
     @property
     def censored(self) -> bool:
-        """Whether y may only be a bound on a, so that its own spread tells no noise level."""
+        """Whether y may be only a bound on a, as where it is clipped or rounded."""
         return False
 
     def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """What of y a does not explain: y - a; zero where y is a bound that a meets."""
+        """y - a, or zero where y is a bound that a satisfies."""
         return y - a
 
     def nll(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:

@@ -1,4 +1,4 @@
-"""How far an answer can be trusted, from y alone: measures per run, and warnings in words."""
+"""How well results fit y and its noise, per run, and warnings derived from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FLUCTUATIONS = 4.0
 # Beyond them: what a prior that does not quite fit, or a clipped picture, does to the ratio. The
 # default solver stays below 1.02 on photos at the right level (M from 1e3 to 5e4).
 MISFIT = 0.15
-# The part of the least ratio of any Gaussian posterior mean (`Fit.least_ratio`) that is too little.
+# Residual ratios below this fraction of `least_ratio` are reported as overfitting.
 FOLLOWED = 0.75
 # Fewer pairs say too little about the power of y.
 FEWEST_PAIRS = 100
-# Noise and residuals below this part of the rms of y (40 dB) are not seen, and are often set by
-# rounding or a solver's own tolerance.
+# Noise and residuals below this fraction of the rms of y (40 dB) are ignored: they are often set by
+# rounding or by a solver's own tolerance.
 NEGLIGIBLE = 0.01
 # A run has converged once a step changes x, relative to its size, by less than this part of the
 # noise of y, relative to the size of y, or by less than `MOVING` in any case.
@@ -40,7 +40,7 @@ _TINY = 1e-300
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How well an x explains y, by lane.
+    """How well an x is consistent with y, by lane.
 
     Arguments:
         ratio: The rms of (y - A(x)) / std(y given A(x)) over the M measured entries.
@@ -76,7 +76,7 @@ class Fit:
 
 
 def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
-    """How well x explains y, from one evaluation of A."""
+    """How well x is consistent with y, from one evaluation of A."""
     a = problem.operator(x)
     measured, count = problem.measured, problem.count.clamp(min=1)
     std = torch.where(measured, problem.noise.std(a), 0)
@@ -146,10 +146,10 @@ def warn(
         )
         found.append((text, ()))
     elif over and not found:
-        text = "noise level looks wrong: residual suggests {} or more, the run was told {}"
+        text = "the noise level may be too low: the residual suggests at least {}, but {} was given"
         found.append((text, (numbers["rms"], noise)))
     elif seen and lowest < 1 - _slack(pairs):
-        text = "noise level looks wrong: y itself shows {} at most, the run was told {}"
+        text = "the noise level may be too high: y is consistent with at most {}, but {} was given"
         found.append((text, (lowest * noise, noise)))
     elif seen and noise > NEGLIGIBLE * size and ratio < FOLLOWED * least_ratio(smooth, rough):
         text = f"fits the noise: the residual is only {ratio:.2g} of the noise level"

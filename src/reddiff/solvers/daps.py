@@ -1,4 +1,4 @@
-"""DAPS: a clean x by the probability flow, a draw around it that explains y, and new noise."""
+"""DAPS: a clean x by the probability flow, a draw around it given y, and new noise."""
 
 from __future__ import annotations
 

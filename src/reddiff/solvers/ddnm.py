@@ -1,4 +1,4 @@
-"""DDNM and DDNM+: DDIM on estimates whose part that A sees is replaced by what y says of it."""
+"""DDNM and DDNM+: DDIM with the range-space part of each estimate replaced by the measurement."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DDNM(Traveller):
         x_0' = D - A^+ (A D - y), \qquad
         x' = x_0' + s' (\sqrt{1 - \eta^2}\,\hat\varepsilon + \eta z)
 
-    with the prior's own :math:`\hat\varepsilon = (x - D) / s`. The answer explains y to rounding,
-    whatever the prior says; sigma_y is ignored, as published, and noise in y is amplified by
+    with the prior's own :math:`\hat\varepsilon = (x - D) / s`. The answer is consistent with y to
+    rounding, whatever the prior; sigma_y is ignored, as published, and noise in y is amplified by
     :math:`A^+`: `DDNMPlus` is the method for it. D does not know y, so that a run is no draw from
     the posterior even without noise.
 

@@ -40,7 +40,7 @@ class DDRM(Sampler):
     Every x' has noise of exactly the level s' if D is the truth; but D does not know y, so that a
     run is no draw from the posterior: on Gaussian priors it is off in the mean, and spreads too
     little.
-    With sigma_y = 0 and :math:`\eta_b` = 1 the answer explains y to rounding.
+    With sigma_y = 0 and :math:`\eta_b` = 1 the answer is consistent with y to rounding.
 
     The paper asks for a first level above all :math:`\sigma_i`. Here coordinates that it does not
     reach, and those of s_i below the rounding error of the largest, start as if unmeasured.

@@ -16,7 +16,7 @@ Init = Callable[[Problem, Rng], Tensor]
 
 
 def pinv(problem: Problem, rng: Rng) -> Tensor:
-    """The operator's own guess: A^+ y where A is linear."""
+    """The initial estimate of the operator: A^+ y where A is linear."""
     return problem.initial_estimate()
 
 
@@ -26,7 +26,7 @@ def adjoint(problem: Problem, rng: Rng) -> Tensor:
 
 
 def zeros(problem: Problem, rng: Rng) -> Tensor:
-    """Zeros: mid-grey for images in [-1, 1]."""
+    """Zeros: mid-gray for images in [-1, 1]."""
     return problem.y.new_zeros(len(problem), *problem.x_shape)
 
 

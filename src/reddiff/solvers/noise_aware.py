@@ -1,4 +1,4 @@
-r"""RED-diff in nats: the noise of y sets all weights, and data steps are solved, not descended.
+r"""RED-diff with weights set by the noise level of y, and exact data steps.
 
 The negative log posterior with a smoothed prior has, at level s, the gradient
 :math:`\nabla(-\log p(y \mid A(\mu))) + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`: RED-diff's, with
@@ -40,7 +40,7 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # The proximal step on D counts y twice at levels near its noise; well below it, the error is small.
 # Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
 APART = 0.25
-LEAST_NOISE = 0.004  # half a grey level of 8-bit pictures in [-1, 1]: what sigma_y = 0 stands for
+LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
@@ -80,20 +80,21 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     where :math:`D = D(z, s)` and :math:`\tau_\rho = \rho\,\tau`.
 
     **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
-    up to s in every direction, so that the denoiser is told the noise it is shown and no noise is
-    counted twice. At the last level, :math:`s = \sigma`, this is a gradient step on the data term
-    followed by the denoiser; its fixed point on a Gaussian prior is the posterior mean. Where A has
-    a spectral form all of it is exact, and coordinates with less noise than s take Tweedie's
-    formula at their own noise; other linear operators take the same steps by conjugate gradients.
-    For A = I the answer is :math:`D(y, \sigma_y)`. Nonlinear operators and other noise take
-    proximal steps (`reddiff.solvers.steps.proximal`) on :math:`D(w + \rho s\,\varepsilon, s)`.
+    up to s in every direction, so that the input of the denoiser has the noise level it is given
+    and no noise is counted twice. At the last level, :math:`s = \sigma`, this is a gradient step on
+    the data term followed by the denoiser; its fixed point on a Gaussian prior is the posterior
+    mean. Where A has a spectral form all of it is exact, and coordinates with less noise than s
+    take Tweedie's formula at their own noise; other linear operators take the same steps by
+    conjugate gradients. For A = I the answer is :math:`D(y, \sigma_y)`. Nonlinear operators and
+    other noise take proximal steps (`reddiff.solvers.steps.proximal`) on
+    :math:`D(w + \rho s\,\varepsilon, s)`.
 
     **Realism** r is the share of the posterior's variance that the iterates carry. They follow
     Langevin dynamics with momentum :math:`\beta` and noise :math:`\rho s`; in directions y leaves
     open their stationary variance is :math:`\rho^2 / 2 (1 - \beta)` of the posterior's. At 1 the
     last iterate is a draw; at 0, without noise, the posterior mean of a Gaussian prior. A network
-    wants :math:`\rho = 1`, so that it is shown the level it is told: r of 1/2 and more. Its answer
-    is then close to a mean, and sharper with larger r.
+    wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more. Its
+    answer is then close to a mean, and sharper with larger r.
 
     **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
     of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's

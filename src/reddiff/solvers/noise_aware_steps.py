@@ -7,11 +7,11 @@ less, and :math:`\tau^2 = s^2 - \sigma^2`, :math:`\tau_\rho = \rho\,\tau`, both 
     \mu = D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \sigma_y^2)^{-1} (y - A D), \quad D = D(z, s)
 
 where :math:`\xi` brings the noise that z has from y up to s in every direction, so that the
-denoiser is shown the noise level it is told. The second step corrects the error that this fresh
-noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is not
-counted again. At :math:`s = \sigma` the first is a gradient step on the data term and the second is
-the identity: proximal gradient descent, whose fixed point on a Gaussian prior is the posterior
-mean.
+input of the denoiser has the noise level it is given. The second step corrects the error that this
+fresh noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is
+not counted again. At :math:`s = \sigma` the first is a gradient step on the data term and the
+second is the identity: proximal gradient descent, whose fixed point on a Gaussian prior is the
+posterior mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PnP-DM: Gibbs sampling of two copies of x, one that explains y and one that the prior likes."""
+"""PnP-DM: split Gibbs sampling, one variable for the likelihood and one for the prior."""
 
 from __future__ import annotations
 

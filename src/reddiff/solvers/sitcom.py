@@ -1,4 +1,4 @@
-"""SITCOM: the input of the network nearest to x_t whose denoised picture explains y."""
+"""SITCOM: the network input nearest to x_t whose denoised output is consistent with y."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _weight(problem: Problem) -> Float[Tensor, "b *m"]:
 
 
 def _explained(problem: Problem, a: Tensor) -> Bool[Tensor, " b"]:
-    """Whether y - a is no more than the noise."""
+    """Whether the residual is no larger than the noise."""
     count = problem.count.clamp(min=1)
     least = LEAST_NOISE * (dot(problem.y, problem.y) / count).sqrt()
     std = torch.maximum(problem.noise.std(a), lanes(least, a))

@@ -1,4 +1,4 @@
-r"""Draws of x near a centre that explain y: :math:`p(y \mid A(x))\, e^{-\|x - c\|^2 / 2 r^2}`."""
+r"""Draws from :math:`p(y \mid A(x))\, e^{-\|x - c\|^2 / 2 r^2}`, a likelihood near a center."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class Sharpened(Conditional):
 
     .. math:: z_i = x_i + g_i (y_i / s_i - x_i) + r \sqrt{1 - g_i}\, n_i
 
-    For a larger r the variance is cut at 0: z explains y exactly, and x sees y_i / s_i with noise
-    r. For spectral operators and Gaussian noise, sigma_y = 0 included. Ours.
+    For a larger r the variance is cut at 0: z is consistent with y exactly, and x sees y_i / s_i
+    with noise r. For spectral operators and Gaussian noise, sigma_y = 0 included. Ours.
     """
 
     def __call__(

@@ -1,4 +1,4 @@
-"""The negative logarithm of a density of x given y: its gradient, tamed, and how stiff it is."""
+"""The negative log-density of x given y: its gradient, clipped, and a bound on its curvature."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Target:
         noise: The noise.
         centre: c.
         r: Standard deviations about the centre `(b,)`.
-        cap: The most curvature that a slope of the noise is believed with `(b,)`.
+        cap: Upper bound on the likelihood curvature `(b,)`; steeper gradients are clipped to it.
     """
 
     problem: Problem
@@ -32,7 +32,7 @@ class Target:
     cap: Tensor
 
     def grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient, slopes of the noise tamed, and A(x)."""
+        """The gradient, with the slope of the likelihood clipped, and A(x)."""
         data, a = tamed_grad(self.problem, self.noise, x, self.cap)
         return torch.addcdiv(data, x - self.centre, lanes(self.r, x) ** 2), a
 
@@ -50,10 +50,10 @@ class Target:
 
 
 def tamed_grad(problem: Problem, noise: Noise, x: Tensor, cap: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of -log p(y | A(x)) with slopes as of curvature no more than `cap`, and A(x).
+    """A(x), after the gradient of -log p(y | A(x)) with its curvature limited to `cap`.
 
-    The slope of Gaussian noise is never changed. That of Poisson noise is where the rate falls
-    far below the count: it has no bound there, and no step size would be stable.
+    Gaussian likelihoods are not changed. Poisson likelihoods are where the rate is far below the
+    count: their curvature is unbounded there, and no step size would be stable.
     """
     a, pull = problem.operator.vjp(x)
     slope = noise.grad(problem.y, a, problem.measured)

@@ -1,4 +1,4 @@
-"""The data step: the x near d that explains y, for any operator and noise."""
+"""The proximal map of the negative log-likelihood, for any operator and noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation, LinearOperator, Operator
 from reddiff.problem import Problem
 
-LEAST_SIGMA = 1e-3  # what sigma_y = 0 stands for, in units of s ||A||
+LEAST_SIGMA = 1e-3  # used when sigma_y is 0, in units of s ||A||
 ARMIJO, HALVINGS = 1e-4, 6
 FORCING = 0.03  # the loosest relative residual of a Gauss-Newton step
 
@@ -41,10 +41,10 @@ def proximal(
     Fisher scoring), each shortened until the objective falls enough: no lane ever gets worse
     than its start, and if none does the local minimum next to it is what this converges to.
 
-    Gaussian noise of sigma = 0 has no density, but a limit: the x that explains y, nearest to d.
-    It is taken as sigma = 0.001 s ||A||, which is off by a millionth where A is strong and leaves
-    what A hardly sees (below 0.001 of its norm) to d: the system keeps a condition that single
-    precision can solve. Any sigma above 0 is taken as it is.
+    Gaussian noise of sigma = 0 has no density, but a limit: the x nearest to d that is consistent
+    with y. It is taken as sigma = 0.001 s ||A||, which is off by a millionth where A is strong and
+    leaves what A hardly sees (below 0.001 of its norm) to d: the system keeps a condition that
+    single precision can solve. Any sigma above 0 is taken as it is.
 
     Arguments:
         problem: y, A and the noise. Where Poisson counts are few, a `floor` of about a hundredth
