@@ -68,7 +68,7 @@ SOLVER = NoiseAwareREDDiff.default()
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What y says of each spectral coordinate: `y` = y_i / s_i with noise of `sigma`."""
+    """The measurement of each spectral coordinate: `y` = y_i / s_i, with noise of `sigma`."""
 
     problem: Problem
     y: Tensor
@@ -91,11 +91,11 @@ class View:
         return torch.where(self.seen, x, d)
 
     def tau2(self, s: Tensor) -> Tensor:
-        """What s^2 has beyond the noise of the best coordinate."""
+        """s^2 less the variance of the noise in the best coordinate."""
         return s**2 - torch.minimum(lanes(self.sigma_y / self.norm, s), s) ** 2
 
     def weight(self, s: Tensor) -> Tensor:
-        """That of y in what the denoiser is shown."""
+        """The weight of y in the input of the denoiser."""
         part = s**2 / (self.tau2(s) + self.sigma**2)
         return torch.where(self.seen, part.clamp(max=1), 0)
 
@@ -105,18 +105,18 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The iterate z and the one before, and what some variants remember besides."""
+    """The iterate z, the one before, and the memory of some variants."""
 
     z: Tensor
     previous: Tensor
-    eps: Tensor | None = None  # the noise as the network saw it, (z_in - D) / s
+    eps: Tensor | None = None  # the predicted noise, (z_in - D) / s
     dual: Tensor | None = None
     optimizer: LaneOptimizer | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the network was shown, its answer D, the level of each lane, rho, progress 0 to 1."""
+    """Input and output D of the network, the level of each lane, rho, and progress from 0 to 1."""
 
     z: Tensor
     d: Tensor
@@ -143,7 +143,7 @@ def threshold(view: View, state: State, net: Seen) -> State:
 
 
 def proximal(view: View, state: State, net: Seen) -> State:
-    """The x that weighs the measurement against D."""
+    """The proximal step of the data term at D."""
     return replace(state, z=view.proximal(net.d, net.s**2))
 
 
@@ -198,7 +198,7 @@ def gradient(
 
 @dataclass(frozen=True)
 class Setting:
-    """The method, and everything about it that the study changes.
+    """The method, with every choice that the study varies.
 
     Arguments:
         beta, rho: Momentum and noise in units of s. `zeta`: the part of its variance that is fresh.
@@ -243,7 +243,7 @@ class Setting:
 
 
 def look(c: Setting, view: View, state: State, s: Tensor, rng: Rng) -> Tensor:
-    """What the network is shown, in spectral coordinates."""
+    """The input of the network, in spectral coordinates."""
     n = view.operator.vt(rng.randn_like(view.operator.v(view.y)))
     part = view.matched(s).to(s) if c.hard else view.weight(s)
     known = c.rho * (s**2 - (part * view.sigma) ** 2).clamp(min=0).sqrt() * n
@@ -384,7 +384,7 @@ class Fields:
 
 
 def open_part(problem: Problem, x: Tensor) -> Tensor:
-    """What y says nothing of: zero in the coordinates it shows."""
+    """x in the unmeasured coordinates, and zero in the others."""
     view = View.of(problem)
     return torch.where(view.seen, 0, view.operator.vt(x))
 
@@ -486,7 +486,7 @@ def photos(results: Results, arguments: argparse.Namespace) -> None:
 
 
 def unknown(results: Results, arguments: argparse.Namespace) -> None:
-    """What not knowing sigma_y costs."""
+    """The loss where sigma_y is not known."""
     (truth, problems), lpips, prior = photo_problems(arguments), LPIPS(), photo_prior()
     printed = Table("cell", "sigma_y", "found: median (range)", "known", "unknown")
     solver = NoiseAwareREDDiff.for_prior(prior, 10 if arguments.quick else 50)

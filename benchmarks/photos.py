@@ -262,7 +262,7 @@ class Bench:
         return {"psnr": psnr(x, truth).tolist(), "lpips": self.lpips(x, truth).tolist()}
 
     def degraded(self, task: str, noise: float) -> None:
-        """The row of y itself, where need be enlarged; missing pixels are mid-grey."""
+        """The row of y itself, at the size of x; missing pixels are mid-gray."""
         row = self.row("run", task, noise, "degraded", 0)
         if self.known(row):
             return

@@ -1,4 +1,4 @@
-"""What users bring: functions of tensors and arrays, matrices, the operators of other libraries."""
+"""Operators as users write them: functions of tensors and arrays, matrices, other libraries'."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class Strided(nn.Module):
 
 
 class FakeNoise:
-    """A noise model of nobody."""
+    """A noise model that deepinv does not have."""
 
 
 class FakePhysics(nn.Module):
-    """As deepinv's: diag(mask) of the cosine-like mixing of rows, with `prox_l2` if told so."""
+    """In the place of a physics of deepinv: an orthogonal mixing of rows, then weights."""
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class FakePhysics(nn.Module):
 
 
 class FakeClosed(FakePhysics):
-    """It can solve, too."""
+    """With a closed form of `prox_l2`."""
 
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor | float) -> Tensor:
         """argmin gamma ||A x - y||^2 / 2 + ||x - z||^2 / 2."""

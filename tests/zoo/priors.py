@@ -31,13 +31,13 @@ from zoo.tensors import CPU, F64, randn, spd
 
 @dataclass(frozen=True)
 class PriorCase:
-    """A prior, the shape of an x that it takes, and levels it is good for."""
+    """A prior, the shape of one x, and levels in its range."""
 
     name: str
     x_shape: Shape
     build: Callable[[], Prior]
     levels: tuple[float, ...] = (0.03, 0.4, 1.7, 20.0)
-    gaussian: bool = False  # it is the prior of `gaussian()`, behind some network
+    gaussian: bool = False  # it is the prior of `gaussian()`, in the form of a network
 
     def make(self, device: torch.device = CPU, dtype: torch.dtype = F64) -> Prior:
         """The prior."""
@@ -45,7 +45,7 @@ class PriorCase:
 
 
 def gaussian(n: int = 6) -> GaussianPrior:
-    """The Gaussian that the solvers are tried on."""
+    """The Gaussian prior of the problem that every solver solves."""
     return GaussianPrior(randn(n, seed=20), spd(n, seed=21))
 
 
@@ -62,7 +62,7 @@ def diagonal_mixture() -> GaussianMixture:
 
 
 class Network(nn.Module):
-    """An exact denoiser dressed as a network: what a perfect training run would give.
+    """An exact denoiser in the form of a network, as if training had been perfect.
 
     Arguments:
         prior: Its denoiser is what the network has learned.

@@ -61,7 +61,7 @@ def _embed(x: Tensor) -> Tensor:
 
 
 def _repulsive(steps: int) -> solvers.RSD:
-    """RSD with everything on, and an optimiser that looks at the shape of its parameters."""
+    """RSD with everything on, and an optimizer that depends on the shape of its parameters."""
     return solvers.RSD(
         karras(steps, 0.02, 20.0),
         optimizer=partial(Adafactor, lr=0.1),
