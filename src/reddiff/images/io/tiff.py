@@ -125,17 +125,16 @@ def _kind(path: Path, page: Any) -> Values:
     if not isinstance(page.bitspersample, int) or not isinstance(page.sampleformat, int):
         got = "channels of different kinds"
         raise PictureError(path, expected="8 or 16 bits per channel, or floats", got=got)
+    name = getattr(page.photometric, "name", page.photometric)
     extra = page.samplesperpixel - COLORS.get(page.photometric, -1)
     converted = page.photometric != YCBCR or page.compression == JPEG
     if extra not in (0, 1) or not converted or page.imagedepth != 1:
-        name = getattr(page.photometric, "name", page.photometric)
         got = f"{page.samplesperpixel} channels of {name}"
         expected = "gray, RGB, CMYK or palette colors, with or without alpha"
         raise PictureError(path, expected=expected, got=got)
     values = as_values(path, page.sampleformat, page.bitspersample)
     levels = page.photometric in (BLACK_IS_ZERO, RGB) or values is Values.LEVELS
     if not levels or (page.photometric == INKS and page.bitspersample != 8):
-        name = getattr(page.photometric, "name", page.photometric)
         got = f"{page.bitspersample} bits of {name}"
         raise PictureError(path, expected="8 or 16 bits per channel", got=got)
     size = path.stat().st_size
