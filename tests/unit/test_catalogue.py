@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reddiff import Gaussian, InvalidArgument, Problem
+from reddiff.images.presets import preset
+from reddiff.operators import Identity
+from reddiff.solvers import DPS, DiffPIR, REDDiff
+from reddiff.solvers.base import StepCost
+from reddiff.solvers.catalogue import LEAST_NOISE, METHODS, method
+from zoo.priors import within
+
+PRIOR = within(0.002, 80.0)
+
+
+def problem(sigma: float | torch.Tensor, lanes: int = 1) -> Problem:
+    return Problem(torch.zeros(lanes, 4), Identity(), Gaussian(sigma))
+
+
+def test_names_of_earlier_versions_are_accepted():
+    assert method("paper") is METHODS["red-diff"]
+    with pytest.raises(InvalidArgument, match="solver: expected one of"):
+        method("papers")
+
+
+def test_what_a_step_costs():
+    assert METHODS["dps"].cost == StepCost(1, 1)
+    assert METHODS["rsd"].cost == (4, 0)
+    assert METHODS["sitcom"].cost == (31, 30)
+    assert METHODS["noise-aware"].cost == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["red-diff", "paper"])
+def test_settings_that_are_published_for_a_task(name):
+    made = preset(name, "inpaint", PRIOR, problem(0.1), 5, None)
+    assert isinstance(made, REDDiff)
+    assert (made.weight, made.optimizer.keywords["lr"]) == (0.25, 0.25)
+    assert preset(name, "denoise", PRIOR, problem(0.1), 5, None).weight == 1.0
+    assert preset(name, "sr", PRIOR, problem(0.1), 5, None).optimizer.keywords["lr"] == 0.1
+    dps = [preset("dps", task, PRIOR, problem(0.1), 5, None) for task in ("inpaint", "sr")]
+    assert [s.zeta for s in dps if isinstance(s, DPS)] == [0.5, 0.3]
+    diffpir = preset("diffpir", "deblur", PRIOR, problem(0.1), 5, None)
+    assert isinstance(diffpir, DiffPIR)
+    assert (diffpir.lam, diffpir.zeta) == (7.0, 0.3)
+
+
+def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes():
+    def last(sigma: float | torch.Tensor, lanes: int = 1) -> float:
+        made = METHODS["pnp-hqs"].make(PRIOR, problem(sigma, lanes), 4)
+        return float(made.schedule.levels[-2])
+
+    assert last(0.1) == pytest.approx(0.1, rel=1e-5)
+    assert last(torch.tensor([0.1, 0.2]), 2) == pytest.approx(0.15, rel=1e-5)
+    assert last(0.0) == pytest.approx(LEAST_NOISE)
