@@ -276,9 +276,9 @@ def test_files_that_are_not_modelled_are_refused(tmp_path):
     inks = Image.fromarray(noise(8, 8)).convert("CMYK")
     file = io.BytesIO()
     inks.save(file, "JPEG")
-    with pytest.raises(InvalidArgument, match=r"file: expected colours .*, got 4 layers, CMYK"):
+    with pytest.raises(InvalidArgument, match=r"file: expected colors .*, got 4 layers, CMYK"):
         JPEG.of(Image.open(file))
-    with pytest.raises(InvalidArgument, match=r"file: expected colours .*, got 3 layers, RGB"):
+    with pytest.raises(InvalidArgument, match=r"file: expected colors .*, got 3 layers, RGB"):
         JPEG.of(Image.open(saved(noise(8, 8), keep_rgb=True)))
     coded = saved(noise(8, 8)).getvalue()
     for factors in (0x13, 0x42, 0x24, 0x00):

@@ -1,4 +1,4 @@
-"""Colourisation: y mixes the channels of x."""
+"""Colorization: y mixes the channels of x."""
 
 from __future__ import annotations
 

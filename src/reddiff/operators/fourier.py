@@ -1,4 +1,4 @@
-"""Complex images as two real channels (Re, Im), and the centred Fourier transform."""
+"""Complex images as two real channels (Re, Im), and the centered Fourier transform."""
 
 from __future__ import annotations
 

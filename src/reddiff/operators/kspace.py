@@ -97,7 +97,7 @@ def birdcage_maps(
 
     with :math:`z = x + i y` in units of half the longer side and :math:`\phi_c = 2 \pi c / C`: the
     field of a current along a rod at :math:`r e^{i \phi_c}`, by the law of Biot and Savart,
-    received with a circular polarisation in phase at the centre.
+    received with a circular polarisation in phase at the center.
 
     Arguments:
         coils: C, at least 1.

@@ -1,4 +1,4 @@
-"""Demosaicing: a camera's sensor sees one colour at each pixel."""
+"""Demosaicing: a camera's sensor sees one color at each pixel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.operators.mask import Selection
 
 
 class BayerPattern(Enum):
-    """The colours of the first two by two pixels, in reading order."""
+    """The colors of the first two by two pixels, in reading order."""
 
     RGGB = "RGGB"
     BGGR = "BGGR"
@@ -24,12 +24,12 @@ class BayerPattern(Enum):
 
 
 class Bayer(Selection):
-    """The colour filter array of Bayer: y `(b, 3, h, w)` is x where its colour is seen, else 0.
+    """The color filter array of Bayer: y `(b, 3, h, w)` is x where its color is seen, else 0.
 
     Half of the pixels are green, a quarter red, a quarter blue; of any size.
 
     Arguments:
-        pattern: Which colour is where.
+        pattern: Which color is where.
 
     Raises:
         InvalidArgument: If `pattern` is not a BayerPattern, or (when used) x has not 3 channels.
@@ -46,8 +46,8 @@ class Bayer(Selection):
         expected = f"one of {', '.join(map(str, BayerPattern))}"
         require(known, "pattern", expected=expected, got=repr(pattern))
         self.pattern = pattern
-        colours = torch.tensor(["RGB".index(letter) for letter in pattern.value]).view(2, 2)
-        tile = torch.arange(3)[:, None, None] == colours
+        colors = torch.tensor(["RGB".index(letter) for letter in pattern.value]).view(2, 2)
+        tile = torch.arange(3)[:, None, None] == colors
         self.register_buffer("tile", tile, persistent=False)
 
     def extra_repr(self) -> str:
@@ -60,13 +60,13 @@ class Bayer(Selection):
         return y_shape
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """1 where the channel is the pixel's colour, (3, h, w)."""
+        """1 where the channel is the pixel's color, (3, h, w)."""
         require(z.shape[1] == 3, "x", expected="shape (b, 3, h, w)", got=tuple(z.shape))
         h, w = z.shape[-2:]
         return self.tile.repeat(1, -(-h // 2), -(-w // 2))[:, :h, :w].to(z.dtype)
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Bilinear demosaicing: the mean of the nearest pixels of that colour; 0 where none is."""
+        """Bilinear demosaicing: the mean of the nearest pixels of that color; 0 where none is."""
         seen = self.spectrum(y)
         tent = torch.tensor([0.5, 1.0, 0.5], dtype=y.dtype, device=y.device)
         kernel = torch.outer(tent, tent).expand(3, 1, 3, 3)

@@ -17,7 +17,7 @@ LEAST_SENSITIVITY = (
 
 
 class SingleCoilMRI(SpectralOperator):
-    r""":math:`A = M F`: the centred orthonormal 2-D Fourier transform, where it is sampled.
+    r""":math:`A = M F`: the centered orthonormal 2-D Fourier transform, where it is sampled.
 
     x is a complex image, `(b, 2, h, w)` = (Re, Im); so is y, zero where nothing is sampled. V is
     the inverse transform, orthonormal over the 2 h w real numbers, and s is the mask.
@@ -78,7 +78,7 @@ class MultiCoilMRI(LinearOperator):
     r"""Parallel imaging: :math:`y_c = M F (S_c \odot x)` for every coil c of sensitivity S_c.
 
     x is a complex image, `(b, 2, h, w)` = (Re, Im), y is `(b, coils, 2, h, w)`, zero where nothing
-    is sampled, and F is the centred orthonormal 2-D Fourier transform. ||A|| is at most the root
+    is sampled, and F is the centered orthonormal 2-D Fourier transform. ||A|| is at most the root
     of the largest sum of squares of the maps over the coils: 1 for normalised maps.
 
     Arguments:

@@ -16,7 +16,7 @@ from reddiff.operators.separable import Factor, factor
 
 @dataclass(frozen=True)
 class Filter:
-    """An even function w(u) of the distance u >= 0 from the centre, in pixels of the small picture.
+    """An even function w(u) of the distance u >= 0 from the center, in pixels of the small picture.
 
     Arguments:
         name: What it is called.

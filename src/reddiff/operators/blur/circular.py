@@ -20,7 +20,7 @@ class CircularBlur(SpectralOperator):
     U = V after the all-pass filter of the phases, :math:`\hat h / |\hat h|`.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
             `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
         per_lane: Whether axis 0 of the PSF numbers lanes.
 

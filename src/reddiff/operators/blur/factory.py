@@ -24,7 +24,7 @@ def make_blur(
     else `Blur`, the only one that iterates. With `per_lane`, what it is must hold for all PSFs.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
             `(b, kh, kw)` with `per_lane`. Taken as it is.
         boundary: What lies beyond the edges.
         per_lane: Whether axis 0 of the PSF numbers lanes.

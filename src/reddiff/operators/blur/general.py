@@ -23,7 +23,7 @@ class Blur(LinearOperator):
     gives an operator that solves in closed form where there is one.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
             `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1
             (with `Boundary.ZERO` the image still darkens towards its edges).
         boundary: What lies beyond the edges.

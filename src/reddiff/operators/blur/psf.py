@@ -1,4 +1,4 @@
-"""Point spread functions: odd sides, centred, sum 1, float64; and what every PSF must be."""
+"""Point spread functions: odd sides, centered, sum 1, float64; and what every PSF must be."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def uniform_psf(side: float) -> Float64[Tensor, "k k"]:
 def disk_psf(radius: float) -> Float64[Tensor, "k k"]:
     r"""A disk, the PSF of a lens out of focus: each pixel weighs as much as the disk covers of it.
 
-    The areas are exact: that of the disk within the rectangle from the centre to (x, y) is
+    The areas are exact: that of the disk within the rectangle from the center to (x, y) is
 
     .. math:: F(x, y) = \int_0^x \min(y, \sqrt{R^2 - u^2})\, du,
 
@@ -159,7 +159,7 @@ def motion_psf(length: float, angle: float) -> Float64[Tensor, "h w"]:
         \Lambda(\ell s \cos\theta - j)\, \Lambda(\ell s \sin\theta + i)\, ds
 
     with the tent :math:`\Lambda(u) = \max(0, 1 - |u|)`. Both factors are linear between the points
-    where the path crosses a row or column of pixel centres, so the two-point Gauss rule is exact.
+    where the path crosses a row or column of pixel centers, so the two-point Gauss rule is exact.
 
     Arguments:
         length: The length of the path in pixels, 0 or more; 0 is no blur.
@@ -205,7 +205,7 @@ def _reach(radius: float) -> int:
 
 
 def _disk_area(x: Tensor, y: Tensor, radius: float) -> Tensor:
-    """The area of a disk within the rectangle from its centre to (x, y), x and y 0 or more."""
+    """The area of a disk within the rectangle from its center to (x, y), x and y 0 or more."""
     x, y = torch.broadcast_tensors(x.clamp(max=radius), y.clamp(max=radius))
     flat = torch.minimum(x, (radius**2 - y**2).clamp(min=0).sqrt())  # the rim is above y up to here
     return flat * y + _under(x, radius) - _under(flat, radius)

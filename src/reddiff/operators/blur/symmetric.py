@@ -24,11 +24,11 @@ class SymmetricBlur(SpectralOperator):
 
     .. math:: \hat h_{kl} = \sum_{ij} h_{ij} \cos(\pi k i / H) \cos(\pi l j / W),
 
-    i and j counted from the centre. So V = C^T, s = :math:`|\hat h|` and U = V after the signs of
+    i and j counted from the center. So V = C^T, s = :math:`|\hat h|` and U = V after the signs of
     :math:`\hat h`. A is symmetric.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its centre in the middle; or
+        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
             `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
         per_lane: Whether axis 0 of the PSF numbers lanes.
 
@@ -108,6 +108,6 @@ def _lopsidedness(psf: Tensor) -> float:
 
 @lru_cache(maxsize=64)
 def _cosines(n: int, side: int) -> Float64[Tensor, "n k"]:
-    """cos(pi k i / n) for k = 0 ... n - 1 and the places i of a kernel, from its centre."""
+    """cos(pi k i / n) for k = 0 ... n - 1 and the places i of a kernel, from its center."""
     place = torch.arange(side, dtype=torch.float64) - side // 2
     return torch.cos(torch.arange(n, dtype=torch.float64)[:, None] * place * (math.pi / n))

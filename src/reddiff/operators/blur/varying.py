@@ -36,7 +36,7 @@ class VaryingBlur(LinearOperator):
     weight in.
 
     Arguments:
-        psfs: The PSFs `(rows, columns, kh, kw)` of the nodes, odd sides, centred; or
+        psfs: The PSFs `(rows, columns, kh, kw)` of the nodes, odd sides, centered; or
             `(b, rows, columns, kh, kw)` with `per_lane`. Taken as they are.
         boundary: What lies beyond the edges.
         per_lane: Whether axis 0 of the PSFs numbers lanes.

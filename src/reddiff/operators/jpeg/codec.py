@@ -7,7 +7,7 @@ JPEG Group, which most files in the world went through.
 References:
     | Information Technology: Digital Compression and Coding of Continuous-Tone Still Images (ITU-T
     | Recommendation T.81, 1992), Annexes A and K, https://www.w3.org/Graphics/JPEG/itu-t81.pdf
-    | JPEG File Interchange Format (ITU-T Recommendation T.871, 2011), Clause 7 (colour)
+    | JPEG File Interchange Format (ITU-T Recommendation T.871, 2011), Clause 7 (color)
     | Practical Fast 1-D DCT Algorithms with 11 Multiplications (Loeffler, Ligtenberg & Moschytz,
     | 1989), https://doi.org/10.1109/ICASSP.1989.266596
 """
@@ -26,7 +26,7 @@ from reddiff.errors import require
 
 SIDE = 8  # of a block
 BITS = 13  # of the fraction of a constant of the transform
-COLOUR_BITS = 16
+COLOR_BITS = 16
 LUMA = (0.299, 0.587, 0.114)  # of R, G and B
 
 # Tables K.1 and K.2 of T.81: quality 50.
@@ -123,21 +123,21 @@ def requantise(
 def to_ycc(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Whole Y, Cb and Cr, 0 ... 255, of whole R, G and B."""
     weights = (LUMA, (-0.16874, -0.33126, 0.5), (0.5, -0.41869, -0.08131))
-    whole = [[round(v * 2**COLOUR_BITS) for v in row] for row in weights]
+    whole = [[round(v * 2**COLOR_BITS) for v in row] for row in weights]
     mixed = torch.einsum("ij,bjhw->bihw", rgb.new_tensor(whole), rgb)
-    half = 2 ** (COLOUR_BITS - 1)
-    middle = 128 * 2**COLOUR_BITS
+    half = 2 ** (COLOR_BITS - 1)
+    middle = 128 * 2**COLOR_BITS
     start = rgb.new_tensor([half, middle + half - 1, middle + half - 1])
-    return ((mixed + start[:, None, None]) / 2**COLOUR_BITS).floor()
+    return ((mixed + start[:, None, None]) / 2**COLOR_BITS).floor()
 
 
 def to_rgb(ycc: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Whole R, G and B, 0 ... 255, of whole Y, Cb and Cr."""
     y, cb, cr = ycc[:, 0], ycc[:, 1] - 128, ycc[:, 2] - 128
     weights = (1.402, 1.772, 0.71414, 0.34414)
-    red, blue, green_r, green_b = (round(v * 2**COLOUR_BITS) for v in weights)
-    r, b = y + _shift(red * cr, COLOUR_BITS), y + _shift(blue * cb, COLOUR_BITS)
-    g = y + _shift(-green_b * cb - green_r * cr, COLOUR_BITS)
+    red, blue, green_r, green_b = (round(v * 2**COLOR_BITS) for v in weights)
+    r, b = y + _shift(red * cr, COLOR_BITS), y + _shift(blue * cb, COLOR_BITS)
+    g = y + _shift(-green_b * cb - green_r * cr, COLOR_BITS)
     return torch.stack([r, g, b], 1).clamp(0, 255)
 
 

@@ -108,7 +108,7 @@ class JPEG(Operator):
 
         Raises:
             PictureError: If the file cannot be read or is no JPEG.
-            InvalidArgument: If its colours are not YCbCr or gray, or its subsampling is another.
+            InvalidArgument: If its colors are not YCbCr or gray, or its subsampling is another.
         """
         from PIL import Image as Pictures
 
@@ -137,7 +137,7 @@ class JPEG(Operator):
         coded = len(layers) == 1 or (len(layers) == 3 and picture.info.get("adobe_transform") != 0)
         coded = coded and [layer[0] for layer in layers] != list(b"RGB")
         got = f"{len(layers)} layers, {picture.mode}"
-        require(coded, "file", expected="colours YCbCr or gray", got=got)
+        require(coded, "file", expected="colors YCbCr or gray", got=got)
         chosen = torch.tensor([tables[layers[i][3]] for i in (0, -1)]).view(2, 8, 8)
         return cls(
             tables=chosen,
