@@ -80,7 +80,7 @@ def test_what_sensors_and_coders_did_is_made_better(photo, task, noise, gain, me
     measure(f"{task}: {before:.2f} to {after:.2f} dB")
     assert after > before + gain
     assert out.residual_ratio < 1.2
-    assert not any("converged" in note or "looks wrong" in note for note in out.notes)
+    assert not any("converged" in note or "noise level may be" in note for note in out.notes)
     assert any("Assumed no noise" in note for note in out.notes) == (noise is None)
 
 
@@ -193,9 +193,10 @@ def test_a_wrong_noise_level_is_said_in_pixel_units(photo):
     out = reddiff.restore(y, **settings, noise=0.03)
     (finding,) = out.reconstruction.findings
     assert finding.levels == pytest.approx((0.18, 0.06), rel=0.15)
-    (note,) = [n for n in out.notes if "looks wrong" in n]
-    assert note == f"Noise level looks wrong: {finding.words(0.5).partition(': ')[2]}."
-    assert "told 0.03" in note
+    (note,) = [n for n in out.notes if "noise level may be too low" in n]
+    words = finding.words(0.5)
+    assert note == f"{words[0].upper()}{words[1:]}."
+    assert "0.03 was given" in note
     assert out.residual_ratio > 2
 
 
