@@ -35,7 +35,7 @@ def test_solver(
     assert got.steps[:, 0].tolist() == ends.tolist()
     reached = x[ends - 1, torch.arange(LANES, device=device)]
     assert_same(got.x, reached)
-    assert got.cost.evaluations == tuple(e * case.evaluations for e in ends.tolist())
+    assert got.cost.evaluations == tuple(e * solver.cost.evaluations for e in ends.tolist())
     recorded = got.history["change"][:, :, 0]
     for i, lane in enumerate(ids):
         converged = bool((change[: STEPS - 1, i] < tol).any())

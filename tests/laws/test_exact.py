@@ -8,7 +8,7 @@ are used for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -380,6 +380,12 @@ SETTLES = {
 }
 
 
+def quick(names: Iterable[str], *chosen: str) -> list[Any]:
+    """All names as parameters, those not chosen among the slow tests."""
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=[] if name in chosen else [slow]) for name in names]
+
+
 def settling(steps: int = 400, **settings: Any) -> REDDiff:
     """A decaying step, levels drawn at random, many of them per step."""
     schedule = Schedule(
@@ -396,12 +402,12 @@ def settling(steps: int = 400, **settings: Any) -> REDDiff:
     return REDDiff(schedule, **(common | settings))
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", quick(WEIGHTS, "linear", "sqrt"))
 def test_rest_weighting(name: str, device: torch.device) -> None:
     settle(settling(weighting=WEIGHTINGS[name]), Toy.make(2), device, name, tol=SETTLES[name])
 
 
-@pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
+@pytest.mark.parametrize("optimizer", quick([n for n in SETTLED if n != "adam"], "sgd", "adamw"))
 def test_rest_optimizer(optimizer: str, device: torch.device) -> None:
     settle(settling(optimizer=SETTLED[optimizer]), Toy.make(2), device, tol=0.04)
 

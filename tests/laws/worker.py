@@ -21,7 +21,7 @@ from reddiff.hooks import History, Hook, Progress
 from reddiff.priors import Prior
 from reddiff.snapshot import Tree
 
-STEPS = 14
+STEPS = 9
 LANES = 3
 CASES = {case.name: case for case in zoo.SOLVERS}
 

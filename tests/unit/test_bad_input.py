@@ -314,9 +314,9 @@ OPERATOR_CASES = {
     ),
     "lanes of a composition": Case(
         lambda p: Mask(PER_LANE[:2], per_lane=True) @ CircularBlur(psf(3, 3, 3), per_lane=True),
-        "inner",
-        "2 lanes",
-        "3",
+        "operators",
+        "the same number of lanes",
+        "2 and 3 lanes",
     ),
     "no spectrum": Case(
         partial(run, operator=Plain(), solver=NeedsSpectrum(SOLVER.schedule)),

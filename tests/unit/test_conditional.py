@@ -11,6 +11,7 @@ from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported
 from reddiff.metrics import moment_errors
 from reddiff.noise import Poisson
 from reddiff.operators import Mask, Matrix
+from reddiff.operators.algebra import LinearCompose
 from reddiff.solvers.steps.conditional import (
     HMC,
     Automatic,
@@ -199,7 +200,8 @@ def test_refusals() -> None:
             method.check(nonlinear)
     with pytest.raises(Unsupported, match=r"PerturbAndSolve: expected a LinearOperator .*SoftClip"):
         PerturbAndSolve().check(nonlinear)
-    composed = Problem(problem.y[:, :2], Matrix(zoo.randn(2, 3)) @ problem.operator, Gaussian(0.1))
+    a = LinearCompose(Matrix(zoo.randn(2, 3)), problem.operator)
+    composed = Problem(problem.y[:, :2], a, Gaussian(0.1))
     with pytest.raises(Unsupported, match=r"Sharpened: expected a SpectralOperator .*LinearCompos"):
         Sharpened().check(composed)
     Langevin(tau=0.1).check(nonlinear)

@@ -14,6 +14,7 @@ from reddiff import Gaussian, Problem
 from reddiff.errors import InvalidArgument
 from reddiff.noise import Noise, Poisson
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
+from reddiff.operators.algebra import LinearCompose
 from reddiff.solvers.steps.proximal import proximal
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -217,7 +218,7 @@ def test_flags_are_honest() -> None:
     """Two iterations are not enough for an ill-conditioned system, and are for an easy one."""
     hard = Matrix(torch.diag(torch.logspace(0, -3, 6, dtype=zoo.F64)))
     mix = Matrix(torch.linalg.qr(zoo.randn(6, 6)).Q)
-    composed = mix @ hard @ mix
+    composed = LinearCompose(LinearCompose(mix, hard), mix)
     d = zoo.randn(2, 6, seed=12)
     problem = Problem(composed(zoo.randn(2, 6, seed=13)), composed, Gaussian(1e-3))
     levels = torch.tensor([1.0, 1e-6], dtype=zoo.F64)

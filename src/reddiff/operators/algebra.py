@@ -32,7 +32,7 @@ def product(outer: Operator, inner: Operator) -> Operator:
     Raises:
         InvalidArgument: If both are per lane, for different numbers of lanes.
     """
-    _common_lanes((outer, inner))
+    common_lanes((outer, inner))
     known = outer.product_with(inner)
     known = inner.product_after(outer) if known is None else known
     if known is not None:
@@ -79,7 +79,7 @@ class Compose(Operator):
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
         super().__init__()
-        _common_lanes((outer, inner))
+        common_lanes((outer, inner))
         self.outer, self.inner = outer, inner
         self.straight_through = outer.straight_through or inner.straight_through
 
@@ -106,7 +106,7 @@ class Compose(Operator):
 
     @property
     def lanes(self) -> int | None:
-        return _common_lanes((self.outer, self.inner))
+        return common_lanes((self.outer, self.inner))
 
     def __repr__(self) -> str:
         return f"{_factor(self.outer)} @ {_factor(self.inner)}"
@@ -140,7 +140,7 @@ class Sum(Operator):
 
     def __init__(self, parts: Sequence[Operator]) -> None:
         super().__init__()
-        _common_lanes(parts)
+        common_lanes(parts)
         self.terms = nn.ModuleList(parts)
         self.straight_through = any(part.straight_through for part in parts)
 
@@ -173,7 +173,7 @@ class Sum(Operator):
 
     @property
     def lanes(self) -> int | None:
-        return _common_lanes(self.parts)
+        return common_lanes(self.parts)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
@@ -337,12 +337,13 @@ class Transposed(LinearOperator):
         return f"{self.part!r}.T"
 
 
-def _common_lanes(operators: Sequence[Operator]) -> int | None:
+def common_lanes(operators: Sequence[Operator]) -> int | None:
     """The number of lanes of operators that are used together."""
-    counts = {part.lanes for part in operators} - {None}
+    counts = sorted({n for n in (part.lanes for part in operators) if n is not None})
     expected = "operators for the same number of lanes"
-    require(len(counts) <= 1, "operators", expected=expected, got=sorted(map(str, counts)))
-    return counts.pop() if counts else None
+    got = f"operators for {' and '.join(map(str, counts))} lanes"
+    require(len(counts) <= 1, "operators", expected=expected, got=got)
+    return counts[0] if counts else None
 
 
 def _factor(operator: Operator) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reddiff.errors import require
 from reddiff.linalg import Solution
+from reddiff.operators.algebra import common_lanes
 from reddiff.operators.base import LinearOperator, Operator, Shape
 
 
@@ -46,9 +47,7 @@ class Stack(Operator):
         expected = f"operators of one shape of x, {shapes[0]} as the first"
         require(len(set(shapes)) == 1, "operators", expected=expected, got=shapes)
         self.shape = shapes[0]
-        counts = {part.lanes for part in operators} - {None}
-        expected = "operators for the same number of lanes"
-        require(len(counts) <= 1, "operators", expected=expected, got=sorted(map(str, counts)))
+        common_lanes(operators)
 
     def extra_repr(self) -> str:
         return ", ".join(map(repr, self.parts))
