@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 import room
+from long import is_long
 
 settings.register_profile(
     "reddiff",
@@ -106,8 +107,12 @@ def _seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Keys, "at", at)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` is applied
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Mark the long cases; skip what needs a GPU where there is none."""
+    for item in items:
+        if is_long(item.nodeid):
+            item.add_marker(pytest.mark.slow)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs a CUDA device: torch.cuda.is_available() is false")

@@ -13,7 +13,7 @@ from reddiff import Snapshot, Status, iterate, solve
 from reddiff.hooks import EarlyStop, History
 from reddiff.solvers import REDDiff, orders
 
-STEPS, LANES = 12, 4
+STEPS, LANES = 9, 4
 
 
 @zoo.every("case", zoo.SOLVERS)

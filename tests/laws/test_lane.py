@@ -56,8 +56,8 @@ def test_solver_neighbours(case: zoo.SolverCase, device: torch.device) -> None:
 
 @zoo.every("case", zoo.OPERATORS)
 def test_operator_alone(case: zoo.OperatorCase, device: torch.device) -> None:
-    problem, prior = zoo.operator_problem(case, device=device)
-    for solver in zoo.operator_solvers(case, 4):
+    problem, prior = zoo.operator_problem(case, lanes=2, device=device)
+    for solver in zoo.operator_solvers(case, 2):
         check_alone(problem, prior, solver)
         check_neighbours(problem, prior, solver)
 

@@ -39,7 +39,7 @@ def test_solver(case: zoo.SolverCase, device: torch.device) -> None:
 @zoo.every("case", zoo.OPERATORS)
 def test_operator(case: zoo.OperatorCase, device: torch.device) -> None:
     problem, prior = zoo.operator_problem(case, lanes=4, device=device)
-    for solver in zoo.operator_solvers(case, 3):
+    for solver in zoo.operator_solvers(case, 2):
         check(problem, prior, solver)
 
 

@@ -27,7 +27,7 @@ from reddiff.priors import Prior
 from reddiff.random import DRAWING
 from zoo.noises import LANES, Rates, matrix
 
-STEPS = 6
+STEPS = 3
 
 
 def composed() -> Operator:

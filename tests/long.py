@@ -1,0 +1,53 @@
+"""The cases of a quick test that are left to `make test-slow`, by the end of their test id.
+
+Each has a quick sibling among the same parameters: what is left out is a second size, a second
+level, or a costly solver. A test that is slow as a whole carries the mark `slow` itself.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+SOLVERS = ("daps-paper", "pnpdm-annealed", "pnpdm-hmc", "mmps-paper", "tmpd-paper")
+
+LONG = (
+    *(f"laws/*[[]*-{name}[]-]*" for name in SOLVERS),
+    "test_operators.py::test_pinv[[]*blur-varying*",
+    "test_operators.py::test_pinv[[]*blur-replicate-per-lane*",
+    "test_exact.py::test_paper[[]*-means]",
+    "test_exact.py::test_rest_variants[[]*-random]",
+    "test_exact.py::test_rest_variants[[]*-means]",
+    "test_exact.py::test_rest_variants[[]*-sigma-q]",
+    "test_forms.py::test_every_form*[[]function-b*",
+    "test_forms.py::test_every_form*[[]function-m*",
+    "test_forms.py::test_every_form*[[]composition-[civ]*",
+    "test_noise_aware.py::test_a_level_of_noise_per_lane[[]operator4]",
+    "test_noise_aware.py::test_noise_of_unknown_level_is_found[[]masked blur]",
+    "test_noise_aware.py::test_realism_1*-0.1]",
+    "test_noise_aware.py::test_units_of_y_do_not_matter[[]composed-0.6]",
+    "test_noise_aware.py::test_without_a_spectral_form*-[02]]",
+    "test_steps.py::test_many[[]*-1000]",
+    "test_divergence.py::test_lane[[]*-inf*",
+    "test_diagnostics.py::test_the_default_solver_at_the_right_level*[[]0.01-*",
+    "test_gray.py::test_three_equal_channels_are_one[[]sr*",
+    "test_gray.py::test_own_tasks_on_gray_files",
+    "test_restore.py::test_every_task_improves_a_photo[[]deblur*",
+    "test_restore.py::test_what_sensors_and_coders_did*quantize:4*",
+    "test_restore.py::test_tiles_leave_no_seam",
+    "test_pnpdm.py::test_stationary*",
+    "test_pnpdm.py::test_posterior",
+    "test_benchmark_posterior.py::test_calibration",
+    "test_sampling.py::test_draws_have_the_mean*[[]ddpm-100]",
+    "test_cli.py::test_peers_fill_holes[[]ddnm-plus]",
+    "test_cli.py::test_peers_fill_holes[[]diffpir]",
+    "test_cli.py::test_peers_fill_holes[[]mmps]",
+    "test_operators.py::test_every_task_degrades_and_restores[[]levin]",
+    "test_operators.py::test_every_task_degrades_and_restores[[]shake]",
+    "test_operators.py::test_every_task_degrades_and_restores[[]demosaic]",
+    "test_operators.py::test_every_task_degrades_and_restores[[]quantize]",
+)
+
+
+def is_long(test: str) -> bool:
+    """Whether the test of this id is left to the slow ones."""
+    return any(fnmatchcase(test, f"*{pattern}") for pattern in LONG)
