@@ -150,7 +150,8 @@ def summary(record: dict[str, Any]) -> str:
     fit = "undefined" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}"
     lines = [
         f"{flat(job['output'])}: {flat(job['task'])} by {flat(job.get('solver', 'noise-aware'))}, "
-        f"{cost['evaluations']} evaluations in {cost['seconds']:.1f} s; "
+        f"{cost['evaluations']} evaluation{'s' * (cost['evaluations'] != 1)} in "
+        f"{cost['seconds']:.1f} s; "
         f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
         f"residual/noise {fit}"
     ]

@@ -46,12 +46,12 @@ EXAMPLES = (
     Example("motion", "coffee", "Motion blur", {"task": "deblur", "kernel": "motion:15,30"}, 0.01),
     Example("noise", "astronaut", "Noisy", {"task": "denoise"}, 0.1),
     Example(
-        "paper",
+        "red-diff",
         "chelsea",
         "70 % lost",
         {"task": "inpaint", "mask": "random:0.7"},
         0.025,
-        "paper",
+        "red-diff",
     ),
 )
 
@@ -98,7 +98,8 @@ def demo(
             f"{after:.2f} dB",
         )
         rows.append(pictures)
-        done = f"{example.solver}, {cost['evaluations']} evaluations\nPSNR {after:.2f} dB"
+        made = f"{cost['evaluations']} evaluation{'s' * (cost['evaluations'] != 1)}"
+        done = f"{example.solver}, {made}\nPSNR {after:.2f} dB"
         what = f"{example.label}, noise {example.noise:g}\nPSNR {before:.2f} dB"
         captions.append([what, done, example.photo])
     sheet = contact_sheet(rows, captions, columns=["Degraded", "Restored", "Truth"])
