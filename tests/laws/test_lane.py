@@ -46,12 +46,12 @@ def check_neighbours(
 
 @zoo.every("case", zoo.SOLVERS)
 def test_solver_alone(case: zoo.SolverCase, device: torch.device) -> None:
-    check_alone(*zoo.solver_problem(device=device), case.make(8))
+    check_alone(*zoo.solver_problem(device=device), case.make(5))
 
 
 @zoo.every("case", zoo.SOLVERS)
 def test_solver_neighbours(case: zoo.SolverCase, device: torch.device) -> None:
-    check_neighbours(*zoo.solver_problem(device=device), case.make(8), blind=case.blind)
+    check_neighbours(*zoo.solver_problem(device=device), case.make(5), blind=case.blind)
 
 
 @zoo.every("case", zoo.OPERATORS)

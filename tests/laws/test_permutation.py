@@ -33,7 +33,7 @@ def _draws_noise(solver: Solver[Any]) -> bool:
 
 @zoo.every("case", zoo.SOLVERS)
 def test_solver(case: zoo.SolverCase, device: torch.device) -> None:
-    check(*zoo.solver_problem(lanes=5, device=device), case.make(6))
+    check(*zoo.solver_problem(lanes=4, device=device), case.make(4))
 
 
 @zoo.every("case", zoo.OPERATORS)
