@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator as ScipyOperator
 from skimage import data
 from torch import Tensor
 
-from reddiff import Gaussian, Problem, operator, solve
+from reddiff import Gaussian, Problem, from_linear_operator, operator, solve
 from reddiff.metrics import psnr
 from reddiff.operators import (
     BlockMean,
@@ -78,7 +78,8 @@ def scipy_form(a: LinearOperator) -> Operator:
         return a.double().adjoint(y).numpy().ravel()
 
     size = int(np.prod(y_shape)), int(np.prod(SHAPE))
-    return operator(ScipyOperator(size, matvec=matvec, rmatvec=rmatvec), x_shape=SHAPE)
+    a = ScipyOperator(size, matvec=matvec, rmatvec=rmatvec)
+    return from_linear_operator(a, x_shape=SHAPE)
 
 
 FORMS: dict[str, Callable[[LinearOperator], Operator]] = {
