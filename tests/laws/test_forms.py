@@ -78,8 +78,8 @@ def scipy_form(a: LinearOperator) -> Operator:
         return a.double().adjoint(y).numpy().ravel()
 
     size = int(np.prod(y_shape)), int(np.prod(SHAPE))
-    a = ScipyOperator(size, matvec=matvec, rmatvec=rmatvec)
-    return from_linear_operator(a, x_shape=SHAPE)
+    vectors = ScipyOperator(size, matvec=matvec, rmatvec=rmatvec)
+    return from_linear_operator(vectors, x_shape=SHAPE)
 
 
 FORMS: dict[str, Callable[[LinearOperator], Operator]] = {
