@@ -108,7 +108,7 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
         raise PictureError(path, expected="a file", got="a pipe or device", errno=errno.EEXIST)
     if not force:
         got = "a symbolic link" if stat.S_ISLNK(mode) else "one that exists"
-        expected = "a new file, or force"
+        expected = "a new file (force replaces one)"
         raise PictureError(path, expected=expected, got=got, errno=errno.EEXIST)
     try:
         _probe(folder)
@@ -273,7 +273,7 @@ def _copy(source: str, path: Path) -> bool:
 def _refused(path: Path, error: OSError | ValueError) -> PictureError:
     number = error.errno if isinstance(error, OSError) else errno.EINVAL
     if number == errno.EEXIST:
-        expected = "a new file, or force"
+        expected = "a new file (force replaces one)"
         return PictureError(path, expected=expected, got="one that exists", errno=number)
     return PictureError(path, expected="to write it", got=_reason(error), errno=number)
 

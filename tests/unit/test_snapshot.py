@@ -163,7 +163,9 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
         fsync(descriptor)
 
     monkeypatch.setattr("reddiff.files.fsync", late)
-    with pytest.raises(SnapshotError, match="run: expected a new file, or force, got one"):
+    with pytest.raises(
+        SnapshotError, match=r"run: expected a new file .force replaces one., got one"
+    ):
         made().save(path)
     assert path.read_text() == "somebody else's"
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
