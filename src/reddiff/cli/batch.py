@@ -11,7 +11,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.errors import DIVERGED, INVALID_INPUT, SOME_FAILED, debugging, explain
-from reddiff.cli.terminal import flat, one_line, say
+from reddiff.cli.terminal import counted, flat, one_line, say
 from reddiff.images import reports
 from reddiff.images.reports import OnExisting, Outcome, Row
 
@@ -150,8 +150,7 @@ def summary(record: dict[str, Any]) -> str:
     fit = "undefined" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}"
     lines = [
         f"{flat(job['output'])}: {flat(job['task'])} by {flat(job.get('solver', 'noise-aware'))}, "
-        f"{cost['evaluations']} evaluation{'s' * (cost['evaluations'] != 1)} in "
-        f"{cost['seconds']:.1f} s; "
+        f"{counted(cost['evaluations'], 'evaluation')} in {cost['seconds']:.1f} s; "
         f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
         f"residual/noise {fit}"
     ]

@@ -11,7 +11,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.options import Force, some_path
-from reddiff.cli.terminal import say
+from reddiff.cli.terminal import counted, say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -98,7 +98,7 @@ def demo(
             f"{after:.2f} dB",
         )
         rows.append(pictures)
-        made = f"{cost['evaluations']} evaluation{'s' * (cost['evaluations'] != 1)}"
+        made = counted(cost["evaluations"], "evaluation")
         done = f"{example.solver}, {made}\nPSNR {after:.2f} dB"
         what = f"{example.label}, noise {example.noise:g}\nPSNR {before:.2f} dB"
         captions.append([what, done, example.photo])

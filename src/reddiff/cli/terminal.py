@@ -40,6 +40,11 @@ def one_line(text: str) -> str:
     return printable(line)
 
 
+def counted(number: int, noun: str) -> str:
+    """The number and the noun: 1 evaluation, 2 evaluations."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def say(text: str, *, error: bool = False) -> None:
     """Print text that may come from a file."""
     typer.echo(printable(text), err=error)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
-
-from torch.optim import Adam
 
 from reddiff.errors import InvalidArgument
 from reddiff.noise import Gaussian
@@ -18,12 +15,13 @@ from reddiff.problem import Problem
 from reddiff.solvers.base import Solver
 from reddiff.solvers.catalogue import ALIASES, method
 from reddiff.solvers.noise_aware import REALISM
+from reddiff.solvers.reddiff import released_adam
 
 SETTLED = 0.75  # largest realism at which the default ends at the noise level, and not below
 
 
 def _reddiff(lr: float, weight: float) -> dict[str, Any]:
-    return {"optimizer": partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8), "weight": weight}
+    return {"optimizer": released_adam(lr), "weight": weight}
 
 
 _RELEASED = {  # tasks that the paper does not have take the settings of the one nearest to them

@@ -98,7 +98,7 @@ class Compose(Operator):
         return self.outer.measured(y)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The inner operator's guess from the outer operator's guess."""
+        """The estimate by the inner operator from that by the outer one."""
         return self.inner.initial_estimate(self.outer.initial_estimate(y))
 
     def _select(self, index: Tensor) -> Operator:

@@ -47,9 +47,7 @@ class Solver(ABC, Generic[S]):
 
     requires: ClassVar[type[Operator]] = Operator  # the operators the method is defined for
     noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
-    has_fixed_point: ClassVar[bool] = (
-        True  # whether the estimate stands still at the end of a good run
-    )
+    has_fixed_point: ClassVar[bool] = True  # the estimate stands still at the end of a good run
     estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
     _state: ClassVar[type[Any] | None] = None  # the S of Solver[S]: a `State`, or a tensor
 

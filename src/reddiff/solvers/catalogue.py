@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.optim import Adam
 
 from reddiff.errors import lookup
 from reddiff.noise import Gaussian
@@ -84,8 +83,7 @@ def _noise_aware(prior: Prior | None, problem: Problem | None, steps: int) -> So
 
 
 def _rsd(steps: int, prior: Prior | None) -> Solver[Any]:
-    adam = partial(Adam, lr=0.1, betas=(0.9, 0.99))
-    return preset_for(prior, RSD(vp_within(steps), adam))
+    return preset_for(prior, RSD(vp_within(steps)))
 
 
 def _pnpdm(steps: int, prior: Prior | None) -> Solver[Any]:

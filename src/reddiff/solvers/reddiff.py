@@ -33,6 +33,11 @@ from reddiff.solvers.weightings import Weighting, const, linear
 PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
 
 
+def released_adam(lr: float) -> MakeOptimizer:
+    """The optimizer of the released code."""
+    return partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
+
+
 @dataclass(frozen=True)
 class REDDiffState(State):
     r"""The mean, and :math:`\log \sigma_q` if it is learned."""
@@ -125,9 +130,9 @@ class REDDiff(Solver[REDDiffState]):
             prior: The levels are those that this prior is good for; by default all of them.
         """
         schedule = vp_within(steps)
-        optimizer = partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
+        adam = released_adam(lr)
         return preset_for(
-            prior, cls(schedule, optimizer, weight=weight, sigma_q=sigma_q, variant=RELEASED)
+            prior, cls(schedule, adam, weight=weight, sigma_q=sigma_q, variant=RELEASED)
         )
 
     @classmethod

@@ -117,7 +117,7 @@ class Trial:
     def linearity(self) -> Check:
         """A(c u + d v) = c A u + d A v, where A is declared linear."""
         name, expected = "linearity", "A(c u + d v) = c A u + d A v"
-        size = nonlinearity(self.operator, self.x, drawn(self.x, self.seed + 1))
+        size = nonlinearity(self.operator, self.x, drawn(self.x, self.seed + 1), self.a)
         got = f"off by {size:.2g} of c A u + d A v"
         if self.linear is None:
             if size > self.tol:
