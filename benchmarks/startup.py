@@ -57,13 +57,13 @@ def startup(results: Results, arguments: argparse.Namespace) -> None:
             for n, w in walls.items()
         ],
     )
+    if arguments.quick:  # two processes of each do not tell
+        return
     added = least["import torch, reddiff; reddiff.solve"] - least["import torch"]
     results.expect("reddiff --help, CPU seconds", least["reddiff --help"], most=MAX_HELP)
     results.expect(
         "what reddiff adds, over import torch", added / least["import torch"], most=MAX_ADDED
     )
-    if arguments.quick:
-        return
     lazy = least["import torch; torch.optim.Adam(...)"] - least["import torch"]
     print(f"torch's first optimizer imports torch._dynamo, with or without reddiff: {lazy:.2f} s\n")
 
