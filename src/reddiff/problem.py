@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import Unsupported, require
-from reddiff.lanes import dot
+from reddiff.lanes import dot, repeat
 from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
-from reddiff.operators.algebra import Compose
 from reddiff.operators.base import LinearOperator, Operator, Shape
 from reddiff.operators.diagonal import Diagonal
 from reddiff.operators.mask import Selection
@@ -99,7 +98,7 @@ class Problem:
     def __repr__(self) -> str:
         kind = str(self.y.dtype).removeprefix("torch.")
         y = f"y {tuple(self.y.shape)} {kind}"
-        return f"Problem({y}, {_words(self.operator)}, {type(self.noise).__name__})"
+        return f"Problem({y}, {self.operator!r}, {type(self.noise).__name__})"
 
     def __str__(self) -> str:
         """Four lines: lanes, y, operator, noise."""
@@ -112,7 +111,7 @@ class Problem:
             [
                 f"Problem of {len(self)} lanes, {kind} on {self.y.device}",
                 f"  y: {shape}, {seen} of {self.y[0].numel()} entries measured, {levels}",
-                f"  operator: {_words(self.operator)}, x {self.x_shape} -> y {shape}",
+                f"  operator: {self.operator!r}, x {self.x_shape} -> y {shape}",
                 f"  noise: {_noise_words(self.noise)}",
             ]
         )
@@ -221,6 +220,19 @@ class Problem:
         operator, noise = self.operator.select(index), self.noise.select(index)
         return self.derived(y=self.y[index], operator=operator, noise=noise)
 
+    def repeated(self, times: int) -> Problem:
+        """Each lane `times` times, the copies of one lane side by side. It is made once."""
+        if times == 1:
+            return self
+        if times not in self._copies:
+            lanes = torch.arange(len(self), device=self.y.device)
+            self._copies[times] = self.select(repeat(lanes, times))
+        return self._copies[times]
+
+    @cached_property
+    def _copies(self) -> dict[int, Problem]:
+        return {}
+
     def derived(
         self,
         *,
@@ -303,13 +315,6 @@ class Problem:
     def pullback(self, decoder: Operator) -> Problem:
         """The problem of z with x = decoder(z): a latent problem."""
         return Problem(self.y, self.operator @ decoder, self.noise)
-
-
-def _words(operator: Operator) -> str:
-    """The name of an operator, of a composition those of its parts."""
-    if isinstance(operator, Compose):
-        return f"{_words(operator.outer)} @ {_words(operator.inner)}"
-    return type(operator).__name__
 
 
 def _noise_words(noise: Noise) -> str:

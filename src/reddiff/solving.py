@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reddiff.hooks import EarlyStop, Hook, Progress, ProgressBar
+from reddiff.hooks import EarlyStop, Hook, Progress
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.results import Reconstruction
 from reddiff.run.loop import Run
+from reddiff.run.progress_bar import ProgressBar
 from reddiff.snapshot import Snapshot
 from reddiff.solvers.base import Solver
 

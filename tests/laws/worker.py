@@ -34,14 +34,13 @@ def assemble(device: torch.device) -> tuple[Problem, Prior]:
 class EndSome(Hook):
     """Ends one lane before the pause, and one run of another lane after it."""
 
-    def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
-        """Which runs are done."""
+    def converged(self, progress: Progress) -> Tensor:
         done = torch.zeros_like(progress.alive)
         if progress.step == STEPS // 3:
             done[2:4] = True
         if progress.step == STEPS - 3:
             done[5] = True
-        return {"done": done}
+        return done
 
 
 def run(

@@ -160,9 +160,9 @@ class Fussy(REDDiff):
 class Leave(Hook):
     """Ends lane 1 after two steps."""
 
-    def __call__(self, progress):
+    def converged(self, progress):
         row = torch.arange(len(progress.x))
-        return {"done": (row == 1) & (progress.step == 2)}
+        return (row == 1) & (progress.step == 2)
 
 
 def test_what_the_solver_says_is_kept_of_lanes_that_left_and_through_a_snapshot(tmp_path):

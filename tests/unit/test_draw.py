@@ -58,11 +58,11 @@ class End(Hook):
     def __init__(self, *lanes: int) -> None:
         self.lanes = lanes
 
-    def __call__(self, progress):
+    def converged(self, progress):
         done = torch.zeros_like(progress.alive)
         if progress.step == 3:
             done[list(self.lanes)] = True
-        return {"done": done}
+        return done
 
 
 def test_lanes_that_ended_before_the_others(problem, prior):

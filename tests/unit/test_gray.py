@@ -13,7 +13,7 @@ from skimage import data
 
 import reddiff
 from reddiff import Gaussian, InvalidArgument, Problem, solve
-from reddiff.images.gray import for_channels, is_gray, on_gray
+from reddiff.images.gray import for_channels, gray_spread, on_gray
 from reddiff.images.masks import make_mask
 from reddiff.images.tasks import OwnTask, make_task
 from reddiff.metrics import psnr
@@ -132,19 +132,21 @@ def test_nearly_equal_channels_are_gray(quality):
 def test_what_is_no_gray():
     seen = torch.ones(3, 64, 64, dtype=torch.bool)
     color = torch.from_numpy(COLOR / 255.0).permute(2, 0, 1).float()
-    assert not is_gray(color, seen)
-    assert not is_gray(color[:1], seen[:1])
+    assert gray_spread(color, seen) is None
+    assert gray_spread(color[:1], seen[:1]) is None
     gray = equal(color.mean(0, keepdim=True))
-    assert is_gray(gray, seen)
+    assert gray_spread(gray, seen) is not None
     g = torch.Generator().manual_seed(0)
-    assert not is_gray(gray + 0.02 * torch.randn(gray.shape, generator=g), seen)  # three of each
+    noise = 0.02 * torch.randn(gray.shape, generator=g)
+    assert gray_spread(gray + noise, seen) is None  # three of each
     sepia = gray * torch.tensor([1.0, 0.95, 0.82])[:, None, None]
-    assert not is_gray(sepia, seen)
+    assert gray_spread(sepia, seen) is None
     spot = gray.clone()
     spot[0, 10:12, 10:12] += 0.2  # one small thing in color
-    assert not is_gray(spot, seen)
-    assert is_gray(spot, (spot == gray).all(0).expand(3, -1, -1))  # which is not measured
-    assert not is_gray(gray, torch.zeros_like(seen))
+    assert gray_spread(spot, seen) is None
+    elsewhere = (spot == gray).all(0).expand(3, -1, -1)
+    assert gray_spread(spot, elsewhere) is not None
+    assert gray_spread(gray, torch.zeros_like(seen)) is None
 
 
 def test_color_under_a_mask_or_a_clear_alpha_does_not_count():

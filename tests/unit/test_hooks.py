@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reddiff import InvalidArgument, Status, iterate, solve
-from reddiff.hooks import EarlyStop, History, Hook, ProgressBar
+from reddiff.hooks import EarlyStop, History, Hook
+from reddiff.run.progress_bar import ProgressBar
 from reddiff.schedules import karras
 from reddiff.solvers import REDDiff
 
@@ -23,8 +24,11 @@ class Recorder(Hook):
 
     def __call__(self, progress):
         self.calls += 1
-        done = torch.tensor([self.ends.get(i) == progress.step for i in range(len(progress.alive))])
-        return {"done": done, "step": torch.full((len(done),), float(progress.step))}
+        return {"step": torch.full((len(progress.alive),), float(progress.step))}
+
+    def converged(self, progress):
+        ends = [self.ends.get(i) == progress.step for i in range(len(progress.alive))]
+        return torch.tensor(ends)
 
     def close(self):
         self.closed += 1
@@ -85,7 +89,6 @@ def test_a_hook_of_ones_own_ends_single_lanes(problem, prior):
     assert torch.equal(result.x[0], full[1].x[0])
     torch.testing.assert_close(result.x[2], full[3].x[2])
     recorded = result.history["step"][:, :, 0]
-    assert "done" not in result.history
     assert recorded[:, 1].tolist() == [1, 2, 3, 4, 5, 6]
     assert torch.isnan(recorded).sum(0).tolist() == [4, 0, 2]
     assert (hook.calls, hook.closed) == (STEPS, 1)
@@ -138,12 +141,32 @@ GIVEN = {
         lambda p: {"a": torch.ones(3, device="meta")},
         "a tensor on cpu, got meta",
     ),
-    "done": (lambda p: {"done": torch.ones(3)}, "done: expected torch.bool, got torch.float32"),
     "odd steps": (
         lambda p: {"a": torch.ones(3)} if p.step % 2 else None,
         r"hook Gives: expected the same names at every step, \['a'\], got \[\] at 2",
     ),
 }
+
+
+class Ends(Hook):
+    def __init__(self, ended):
+        self.ended = ended
+
+    def converged(self, progress):
+        return self.ended
+
+
+ENDED = {
+    "floats": (torch.ones(3), "hook Ends, converged: expected torch.bool, got torch.float32"),
+    "rows": (torch.ones(2, dtype=torch.bool), r"converged: expected shape \(3,\), one per run"),
+    "a bool": (True, "converged: expected a tensor, got bool"),
+}
+
+
+@pytest.mark.parametrize(("ended", "message"), ENDED.values(), ids=ENDED)
+def test_what_a_hook_ends_is_checked(problem, prior, ended, message):
+    with pytest.raises(InvalidArgument, match=message):
+        solve(problem, prior, SOLVER, hooks=[Ends(ended)])
 
 
 @pytest.mark.parametrize(("gives", "message"), GIVEN.values(), ids=GIVEN)

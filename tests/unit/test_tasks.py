@@ -220,7 +220,7 @@ def test_tasks_with_words_measure_what_degrade_makes(text):
     problem = task.problem(y)
     modelled = problem.operator(2 * task.image(x, y)[None] - 1)
     torch.testing.assert_close(torch.where(problem.measured, modelled, 0), problem.y)
-    assert torch.equal(problem.measured[0], task.measured(y))
+    assert torch.equal(problem.measured[0], task.reading(y).measured)
     assert not torch.equal(y, x)
 
 
@@ -301,7 +301,8 @@ def test_rounding_is_the_noise_of_a_quantiser():
     assert (type(few), few.step) == (Rounded, pytest.approx(2 / 3))
     assert many.sigma == pytest.approx(math.hypot(0.2, 2 / 39 / math.sqrt(12)))
     assert noise("jpeg:10", 0.1).sigma > noise("jpeg:10").sigma == 0.15
-    assert make_task("jpeg:10").unit(y) > make_task("jpeg:50").unit(y) > 0
+    coarse, fine = (make_task(name).reading(y).unit for name in ("jpeg:10", "jpeg:50"))
+    assert coarse > fine > 0
     for name in ("quantize:4", "jpeg:10"):
         assert make_task(name).noise_sample(y) is None
     assert torch.equal(make_task("denoise").noise_sample(y).pixels, y)

@@ -43,9 +43,9 @@ def run_batch(
         report: The file for a table.
     """
     from reddiff.files import check_target
-    from reddiff.hooks import ProgressBar
     from reddiff.images import batch
     from reddiff.images.presets import load_prior
+    from reddiff.run.progress_bar import ProgressBar
 
     for job in todo:
         job.check()

@@ -126,13 +126,13 @@ def _run(
     """Degrade and restore one photo: the three pictures, the record, and the PSNR before."""
     from importlib.resources import as_file, files
 
-    from reddiff.hooks import ProgressBar
     from reddiff.images.comparison import compare
     from reddiff.images.io import read_picture
     from reddiff.images.jobs import Job
     from reddiff.images.runs import run
     from reddiff.images.settings import Settings
     from reddiff.images.simulation import simulate
+    from reddiff.run.progress_bar import ProgressBar
 
     degraded, restored = folder / f"{example.name}-degraded.png", folder / f"{example.name}.png"
     with as_file(files("reddiff").joinpath(f"assets/photos/{example.photo}.png")) as truth:

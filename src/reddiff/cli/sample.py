@@ -42,11 +42,11 @@ def sample(
     """Draw pictures from a prior, to see what it has learned."""
     from reddiff import sampling
     from reddiff.errors import Diverged, require
-    from reddiff.hooks import ProgressBar
     from reddiff.images.io import check_output
     from reddiff.images.memory import require_memory
     from reddiff.images.presets import load_prior
     from reddiff.images.settings import Settings, check_number, options
+    from reddiff.run.progress_bar import ProgressBar
 
     shape = 3, *_size(size)
     check_number("steps", steps, options(Settings)["steps"])

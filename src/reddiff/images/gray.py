@@ -19,8 +19,10 @@ ODD = 0.001  # the share of pixels that may be further apart than that,
 FAR = 12 / 255  # and how far
 
 
-def is_gray(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> bool:
-    """Whether three channels are equal, up to the rounding in a JPEG file of a gray picture.
+def gray_spread(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> float | None:
+    """How far apart the three channels of a gray picture are at most; None for any other picture.
+
+    They are equal, up to the rounding in a JPEG file of a gray picture.
 
     Independent noise in the channels of a gray scene makes a color picture of it, with three
     measurements of each pixel.
@@ -30,11 +32,11 @@ def is_gray(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> bool
         seen: Which entries count.
     """
     if len(pixels) != 3:
-        return False
+        return None
     apart = (pixels.amax(0) - pixels.amin(0))[seen.all(0)]
     if not len(apart) or float(apart.max()) > FAR:
-        return False
-    return float((apart > NEARLY).double().mean()) <= ODD
+        return None
+    return float(apart.max()) if float((apart > NEARLY).double().mean()) <= ODD else None
 
 
 def for_channels(prior: Prior, x_shape: Shape) -> Prior:

@@ -21,7 +21,7 @@ from reddiff.images.arguments import (
     outside,
 )
 from reddiff.images.conversions import take_numbers, take_prior
-from reddiff.images.gray import for_channels, is_gray
+from reddiff.images.gray import for_channels
 from reddiff.images.io import Picture
 from reddiff.images.level import choose_level, doubts
 from reddiff.images.presets import preset
@@ -113,11 +113,13 @@ def restore_with(
     notes += degraded.notes
     task = open_task(image, opened, settings, notes)
     where = _device(settings.device)
-    pixels = _once(degraded, task, notes)
+    reading = task.reading(degraded.pixels, degraded.alpha)
+    pixels, unit = reading.pixels, reading.unit
+    notes += _gray(reading.apart)
     level, estimated = choose_level(settings.noise, pixels, degraded, task, notes)
-    problem, unit = task.problem(pixels, level), task.unit(pixels)
+    problem = task.problem(pixels, level)
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
-    notes += doubts(problem, estimated, unit) + outside(pixels, task.measured(pixels), level)
+    notes += doubts(problem, estimated, unit) + outside(pixels, reading.measured, level)
     network = take_prior(settings.prior).to(where)
     network = for_channels(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
@@ -136,10 +138,9 @@ def restore_with(
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
     notes += _warnings(run, unit)
+    restored = finish(run.x[0])
     return Restored(
-        picture=replace(
-            degraded, pixels=finish(run.x[0]), alpha=_alpha(degraded.alpha, task.scale)
-        ),
+        picture=replace(degraded, pixels=restored, alpha=_resized(degraded.alpha, restored)),
         noise=level,
         estimated=estimated,
         residual_ratio=float(run.residual_ratio),
@@ -176,7 +177,7 @@ def degrade_with(image: Source, settings: Degradation) -> Picture:
     rng = Keys(settings.seed, (0,)).at(MEASURING)
     y = task.degrade(picture.pixels, settings.noise or 0.0, rng)
     alpha = picture.alpha
-    if alpha is not None and task.scale > 1:
+    if alpha is not None and y.shape[1:] != alpha.shape[1:]:
         alpha = task.degrade(alpha)
     return replace(picture, pixels=y.clamp(0, 1), alpha=alpha)
 
@@ -190,22 +191,6 @@ class _Preview(Hook):
     def __call__(self, progress: Progress) -> None:
         """Show the estimate."""
         self.show(progress.step, self.finish(progress.x[0]))
-
-
-def _once(picture: Picture, task: Task, notes: list[str]) -> Tensor:
-    """The channels that were measured: a gray picture counts as one channel."""
-    pixels = picture.pixels
-    if not task.adds_color and len(pixels) == 3:
-        seen = task.measured(pixels)
-        if picture.alpha is not None:
-            seen = seen & (picture.alpha > 0)
-        alike = bool((seen == seen[:1]).all())
-        if alike and is_gray(pixels, seen):
-            apart = float(((pixels.amax(0) - pixels.amin(0)) * seen.all(0)).max())
-            how = "equal" if apart == 0 else f"equal up to {255 * apart:.2g} of 255 levels"
-            notes.append(f"The three channels are {how}: restored as gray, measured once.")
-            pixels = pixels[:1] if apart == 0 else task.gray(pixels)
-    return pixels
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -245,8 +230,16 @@ def _solver(settings: Settings, task: Task, problem: Problem, prior: Prior) -> S
     return replace(method, realism=realism)
 
 
-def _alpha(alpha: Tensor | None, scale: int) -> Tensor | None:
-    if alpha is None or scale == 1:
+def _resized(alpha: Tensor | None, like: Tensor) -> Tensor | None:
+    """The alpha channel, in the size of the result."""
+    size = tuple(like.shape[1:])
+    if alpha is None or tuple(alpha.shape[1:]) == size:
         return alpha
-    larger = interpolate(alpha[None], scale_factor=scale, mode="bicubic")
-    return larger[0].clamp(0, 1)
+    return interpolate(alpha[None], size, mode="bicubic")[0].clamp(0, 1)
+
+
+def _gray(apart: float | None) -> list[str]:
+    if apart is None:
+        return []
+    how = "equal" if apart == 0 else f"equal up to {255 * apart:.2g} of 255 levels"
+    return [f"The three channels are {how}: restored as gray, measured once."]

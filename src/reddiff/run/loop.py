@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.hooks import Hook, Progress, called
+from reddiff.hooks import Hook, Progress
 from reddiff.lanes import finite, lanes, pick
 from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.operators.checks import require_sane
@@ -21,6 +21,7 @@ from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Finding, Reconstruction, Status
 from reddiff.run import diagnostics
+from reddiff.run.calls import call
 from reddiff.run.cost import Metered, PeakMemory
 from reddiff.run.fingerprint import fingerprint
 from reddiff.run.modes import differentiable, differentiable_module, ordinary
@@ -81,7 +82,7 @@ class Run:
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
         self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
-        self.all_problem = problem if runs == 1 else _repeated(problem, runs)
+        self.all_problem = problem.repeated(runs)
         self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
         self.prepared = self.solver.prepare(self.all_problem)  # the problem that the steps see
@@ -263,15 +264,14 @@ class Run:
     def _call(self, progress: Progress) -> None:
         """Call the hooks, record what they return, and let go of the runs that are done."""
         look = self.x.device.type == "cpu" or self.step % _CHECK_EVERY == 0
-        for values in called(self.hooks, progress, self.names):
+        for values, ended in call(self.hooks, progress, self.names):
             for name, value in values.items():
-                if name == "done":
-                    ended = progress.alive & value
-                    self.status = torch.where(ended, int(Status.CONVERGED), self.status)
-                    look = True
-                else:
-                    value = torch.where(progress.alive, value, torch.nan)
-                    self.history.setdefault(name, []).append(value)
+                kept = torch.where(progress.alive, value, torch.nan)
+                self.history.setdefault(name, []).append(kept)
+            if ended is not None:
+                ended = progress.alive & ended
+                self.status = torch.where(ended, int(Status.CONVERGED), self.status)
+                look = True
         if look:
             self._settle()
 
@@ -298,11 +298,6 @@ class Run:
         if len(rows):
             self.problem = self.prepared.select(rows.to(self.x.device))
             self.keys = self.all_keys.select(rows.tolist())
-
-
-def _repeated(problem: Problem, times: int) -> Problem:
-    index = torch.arange(len(problem), device=problem.y.device)
-    return problem.select(index.repeat_interleave(times))
 
 
 def _integers(ids: Sequence[Any]) -> tuple[int, ...]:

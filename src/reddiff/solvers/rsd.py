@@ -83,9 +83,8 @@ class RSD(REDDiff):
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDDiffState:
         """RED-diff's step of every particle, by gradients that see the others of its lane."""
-        wide = repeat(torch.arange(len(k), device=k.device), self.particles)
-        rng = _PerParticle(rng, self.particles)
-        return super().step(state, problem.select(wide), prior, k[wide], rng)
+        rng, k = _PerParticle(rng, self.particles), repeat(k, self.particles)
+        return super().step(state, problem.repeated(self.particles), prior, k, rng)
 
     def _regulariser(
         self, mu: Tensor, sigma_q: Tensor, prior: Prior, levels: Float[Tensor, "b j"], rng: Rng

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reddiff.images.gray import gray_spread
 from reddiff.noise import Gaussian, Noise, UnknownGaussian
 from reddiff.operators import Operator
 from reddiff.problem import Problem
@@ -34,6 +35,23 @@ class NoiseSample:
     fallback: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The measurements in a degraded picture.
+
+    Arguments:
+        pixels: The picture, in [0, 1]: one channel if it is gray and so is what is restored.
+        measured: Which of its entries depend on x.
+        unit: One unit of y in `Task.problem(pixels)`, in [0, 1] pixels.
+        apart: The largest difference between three channels that became one; None if none did.
+    """
+
+    pixels: Pixels
+    measured: Bool[Tensor, "_ _ _"]
+    unit: float
+    apart: float | None = None
+
+
 class Task(ABC):
     """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`.
 
@@ -42,7 +60,6 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    adds_color: ClassVar[bool] = False  # a gray y has a color x
 
     def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
         """Simulate the measurement of a picture.
@@ -57,7 +74,7 @@ class Task(ABC):
         if rng is None:
             return y
         y = y + noise * rng.randn_like(y[None])[0]
-        return torch.where(self.measured(y), y, 0)
+        return torch.where(self._measured(y), y, 0)
 
     def problem(self, y: Pixels, noise: float | None = 0.0) -> Problem:
         """The inverse problem of one degraded picture, in the units of solvers.
@@ -74,28 +91,42 @@ class Task(ABC):
 
     def noise_sample(self, y: Pixels) -> NoiseSample | None:
         """Where to estimate the noise level from; None to assume no noise beside the task's own."""
-        return NoiseSample(y, self.measured(y))
+        return NoiseSample(y, self._measured(y))
 
-    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
-        """Which entries of a degraded picture depend on x."""
-        return torch.ones_like(y, dtype=torch.bool)
+    def reading(self, y: Pixels, alpha: Pixels | None = None) -> Reading:
+        """The measurements in a degraded picture, each once.
 
-    def gray(self, y: Pixels) -> Pixels:
-        """One channel from three that are equal, or nearly equal."""
-        return y.mean(0, keepdim=True)
-
-    def unit(self, y: Pixels) -> float:
-        """A unit of the y of `problem(y)`, in [0, 1] pixels."""
-        return PIXELS
-
-    @property
-    def scale(self) -> int:
-        """How many times larger than y the restored picture is."""
-        return 1
+        Arguments:
+            y: The degraded picture.
+            alpha: Its alpha channel: what is transparent may be of any color.
+        """
+        apart = self._apart(y, alpha)
+        if apart is not None:
+            y = y[:1] if apart == 0 else self._gray(y)
+        return Reading(y, self._measured(y), self._unit(y), apart)
 
     @abstractmethod
     def _forward(self, x: Pixels) -> Pixels:
         """The measurement of a picture, without noise."""
+
+    def _measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+        """Which entries of a degraded picture depend on x."""
+        return torch.ones_like(y, dtype=torch.bool)
+
+    def _gray(self, y: Pixels) -> Pixels:
+        """One channel from three that are nearly equal."""
+        return y.mean(0, keepdim=True)
+
+    def _apart(self, y: Pixels, alpha: Pixels | None) -> float | None:
+        """How far apart the channels of a gray picture are at most; None for any other picture."""
+        seen = self._measured(y)
+        seen = seen if alpha is None else seen & (alpha > 0)
+        alike = bool((seen == seen[:1]).all())
+        return gray_spread(y, seen) if alike else None
+
+    def _unit(self, y: Pixels) -> float:
+        """One unit of `_data(y)`, in [0, 1] pixels."""
+        return PIXELS
 
     @abstractmethod
     def _operator(self, y: Pixels) -> Operator:

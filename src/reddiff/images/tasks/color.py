@@ -20,7 +20,6 @@ class Colorize(Task):
     """The luma of a color picture was recorded."""
 
     name = "colorize"
-    adds_color = True
 
     def _forward(self, x: Pixels) -> Pixels:
         require(x.shape[0] == 3, "image", expected="a color picture", got="a gray one")
@@ -32,6 +31,9 @@ class Colorize(Task):
     def _measurement(self, y: Pixels) -> Pixels:
         """The luma of a picture of three channels; one channel is luma already."""
         return self._forward(y) if y.shape[0] == 3 else y
+
+    def _apart(self, y: Pixels, alpha: Pixels | None) -> None:
+        """A gray y has a color x."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Demosaic(Task):
     sensor: Bayer
 
     name = "demosaic"
-    adds_color = True
 
     def _forward(self, x: Pixels) -> Pixels:
         """The colors that the sensor measures; the others are 0."""
@@ -55,7 +56,7 @@ class Demosaic(Task):
     def _operator(self, y: Pixels) -> Operator:
         return self.sensor
 
-    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+    def _measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
         """One color at each pixel."""
         return self.sensor.measured(y.expand(3, -1, -1)[None])[0, : len(y)]
 
@@ -69,3 +70,6 @@ class Demosaic(Task):
     def _measurement(self, y: Pixels) -> Pixels:
         """Three channels; a raw picture of one channel is spread to the colors of its pixels."""
         return y if y.shape[0] == 3 else self.sensor(y.expand(3, -1, -1)[None])[0]
+
+    def _apart(self, y: Pixels, alpha: Pixels | None) -> None:
+        """A gray y has a color x."""

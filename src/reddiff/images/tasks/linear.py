@@ -61,7 +61,7 @@ class Inpaint(Task):
         self._check(y)
         return Mask(self.mask.to(y))
 
-    def measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
+    def _measured(self, y: Pixels) -> Bool[Tensor, "_ _ _"]:
         self._check(y)
         return (self.mask > 0).to(y.device).expand_as(y)
 
@@ -130,10 +130,6 @@ class SuperResolve(Task):
         if not isinstance(self.filter, Sampling):
             return None
         return self.factor // 2 if self.filter is Sampling.MIDDLE else 0
-
-    @property
-    def scale(self) -> int:
-        return self.factor
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,12 +135,12 @@ class Compressed(Tone):
     def noise_sample(self, y: Pixels) -> None:
         """The only noise is rounding, which the task models."""
 
-    def unit(self, y: Pixels) -> float:
+    def _unit(self, y: Pixels) -> float:
         """The finest step of luma."""
         part = 1.0 if len(y) == 1 else math.hypot(*LUMA)  # the noise of a channel in luma
         return float(self.codec.tables[0].min()) / 255 / part
 
-    def gray(self, y: Pixels) -> Pixels:
+    def _gray(self, y: Pixels) -> Pixels:
         """The luma, as stored in the file."""
         return torch.einsum("c,chw->hw", y.new_tensor(LUMA), y)[None]
 
@@ -152,7 +152,7 @@ class Compressed(Tone):
 
     def _noise(self, y: Pixels, level: float | None) -> Noise:
         """Rounding, and the given noise in units of the finest coefficient."""
-        return Gaussian(math.hypot(CODED, (level or 0.0) / self.unit(y)))
+        return Gaussian(math.hypot(CODED, (level or 0.0) / self._unit(y)))
 
     def _measurement(self, y: Pixels) -> Pixels:
         """The stored picture, extended to whole blocks of the codec."""
