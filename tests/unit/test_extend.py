@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reddiff import Gaussian, Keys, Problem, check, solve
+from reddiff.hooks import Hook
 from reddiff.operators import Identity, Mask, Operator
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras
@@ -26,7 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 def page() -> dict[str, Any]:
     """All that the page defines."""
     names: dict[str, Any] = {"dataclass": dataclass, "Operator": Operator, "Prior": Prior}
-    names |= {"Solver": Solver, "Tensor": Tensor}
+    names |= {"Solver": Solver, "Tensor": Tensor, "Hook": Hook}
     for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(code, names)
     return names
@@ -50,6 +51,15 @@ def test_the_solver_is_as_good_as_the_page_says(page, seed):
     x = solve(problem, prior, page["NullSpace"](karras(50)), seed=seed).x
     mean = prior.posterior(problem).mean
     assert 0 < error(x, truth) - error(mean, truth) < 3  # a draw is 3 dB above
+
+
+def test_the_hook_ends_runs_that_fit(page):
+    problem, prior, _ = field(0)
+    run = solve(problem, prior, page["Denoise"](karras(20, 0.05, 5.0)), hooks=[page["Fits"](0.1)])
+    recorded = run.history["residual"][..., 0]
+    for lane, steps in enumerate(run.steps[:, 0].tolist()):
+        assert (recorded[: steps - 1, lane] >= 0.1).all()
+        assert steps == 20 or recorded[steps - 1, lane] < 0.1
 
 
 def test_the_small_solver_denoises(page):
