@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,7 +17,7 @@ from torch import Tensor
 
 import zoo
 from laws.compare import assert_same
-from reddiff import check
+from reddiff import Gaussian, Problem, check
 from reddiff.lanes import dot, norm
 from reddiff.operators import (
     BlockMean,
@@ -28,8 +29,9 @@ from reddiff.operators import (
     SpectralOperator,
     gaussian_psf,
 )
-from reddiff.operators.base import Shape
+from reddiff.operators.base import ClosedForm, Shape
 from reddiff.operators.checks import Verdict
+from reddiff.solvers.steps.proximal import LEAST_SIGMA, proximal
 
 LANES = 3
 
@@ -44,6 +46,10 @@ def referenced(case: zoo.OperatorCase) -> bool:
 
 def spectral(case: zoo.OperatorCase) -> bool:
     return isinstance(case.make(2), SpectralOperator)
+
+
+def closed(case: zoo.OperatorCase) -> bool:
+    return isinstance(case.make(2), ClosedForm)
 
 
 def make(case: zoo.OperatorCase, device: torch.device) -> tuple[LinearOperator, Tensor]:
@@ -161,6 +167,54 @@ def test_solve(case: zoo.OperatorCase, per_lane: bool, device: torch.device) -> 
     assert found.converged.all()
     assert_same(found.x, wanted, tol=1e-6)
     assert_same(operator.solve(b, lam, 0.0), b / lam.view(-1, *[1] * (b.ndim - 1)))
+
+
+@zoo.every("case", zoo.OPERATORS, linear)
+def test_ridge(case: zoo.OperatorCase, device: torch.device) -> None:
+    """(gain A^T A + I)^-1 gain A^T y, for a number and for numbers per lane."""
+    operator, x = make(case, device)
+    a, y = dense(operator, x), operator(zoo.randn(*x.shape, seed=4).to(device))
+    each = torch.tensor([1.0, 0.1, 40.0], dtype=zoo.F64, device=device)
+    for gain in (each, 1.7):
+        wanted = ridge(a, y, torch.as_tensor(gain, dtype=zoo.F64, device=device).expand(LANES))
+        assert_same(operator.ridge(y, gain).x, wanted.view_as(x))
+    assert not operator.ridge(y, 0.0).x.any()
+
+
+@zoo.every("case", zoo.OPERATORS, closed)
+def test_ridge_in_single_precision(case: zoo.OperatorCase, device: torch.device) -> None:
+    """A closed form is as accurate as y is, for noise from 0.02 % of x to 10 times x and none.
+
+    Rounding errors of r = y - A d are amplified like any noise: by sqrt(gain) / 2 at most.
+    """
+    operator = cast(LinearOperator, case.make(LANES, device, torch.float32))
+    d, x = (zoo.randn(LANES, *case.x_shape, seed=i).float().to(device) for i in (3, 4))
+    a, exact = dense(copy.deepcopy(operator).double(), d.double()), operator(x)
+    noise = zoo.randn(*exact.shape, seed=5).to(exact)
+    eps = torch.finfo(torch.float32).eps
+    for sigma in (0.0, 0.001, 0.02, 0.1):
+        y = torch.where(operator.measured(exact), exact + sigma * noise, 0)
+        problem = Problem(y, operator, Gaussian(sigma))
+        r = y.double() - (a @ d.double().flatten(1)[..., None]).view_as(y)
+        r = torch.where(problem.measured, r, 0)
+        for s in (0.01, 0.1, 1.0, 20.0):
+            each = torch.full((LANES,), s, device=device)
+            level = sigma or LEAST_SIGMA * s * operator.norm(d)  # what proximal takes 0 for
+            gain = ((each / level) ** 2).double()
+            wanted = ridge(a, r, gain)
+            found = (operator.ridge(r.float(), gain.float()).x.double(),)
+            if sigma:
+                found = (*found, proximal(problem, d, each).x.double() - d.double())
+            for got in found:
+                size = gain.sqrt() / 2 * norm(r) + norm(wanted) + norm(d.double())
+                assert (norm(got.flatten(1) - wanted) <= 40 * eps * size).all(), (sigma, s)
+
+
+def ridge(a: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+    """The dense solution `(b, N)`."""
+    eye = torch.eye(a.shape[2], dtype=a.dtype, device=a.device)
+    system = gain[:, None, None] * a.mT @ a + eye
+    return torch.linalg.solve(system, gain[:, None] * (a.mT @ y.flatten(1)[..., None])[..., 0])
 
 
 @zoo.every("case", zoo.OPERATORS)

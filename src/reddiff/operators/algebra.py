@@ -269,6 +269,10 @@ class ClosedScaled(LinearScaled, ClosedForm):
     ) -> Float[Tensor, "b *n"]:
         return self.part.invert(b, lam, self.factor**2 * gain)
 
+    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+        """That of the part, for y over the factor."""
+        return self.part.wiener(y / self.factor, self.factor**2 * gain)
+
 
 class SpectralScaled(ClosedScaled, SpectralOperator):
     """A spectral operator times a number, of which U takes the sign."""

@@ -244,6 +244,24 @@ class LinearOperator(Operator):
     def _regularised(self, v: Tensor, lam: Tensor, gain: Tensor) -> Tensor:
         return gain * self.adjoint(self(v)) + lam * v
 
+    def ridge(
+        self,
+        y: Float[Tensor, "b *m"],
+        gain: Tensor | float,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """Ridge regression: the x of least gain ||A x - y||^2 + ||x||^2.
+
+        That is `solution` of gain A^T y for lam = 1 and a gain >= 0, a number or one per lane.
+        """
+        b = self.adjoint(y)
+        return self.solution(
+            lanes(gain, b) * b, 1.0, gain, start=start, tol=tol, iterations=iterations
+        )
+
     def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
@@ -278,6 +296,32 @@ class ClosedForm(LinearOperator):
     ) -> Solution:
         """`invert`, which needs no iterations."""
         x = self.invert(b, lam, gain)
+        return Solution(x, finite(x))
+
+    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+        """A^T (A A^T + I / gain)^-1 y, for a gain >= 0, a number or one per lane.
+
+        By default `invert(gain A^T y, 1, gain)` and a step of iterative refinement: the rounding
+        error of gain A^T y, of which `invert` keeps the part in the null space, would exceed x in
+        single precision. Override it where A^T (A A^T + I / gain)^-1 is known.
+        """
+        x = self.adjoint(y)
+        gain = lanes(gain, x)
+        x = self.invert(gain * x, 1.0, gain)
+        return x + self.invert(gain * self.adjoint(y - self(x)) - x, 1.0, gain)
+
+    @final
+    def ridge(
+        self,
+        y: Float[Tensor, "b *m"],
+        gain: Tensor | float,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """`wiener`, which needs no iterations."""
+        x = self.wiener(y, gain)
         return Solution(x, finite(x))
 
 
@@ -325,6 +369,12 @@ class SpectralOperator(ClosedForm):
         """Division by gain s^2 + lam in the spectral coordinates."""
         z = self.vt(b)
         return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+
+    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+        """Multiplication by s / (s^2 + 1 / gain) in the spectral coordinates."""
+        z = self.ut(y)
+        s = self.spectrum(z)
+        return self.v(z * (s / (s**2 + 1 / lanes(gain, z))))
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A^+ y."""

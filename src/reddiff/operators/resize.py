@@ -62,6 +62,10 @@ class BlockMean(SpectralOperator):
         seen = self.adjoint(self(b))
         return (b - gain / (lam + gain / self.factor**2) * seen) / lam
 
+    def wiener(self, y: Float[Tensor, "b c h w"], gain: Tensor | float) -> Float[Tensor, "b c H W"]:
+        """A^T y / (1 / factor^2 + 1 / gain), because A A^T = I / factor^2."""
+        return self.adjoint(y / (1 / self.factor**2 + 1 / lanes(gain, y)))
+
     def spectrum(self, z: Float[Tensor, "b c k h w"]) -> Tensor:
         """1 / factor for the constant vector of a block, 0 for the others: (k, 1, 1)."""
         s = torch.zeros(self.factor**2, 1, 1, dtype=z.dtype, device=z.device)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -204,23 +205,45 @@ class LinearSideBySide(SideBySide, LinearOperator):
         iterations: int = 500,
     ) -> Solution:
         """Each lane by its own: exactly, where that one has a closed form."""
-        lam, gain = (torch.as_tensor(v, dtype=b.dtype).to(b.device) for v in (lam, gain))
-        found = [
-            _linear(part).solution(
-                b[i : i + 1],
-                lam if lam.ndim == 0 else lam[i],
-                gain if gain.ndim == 0 else gain[i],
-                start=None if start is None else start[i : i + 1],
-                tol=tol,
-                iterations=iterations,
-            )
-            for i, part in enumerate(self._parts)
-        ]
-        x, converged = ([getattr(f, name) for f in found] for name in ("x", "converged"))
-        return Solution(torch.cat(x), torch.cat(converged))
+        each = zip(
+            self._parts, b.split(1), _split(lam, b), _split(gain, b), _split(start, b), strict=True
+        )
+        return _joined(
+            _linear(part).solution(v, one, g, start=x, tol=tol, iterations=iterations)
+            for part, v, one, g, x in each
+        )
+
+    def ridge(
+        self,
+        y: Float[Tensor, "b *m"],
+        gain: Tensor | float,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """Each lane by its own."""
+        each = zip(self._parts, y.split(1), _split(gain, y), _split(start, y), strict=True)
+        return _joined(
+            _linear(part).ridge(v, g, start=x, tol=tol, iterations=iterations)
+            for part, v, g, x in each
+        )
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         return SideBySide.initial_estimate(self, y)
+
+
+def _split(value: Tensor | float | None, like: Tensor) -> Sequence[Any]:
+    """A number or None for each lane, or the lanes of a tensor."""
+    if isinstance(value, Tensor) and value.ndim > 0:
+        return value.to(like).split(1)
+    return [value] * len(like)
+
+
+def _joined(found: Iterable[Solution]) -> Solution:
+    """The solutions of single lanes as one."""
+    every = list(found)
+    return Solution(torch.cat([f.x for f in every]), torch.cat([f.converged for f in every]))
 
 
 def _linear(operator: Operator) -> LinearOperator:

@@ -78,6 +78,11 @@ class CircularBlur(SpectralOperator):
         power = self._transfer(b).abs() ** 2
         return self._filter(b, 1 / (lanes(gain, b) * power + lanes(lam, b)))
 
+    def wiener(self, y: Float[Tensor, "b c h w"], gain: Tensor | float) -> Float[Tensor, "b c h w"]:
+        """The filter conj(h) / (|h|^2 + 1 / gain)."""
+        h = self._transfer(y)
+        return self._filter(y, h.conj() / (h.abs() ** 2 + 1 / lanes(gain, y)))
+
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
         return self.pinv(y, rcond=0.03)

@@ -112,11 +112,11 @@ def _linear(
     tol: float,
     iterations: int,
 ) -> Solution:
-    """(g A^T A + I) (x - d) = g A^T (y - A d), g = s^2 / sigma^2: well scaled for any s."""
+    """x - d is the ridge regression of y - A d, with the gain s^2 / sigma^2."""
     gain = (s / lanes(noise.sigma, s)) ** 2
-    shift = lanes(gain, d) * operator.adjoint(problem.residual(d))
     first = None if start is d else start - d
-    found = operator.solution(shift, 1.0, gain, start=first, tol=tol, iterations=iterations)
+    residual = problem.residual(d)
+    found = operator.ridge(residual, gain, start=first, tol=tol, iterations=iterations)
     return Solution(d + found.x, found.converged)
 
 
