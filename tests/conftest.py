@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 import room
+import seeds
 from long import is_long
 
 settings.register_profile(
@@ -28,7 +29,6 @@ settings.register_profile(
 )
 settings.load_profile("reddiff")
 torch.set_num_threads(int(os.environ.get("REDDIFF_TEST_THREADS", "1")))
-OTHER_SEED = int(os.environ.get("REDDIFF_TEST_SEED", "0"))
 
 MEASURED = "measured"
 collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`
@@ -75,10 +75,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set up what --room and REDDIFF_TEST_SEED ask for."""
+    """Set up what --room asks for."""
     if path := config.getoption("--room"):
         about = {
-            "seed": str(OTHER_SEED),
+            "seed": str(seeds.OTHER),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "threads": str(torch.get_num_threads()),
         }
@@ -88,23 +88,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch's own generator starts alike in every test.
-
-    With REDDIFF_TEST_SEED, that and every seed that a test gives the library stand for others.
-    """
-    torch.manual_seed(OTHER_SEED)
-    if OTHER_SEED == 0:
-        return
-    from reddiff.random import Keys  # not before jaxtyping's hook is in place
-
-    plain = Keys.at
-
-    def at(self: Keys, step: int) -> object:
-        seed = (self.seed + 1_000_003 * OTHER_SEED) % 2**62
-        return plain(Keys(seed, self.ids, self.copies), step)
-
-    monkeypatch.setattr(Keys, "at", at)
+def _seeds() -> None:
+    """Torch's own generator starts alike in every test."""
+    torch.manual_seed(0)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` is applied

@@ -82,7 +82,7 @@ def shown(value: object) -> str:
     except ValueError:  # Python refuses to write integers of many thousand digits
         text = f"an integer of {int.bit_length(value) if isinstance(value, int) else 'many'} bits"
     if len(text) <= LONGEST:
-        return text
+        return text or "''"
     half = LONGEST // 2
     return f"{text[:half]} ... {text[-half:]} ({len(text)} characters)"
 

@@ -280,5 +280,5 @@ def _refused(path: Path, error: OSError | ValueError) -> PictureError:
 
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
-        return (error.strerror or type(error).__name__).lower()
+        return (error.strerror or type(error).__name__).lower().removeprefix("is ")
     return str(error) or type(error).__name__

@@ -110,6 +110,21 @@ def test_one_line_and_nothing_written(words):
     assert "\x1b" not in refused(*words)
 
 
+def test_what_the_system_refuses_is_said_without_its_numbers():
+    long = "a" * 280
+    text = refused("restore", long, "-o", "o.png", "--task", "denoise")
+    text += refused("restore", "a.png", "-o", long, "--task", "denoise")
+    assert text.count("file name too long") == 2
+    assert "Errno" not in text
+    assert "got a directory" in refused("show", ".")
+    assert "got ''" in refused("check", "m.py:f", "--shape", "")
+
+
+def test_a_line_end_in_a_name_is_no_line():
+    text = run("degrade", "a.png", "-o", "b\nc.png", "--task", "denoise")
+    assert text.splitlines() == [r"b\nc.png"]
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "1e400", "1e12", DIGITS])
 @pytest.mark.parametrize("task", ["quantize", "jpeg", "hdr"])
 def test_numbers_of_tasks(task, number):

@@ -132,6 +132,13 @@ class Physics(torch.nn.Module):
         return 2 * y
 
 physics = Physics()
+network = torch.nn.Conv2d(3, 3, 3, padding=1, bias=False)
+
+class Half:
+    def __call__(self, x):
+        return x / 2
+
+half = Half()
 """
 
 
@@ -142,6 +149,14 @@ def test_whatever_an_operator_can_be_made_of_is_taken_from_a_file(name, tmp_path
     operator = load_operator(f"{path}:{name}")
     assert isinstance(operator, LinearOperator)
     assert operator(torch.ones(2, 4)).shape == (2, 4 if name in ("module", "physics") else 3)
+
+
+@pytest.mark.parametrize("name", ["network", "half"])
+def test_a_network_or_callable_object_is_tested_as_a_function(name, tmp_path):
+    path = tmp_path / "kinds.py"
+    path.write_text(KINDS)
+    run("check", f"{path}:{name}", "--shape", "3,8,8")
+    assert "the class Half" in run("check", f"{path}:Half", "--shape", "3,8,8", code=3)
 
 
 def test_check_prints_a_table(mine):

@@ -193,7 +193,9 @@ JOB = {"source": "a", "output": "b", "task": "denoise"}
 def test_what_is_no_record_is_one_line(folder, text):
     Path("bad.json").write_text(text)
     for words in (["show", "bad.json"], ["replay", "bad.json"]):
-        assert len(run(*words, code=3).strip().splitlines()) == 1
+        printed = run(*words, code=3)
+        assert len(printed.strip().splitlines()) == 1
+        assert "recursion" not in printed
 
 
 @pytest.mark.parametrize(

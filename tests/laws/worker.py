@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import seeds  # noqa: F401 - before the zoo, as in the tests that start this process
 import zoo
 from reddiff import Problem, Reconstruction, Snapshot, solve
 from reddiff.hooks import History, Hook, Progress

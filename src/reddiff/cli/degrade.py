@@ -9,7 +9,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.options import Force, some_path, with_settings
-from reddiff.cli.terminal import say
+from reddiff.cli.terminal import flat, say
 from reddiff.images.settings import Degradation
 
 
@@ -31,6 +31,6 @@ def degrade(
     interruptions.raise_from_now_on()
     record = simulate(source, output, settings, force=force)
     extra = [record[name] for name in ("mask", "kernel") if name in record]
-    say(", ".join([str(output), *extra]))
+    say(flat(", ".join([str(output), *extra])))
     for note in record["notes"]:
         say(f"  {note}")

@@ -32,6 +32,8 @@ def explain(error: BaseException) -> str:
         return one_line(f"not enough memory ({error})")
     if isinstance(error, SystemExit):
         return f"expected a command to finish, got sys.exit({one_line(repr(error.code))}) in it"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return one_line(f"{error.filename}: {error.strerror.lower()}")
     if is_expected(error):
         return one_line(str(error))
     return one_line(f"{type(error).__name__}: {error} (a bug in reddiff; --debug shows it in full)")

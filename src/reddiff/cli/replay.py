@@ -9,7 +9,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.options import Force, Record, some_path
-from reddiff.cli.terminal import say
+from reddiff.cli.terminal import flat, say
 
 
 def replay(
@@ -38,4 +38,4 @@ def replay(
 
     interruptions.raise_from_now_on()
     made = replays.replay(record, output=output, task=task, force=force)
-    say(f"{made['job']['output']}: the same pixels, {made['pixels']}")
+    say(flat(f"{made['job']['output']}: the same pixels, {made['pixels']}"))

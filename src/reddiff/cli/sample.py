@@ -9,7 +9,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.options import Force, Seed, some_path
-from reddiff.cli.terminal import say
+from reddiff.cli.terminal import flat, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def sample(
         raise Diverged(f"{failed} of {count} draws diverged; nothing was written")
     _write(names, x, force=force)
     done = f"{count} of {shape[1]}x{shape[2]} pixels by {solver}, {method.steps} steps"
-    say(f"{names[0]}{f' to {names[-1].name}' if count > 1 else ''}: {done}")
+    say(flat(f"{names[0]}{f' to {names[-1].name}' if count > 1 else ''}: {done}"))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -92,7 +92,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        got = str(error) or "brackets without end"
+        got = "JSON nested too deeply" if isinstance(error, RecursionError) else error
         raise RecordError(f"{path}: expected a reddiff record, got {got}") from error
     if not isinstance(record, dict) or "format" not in record or "command" not in record:
         raise RecordError(f"{path}: expected a reddiff record, got other JSON")

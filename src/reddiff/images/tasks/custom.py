@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -63,13 +62,16 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
 
 
 def _made(found: Any, shape: Shape | None) -> Operator:
+    if isinstance(found, type):
+        got = f"the class {found.__name__}; name an object of it"
+        raise InvalidArgument("operator", expected="an operator or a function", got=got)
     if isinstance(found, Tensor | np.ndarray) or hasattr(found, "tocoo"):
         return from_matrix(found)
     if hasattr(found, "matvec"):
         return from_linear_operator(found)
     if not isinstance(found, Operator) and callable(getattr(found, "A", None)):
         return physics_operator(found)
-    if not inspect.isroutine(found):
+    if isinstance(found, Operator) or not callable(found):
         return as_operator(found)
     pixels = torch.rand(2, *(shape or (3, 64, 64)), generator=torch.Generator().manual_seed(0))
     return as_operator(found, x_shape=_same if shape is None else shape, example=pixels)
