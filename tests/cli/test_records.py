@@ -233,7 +233,9 @@ def test_types_and_ranges_are_checked(folder, name, value):
     where[name] = value
     Path("bad.json").write_text(json.dumps(record))
     for words in (["show", "bad.json"], ["replay", "bad.json", "-o", "x.png"]):
-        assert len(run(*words, code=3).strip().splitlines()) == 1
+        text = run(*words, code=3)
+        assert len(text.strip().splitlines()) == 1
+        assert name in text
 
 
 def test_pipes_and_devices_are_no_records(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 import forked
 import numpy as np
 import pytest
+from damage import bases
 from PIL import Image
 
 from reddiff.images.io import read_picture
@@ -31,7 +33,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
         assert not path.name.endswith(".part"), path
         if path.suffix == ".json":
             json.loads(path.read_text())
-        elif path.suffix == ".webp":
+        elif folder.name == "films":
             with Image.open(path) as film:
                 film.seek(film.n_frames - 1)
         else:
@@ -78,3 +80,59 @@ def test_killed_runs(cases: Callable[[int], range], tmp_path: Path, again: str) 
         assert "0 failed" in ended.text
         assert pictures(root / "out") == good, seed
         pictures(root / "films")
+
+
+FOLDERS = ["", "a b", "{x}/[y]", "été/深い/c"]
+
+
+@pytest.mark.slow
+def test_a_mixed_folder_ended_by_each_signal(tmp_path: Path) -> None:
+    """Files of every kind in a tree, some broken: the good ones are there, as without pauses."""
+    forked.preload()
+    root, printed = tmp_path / "box", tmp_path / "printed"
+    for i, (name, data) in enumerate(sorted(bases().items())):
+        path = root / "in" / FOLDERS[i % 4] / f"{name[: i % 3]}{i}.{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    several = [n for n in bases() if n.startswith(("frames.", "pages.", "stack."))]
+    whole = len(bases()) - len(several)
+    broken = {f"cut.{n}": bases()[n][:200] for n in ("RGBA.png", "rich.jpg", "zlib.tif")}
+    broken |= {"empty.png": b"", "text.jpg": b"no picture"}
+    for name, data in broken.items():
+        (root / "in" / FOLDERS[-1] / name).write_bytes(data)
+    for name in ("._x.png", ".hidden.jpg"):
+        (root / "in" / name).write_bytes(bases()["RGBA.png"])
+    save_tiny(root / "tiny.safetensors")
+    words = [*WORDS[:-2], "--report", "report.csv", "-o"]
+
+    ended = forked.finish(forked.start([*words, "whole"], root, printed), printed, 100)
+    assert ended.code == 5, ended.text
+    good = pictures(root / "whole")
+    assert len(good) == whole, ended.text
+    for share, (sent, code) in enumerate(SIGNALS.items(), 1):
+        pid = forked.start([*words, "out", "--on-existing", "skip"], root, printed)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and len(results(root / "out")) < share * whole // 4:
+            time.sleep(0.001)
+        os.kill(pid, sent)
+        ended = forked.finish(pid, printed, 60)
+        assert ended.code == code, (sent, ended)
+        assert "Traceback" not in ended.text, ended.text
+        before = pictures(root / "out")
+        assert 0 < len(before) < whole
+        assert all(good[name] == pixels for name, pixels in before.items())
+    last = [*words, "out", "--on-existing", "skip"]
+    ended = forked.finish(forked.start(last, root, printed), printed, 100)
+    assert ended.code == 5, ended.text
+    assert pictures(root / "out") == good
+    with (root / "report.csv").open() as file:
+        reasons = {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
+    failed = [name for name, reason in reasons.items() if reason]
+    assert set(broken) <= set(failed)
+    assert "truncated" in reasons["cut.zlib.tif"]
+    assert sum("expected one picture (--page N" in r for r in reasons.values()) == len(several)
+    assert len(failed) == len(broken) + len(several)
+
+
+def results(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.suffix not in (".json", ".part", "")]

@@ -232,3 +232,8 @@ def test_the_progress_bar_draws_and_leaves_the_terminal_as_it_was(
     with pytest.raises(RuntimeError):
         solve(problem, prior, SOLVER, hooks=[bar, Broken()])
     assert show in capsys.readouterr().err
+
+
+def test_a_bar_that_vanishes_leaves_nothing_in_a_log(problem, prior, capsys):
+    solve(problem, prior, SOLVER, hooks=[ProgressBar("restoring", transient=True)])
+    assert capsys.readouterr() == ("", "")

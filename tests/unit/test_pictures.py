@@ -556,6 +556,14 @@ def test_pictures_above_the_limit(tmp_path, suffix, bits):
     refused(tmp_path / f"a{suffix}", words, max_pixels=599)
 
 
+def test_a_changed_byte_is_named_by_its_chunk(tmp_path):
+    write_picture(tmp_path / "a.png", as_picture(levels(8, 5, 5)))
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 1
+    (tmp_path / "a.png").write_bytes(data)
+    refused(tmp_path / "a.png", "the checksum of its IDAT differs")
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_bomb_is_known_by_its_header(tmp_path, bits):
     header = struct.pack(">IIBBBBB", 60_000, 60_000, bits, 2, 0, 0, 0)

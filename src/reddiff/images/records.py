@@ -100,13 +100,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if number not in (1, FORMAT) or isinstance(number, bool) or command != "restore":
         got = f"format {_short(number)}, command {_short(command)}"
         raise RecordError(f"{path}: expected a restore record of format {FORMAT}, got {got}")
-    for name, good in SCHEMA.items():
+    for name in SCHEMA:
         if name not in record:
             if name in OPTIONAL or (number == 1 and name in NEW):
                 continue
             raise RecordError(f"{path}: expected an entry '{name}', got none")
-        if not good(record[name]):
-            raise RecordError(f"{path}: {name} cannot be {_short(record[name])}")
+        if wrong := _wrong(name, record[name]):
+            raise RecordError(f"{path}: {wrong}")
     return record
 
 
@@ -116,20 +116,28 @@ def _refuse(word: str) -> None:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}..."
+    return text if len(text) <= 200 else f"{text[:180]}..."
 
 
-def _job(value: object) -> bool:
-    """Whether these are the entries of a job, each of its type, and all that are needed."""
-    table, needed = JOB_ENTRIES | kinds(), ("source", "output", "task")
+def _wrong(name: str, value: object) -> str:
+    """What is wrong with an entry of a record; empty if nothing is."""
+    if name == "job" and isinstance(value, dict):
+        return _wrong_job(value)
+    return "" if SCHEMA[name](value) else f"{name} cannot be {_short(value)}"
+
+
+def _wrong_job(job: dict[str, Any]) -> str:
+    table = JOB_ENTRIES | kinds()
     nullable = {f.name for f in fields(Settings) if f.default is None}
-    if not isinstance(value, dict) or not set(needed) <= set(value) <= set(table):
-        return False
-    good = all(
-        KINDS[table[name]](item) or (item is None and name in nullable)
-        for name, item in value.items()
-    )
-    return good and all(value[name] for name in needed)
+    for name in ("source", "output", "task"):
+        if not job.get(name):
+            return f"job: expected an entry '{name}', got {_short(job.get(name))}"
+    for name, item in job.items():
+        if name not in table:
+            return f"job: expected entries of a job, got {_short(name)}"
+        if not (KINDS[table[name]](item) or (item is None and name in nullable)):
+            return f"job: {name} cannot be {_short(item)}"
+    return ""
 
 
 def _inputs(value: object) -> bool:
@@ -139,7 +147,7 @@ def _inputs(value: object) -> bool:
 SCHEMA: dict[str, Callable[[object], bool]] = {
     "versions": table_of(is_text),
     "units": is_text,
-    "job": _job,
+    "job": lambda value: isinstance(value, dict),
     "inputs": _inputs,
     "weights": is_digits,
     "solver": lambda value: isinstance(value, dict),

@@ -56,6 +56,7 @@ class ProgressBar(Hook):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = Console(stderr=True)
         bar = Progress(
             TextColumn("{task.description}", markup=False),  # names may hold braces and brackets
             BarColumn(),
@@ -63,8 +64,9 @@ class ProgressBar(Hook):
             TextColumn("{task.fields[speed]} evaluations/s"),
             TextColumn("{task.fields[residual]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=self.transient,
+            disable=self.transient and not console.is_interactive,  # it would leave an empty line
         )
         bar.add_task(self.label, total=steps, residual="", speed="0")
         bar.start()

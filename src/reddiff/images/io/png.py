@@ -164,7 +164,9 @@ def _walk(path: Path, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if good:
             yield name, content
         elif name in PIXELS + FRAMES or len(crc) < 4:
-            got = "a truncated file" if len(crc) < 4 else f"a damaged file ({name!r})"
+            got = "a truncated file"
+            if len(crc) == 4:
+                got = f"a damaged file (the checksum of its {name.decode()} differs)"
             raise PictureError(path, expected="a whole picture", got=got)
         ended = name == b"IEND"
         at += 12 + length

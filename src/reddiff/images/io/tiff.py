@@ -138,9 +138,10 @@ def _kind(path: Path, page: Any) -> Values:
         got = f"{page.bitspersample} bits of {name}"
         raise PictureError(path, expected="8 or 16 bits per channel", got=got)
     size = path.stat().st_size
-    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    whole = len(pieces) == math.prod(page.chunked) and all(count > 0 for _, count in pieces)
-    if not whole or any(offset + count > size for offset, count in pieces):
+    offsets, counts = page.dataoffsets, page.databytecounts
+    ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+    whole = len(offsets) == len(counts) == math.prod(page.chunked) and min(counts, default=0) > 0
+    if not whole or max(ends) > size:
         raise PictureError(path, expected="a whole picture", got="a truncated file")
     return values
 
