@@ -459,12 +459,7 @@ def plot(curves: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
     names = list(curves)
     columns, rows = 4, math.ceil(len(names) / 4)
     figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(11, 2.3 * rows),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
+        rows, columns, figsize=(11, 2.3 * rows), sharex=True, sharey=True, squeeze=False
     )
     for axis in axes.flat:
         axis.set_visible(False)

@@ -37,11 +37,7 @@ from reddiff.run.cost import PeakMemory
 from reddiff.schedules import geometric, karras
 from reddiff.solvers.base import StepCost
 
-SHAPES = {
-    "1x3x64x64": (1, 3, 64, 64),
-    "8x3x64x64": (8, 3, 64, 64),
-    "1x3x256x256": (1, 3, 256, 256),
-}
+SHAPES = {"1x3x64x64": (1, 3, 64, 64), "8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
 QUICK_SHAPE = "1x3x64x64"  # not in the full run
 QUICK = ("RED-diff", "noise-aware, double image, a function", "DPS")
 

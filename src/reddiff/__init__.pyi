@@ -10,8 +10,8 @@ from .errors import ReddiffError as ReddiffError
 from .errors import SnapshotError as SnapshotError
 from .errors import Unsupported as Unsupported
 from .errors import WeightsError as WeightsError
+from .images.degradation import degrade as degrade
 from .images.restoration import Restored as Restored
-from .images.restoration import degrade as degrade
 from .images.restoration import restore as restore
 from .interop.deepinv import as_reconstructor as as_reconstructor
 from .interop.deepinv import from_deepinv as from_deepinv

@@ -94,7 +94,6 @@ class LaneOptimizer(State):
 
     @classmethod
     def load(cls, tree: Tree) -> LaneOptimizer:
-        """The optimiser whose `dump` this is."""
         x, memory = tree["x"], tuple(row for lane in tree["memory"] for row in lane)
         return cls(x.flatten(0, 1), memory, tree["count"], x.shape[1])
 

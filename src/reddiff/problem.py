@@ -13,8 +13,9 @@ from torch import Tensor
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import dot, repeat
 from reddiff.noise import DiagonalGaussian, Gaussian, Noise, Stacked, UnknownGaussian
-from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.base import Operator, Shape
 from reddiff.operators.diagonal import Diagonal
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.mask import Selection
 from reddiff.operators.precision import lowered
 from reddiff.operators.simplify import simplified

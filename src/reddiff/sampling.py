@@ -14,7 +14,8 @@ from torch import Tensor
 from reddiff.errors import InvalidArgument, SnapshotError, lookup, require
 from reddiff.hooks import Hook
 from reddiff.noise import Gaussian
-from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.base import Shape
+from reddiff.operators.linear import SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys
@@ -161,7 +162,6 @@ class _Nothing(SpectralOperator):
     """Measures no entry: y has the shape of x, all singular values are 0."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return y_shape
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.noise import Noise
-from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.linear import LinearOperator
 from reddiff.problem import Problem
 
 
@@ -15,15 +16,12 @@ class FromPixels(Operator):
     """x -> (x + 1) / 2: from [-1, 1] to [0, 1]."""
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """(x + 1) / 2."""
         return to_pixels(x)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of y."""
         return y_shape
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """2 y - 1."""
         return 2 * y - 1
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, check, iterate, solve
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
-from reddiff.operators.base import ClosedForm, Shape
+from reddiff.operators.base import Shape
 from reddiff.operators.checks import Verdict
+from reddiff.operators.linear import ClosedForm
 from reddiff.priors import GaussianRandomField
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff

@@ -11,16 +11,11 @@ from reddiff import Gaussian, InvalidArgument, Keys, Problem, Unsupported
 from reddiff.metrics import moment_errors
 from reddiff.noise import Poisson
 from reddiff.operators import Mask, Matrix
-from reddiff.operators.algebra import LinearCompose
-from reddiff.solvers.steps.conditional import (
-    HMC,
-    Automatic,
-    Conditional,
-    Langevin,
-    PerturbAndSolve,
-    Sharpened,
-)
+from reddiff.operators.composition import LinearCompose
+from reddiff.solvers.steps.automatic import Automatic
+from reddiff.solvers.steps.conditional import Conditional, PerturbAndSolve, Sharpened
 from reddiff.solvers.steps.likelihood import Target, curvature
+from reddiff.solvers.steps.mcmc import HMC, Langevin
 
 pytestmark = pytest.mark.usefixtures("untyped")
 

@@ -14,7 +14,8 @@ from reddiff.operators import Clip, Diagonal
 from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.schedules import karras
 from reddiff.solvers import DAPS
-from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
+from reddiff.solvers.steps.conditional import PerturbAndSolve
+from reddiff.solvers.steps.mcmc import HMC, Langevin
 from zoo.priors import within
 
 pytestmark = pytest.mark.usefixtures("untyped")

@@ -13,7 +13,8 @@ from reddiff.hooks import Hook
 from reddiff.images.masks import make_mask
 from reddiff.operators import BlockMean, CircularBlur, Mask, gaussian_psf
 from reddiff.priors import GaussianRandomField, photo_prior
-from reddiff.run.diagnostics import MISFIT, Finding, findings, fit, least_ratio, warn
+from reddiff.run.diagnostics import MISFIT, Finding, findings, least_ratio, warn
+from reddiff.run.goodness_of_fit import fit
 from reddiff.schedules import karras
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 from zoo.priors import within

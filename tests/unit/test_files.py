@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reddiff import files
+from reddiff import files, staging
 from reddiff.errors import PictureError
 from reddiff.files import check_target, read_regular, write_together, write_whole
 
@@ -17,13 +17,13 @@ from reddiff.files import check_target, read_regular, write_together, write_whol
 def folder(request, tmp_path, monkeypatch) -> Path:
     """A folder on a file system with files without a name, without them, and without links."""
     if request.param != "unnamed":
-        monkeypatch.setattr(files.sys, "platform", "elsewhere")
+        monkeypatch.setattr(staging.sys, "platform", "elsewhere")
     if request.param == "no links":
 
         def link(*args, **more):
             raise OSError(errno.EPERM, "no links here")
 
-        monkeypatch.setattr(files.os, "link", link)
+        monkeypatch.setattr(staging.os, "link", link)
     return tmp_path
 
 
@@ -64,7 +64,7 @@ def test_trouble_leaves_no_file_and_no_folder(folder, monkeypatch, trouble):
         if len(calls) == 2:
             raise trouble
 
-    monkeypatch.setattr(files, "fsync", second)
+    monkeypatch.setattr(staging, "fsync", second)
     caught = PictureError if isinstance(trouble, OSError) else KeyboardInterrupt
     with pytest.raises(caught):
         write_together([(folder / "x/y/record", b"1"), (folder / "x/y/picture", b"2")])
@@ -121,7 +121,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
     def refused(*args, **more):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(files.os, "open", refused)
+    monkeypatch.setattr(staging.os, "open", refused)
     with pytest.raises(PictureError, match="permission denied") as caught:
         check_target(tmp_path / "x")
     assert caught.value.errno == errno.EACCES

@@ -638,7 +638,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, there, tro
         assert len(list(tmp_path.iterdir())) <= 1 + there  # under another name, or none
         raise trouble
 
-    monkeypatch.setattr("reddiff.files.fsync", fail)
+    monkeypatch.setattr("reddiff.staging.fsync", fail)
     with pytest.raises(caught if isinstance(caught, type) else KeyboardInterrupt) as raised:
         write_picture(tmp_path / "a.png", as_picture(levels(8, 5, 5)), force=True)
     if caught is PictureError:

@@ -16,7 +16,8 @@ from reddiff.schedules import constant
 from reddiff.solvers import PnPDM, inits
 from reddiff.solvers.pnpdm import decaying, harmonic
 from reddiff.solvers.runs import inner_levels, reverse_sde
-from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve, Sharpened
+from reddiff.solvers.steps.conditional import PerturbAndSolve, Sharpened
+from reddiff.solvers.steps.mcmc import HMC, Langevin
 from zoo.priors import within
 
 pytestmark = pytest.mark.usefixtures("untyped")

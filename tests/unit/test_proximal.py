@@ -14,7 +14,7 @@ from reddiff import Gaussian, Problem
 from reddiff.errors import InvalidArgument
 from reddiff.noise import Noise, Poisson
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
-from reddiff.operators.algebra import LinearCompose
+from reddiff.operators.composition import LinearCompose
 from reddiff.solvers.steps.proximal import proximal
 
 pytestmark = pytest.mark.usefixtures("untyped")

@@ -8,7 +8,8 @@ import torch
 from reddiff import Gaussian, Problem, solve
 from reddiff.operators import BlockMean, CircularBlur, Identity, Mask, Operator, gaussian_psf
 from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, TiledPrior, photo_prior
-from reddiff.run.diagnostics import fit, warn
+from reddiff.run.diagnostics import warn
+from reddiff.run.goodness_of_fit import fit
 from reddiff.solvers import NoiseAwareREDDiff
 
 FIELD = GaussianRandomField(-2.0)

@@ -17,7 +17,7 @@ from reddiff.noise import Stacked
 from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField
 from reddiff.random import DRAWING
-from reddiff.run.diagnostics import fit
+from reddiff.run.goodness_of_fit import fit
 from reddiff.solvers import NoiseAwareREDDiff
 
 F64 = torch.float64

@@ -132,7 +132,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
     path = tmp_path / "run"
     made(seed=1).save(path)
-    monkeypatch.setattr("reddiff.files.fsync", full)
+    monkeypatch.setattr("reddiff.staging.fsync", full)
     with pytest.raises(SnapshotError, match=r"run: expected .*, got no space left on device"):
         made(seed=2).save(path)
     assert Snapshot.load(path).seed == 1
@@ -162,7 +162,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
         path.write_text("somebody else's")
         fsync(descriptor)
 
-    monkeypatch.setattr("reddiff.files.fsync", late)
+    monkeypatch.setattr("reddiff.staging.fsync", late)
     with pytest.raises(
         SnapshotError, match=r"run: expected a new file .force replaces one., got one"
     ):

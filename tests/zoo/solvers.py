@@ -15,7 +15,8 @@ from reddiff import solvers
 from reddiff.optim import MakeOptimizer, cosine_lr, harmonic_lr
 from reddiff.schedules import constant, flow, geometric, karras, vp
 from reddiff.solvers import inits, orders
-from reddiff.solvers.steps.conditional import HMC, Langevin, PerturbAndSolve
+from reddiff.solvers.steps.conditional import PerturbAndSolve
+from reddiff.solvers.steps.mcmc import HMC, Langevin
 from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS
 from zoo.tensors import randn

@@ -20,13 +20,7 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.conversions import take_kernel, take_mask
-from reddiff.images.io import (
-    Image,
-    Picture,
-    as_picture,
-    as_range,
-    read_picture,
-)
+from reddiff.images.io import Image, Picture, as_picture, as_range, read_picture
 from reddiff.images.settings import Degradation, options
 from reddiff.images.tasks import Compressed, Inpaint, OwnTask, Task, make_task
 from reddiff.operators import JPEG, Operator

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.priors.gray import GrayPrior
 

@@ -1,4 +1,4 @@
-"""Restore and degrade pictures, with pixels in [0, 1]."""
+"""Restore pictures, with pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -13,25 +13,18 @@ from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.hooks import Hook, Progress
-from reddiff.images.arguments import (
-    Source,
-    keywords,
-    open_image,
-    open_task,
-    outside,
-)
+from reddiff.images.arguments import Source, keywords, open_image, open_task, outside
 from reddiff.images.conversions import take_numbers, take_prior
 from reddiff.images.gray import for_channels
 from reddiff.images.io import Picture
 from reddiff.images.level import choose_level, doubts
 from reddiff.images.presets import preset
-from reddiff.images.settings import Degradation, Settings
+from reddiff.images.settings import Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
-from reddiff.random import MEASURING, Keys
 from reddiff.results import Reconstruction, Status
 from reddiff.run.modes import ordinary
 from reddiff.solvers.base import Solver
@@ -99,11 +92,7 @@ def restore(image: Source, settings: _Restoration) -> Restored:
 
 @ordinary
 def restore_with(
-    image: Source,
-    settings: Settings,
-    *,
-    hooks: Sequence[Hook] = (),
-    preview: Preview | None = None,
+    image: Source, settings: Settings, *, hooks: Sequence[Hook] = (), preview: Preview | None = None
 ) -> Restored:
     """`restore`, with the settings in one object."""
     settings = take_numbers(settings)
@@ -149,39 +138,6 @@ def restore_with(
     )
 
 
-@keywords(Degradation)
-def degrade(image: Source, settings: Degradation) -> Picture:
-    """Simulate a measurement of a picture: the task's operator and noise, clipped to [0, 1].
-
-    Noise is added last, except for `hdr`, `quantize` and `jpeg`: there it is added before clipping,
-    rounding or compression.
-
-    Arguments:
-        image: The picture, as for `restore`.
-        settings: The fields of `Degradation` as keyword arguments; only `task` is required.
-
-    Raises:
-        InvalidArgument: If an argument cannot be used.
-        PictureError: If the image cannot be read.
-    """
-    return degrade_with(image, settings)
-
-
-@ordinary
-def degrade_with(image: Source, settings: Degradation) -> Picture:
-    """`degrade`, with the settings in one object."""
-    settings = take_numbers(settings)
-    opened = open_image(image, settings)
-    picture = opened.picture
-    task = open_task(image, opened, settings, notes=[])
-    rng = Keys(settings.seed, (0,)).at(MEASURING)
-    y = task.degrade(picture.pixels, settings.noise or 0.0, rng)
-    alpha = picture.alpha
-    if alpha is not None and y.shape[1:] != alpha.shape[1:]:
-        alpha = task.degrade(alpha)
-    return replace(picture, pixels=y.clamp(0, 1), alpha=alpha)
-
-
 class _Preview(Hook):
     """Pass every estimate on as a picture."""
 
@@ -189,7 +145,6 @@ class _Preview(Hook):
         self.show, self.finish = show, finish
 
     def __call__(self, progress: Progress) -> None:
-        """Show the estimate."""
         self.show(progress.step, self.finish(progress.x[0]))
 
 

@@ -74,8 +74,7 @@ class Degradation:
     mask: Mask | None = field(
         default=None,
         metadata=_option(
-            str,
-            "For inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ...",
+            str, "For inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ..."
         ),
     )
     fit_mask: bool = field(

@@ -11,6 +11,7 @@ import numpy as np
 
 from reddiff.errors import require
 from reddiff.files import check_target, write_together
+from reddiff.images.degradation import degrade_with
 from reddiff.images.io import (
     MAX_PIXELS,
     Picture,
@@ -23,7 +24,6 @@ from reddiff.images.io import (
 from reddiff.images.jobs import Job
 from reddiff.images.masks import make_mask
 from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
-from reddiff.images.restoration import degrade_with
 from reddiff.images.settings import Degradation, Settings, check_numbers, words
 from reddiff.images.tasks.custom import blamed
 

@@ -1,6 +1,7 @@
 """Noise models: what y is, given a = A(x). Every nll is a sum over y, in nats, per lane."""
 
 from reddiff.noise.base import Noise as Noise
+from reddiff.noise.clipped import Clipped as Clipped
 from reddiff.noise.counts import Poisson as Poisson
 from reddiff.noise.counts import PoissonGaussian as PoissonGaussian
 from reddiff.noise.gaussian import DiagonalGaussian as DiagonalGaussian
@@ -8,7 +9,6 @@ from reddiff.noise.gaussian import Gaussian as Gaussian
 from reddiff.noise.gaussian import UnknownGaussian as UnknownGaussian
 from reddiff.noise.robust import Huber as Huber
 from reddiff.noise.robust import Laplace as Laplace
-from reddiff.noise.sensor import Clipped as Clipped
-from reddiff.noise.sensor import Rounded as Rounded
+from reddiff.noise.rounded import Rounded as Rounded
 from reddiff.noise.speckle import Speckle as Speckle
 from reddiff.noise.stacked import Stacked as Stacked

@@ -84,7 +84,6 @@ class Poisson(Noise):
         return self.gain * reach / torch.where(pushed, floor, a.abs().clamp(min=self.floor))
 
     def check(self, y: Tensor) -> None:
-        """Check that y has no negative entries."""
         least = float(y.min())
         if least < 0:
             raise InvalidArgument("y", expected="values of 0 or more under Poisson", got=least)

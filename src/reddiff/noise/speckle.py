@@ -85,7 +85,6 @@ class Speckle(Noise):
         return lanes(self.looks, a) * reach / at**2
 
     def check(self, y: Tensor) -> None:
-        """Check that y has no negative entries."""
         super().check(y)
         least = float(y.min())
         if least < 0:

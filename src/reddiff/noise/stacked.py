@@ -40,35 +40,27 @@ class Stacked(Noise):
         return any(part.censored for part in self.parts)
 
     def sample(self, a: Float[Tensor, "b m"], rng: Rng) -> Float[Tensor, "b m"]:
-        """A draw of each part."""
         return self._each(lambda noise, v: noise.sample(v, rng), a)
 
     def nll_each(self, y: Float[Tensor, "b m"], a: Float[Tensor, "b m"]) -> Tensor:
-        """That of each part."""
         return self._each(lambda noise, v, u: noise.nll_each(v, u), y, a)
 
     def grad_each(self, y: Float[Tensor, "b m"], a: Float[Tensor, "b m"]) -> Tensor:
-        """That of each part."""
         return self._each(lambda noise, v, u: noise.grad_each(v, u), y, a)
 
     def residual(self, y: Float[Tensor, "b m"], a: Float[Tensor, "b m"]) -> Tensor:
-        """That of each part."""
         return self._each(lambda noise, v, u: noise.residual(v, u), y, a)
 
     def std(self, a: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
-        """That of each part."""
         return self._each(lambda noise, v: noise.std(v), a)
 
     def curvature(self, y: Float[Tensor, "b m"], a: Float[Tensor, "b m"]) -> Tensor:
-        """That of each part."""
         return self._each(lambda noise, v, u: noise.curvature(v, u), y, a)
 
     def select(self, index: Tensor) -> Stacked:
-        """The parts of some of the lanes."""
         return replace(self, parts=tuple(part.select(index) for part in self.parts))
 
     def check(self, y: Tensor) -> None:
-        """Check every part of y."""
         for noise, v in zip(self.parts, self._split(y), strict=True):
             noise.check(v)
 

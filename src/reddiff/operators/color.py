@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Shape
+from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.shapes import check_y_shape
 
 
 class ChannelMix(SpectralOperator):
@@ -37,7 +39,6 @@ class ChannelMix(SpectralOperator):
         self.register_buffer("s", pad(s, (0, matrix.shape[1] - len(s))))
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h, w) for y of (m, h, w)."""
         check_y_shape(y_shape, 3, "m, h, w")
         m, got = len(self.left), f"(b, {', '.join(map(str, y_shape))})"
         require(y_shape[0] == m, "y", expected=f"shape (b, {m}, h, w)", got=got)
@@ -51,15 +52,12 @@ class ChannelMix(SpectralOperator):
         return self.s[:, None, None]
 
     def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """V z at every pixel."""
         return torch.einsum("kc,bkhw->bchw", self.right, z)
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """V^T x at every pixel."""
         return torch.einsum("kc,bchw->bkhw", self.right, x)
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b m h w"]:
-        """U z at every pixel."""
         return torch.einsum("mk,bkhw->bmhw", self.left, z[:, : len(self.left)])
 
     def ut(self, y: Float[Tensor, "b m h w"]) -> Float[Tensor, "b c h w"]:

@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Shape
+from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.shapes import check_y_shape
 
 
 class Decimate(SpectralOperator):
@@ -37,20 +39,17 @@ class Decimate(SpectralOperator):
         return f"{self.factor}, {self.offset}"
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h f, w f)."""
         check_y_shape(y_shape, 3, "c, h, w")
         c, h, w = y_shape
         return c, h * self.factor, w * self.factor
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:
-        """The pixels that are kept."""
         h, w = x.shape[-2:]
         good = h % self.factor == 0 and w % self.factor == 0
         require(good, "x", expected=f"sides that {self.factor} divides", got=f"{h} x {w}")
         return self._kept(x).clone()
 
     def adjoint(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
-        """Those pixels, zeros between them."""
         f = self.factor
         x = y.new_zeros(*y.shape[:-2], f * y.shape[-2], f * y.shape[-1])
         self._kept(x).copy_(y)
@@ -73,11 +72,9 @@ class Decimate(SpectralOperator):
         return x
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:
-        """The pixels that are kept."""
         return self(z)
 
     def ut(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
-        """Those pixels, zeros between them."""
         return self.adjoint(y)
 
     def _kept(self, x: Tensor) -> Tensor:

@@ -7,14 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import (
-    LinearOperator,
-    Operator,
-    Shape,
-    SpectralOperator,
-    check_broadcast,
-)
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.linear import LinearOperator, SpectralOperator
 from reddiff.operators.mask import Mask, multiplied
+from reddiff.operators.shapes import check_broadcast
 
 
 class Diagonal(SpectralOperator):
@@ -72,7 +68,6 @@ class Diagonal(SpectralOperator):
         return self.weights.sign() * z
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        """The signs of w, 0 where it is 0."""
         return self.weights.sign() * y
 
     @property

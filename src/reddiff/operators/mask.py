@@ -9,13 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import (
-    LinearOperator,
-    Operator,
-    Shape,
-    SpectralOperator,
-    check_broadcast,
-)
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.shapes import check_broadcast
 
 
 class Selection(SpectralOperator):
@@ -40,7 +36,6 @@ class Selection(SpectralOperator):
         return self.spectrum(x) * x
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The kept entries, zeros elsewhere."""
         return self.spectrum(y) * y
 
     @property

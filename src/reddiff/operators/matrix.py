@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import LinearOperator, Operator, Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.shapes import check_y_shape
 
 
 class Matrix(SpectralOperator):
@@ -50,7 +52,6 @@ class Matrix(SpectralOperator):
         self.batched = ("a", "left", "right", "s") if per_lane else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape given at construction."""
         m = self.a.shape[-2]
         check_y_shape(y_shape, 1, f"{m}")
         require(y_shape == (m,), "y", expected=f"shape (b, {m})", got=f"(b, {y_shape[0]})")

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, check_y_shape
+from reddiff.operators.base import Shape
 from reddiff.operators.mask import Selection
+from reddiff.operators.shapes import check_y_shape
 
 
 class BayerPattern(Enum):

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad, unfold
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.operators.base import Operator, Shape, check_y_shape
+from reddiff.operators.base import Operator, Shape
 from reddiff.operators.blur.psf import gaussian_psf, motion_psf
+from reddiff.operators.shapes import check_y_shape
 from reddiff.random import DRAWING, Keys
 
 ANGLES = (0.0, 45.0, 90.0, 135.0)  # of the kernels, in degrees

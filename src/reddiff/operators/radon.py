@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,26 +11,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import LinearOperator, Shape, check_y_shape
+from reddiff.operators.base import Shape
+from reddiff.operators.linear import LinearOperator
+from reddiff.operators.ramp_filter import Window, hann, ramp, ramp_filtered
 from reddiff.operators.rays import back_project, project
+from reddiff.operators.shapes import check_y_shape
 
 # Entries of one lane worked on at a time: what fits the cache of a CPU, and what keeps a GPU busy.
 # Not of all lanes: how the sum over angles is cut must not depend on a lane's neighbours.
 ENTRIES_CPU, ENTRIES_GPU = 2**18, 2**22
-
 SAME = 1e-6  # radians that views of one direction may be apart
-
-Window = Callable[[Tensor], Tensor]
-
-
-def ramp(frequency: Tensor) -> Tensor:
-    """No window: the ramp filter as it is."""
-    return torch.ones_like(frequency)
-
-
-def hann(frequency: Tensor) -> Tensor:
-    """(1 + cos(2 pi f)) / 2: from 1 at f = 0 to 0 at f = 1/2, in cycles per detector."""
-    return (1 + torch.cos(2 * math.pi * frequency)) / 2
 
 
 class Radon(LinearOperator):
@@ -139,7 +129,6 @@ class Radon(LinearOperator):
         return torch.cat(views, 2)
 
     def adjoint(self, y: Float[Tensor, "b c k d"]) -> Float[Tensor, "b c n n"]:
-        """Each pixel gathers what it gave."""
         return self._gather(y, shadow=True) * self.spacing
 
     def filtered_back_projection(
@@ -163,15 +152,7 @@ class Radon(LinearOperator):
         References:
             | Principles of Computerized Tomographic Imaging (Kak & Slaney, 1988), Equation 3.61
         """
-        n = self.detectors
-        width = 2 ** math.ceil(math.log2(2 * n)) if n > 1 else 2  # no wrap-around
-        taps = torch.arange(width, dtype=torch.float64)
-        taps = torch.minimum(taps, width - taps)
-        odd = taps % 2 == 1
-        kernel = torch.where(odd, -1 / (math.pi * torch.where(odd, taps, 1)) ** 2, 0)
-        kernel[0] = 0.25
-        transfer = torch.fft.rfft(kernel).real * window(torch.fft.rfftfreq(width).double())
-        filtered = torch.fft.irfft(torch.fft.rfft(y, width) * transfer.to(y), width)[..., :n]
+        filtered = ramp_filtered(y, window)
         weighted = filtered * self._gaps().to(y)[:, None, :, None] / self.spacing
         return self._gather(weighted, shadow=False)
 

@@ -10,7 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Shape
+from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.shapes import check_y_shape
 from reddiff.random import DRAWING, Keys, Rng
 
 Seeds = int | Sequence[int]

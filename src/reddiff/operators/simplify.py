@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from reddiff.lanes import norm
-from reddiff.operators.algebra import Compose
-from reddiff.operators.base import ClosedForm, LinearOperator, Operator
+from reddiff.operators.base import Operator
 from reddiff.operators.checks.measures import exact
+from reddiff.operators.composition import Compose
 from reddiff.operators.diagonal import Diagonal
+from reddiff.operators.linear import ClosedForm, LinearOperator
 from reddiff.operators.mask import Identity, Selection
 from reddiff.random import drawn
 

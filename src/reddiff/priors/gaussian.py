@@ -19,7 +19,7 @@ from torch.fft import fftfreq, irfft2, rfft2, rfftfreq
 from reddiff.errors import Unsupported, require
 from reddiff.lanes import lanes
 from reddiff.linalg import cg
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys, Rng

@@ -30,7 +30,6 @@ class Metered(Prior):
         self.pulled = 0
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        """The inner denoiser, under no_grad."""
         self.rows += len(x)
         with torch.no_grad():
             return self.inner.denoise(x, sigma)

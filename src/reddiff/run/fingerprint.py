@@ -14,15 +14,8 @@ from reddiff.operators.custom.functions import Own
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import drawn
-from reddiff.snapshot.description import (
-    attributes,
-    describe,
-    digest,
-    fixed,
-    hashed,
-    ours,
-    structure,
-)
+from reddiff.snapshot.code import fixed
+from reddiff.snapshot.description import attributes, describe, digest, hashed, ours, structure
 from reddiff.snapshot.origin import Origin
 
 

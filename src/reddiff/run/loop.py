@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from reddiff.errors import require
 from reddiff.hooks import Hook, Progress
 from reddiff.lanes import finite, lanes, pick
 from reddiff.noise import Gaussian, UnknownGaussian
@@ -20,22 +17,27 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Finding, Reconstruction, Status
-from reddiff.run import diagnostics
 from reddiff.run.calls import call
 from reddiff.run.cost import Metered, PeakMemory
+from reddiff.run.diagnostics import findings
 from reddiff.run.fingerprint import fingerprint
+from reddiff.run.goodness_of_fit import Fit, fit
 from reddiff.run.modes import differentiable, differentiable_module, ordinary
 from reddiff.run.ranges import beyond
 from reddiff.run.resuming import check_resume, load_state
+from reddiff.run.validation import as_integers, check_run, default_solver
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
 from reddiff.solvers.base import Solver
-from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
 _KEPT = ("x", "status", "steps", "spent", "change", "noise_level")
+
+
 NO_DRAWS = (
     "the runs are not draws from the posterior: their spread and quantiles are too narrow "
     "(NoiseAwareREDDiff with realism=1, PnPDM and MMPS make draws)"
 )
+
+
 _CHECK_EVERY = 32  # steps between looks at a GPU for runs that failed: each look waits for it
 
 
@@ -66,17 +68,17 @@ class Run:
         resume: Snapshot | None,
         check: bool,
     ) -> None:
-        solver = _default(problem, prior, given, () if ids is None else ids)
+        solver = default_solver(problem, prior, given, () if ids is None else ids)
         origin = fingerprint(problem, prior)
         if resume is not None:
             check_resume(resume, problem, solver, origin)
             seed, ids, runs = resume.seed, resume.ids, resume.samples
         problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
-        self.ids = tuple(range(len(problem))) if ids is None else _integers(ids)
+        self.ids = tuple(range(len(problem))) if ids is None else as_integers(ids)
         self.seed, self.runs = seed, runs
         keys = Keys(seed, self.ids)
         whole, problem = problem.operator, problem.simplified()
-        _check(problem, prior, solver, self.ids, runs)
+        check_run(problem, prior, solver, self.ids, runs)
         if check:
             require_sane(whole, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
@@ -123,11 +125,11 @@ class Run:
         if self.step >= self.solver.steps:
             self.status = torch.where(done, int(Status.COMPLETED), self.status)
         samples = self.x.unflatten(0, (b, s))
-        fit = diagnostics.fit(self._told(), self.x)
+        found = fit(self._told(), self.x)
         failed = self.status == Status.DIVERGED
         ratio, change, data_term = (
             torch.where(failed, torch.nan, v).view(b, s)
-            for v in (fit.ratio, self.change, fit.data_term)
+            for v in (found.ratio, self.change, found.data_term)
         )
         spent = self.spent.view(b, s, 2).sum(1).tolist()
         return Reconstruction(
@@ -148,7 +150,7 @@ class Run:
             change=change,
             noise_level=self.noise_level.view(b, s),
             data_term=data_term,
-            findings=self._findings(fit),
+            findings=self._findings(found),
         )
 
     def snapshot(self) -> Snapshot:
@@ -211,20 +213,18 @@ class Run:
             said[row] = sentences
         return said
 
-    def _findings(self, fit: diagnostics.Fit) -> tuple[Finding, ...]:
+    def _findings(self, found: Fit) -> tuple[Finding, ...]:
         ruled = self.status == Status.CONVERGED
-        judged = ruled | (
-            not self.solver.has_fixed_point
-        )  # by a rule, or not to be judged by its change
+        judged = ruled | (not self.solver.has_fixed_point)  # not to be judged by its change
         change = torch.where(judged, 0, self.change)
         ended = (ruled | (self.status == Status.COMPLETED)).tolist()
         values = self.prior.inner.values
-        out = beyond(self._told(), self.x, values, fit.noise, fit.ratio)
+        out = beyond(self._told(), self.x, values, found.noise, found.ratio)
         said = [(*a, *b) for a, b in zip(self._said(), out, strict=True)]
-        found = diagnostics.findings(fit, change, ended, said, self.ids)
+        warnings = findings(found, change, ended, said, self.ids)
         if self.runs > 1 and any(ended) and not self.solver.draws_posterior:
-            found += (Finding(None, None, NO_DRAWS),)
-        return found
+            warnings += (Finding(None, None, NO_DRAWS),)
+        return warnings
 
     def _count(self) -> None:
         evaluated, pulled = self.prior.take()
@@ -298,49 +298,3 @@ class Run:
         if len(rows):
             self.problem = self.prepared.select(rows.to(self.x.device))
             self.keys = self.all_keys.select(rows.tolist())
-
-
-def _integers(ids: Sequence[Any]) -> tuple[int, ...]:
-    """The ids as Python's integers, whatever kind of integer they are."""
-    return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
-
-
-def _default(
-    problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
-) -> Solver[Any]:
-    """The solver, or the default one, once all types are right."""
-    for name, value, wanted in (
-        ("problem", problem, Problem),
-        ("prior", prior, Prior),
-        ("solver", solver, (Solver, type(None))),
-        ("ids", ids, Sequence),
-    ):
-        expected = f"a {name.capitalize()}" if name != "ids" else "a Sequence"
-        require(isinstance(value, wanted), name, expected=expected, got=type(value).__name__)
-    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver.fitted(prior)
-
-
-def _check(
-    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
-) -> None:
-    """All that can be wrong with a run, before it costs anything."""
-    good = isinstance(runs, int) and runs >= 1
-    require(good, "runs", expected="an integer of at least 1", got=repr(runs))
-    require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
-    twice = [i for i, times in Counter(ids).items() if times > 1]
-    require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
-    solver.check(problem, prior)
-    shape = problem.x_shape
-    fits = prior.accepts(shape)
-    require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
-    for tensor in (*prior.parameters(), *prior.buffers()):
-        if tensor.is_floating_point():
-            same = tensor.device == problem.y.device
-            got = problem.y.device
-            require(same, "y", expected=f"device {tensor.device}, as the prior", got=got)
-    dtype = prior.dtype
-    good = dtype in (None, problem.y.dtype)
-    require(good, "y", expected=f"dtype {dtype}, as the prior", got=problem.y.dtype)
-    a_shape = tuple(problem.operator(problem.y.new_zeros(len(problem), *shape)).shape)
-    expected = f"shape {a_shape}, that of A(x) for x of shape {shape}"
-    require(a_shape == problem.y.shape, "y", expected=expected, got=tuple(problem.y.shape))

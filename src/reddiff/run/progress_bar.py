@@ -47,7 +47,6 @@ class ProgressBar(Hook):
         return None
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reddiff.lanes import norm
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.mask import Selection
 from reddiff.problem import Problem
 

@@ -1,7 +1,8 @@
 """A run on disk, and the hashes by which it knows its problem again."""
 
 from reddiff.snapshot.description import describe
-from reddiff.snapshot.snapshot import Snapshot, Tree, select_tree, to_device
+from reddiff.snapshot.snapshot import Snapshot
 from reddiff.snapshot.state import State
+from reddiff.snapshot.trees import Tree, select_tree, to_device
 
 __all__ = ["Snapshot", "State", "Tree", "describe", "select_tree", "to_device"]

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import dis
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
 from hashlib import sha256
 from inspect import unwrap
-from types import CodeType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reddiff.snapshot.code import OURS, PLAIN, compiled, fixed, installed, members, nested
+
 # What `json` can write.
 Described = Any
 
-_OURS = "reddiff", "torch"
+
 _STORES = "STORE_GLOBAL", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_DEREF"
+
+
 _INTERNAL = frozenset(vars(nn.Module())) - {"training"}
-_PLAIN = bool, int, float, complex, str, np.generic, torch.dtype, torch.device, Enum
-# What a function or an object refers to and hardly ever changes, unlike a list or a dict.
-_FIXED = (*_PLAIN, np.ndarray, Tensor, nn.Module, FunctionType, MethodType, partial, type)
 
 
 def describe(value: object) -> Described:
@@ -75,14 +75,7 @@ def attributes(module: nn.Module) -> dict[str, object]:
 
 def ours(kind: type) -> bool:
     """Whether a class is this package's or torch's."""
-    return kind.__module__.partition(".")[0] in _OURS
-
-
-def fixed(value: object) -> bool:
-    """Whether a value is of a kind that hardly ever changes, unlike lists and dicts."""
-    if isinstance(value, tuple):
-        return all(map(fixed, value))
-    return value is None or isinstance(value, _FIXED) or is_dataclass(value)
+    return kind.__module__.partition(".")[0] in OURS
 
 
 class _Describer:
@@ -99,7 +92,7 @@ class _Describer:
             return value
         if isinstance(value, np.generic):
             return value.item() if value.dtype.kind in "biuf" else str(value)
-        if isinstance(value, _PLAIN):
+        if isinstance(value, PLAIN):
             return str(value)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
             value = torch.from_numpy(
@@ -137,7 +130,7 @@ class _Describer:
         return self._other(unwrap(value) if callable(value) else value)
 
     def _other(self, value: object) -> Described:
-        if isinstance(value, FunctionType) and not _installed(value.__module__):
+        if isinstance(value, FunctionType) and not installed(value.__module__):
             return self._function(value)
         if hasattr(value, "__qualname__") or not hasattr(value, "__dict__"):
             module = getattr(value, "__module__", None) or type(value).__module__
@@ -151,13 +144,13 @@ class _Describer:
 
     def _class(self, kind: type) -> Described:
         """A class by its name, and the user's by the code of its methods as well."""
-        if _installed(kind.__module__):
+        if installed(kind.__module__):
             return f"{kind.__module__}.{kind.__qualname__}"
         if id(kind) in self.seen:
             return kind.__qualname__
         self.seen[id(kind)] = kind
-        bases = [c for c in kind.__mro__ if not _installed(c.__module__)]
-        members = {f"{c.__qualname__}.{k}": v for c in bases for k, v in _members(c).items()}
+        bases = [c for c in kind.__mro__ if not installed(c.__module__)]
+        members = {f"{c.__qualname__}.{k}": v for c in bases for k, v in members(c).items()}
         return {"class": kind.__qualname__, "code": digest(self._items(members))}
 
     def _function(self, function: FunctionType) -> Described:
@@ -165,7 +158,7 @@ class _Describer:
         if id(function) in self.seen:
             return function.__qualname__
         self.seen[id(function)] = function
-        codes = list(_codes(function.__code__))
+        codes = list(nested(function.__code__))
         stored = {i.argval for c in codes for i in dis.get_instructions(c) if i.opname in _STORES}
         names = {name for c in codes for name in c.co_names}
         held = {k: v for k, v in function.__globals__.items() if k in names}
@@ -173,51 +166,8 @@ class _Describer:
         held |= {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
         held = {k: held[k] for k in sorted(held) if k not in stored and fixed(held[k])}
         defaults = [function.__defaults__, function.__kwdefaults__]
-        code = [[_compiled(c) for c in codes], self.value(defaults), self._items(held)]
+        code = [[compiled(c) for c in codes], self.value(defaults), self._items(held)]
         return {"function": function.__qualname__, "code": digest(code)}
 
     def _items(self, items: Mapping[str, object]) -> dict[str, Described]:
         return {str(k): self.value(v) for k, v in items.items()}
-
-
-def _installed(module: str | None) -> bool:
-    """Whether a module belongs to Python or to an installed package."""
-    top = (module or "").partition(".")[0]
-    if top in sys.stdlib_module_names or top in _OURS:
-        return True
-    path = getattr(sys.modules.get(module or ""), "__file__", None) or ""
-    return "site-packages" in path or "dist-packages" in path
-
-
-def _members(kind: type) -> dict[str, object]:
-    """What a class defines, in the order of the names, without what `dataclass` writes."""
-    members: dict[str, object] = {}
-    for name, value in sorted(vars(kind).items()):
-        if isinstance(value, staticmethod | classmethod):
-            value = value.__func__
-        if isinstance(value, property):
-            value = value.fget
-        function = unwrap(value) if callable(value) else value
-        if isinstance(function, FunctionType):
-            written = function.__code__.co_filename != "<string>" or not is_dataclass(kind)
-            members |= {name: function} if written else {}
-        elif name[0] != "_" and fixed(value):
-            members[name] = value
-    return members
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
-def _compiled(code: CodeType) -> Described:
-    constants = [_constant(c) for c in code.co_consts if not isinstance(c, CodeType)]
-    return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars]
-
-
-def _constant(value: object) -> str:
-    """A constant as text; that of a set does not depend on the order of its entries."""
-    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)

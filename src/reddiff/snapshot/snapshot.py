@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors import torch as tensorfile
 from torch import Tensor
@@ -20,11 +19,17 @@ from reddiff.errors import PictureError, SnapshotError
 from reddiff.files import write_whole
 from reddiff.snapshot.description import hashed
 from reddiff.snapshot.origin import Origin
+from reddiff.snapshot.trees import Tree, flatten, unflatten
 
 FORMAT = 4
+
+
 HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser
-DEPTH = 64  # the most that a tree may be nested
+
+
 _FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")
+
+
 _DAMAGE = (
     SafetensorError,
     ArithmeticError,
@@ -37,9 +42,6 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
-
-# Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
-Tree = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ class Snapshot:
         tensors: dict[str, Tensor] = {}
         header = {name: getattr(self, name) for name in _FIELDS}
         header["origin"] = None if self.origin is None else self.origin.tree
-        header["tree"] = _flatten(self.tree, tensors, "")
+        header["tree"] = flatten(self.tree, tensors, "")
         text = json.dumps({"format": FORMAT, **header})
         metadata = {"reddiff": text, "sha256": _checksum(text, tensors)}
         data = tensorfile.save(tensors, metadata=metadata)
@@ -165,7 +167,7 @@ def _parsed(data: bytes) -> Snapshot:
         header[name] = tuple(_integers(header[name]))
     _integers([header[name] for name in ("seed", "samples", "step")])
     origin = header.pop("origin")
-    tree = _unflatten(header.pop("tree"), tensors.pop)
+    tree = unflatten(header.pop("tree"), tensors.pop)
     if tensors:
         raise SnapshotError(
             f"expected a reddiff snapshot, got one with {len(tensors)} tensors more"
@@ -185,56 +187,3 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         total.update(json.dumps([name, hashed(tensor, 64)]).encode())
     return total.hexdigest()
-
-
-def _flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
-    """Move the tensors of a tree into a flat dict, leaving their keys behind."""
-    if isinstance(tree, Tensor):
-        name = prefix if prefix not in tensors else f"{prefix}#{len(tensors)}"
-        tensors[name] = tree.detach().cpu().contiguous().clone()
-        return {"tensor": name}
-    if isinstance(tree, Mapping):
-        items = [[k, _flatten(v, tensors, f"{prefix}/{k}")] for k, v in tree.items()]
-        return {"dict": items}
-    if isinstance(tree, list | tuple):
-        return {"list": [_flatten(v, tensors, f"{prefix}/{i}") for i, v in enumerate(tree)]}
-    if tree is None or isinstance(tree, bool | int | float | str):
-        return {"value": tree}
-    raise SnapshotError(f"{prefix}: cannot save a {type(tree).__name__}")
-
-
-def _unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree:
-    if depth > DEPTH or not isinstance(node, dict) or len(node) != 1:
-        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
-    ((form, value),) = node.items()
-    if form == "tensor":
-        return take(value)
-    if form == "dict":
-        return {k: _unflatten(v, take, depth + 1) for k, v in value}
-    if form == "list":
-        return [_unflatten(v, take, depth + 1) for v in value]
-    if form != "value" or isinstance(value, dict | list):
-        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
-    return value
-
-
-def select_tree(tree: Tree, index: Tensor) -> Tree:
-    """The state of some of the lanes: tensors by axis 0, lists entry by entry."""
-    if isinstance(tree, Tensor):
-        return tree[index.to(tree.device)]
-    if isinstance(tree, Mapping):
-        return {k: select_tree(v, index) for k, v in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [tree[i] for i in index.tolist()]
-    return tree
-
-
-def to_device(tree: Tree, device: torch.device) -> Tree:
-    """The tree with its tensors on a device."""
-    if isinstance(tree, Tensor):
-        return tree.to(device)
-    if isinstance(tree, Mapping):
-        return {k: to_device(v, device) for k, v in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [to_device(v, device) for v in tree]
-    return tree

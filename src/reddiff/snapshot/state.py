@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from torch import Tensor
 
-from reddiff.snapshot.snapshot import Tree, select_tree
+from reddiff.snapshot.trees import Tree, select_tree
 
 S = TypeVar("S")
 

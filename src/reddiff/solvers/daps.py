@@ -18,7 +18,8 @@ from reddiff.schedules import SLACK, Schedule, karras, preset
 from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.runs import inner_levels, probability_flow
-from reddiff.solvers.steps.conditional import Conditional, Langevin
+from reddiff.solvers.steps.conditional import Conditional
+from reddiff.solvers.steps.mcmc import Langevin
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import LinearOperator, Operator, SpectralOperator
+from reddiff.operators.base import Operator
+from reddiff.operators.linear import LinearOperator, SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -52,12 +53,7 @@ class DDNM(Traveller):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 100,
-        prior: Prior | None = None,
-        *,
-        travel: int = 1,
-        repeats: int = 1,
+        cls, steps: int = 100, prior: Prior | None = None, *, travel: int = 1, repeats: int = 1
     ) -> DDNM:
         """The published settings: eta .85 for all tasks.
 
@@ -114,12 +110,7 @@ class DDNMPlus(Traveller):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 100,
-        prior: Prior | None = None,
-        *,
-        travel: int = 1,
-        repeats: int = 1,
+        cls, steps: int = 100, prior: Prior | None = None, *, travel: int = 1, repeats: int = 1
     ) -> DDNMPlus:
         """The published settings, as `DDNM.paper`."""
         return preset_for(prior, cls(vp_within(steps), travel=travel, repeats=repeats))

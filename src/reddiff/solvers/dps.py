@@ -53,13 +53,7 @@ class DPS(Sampler):
         require(good, "zeta", expected="a finite value >= 0", got=self.zeta)
 
     @classmethod
-    def paper(
-        cls,
-        steps: int = 1000,
-        prior: Prior | None = None,
-        *,
-        zeta: float = 0.3,
-    ) -> DPS:
+    def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 0.3) -> DPS:
         """The published settings, for pictures in [-1, 1] (Appendix D.1).
 
         Arguments:

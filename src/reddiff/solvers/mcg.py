@@ -11,7 +11,8 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import LinearOperator, Operator
+from reddiff.operators.base import Operator
+from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -58,13 +59,7 @@ class MCG(Sampler):
         require(good, "zeta", expected="a finite value >= 0", got=self.zeta)
 
     @classmethod
-    def paper(
-        cls,
-        steps: int = 1000,
-        prior: Prior | None = None,
-        *,
-        zeta: float = 1.0,
-    ) -> MCG:
+    def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 1.0) -> MCG:
         """DPS's settings, with which MCG is usually compared, for pictures in [-1, 1].
 
         Arguments:

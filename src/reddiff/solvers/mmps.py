@@ -67,13 +67,7 @@ class MMPS(Sampler):
         require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
 
     @classmethod
-    def paper(
-        cls,
-        steps: int = 256,
-        prior: Prior | None = None,
-        *,
-        iterations: int = 1,
-    ) -> MMPS:
+    def paper(cls, steps: int = 256, prior: Prior | None = None, *, iterations: int = 1) -> MMPS:
         """The published settings: DDPM (eta = 1), levels even in log sigma from 100 to 0.001.
 
         Arguments:
@@ -91,7 +85,6 @@ class MMPS(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """DDIM with the posterior mean."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.guided(problem, prior, state.x, s)
         return arrive(ddim(state.x, x_0, s, s_next, self.eta, rng), x_0, s_next)

@@ -18,7 +18,7 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes
 from reddiff.noise import Gaussian, UnknownGaussian
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng

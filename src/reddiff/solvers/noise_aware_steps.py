@@ -24,7 +24,7 @@ from torch import Tensor
 
 from reddiff.lanes import dot, lanes
 from reddiff.linalg import Solution
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng

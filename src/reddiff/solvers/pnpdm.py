@@ -21,7 +21,8 @@ from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.inits import Init, zeros
 from reddiff.solvers.runs import inner_levels, reverse_sde
-from reddiff.solvers.steps.conditional import Automatic, Conditional
+from reddiff.solvers.steps.automatic import Automatic
+from reddiff.solvers.steps.conditional import Conditional
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,7 @@ class SITCOM(Sampler):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 20,
-        prior: Prior | None = None,
-        *,
-        lr: float = 0.02,
-        inner: int = 30,
+        cls, steps: int = 20, prior: Prior | None = None, *, lr: float = 0.02, inner: int = 30
     ) -> SITCOM:
         """The published settings, for pictures in [-1, 1], without the regulariser.
 
@@ -96,7 +91,6 @@ class SITCOM(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """Adam on the input, D, and the noise of the next level."""
         s, s_next = self.levels(k, state.x)
         alpha = lanes(vp_alpha(s), state.x)
         weight = _weight(problem)

@@ -71,11 +71,7 @@ class ULA(Solver[Walk]):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 1000,
-        prior: Prior | None = None,
-        *,
-        sigma: float = 10 / 255,
+        cls, steps: int = 1000, prior: Prior | None = None, *, sigma: float = 10 / 255
     ) -> ULA:
         """One level, and a third of the step that the curvature allows.
 
@@ -103,7 +99,6 @@ class ULA(Solver[Walk]):
     def step(
         self, state: Walk, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Walk:
-        """One step of Langevin's."""
         x, s = state.x, self.schedule.levels.to(state.x)[k]
         cap = curvature(problem, problem.noise)
         h = lanes(self.step_size / (state.stiffness + s**-2), x)

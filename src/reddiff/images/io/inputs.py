@@ -15,8 +15,9 @@ from torch.nn.functional import interpolate
 from reddiff.errors import PictureError, require
 from reddiff.images.io.arrays import read_array
 from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
+from reddiff.images.io.openers import check_regular
 from reddiff.images.io.picture import Picture
-from reddiff.images.io.reading import check_regular, picture_size, read_picture, reading
+from reddiff.images.io.reading import picture_size, read_picture, reading
 from reddiff.images.words import integers, numbers
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
 from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import IFDRational
+from PIL import ExifTags
 
 from reddiff.images.io import exif
 
@@ -24,16 +21,6 @@ RAW_PROFILE = "Raw profile type "  # ImageMagick's, of before there was a chunk 
 XMP_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 IRB = b"Photoshop 3.0\0"
 IPTC = b"8BIM\x04\x04"
-JPEG_ROOM = 65533  # bytes of a segment
-# Texts of a PNG that have a tag in EXIF.
-TAGS = {
-    "Title": ExifTags.Base.DocumentName,
-    "Description": ExifTags.Base.ImageDescription,
-    "Author": ExifTags.Base.Artist,
-    "Copyright": ExifTags.Base.Copyright,
-    "Software": ExifTags.Base.Software,
-}
-GAMMA = 0xA500
 # What XMP says of the layout of a file, which may no longer hold.
 STALE = (
     rb"tiff:(?:ImageWidth|ImageLength|Orientation)|exif:Pixel[XY]Dimension|xmpNote:HasExtendedXMP"
@@ -128,69 +115,6 @@ def iptc_of(resources: bytes) -> bytes | None:
             return content
         at = start + 4 + length + length % 2
     return None
-
-
-def png_chunks(meta: Metadata, profile: bool) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks that hold it, which may all stand behind the header."""
-    for name, content in meta.color:
-        if not (profile and name == b"sRGB"):
-            yield name, content
-    if meta.dpi is not None:
-        x, y = (min(round(n / INCH), 2**31 - 1) for n in meta.dpi)
-        yield b"pHYs", struct.pack(">IIB", x, y, 1)
-    if meta.xmp is not None:
-        yield b"iTXt", XMP_PNG.encode() + bytes(5) + meta.xmp
-    for keyword, text in meta.texts:
-        try:
-            yield b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1")
-        except UnicodeEncodeError:
-            yield b"iTXt", keyword.encode("latin-1", "replace") + bytes(5) + text.encode()
-
-
-def jpeg_segments(meta: Metadata) -> bytes:
-    """The segments of a JPEG that hold it, but for the resolution."""
-    parts = []
-    if meta.xmp is not None:
-        parts.append((0xE1, XMP_JPEG + meta.xmp))
-    if meta.iptc is not None:
-        size = len(meta.iptc).to_bytes(4, "big")
-        parts.append(
-            (0xED, IRB + IPTC + bytes(2) + size + meta.iptc + b"\0" * (len(meta.iptc) % 2))
-        )
-    parts += [(0xFE, t.encode()) for keyword, t in meta.texts if keyword == "Comment"]
-    return b"".join(
-        bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
-        for marker, content in parts
-        if len(content) <= JPEG_ROOM
-    )
-
-
-def exif_with(block: bytes | None, meta: Metadata, *, resolution: bool) -> bytes | None:
-    """EXIF with what has a tag there and no other place in the file.
-
-    Arguments:
-        block: The EXIF of the picture.
-        meta: What to add, where EXIF does not say it.
-        resolution: Whether the resolution is to be in it.
-    """
-    found = exif.loaded(block) if block is not None else Image.Exif()
-    before = len(found)
-    for keyword, text in meta.texts:
-        if keyword in TAGS and TAGS[keyword] not in found:
-            found[TAGS[keyword]] = text.encode("ascii", "replace").decode()
-    if resolution and meta.dpi is not None:
-        found[ExifTags.Base.XResolution], found[ExifTags.Base.YResolution] = (
-            IFDRational(round(1000 * n), 1000) for n in meta.dpi
-        )
-        found[ExifTags.Base.ResolutionUnit] = 2
-    gamma = next((content for name, content in meta.color if name == b"gAMA"), b"")
-    if len(gamma) == 4 and int.from_bytes(gamma, "big"):
-        inner: dict[int, Any] = dict(found.get_ifd(ExifTags.IFD.Exif))
-        inner.setdefault(GAMMA, IFDRational(100_000, int.from_bytes(gamma, "big")))
-        found[ExifTags.IFD.Exif] = inner
-    if len(found) == before == 0:
-        return None
-    return found.tobytes()
 
 
 def resolution(block: bytes | None) -> tuple[float, float] | None:

@@ -22,8 +22,9 @@ from reddiff.images.io.kinds import RAW as CONVERT_RAW
 from reddiff.images.io.kinds import unread
 from reddiff.images.io.metadata import Metadata, iptc_of, resolution, without_layout
 from reddiff.images.io.opened import Opened, page_index
-from reddiff.images.io.picture import Picture, from_array, matching
+from reddiff.images.io.picture import Picture
 from reddiff.images.io.segments import JPEG, check_segments
+from reddiff.images.io.sources import from_array, matching
 from reddiff.images.io.values import Values, as_values, to_picture
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 1, 2, 3, 5, 6

@@ -14,13 +14,7 @@ from reddiff.errors import InvalidArgument, lookup, require
 from reddiff.images.tasks.base import NoiseSample, Pixels, Task
 from reddiff.images.tasks.color import Colorize, Demosaic
 from reddiff.images.tasks.custom import OWN, OwnTask, load_operator
-from reddiff.images.tasks.linear import (
-    Deblur,
-    Denoise,
-    Inpaint,
-    Sampling,
-    SuperResolve,
-)
+from reddiff.images.tasks.linear import Deblur, Denoise, Inpaint, Sampling, SuperResolve
 from reddiff.images.tasks.tone import HDR, Compressed, Quantized
 from reddiff.images.words import integers, numbers
 from reddiff.operators.jpeg.jpeg import JPEG
@@ -126,11 +120,7 @@ ALIASES = {"quantise": "quantize"}  # names of earlier versions, in records and 
 
 
 def make_task(
-    name: str,
-    *,
-    mask: Tensor | None = None,
-    scale: int | None = None,
-    kernel: Tensor | None = None,
+    name: str, *, mask: Tensor | None = None, scale: int | None = None, kernel: Tensor | None = None
 ) -> Task:
     """The task of this name with its parameter, for command lines and records.
 

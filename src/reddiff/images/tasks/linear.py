@@ -12,15 +12,7 @@ from torch.nn.functional import conv2d, pad
 
 from reddiff.errors import require
 from reddiff.images.tasks.base import Pixels, Task
-from reddiff.operators import (
-    BlockMean,
-    CircularBlur,
-    Decimate,
-    Identity,
-    Mask,
-    Operator,
-    Resize,
-)
+from reddiff.operators import BlockMean, CircularBlur, Decimate, Identity, Mask, Operator, Resize
 from reddiff.operators.blur.general import smooth_size
 from reddiff.operators.blur.psf import as_psf
 from reddiff.operators.resampling import Filter, bicubic

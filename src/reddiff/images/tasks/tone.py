@@ -19,7 +19,8 @@ from reddiff.noise import Clipped, Gaussian, Noise, Rounded
 from reddiff.operators import Diagonal, Identity, JPEGCoefficients, Operator
 from reddiff.operators.jpeg.codec import LUMA, extend
 from reddiff.operators.jpeg.jpeg import JPEG
-from reddiff.operators.tone import Clip, Quantise
+from reddiff.operators.quantise import Quantise
+from reddiff.operators.tone import Clip
 from reddiff.random import Rng
 
 FALLBACK = 0.01  # the level of `HDR` where all pixels are clipped
@@ -42,7 +43,6 @@ class Tone(Task):
         """The simulation, on [-1, 1]."""
 
     def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
-        """Simulate the measurement, with the noise before clipping, rounding or compression."""
         return self._forward(x if rng is None else x + noise * rng.randn_like(x[None])[0])
 
     def _forward(self, x: Pixels) -> Pixels:
@@ -79,7 +79,6 @@ class HDR(Tone):
         return Clipped(max(FALLBACK if level is None else level, LEAST) / PIXELS)
 
     def noise_sample(self, y: Pixels) -> NoiseSample:
-        """The pixels that are not clipped."""
         return NoiseSample(y, (y > 0) & (y < 1), FALLBACK)
 
 

@@ -4,10 +4,4 @@ from reddiff.interop.deepinv.measurement import from_deepinv, noise_of
 from reddiff.interop.deepinv.physics import physics_operator
 from reddiff.interop.deepinv.reconstructor import Reconstructor, as_reconstructor
 
-__all__ = [
-    "Reconstructor",
-    "as_reconstructor",
-    "from_deepinv",
-    "noise_of",
-    "physics_operator",
-]
+__all__ = ["Reconstructor", "as_reconstructor", "from_deepinv", "noise_of", "physics_operator"]

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from reddiff.errors import InvalidArgument
 from reddiff.interop.deepinv.calls import Swapped
 from reddiff.lanes import lanes, norm
-from reddiff.operators.base import ClosedForm, LinearOperator, SpectralOperator
 from reddiff.operators.blur.circular import CircularBlur
 from reddiff.operators.checks.measures import DotTest, exact
 from reddiff.operators.custom.functions import LinearFunction, Own
 from reddiff.operators.custom.infer import fixed
+from reddiff.operators.linear import ClosedForm, LinearOperator, SpectralOperator
 from reddiff.operators.mask import Mask
 from reddiff.random import drawn
 

@@ -47,12 +47,7 @@ class Reconstructor(nn.Module):
             lanes=self.lanes,
         )
         x = solve(
-            problem,
-            self.prior,
-            self.solver,
-            seed=self.seed,
-            runs=self.runs,
-            progress=False,
+            problem, self.prior, self.solver, seed=self.seed, runs=self.runs, progress=False
         ).x
         return to_pixels(x) if self.pixels else x
 

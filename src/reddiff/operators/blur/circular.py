@@ -9,8 +9,9 @@ from torch.fft import fft2, irfft2, rfft2
 from torch.nn.functional import conv2d, pad
 
 from reddiff.lanes import lanes
-from reddiff.operators.base import LinearOperator, Operator, Shape, SpectralOperator
+from reddiff.operators.base import Operator, Shape
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+from reddiff.operators.linear import LinearOperator, SpectralOperator
 
 
 class CircularBlur(SpectralOperator):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reddiff.operators.base import LinearOperator
 from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.circular import CircularBlur
 from reddiff.operators.blur.general import Blur
 from reddiff.operators.blur.psf import as_psf
 from reddiff.operators.blur.separable import SeparableBlur
 from reddiff.operators.blur.symmetric import SymmetricBlur, is_symmetric
+from reddiff.operators.linear import LinearOperator
 
 
 def make_blur(

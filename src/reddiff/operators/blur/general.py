@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.fft import irfft2, rfft2
 from torch.nn.functional import pad
 
-from reddiff.operators.base import LinearOperator, Shape
+from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary, extend, fold
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+from reddiff.operators.linear import LinearOperator
 
 
 class Blur(LinearOperator):

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, check_y_shape
+from reddiff.operators.base import Shape
+from reddiff.operators.shapes import check_y_shape
 
 NEGLIGIBLE = 1e-7  # of a PSF: what float32 cannot tell from nothing
 

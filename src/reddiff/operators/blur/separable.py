@@ -9,10 +9,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, check_y_shape
+from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary, extend
 from reddiff.operators.blur.psf import as_psf, check_fits
 from reddiff.operators.separable import Factor, Separable, factor, stack
+from reddiff.operators.shapes import check_y_shape
 
 Taps = tuple[float, ...]
 

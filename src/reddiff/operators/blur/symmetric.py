@@ -10,11 +10,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator
+from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.general import convolve
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
 from reddiff.operators.dct import dct2, idct2
+from reddiff.operators.linear import SpectralOperator
 
 
 class SymmetricBlur(SpectralOperator):

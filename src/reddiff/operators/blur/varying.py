@@ -15,10 +15,12 @@ from torch.fft import irfft2, rfft2
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.base import LinearOperator, Shape, check_y_shape
+from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary, extend, fold
 from reddiff.operators.blur.general import fast_size, inside, radius, transfer
 from reddiff.operators.blur.psf import as_psf, check_fits
+from reddiff.operators.linear import LinearOperator
+from reddiff.operators.shapes import check_y_shape
 
 
 class VaryingBlur(LinearOperator):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, Unsupported
 from reddiff.lanes import norm
-from reddiff.operators.base import ClosedForm, LinearOperator, Operator
+from reddiff.operators.base import Operator
 from reddiff.operators.checks.measures import (
     DotTest,
     accurate,
@@ -22,6 +22,7 @@ from reddiff.operators.checks.measures import (
     relative,
 )
 from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, skipped
+from reddiff.operators.linear import ClosedForm, LinearOperator
 from reddiff.random import drawn
 
 HANDY = (1e-3, 1e3)  # norms outside this range are noted

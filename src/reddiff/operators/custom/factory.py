@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.operators.base import LinearOperator, Operator, Shape
+from reddiff.operators.base import Operator, Shape
 from reddiff.operators.custom.arrays import Flat, Looped
 from reddiff.operators.custom.candidate import Candidate
 from reddiff.operators.custom.matrices import Dense, Sparse
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.matrix import Matrix
 
 DENSE = 4096  # rows or columns up to which a dense matrix gets its singular value decomposition

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from reddiff.operators.base import Linearisation, LinearOperator, Operator, Shape
+from reddiff.operators.base import Linearisation, Operator, Shape
 from reddiff.operators.custom.gradients import Map, curve, linear
+from reddiff.operators.linear import LinearOperator
 from reddiff.random import drawn
 
 
@@ -55,7 +56,6 @@ class Own(Operator):
         return tuple(self.get_buffer(name) for name in self.batched)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """As given, or as inferred from A."""
         return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
@@ -120,11 +120,7 @@ class LinearFunction(Own, LinearOperator):
     """
 
     def __init__(
-        self,
-        forward: Map,
-        adjoint: Map | None = None,
-        tolerance: float = 0.0,
-        **settings: Any,
+        self, forward: Map, adjoint: Map | None = None, tolerance: float = 0.0, **settings: Any
     ) -> None:
         super().__init__(**settings)
         self.function, self.back = forward, adjoint

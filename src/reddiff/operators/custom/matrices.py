@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.operators.base import LinearOperator, Shape
+from reddiff.operators.base import Shape
 from reddiff.operators.custom.gradients import linear
+from reddiff.operators.linear import LinearOperator
 
 
 class Dense(LinearOperator):
@@ -35,7 +36,6 @@ class Dense(LinearOperator):
         self.register_buffer("a", a)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape given at construction."""
         _check_y(y_shape, len(self.a))
         return self.shape
 
@@ -118,7 +118,6 @@ class Sparse(LinearOperator):
         return f"({self.m}, {math.prod(self.shape)}), {len(self.values)} entries"
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape given at construction."""
         _check_y(y_shape, self.m)
         return self.shape
 

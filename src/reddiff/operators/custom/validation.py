@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.operators.checks.measures import (
-    DotTest,
-    accurate,
-    coarse,
-    lane_error,
-    nonlinearity,
-)
+from reddiff.operators.checks.measures import DotTest, accurate, coarse, lane_error, nonlinearity
 from reddiff.operators.custom.gradients import Map
 from reddiff.random import drawn
 

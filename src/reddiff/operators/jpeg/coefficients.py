@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from reddiff.errors import require
-from reddiff.operators.base import Shape, SpectralOperator, check_y_shape
+from reddiff.operators.base import Shape
 from reddiff.operators.jpeg import codec
 from reddiff.operators.jpeg.codec import SIDE
 from reddiff.operators.jpeg.jpeg import JPEG
+from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.shapes import check_y_shape
 
 # Y, Cb and Cr of R, G and B, without their middle (T.871, Clause 7).
 _TO_YCC = (

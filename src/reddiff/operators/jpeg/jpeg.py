@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
-from warnings import catch_warnings
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from reddiff.errors import InvalidArgument, PictureError, require
-from reddiff.operators.base import Operator, Shape, check_y_shape
+from reddiff.errors import InvalidArgument, require
+from reddiff.operators.base import Operator, Shape
 from reddiff.operators.jpeg import codec
 from reddiff.operators.orientation import Orientation
-from reddiff.operators.tone import check_range, straight_through
+from reddiff.operators.quantise import straight_through
+from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.tone import check_range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-ORIENTATION_TAG = 274
-
-
-class Subsampling(Enum):
-    """How many rows and columns of pixels share a sample of chroma."""
-
-    S444 = (1, 1)
-    S422 = (1, 2)
-    S420 = (2, 2)
-    S411 = (1, 4)
-    S440 = (2, 1)
+from reddiff.operators.jpeg.headers import Subsampling, read_header
 
 
 class JPEG(Operator):
@@ -110,39 +98,11 @@ class JPEG(Operator):
             PictureError: If the file cannot be read or is no JPEG.
             InvalidArgument: If its colors are not YCbCr or gray, or its subsampling is another.
         """
-        from PIL import Image as Pictures
-
-        if not isinstance(file, str | Path):
-            return cls._of_picture(file, low, high)
-        try:
-            with Pictures.open(file) as picture:
-                return cls._of_picture(picture, low, high)
-        except OSError as error:
-            got = error.strerror or "another kind of file"
-            raise PictureError(file, expected="a JPEG file", got=got, errno=error.errno) from error
-        except (PictureError, InvalidArgument):
-            raise
-        except Exception as error:  # the parsers raise anything on damaged data
-            got = f"a damaged file ({' '.join(str(error).split())[:200]})"
-            raise PictureError(file, expected="a JPEG file", got=got) from error
-
-    @classmethod
-    def _of_picture(cls, picture: Image, low: float, high: float) -> JPEG:
-        from PIL.JpegImagePlugin import JpegImageFile
-
-        if not isinstance(picture, JpegImageFile):
-            name = getattr(picture, "filename", "") or "the picture"
-            raise PictureError(name, expected="a JPEG file", got=picture.format or "no file")
-        layers, tables = picture.layer, picture.quantization
-        coded = len(layers) == 1 or (len(layers) == 3 and picture.info.get("adobe_transform") != 0)
-        coded = coded and [layer[0] for layer in layers] != list(b"RGB")
-        got = f"{len(layers)} layers, {picture.mode}"
-        require(coded, "file", expected="colors YCbCr or gray", got=got)
-        chosen = torch.tensor([tables[layers[i][3]] for i in (0, -1)]).view(2, 8, 8)
+        header = read_header(file)
         return cls(
-            tables=chosen,
-            subsampling=_subsampling([(layer[2], layer[1]) for layer in layers]),
-            orientation=_orientation(picture),
+            tables=header.tables,
+            subsampling=header.subsampling,
+            orientation=header.orientation,
             low=low,
             high=high,
         )
@@ -231,30 +191,6 @@ class _Smooth(Operator):
     def lanes(self) -> None:
         """The tables play no part."""
         return
-
-
-def _subsampling(factors: list[tuple[int, int]]) -> Subsampling:
-    """That of a file, from the sampling factors (rows, columns) of its layers."""
-    if len(factors) == 1:
-        return Subsampling.S444
-    (rows, columns), *chroma = factors
-    whole = min(chroma[0]) > 0 and all(f == chroma[0] for f in chroma)
-    whole = whole and rows % chroma[0][0] == columns % chroma[0][1] == 0
-    found = {s.value: s for s in Subsampling}
-    ratio = (rows // chroma[0][0], columns // chroma[0][1]) if whole else None
-    if ratio not in found:
-        expected = "subsampling 4:4:4, 4:2:2, 4:2:0, 4:1:1 or 4:4:0"
-        raise InvalidArgument("file", expected=expected, got=factors)
-    return found[ratio]
-
-
-def _orientation(picture: Image) -> Orientation:
-    """The EXIF orientation; upright where there is none, or EXIF is damaged."""
-    with catch_warnings(action="ignore"):  # Pillow's about damage
-        try:
-            return Orientation(picture.getexif().get(ORIENTATION_TAG, Orientation.UPRIGHT))
-        except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
-            return Orientation.UPRIGHT
 
 
 def _of_quality(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:

@@ -12,7 +12,8 @@ from reddiff.errors import require
 from reddiff.lanes import dot, finite, lanes, norm, pick
 from reddiff.linalg import Solution, conjugate_gradients, power_iteration
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import Linearisation, LinearOperator, Operator
+from reddiff.operators.base import Linearisation, Operator
+from reddiff.operators.linear import LinearOperator
 from reddiff.problem import Problem
 
 LEAST_SIGMA = 1e-3  # used when sigma_y is 0, in units of s ||A||

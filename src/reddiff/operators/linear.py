@@ -1,0 +1,231 @@
+"""Linear operators: with an adjoint, with a regularised inverse, with a decomposition."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.lanes import finite, lanes
+from reddiff.linalg import Solution, cg, conjugate_gradients
+from reddiff.operators.base import Linearisation, Operator
+
+
+class LinearOperator(Operator):
+    """A linear A: adds `adjoint`, and from it `solve` and `pinv`."""
+
+    adjoint_tolerance: float = 0.0  # largest relative error of an adjoint that is not exact
+
+    @abstractmethod
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^T y."""
+
+    @property
+    def T(self) -> LinearOperator:
+        """The transpose: a linear operator whose forward is the adjoint."""
+        from reddiff.operators.composition import Transposed
+
+        return Transposed(self)
+
+    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return self(x), self.adjoint
+
+    def linearise(self, x: Float[Tensor, "b *n"]) -> Linearisation:
+        return Linearisation(self(x), self, self.adjoint)
+
+    @final
+    def solve(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Float[Tensor, "b *n"]:
+        """The x of `solution`, even if it has not converged; exact for a `ClosedForm`."""
+        return self.solution(b, lam, gain, tol=tol, iterations=iterations).x
+
+    def solution(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
+
+        By conjugate gradients from `start` (by default zero), until the residual is at most `tol`
+        times ||b|| or `iterations` have been made.
+        """
+        lam, gain = lanes(lam, b), lanes(gain, b)
+        matvec = partial(self._regularised, lam=lam, gain=gain)
+        return conjugate_gradients(matvec, b, start=start, tol=tol, iterations=iterations)
+
+    def _regularised(self, v: Tensor, lam: Tensor, gain: Tensor) -> Tensor:
+        return gain * self.adjoint(self(v)) + lam * v
+
+    def ridge(
+        self,
+        y: Float[Tensor, "b *m"],
+        gain: Tensor | float,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """Ridge regression: the x of least gain ||A x - y||^2 + ||x||^2.
+
+        That is `solution` of gain A^T y for lam = 1 and a gain >= 0, a number or one per lane.
+        """
+        b = self.adjoint(y)
+        return self.solution(
+            lanes(gain, b) * b, 1.0, gain, start=start, tol=tol, iterations=iterations
+        )
+
+    def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
+        return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
+
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """Ten conjugate gradient iterations towards A^+ y.
+
+        Early stopping keeps out the directions that A damps most, where y is mostly noise.
+        """
+        return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=10)
+
+
+class ClosedForm(LinearOperator):
+    """A linear A whose regularised inverse has a closed form, `invert`."""
+
+    @abstractmethod
+    def invert(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0."""
+
+    @final
+    def solution(
+        self,
+        b: Float[Tensor, "b *n"],
+        lam: Tensor | float,
+        gain: Tensor | float = 1.0,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """`invert`, which needs no iterations."""
+        x = self.invert(b, lam, gain)
+        return Solution(x, finite(x))
+
+    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+        """A^T (A A^T + I / gain)^-1 y, for a gain >= 0, a number or one per lane.
+
+        By default `invert(gain A^T y, 1, gain)` and a step of iterative refinement: the rounding
+        error of gain A^T y, of which `invert` keeps the part in the null space, would exceed x in
+        single precision. Override it where A^T (A A^T + I / gain)^-1 is known.
+        """
+        x = self.adjoint(y)
+        gain = lanes(gain, x)
+        x = self.invert(gain * x, 1.0, gain)
+        return x + self.invert(gain * self.adjoint(y - self(x)) - x, 1.0, gain)
+
+    @final
+    def ridge(
+        self,
+        y: Float[Tensor, "b *m"],
+        gain: Tensor | float,
+        *,
+        start: Float[Tensor, "b *n"] | None = None,
+        tol: float = 0.0,
+        iterations: int = 500,
+    ) -> Solution:
+        """`wiener`, which needs no iterations."""
+        x = self.wiener(y, gain)
+        return Solution(x, finite(x))
+
+
+class SpectralOperator(ClosedForm):
+    r"""A linear A with a known singular value decomposition :math:`A = U\,\mathrm{diag}(s)\,V^T`.
+
+    V is a full orthonormal basis of x: `vt` takes x to n real spectral coordinates and `v` takes
+    them back. `ut` takes y to the same n coordinates, with zeros where s = 0, and `u` takes them
+    to y, ignoring those where s = 0. `forward`, `adjoint`, `solve` and `pinv` follow.
+    """
+
+    @abstractmethod
+    def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
+        """The singular values s >= 0, broadcastable with the spectral coordinates z."""
+
+    @abstractmethod
+    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
+        """V z."""
+
+    @abstractmethod
+    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
+        """V^T x."""
+
+    @abstractmethod
+    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
+        """U z."""
+
+    @abstractmethod
+    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
+        """U^T y."""
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """U diag(s) V^T x."""
+        z = self.vt(x)
+        return self.u(self.spectrum(z) * z)
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """V diag(s) U^T y."""
+        z = self.ut(y)
+        return self.v(self.spectrum(z) * z)
+
+    def invert(
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+    ) -> Float[Tensor, "b *n"]:
+        """Division by gain s^2 + lam in the spectral coordinates."""
+        z = self.vt(b)
+        return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+
+    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+        """Multiplication by s / (s^2 + 1 / gain) in the spectral coordinates."""
+        z = self.ut(y)
+        s = self.spectrum(z)
+        return self.v(z * (s / (s**2 + 1 / lanes(gain, z))))
+
+    def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """A^+ y."""
+        return self.pinv(y)
+
+    def norm(
+        self, x: Float[Tensor, "b *n"], near: Linearisation | None = None, *, iterations: int = 8
+    ) -> Float[Tensor, " b"]:
+        """The largest singular value, exactly."""
+        z = self.vt(x)
+        return self.spectrum(z).expand_as(z).flatten(1).amax(1)
+
+    def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
+        """A^+ y; singular values below `rcond` times the largest of the lane count as zero.
+
+        Arguments:
+            y: A measurement.
+            rcond: By default the rounding error of the dtype, so that this is A^+ proper.
+        """
+        z = self.ut(y)
+        s = self.spectrum(z).expand_as(z)
+        if rcond is None:
+            rcond = 100 * torch.finfo(z.dtype).eps
+        kept = s > rcond * lanes(s.flatten(1).amax(1), s)
+        return self.v(torch.where(kept, z / torch.where(kept, s, 1), 0))

@@ -1,0 +1,89 @@
+"""Sums of operators, A + B."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from reddiff.errors import require
+from reddiff.operators.base import Operator, Shape
+from reddiff.operators.composition import common_lanes
+from reddiff.operators.linear import LinearOperator
+
+
+def total(first: Operator, second: Operator) -> Operator:
+    """x -> first(x) + second(x)."""
+    parts = [
+        p for part in (first, second) for p in (part.parts if isinstance(part, Sum) else [part])
+    ]
+    linear = all(isinstance(part, LinearOperator) for part in parts)
+    return LinearSum(parts) if linear else Sum(parts)
+
+
+class Sum(Operator):
+    """x -> the sum of the parts, all from the same shape of x to the same shape of y.
+
+    Raises:
+        InvalidArgument: If they are per lane, for different numbers of lanes.
+    """
+
+    loose = True
+
+    def __init__(self, parts: Sequence[Operator]) -> None:
+        super().__init__()
+        common_lanes(parts)
+        self.terms = nn.ModuleList(parts)
+        self.straight_through = any(part.straight_through for part in parts)
+
+    @property
+    def parts(self) -> list[Operator]:
+        """The terms."""
+        return list(self.terms)  # type: ignore[arg-type]
+
+    def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        first, *others = (part(x) for part in self.parts)
+        out: Tensor = first
+        for a in others:
+            expected = f"operators of one shape of y, {tuple(first.shape[1:])} as the first"
+            require(a.shape == first.shape, "A + B", expected=expected, got=tuple(a.shape[1:]))
+            out = out + a
+        return out
+
+    def x_shape(self, y_shape: Shape) -> Shape:
+        shapes = [part.x_shape(y_shape) for part in self.parts]
+        expected = f"operators of one shape of x, {shapes[0]} as the first"
+        require(len(set(shapes)) == 1, "A + B", expected=expected, got=shapes)
+        return shapes[0]
+
+    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
+        """Where any of the parts measures something."""
+        return torch.stack([part.measured(y) for part in self.parts]).any(0)
+
+    def _select(self, index: Tensor) -> Operator:
+        return type(self)([part.select(index) for part in self.parts])
+
+    @property
+    def lanes(self) -> int | None:
+        return common_lanes(self.parts)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
+
+
+class LinearSum(Sum, LinearOperator):
+    """A sum of linear operators."""
+
+    def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        first, *others = (part.adjoint(y) for part in self._linear_parts)
+        return sum(others, first)
+
+    @property
+    def T(self) -> LinearOperator:
+        return LinearSum([part.T for part in self._linear_parts])
+
+    @property
+    def _linear_parts(self) -> list[LinearOperator]:
+        return self.parts  # type: ignore[return-value]

@@ -1,0 +1,60 @@
+"""Validation of the arguments of a run, before it costs anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+from reddiff.errors import require
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.solvers.base import Solver
+from reddiff.solvers.noise_aware import NoiseAwareREDDiff
+
+
+def as_integers(ids: Sequence[Any]) -> tuple[int, ...]:
+    """The ids as Python's integers, whatever kind of integer they are."""
+    return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
+
+
+def default_solver(
+    problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
+) -> Solver[Any]:
+    """The solver, or the default one, once all types are right."""
+    for name, value, wanted in (
+        ("problem", problem, Problem),
+        ("prior", prior, Prior),
+        ("solver", solver, (Solver, type(None))),
+        ("ids", ids, Sequence),
+    ):
+        expected = f"a {name.capitalize()}" if name != "ids" else "a Sequence"
+        require(isinstance(value, wanted), name, expected=expected, got=type(value).__name__)
+    return NoiseAwareREDDiff.for_prior(prior) if solver is None else solver.fitted(prior)
+
+
+def check_run(
+    problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
+) -> None:
+    """All that can be wrong with a run, before it costs anything."""
+    good = isinstance(runs, int) and runs >= 1
+    require(good, "runs", expected="an integer of at least 1", got=repr(runs))
+    require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
+    twice = [i for i, times in Counter(ids).items() if times > 1]
+    require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
+    solver.check(problem, prior)
+    shape = problem.x_shape
+    fits = prior.accepts(shape)
+    require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
+    for tensor in (*prior.parameters(), *prior.buffers()):
+        if tensor.is_floating_point():
+            same = tensor.device == problem.y.device
+            got = problem.y.device
+            require(same, "y", expected=f"device {tensor.device}, as the prior", got=got)
+    dtype = prior.dtype
+    good = dtype in (None, problem.y.dtype)
+    require(good, "y", expected=f"dtype {dtype}, as the prior", got=problem.y.dtype)
+    a_shape = tuple(problem.operator(problem.y.new_zeros(len(problem), *shape)).shape)
+    expected = f"shape {a_shape}, that of A(x) for x of shape {shape}"
+    require(a_shape == problem.y.shape, "y", expected=expected, got=tuple(problem.y.shape))

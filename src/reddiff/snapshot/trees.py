@@ -1,0 +1,71 @@
+"""Trees of the states of runs: dicts, per-lane lists, lane-first tensors, numbers and strings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reddiff.errors import SnapshotError
+
+DEPTH = 64  # the most that a tree may be nested
+
+
+# Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
+Tree = Any
+
+
+def flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
+    """Move the tensors of a tree into a flat dict, leaving their keys behind."""
+    if isinstance(tree, Tensor):
+        name = prefix if prefix not in tensors else f"{prefix}#{len(tensors)}"
+        tensors[name] = tree.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(tree, Mapping):
+        items = [[k, flatten(v, tensors, f"{prefix}/{k}")] for k, v in tree.items()]
+        return {"dict": items}
+    if isinstance(tree, list | tuple):
+        return {"list": [flatten(v, tensors, f"{prefix}/{i}") for i, v in enumerate(tree)]}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return {"value": tree}
+    raise SnapshotError(f"{prefix}: cannot save a {type(tree).__name__}")
+
+
+def unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree:
+    """The tree that `flatten` made this of; `take` gives the tensor of a key."""
+    if depth > DEPTH or not isinstance(node, dict) or len(node) != 1:
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
+    ((form, value),) = node.items()
+    if form == "tensor":
+        return take(value)
+    if form == "dict":
+        return {k: unflatten(v, take, depth + 1) for k, v in value}
+    if form == "list":
+        return [unflatten(v, take, depth + 1) for v in value]
+    if form != "value" or isinstance(value, dict | list):
+        raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
+    return value
+
+
+def select_tree(tree: Tree, index: Tensor) -> Tree:
+    """The state of some of the lanes: tensors by axis 0, lists entry by entry."""
+    if isinstance(tree, Tensor):
+        return tree[index.to(tree.device)]
+    if isinstance(tree, Mapping):
+        return {k: select_tree(v, index) for k, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [tree[i] for i in index.tolist()]
+    return tree
+
+
+def to_device(tree: Tree, device: torch.device) -> Tree:
+    """The tree with its tensors on a device."""
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, Mapping):
+        return {k: to_device(v, device) for k, v in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [to_device(v, device) for v in tree]
+    return tree

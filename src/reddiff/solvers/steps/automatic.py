@@ -1,0 +1,43 @@
+"""The exact draw from a likelihood near a center where there is one, another otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.problem import Problem
+from reddiff.random import Rng
+from reddiff.solvers.steps.conditional import Conditional, PerturbAndSolve, Sharpened
+from reddiff.solvers.steps.mcmc import HMC
+from reddiff.spectral_view import SpectralView
+
+
+@final
+@dataclass(frozen=True)
+class Automatic(Conditional):
+    """`PerturbAndSolve` for a linear A and Gaussian noise, else another.
+
+    Arguments:
+        otherwise: The other.
+        sharpen: Whether to take `Sharpened` where A has a spectral form as well.
+    """
+
+    otherwise: Conditional = field(default_factory=HMC)
+    sharpen: bool = False
+
+    def __call__(
+        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+    ) -> Float[Tensor, "b *n"]:
+        return self._of(problem)(problem, centre, r, start, rng)
+
+    def check(self, problem: Problem) -> None:
+        """Raise Unsupported if the one of the two that fits has no theory for the problem."""
+        self._of(problem).check(problem)
+
+    def _of(self, problem: Problem) -> Conditional:
+        if self.sharpen and SpectralView.of(problem) is not None:
+            return Sharpened()
+        return PerturbAndSolve() if problem.linear_gaussian else self.otherwise
