@@ -15,6 +15,7 @@ from reddiff.operators.blur.psf import uniform_psf as uniform_psf
 from reddiff.operators.blur.separable import SeparableBlur as SeparableBlur
 from reddiff.operators.blur.symmetric import SymmetricBlur as SymmetricBlur
 from reddiff.operators.blur.varying import VaryingBlur as VaryingBlur
+from reddiff.operators.by_lane import side_by_side as side_by_side
 from reddiff.operators.codes import octanary_codes as octanary_codes
 from reddiff.operators.codes import uniform_codes as uniform_codes
 from reddiff.operators.color import ChannelMix as ChannelMix
@@ -64,7 +65,6 @@ from reddiff.operators.scaled import Scaled as Scaled
 from reddiff.operators.sensing import BlockGaussian as BlockGaussian
 from reddiff.operators.sensing import RandomFourier as RandomFourier
 from reddiff.operators.separable import Separable as Separable
-from reddiff.operators.side_by_side import side_by_side as side_by_side
 from reddiff.operators.stacked import stack as stack
 from reddiff.operators.sums import LinearSum as LinearSum
 from reddiff.operators.sums import Sum as Sum
