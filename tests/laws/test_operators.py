@@ -29,8 +29,9 @@ from reddiff.operators import (
     SpectralOperator,
     gaussian_psf,
 )
-from reddiff.operators.base import ClosedForm, Shape
+from reddiff.operators.base import Shape
 from reddiff.operators.checks import Verdict
+from reddiff.operators.linear import ClosedForm
 from reddiff.solvers.steps.proximal import LEAST_SIGMA, proximal
 
 LANES = 3
