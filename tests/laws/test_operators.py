@@ -152,7 +152,7 @@ def test_pinv(case: zoo.OperatorCase, device: torch.device) -> None:
 @pytest.mark.parametrize("per_lane", [False, True])
 @zoo.every("case", zoo.OPERATORS, linear)
 def test_solve(case: zoo.OperatorCase, per_lane: bool, device: torch.device) -> None:
-    """(gain A^T A + lam I)^-1 b, for numbers and for numbers per lane."""
+    """(weight A^T A + lam I)^-1 b, for numbers and for numbers per lane."""
     operator, b = make(case, device)
     a = dense(operator, b)
     lam = torch.tensor([0.3, 1.7, 0.01], dtype=zoo.F64, device=device)
@@ -172,7 +172,7 @@ def test_solve(case: zoo.OperatorCase, per_lane: bool, device: torch.device) -> 
 
 @zoo.every("case", zoo.OPERATORS, linear)
 def test_ridge(case: zoo.OperatorCase, device: torch.device) -> None:
-    """(gain A^T A + I)^-1 gain A^T y, for a number and for numbers per lane."""
+    """(weight A^T A + I)^-1 weight A^T y, for a number and for numbers per lane."""
     operator, x = make(case, device)
     a, y = dense(operator, x), operator(zoo.randn(*x.shape, seed=4).to(device))
     each = torch.tensor([1.0, 0.1, 40.0], dtype=zoo.F64, device=device)

@@ -99,8 +99,8 @@ def test_a_scaled_closed_form_without_a_spectrum():
         def x_shape(self, y_shape):
             return y_shape
 
-        def invert(self, b, lam, gain=1.0):
-            return b / (gain / 4 + lam)
+        def invert(self, b, lam, weight=1.0):
+            return b / (weight / 4 + lam)
 
     b = zoo.randn(2, 3)
     made = -4.0 * Halved()

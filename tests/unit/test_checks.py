@@ -62,8 +62,8 @@ class WrongInverse(ClosedForm):
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape
 
-    def invert(self, b: Tensor, lam: Tensor | float, gain: Tensor | float = 1.0) -> Tensor:
-        return b / (lam + gain)
+    def invert(self, b: Tensor, lam: Tensor | float, weight: Tensor | float = 1.0) -> Tensor:
+        return b / (lam + weight)
 
 
 class Restless(nn.Module):

@@ -176,7 +176,7 @@ def test_sr_extends_sizes_that_the_factor_does_not_divide():
         ({"name": "sr:cubic", "scale": 2}, ["sr", "bicubic", "cubic"]),
         ({"name": "denoise:3"}, ["denoise alone", "denoise:3"]),
         ({"name": "demosaic:RGB"}, ["RGGB", "RGB"]),
-        ({"name": "hdr:x"}, ["hdr:GAIN", "x"]),
+        ({"name": "hdr:x"}, ["hdr:CONTRAST", "x"]),
         ({"name": "hdr:1"}, ["above 1"]),
         ({"name": "quantize"}, ["quantize:LEVELS", "got quantize:"]),
         ({"name": "quantize:1"}, ["2 to 256", "1"]),

@@ -112,11 +112,11 @@ def test_the_dtype_is_that_of_x():
 
 
 BAD = {
-    "gain": (lambda: Clip(0.0), r"gain: expected positive finite values, got 0.0"),
-    "gain lanes": (lambda: Clip(torch.ones(2)), r"gain: expected one number, got shape \(2,\)"),
+    "gain": (lambda: Clip(0.0), r"contrast: expected positive finite values, got 0.0"),
+    "gain lanes": (lambda: Clip(torch.ones(2)), r"contrast: expected one number, got shape \(2,\)"),
     "gain number": (
         lambda: Clip(2.0, per_lane=True),
-        r"gain: expected shape \(b,\), got shape \(\)",
+        r"contrast: expected shape \(b,\), got shape \(\)",
     ),
     "range": (lambda: Clip(2.0, 1.0, 1.0), "high: expected a finite number above low = 1.0, got 1"),
     "range nan": (lambda: Quantise(2, math.nan), "high: expected .* above low = nan, got 1.0"),

@@ -98,7 +98,7 @@ class LinearSideBySide(SideBySide, LinearOperator):
         self,
         b: Float[Tensor, "b *n"],
         lam: Tensor | float,
-        gain: Tensor | float = 1.0,
+        weight: Tensor | float = 1.0,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
@@ -106,7 +106,12 @@ class LinearSideBySide(SideBySide, LinearOperator):
     ) -> Solution:
         """Each lane by its own: exactly, where that one has a closed form."""
         each = zip(
-            self._parts, b.split(1), _split(lam, b), _split(gain, b), _split(start, b), strict=True
+            self._parts,
+            b.split(1),
+            _split(lam, b),
+            _split(weight, b),
+            _split(start, b),
+            strict=True,
         )
         return _joined(
             as_linear(part).solution(v, one, g, start=x, tol=tol, iterations=iterations)
@@ -116,13 +121,13 @@ class LinearSideBySide(SideBySide, LinearOperator):
     def ridge(
         self,
         y: Float[Tensor, "b *m"],
-        gain: Tensor | float,
+        weight: Tensor | float,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        each = zip(self._parts, y.split(1), _split(gain, y), _split(start, y), strict=True)
+        each = zip(self._parts, y.split(1), _split(weight, y), _split(start, y), strict=True)
         return _joined(
             as_linear(part).ridge(v, g, start=x, tol=tol, iterations=iterations)
             for part, v, g, x in each

@@ -43,52 +43,52 @@ class LinearOperator(Operator):
         self,
         b: Float[Tensor, "b *n"],
         lam: Tensor | float,
-        gain: Tensor | float = 1.0,
+        weight: Tensor | float = 1.0,
         *,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Float[Tensor, "b *n"]:
         """The x of `solution`, even if it has not converged; exact for a `ClosedForm`."""
-        return self.solution(b, lam, gain, tol=tol, iterations=iterations).x
+        return self.solution(b, lam, weight, tol=tol, iterations=iterations).x
 
     def solution(
         self,
         b: Float[Tensor, "b *n"],
         lam: Tensor | float,
-        gain: Tensor | float = 1.0,
+        weight: Tensor | float = 1.0,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0.
+        """(weight A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and weight >= 0.
 
         By conjugate gradients from `start` (by default zero), until the residual is at most `tol`
         times ||b|| or `iterations` have been made.
         """
-        lam, gain = lanes(lam, b), lanes(gain, b)
-        matvec = partial(self._regularised, lam=lam, gain=gain)
+        lam, weight = lanes(lam, b), lanes(weight, b)
+        matvec = partial(self._regularised, lam=lam, weight=weight)
         return conjugate_gradients(matvec, b, start=start, tol=tol, iterations=iterations)
 
-    def _regularised(self, v: Tensor, lam: Tensor, gain: Tensor) -> Tensor:
-        return gain * self.adjoint(self(v)) + lam * v
+    def _regularised(self, v: Tensor, lam: Tensor, weight: Tensor) -> Tensor:
+        return weight * self.adjoint(self(v)) + lam * v
 
     def ridge(
         self,
         y: Float[Tensor, "b *m"],
-        gain: Tensor | float,
+        weight: Tensor | float,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """Ridge regression: the x of least gain ||A x - y||^2 + ||x||^2.
+        """Ridge regression: the x of least weight ||A x - y||^2 + ||x||^2.
 
-        That is `solution` of gain A^T y for lam = 1 and a gain >= 0, a number or one per lane.
+        That is `solution` of weight A^T y for lam = 1 and a weight >= 0, a number or one per lane.
         """
         b = self.adjoint(y)
         return self.solution(
-            lanes(gain, b) * b, 1.0, gain, start=start, tol=tol, iterations=iterations
+            lanes(weight, b) * b, 1.0, weight, start=start, tol=tol, iterations=iterations
         )
 
     def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
@@ -108,49 +108,49 @@ class ClosedForm(LinearOperator):
 
     @abstractmethod
     def invert(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """(gain A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and gain >= 0."""
+        """(weight A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and weight >= 0."""
 
     @final
     def solution(
         self,
         b: Float[Tensor, "b *n"],
         lam: Tensor | float,
-        gain: Tensor | float = 1.0,
+        weight: Tensor | float = 1.0,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
         """`invert`, which needs no iterations."""
-        x = self.invert(b, lam, gain)
+        x = self.invert(b, lam, weight)
         return Solution(x, finite(x))
 
-    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
-        """A^T (A A^T + I / gain)^-1 y, for a gain >= 0, a number or one per lane.
+    def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
+        """A^T (A A^T + I / weight)^-1 y, for a weight >= 0, a number or one per lane.
 
-        By default `invert(gain A^T y, 1, gain)` and a step of iterative refinement: the rounding
-        error of gain A^T y, of which `invert` keeps the part in the null space, would exceed x in
-        single precision. Override it where A^T (A A^T + I / gain)^-1 is known.
+        By default `invert(weight A^T y, 1, weight)` and a step of iterative refinement: the rounding
+        error of weight A^T y, of which `invert` keeps the part in the null space, would exceed x in
+        single precision. Override it where A^T (A A^T + I / weight)^-1 is known.
         """
         x = self.adjoint(y)
-        gain = lanes(gain, x)
-        x = self.invert(gain * x, 1.0, gain)
-        return x + self.invert(gain * self.adjoint(y - self(x)) - x, 1.0, gain)
+        weight = lanes(weight, x)
+        x = self.invert(weight * x, 1.0, weight)
+        return x + self.invert(weight * self.adjoint(y - self(x)) - x, 1.0, weight)
 
     @final
     def ridge(
         self,
         y: Float[Tensor, "b *m"],
-        gain: Tensor | float,
+        weight: Tensor | float,
         *,
         start: Float[Tensor, "b *n"] | None = None,
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
         """`wiener`, which needs no iterations."""
-        x = self.wiener(y, gain)
+        x = self.wiener(y, weight)
         return Solution(x, finite(x))
 
 
@@ -193,17 +193,17 @@ class SpectralOperator(ClosedForm):
         return self.v(self.spectrum(z) * z)
 
     def invert(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """Division by gain s^2 + lam in the spectral coordinates."""
+        """Division by weight s^2 + lam in the spectral coordinates."""
         z = self.vt(b)
-        return self.v(z / (lanes(gain, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+        return self.v(z / (lanes(weight, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
 
-    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
-        """Multiplication by s / (s^2 + 1 / gain) in the spectral coordinates."""
+    def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
+        """Multiplication by s / (s^2 + 1 / weight) in the spectral coordinates."""
         z = self.ut(y)
         s = self.spectrum(z)
-        return self.v(z * (s / (s**2 + 1 / lanes(gain, z))))
+        return self.v(z * (s / (s**2 + 1 / lanes(weight, z))))
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A^+ y."""

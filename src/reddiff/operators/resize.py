@@ -57,16 +57,18 @@ class BlockMean(SpectralOperator):
         return (y / f**2).repeat_interleave(f, -2).repeat_interleave(f, -1)
 
     def invert(
-        self, b: Float[Tensor, "b c H W"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b c H W"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b c H W"]:
         """By the Woodbury identity, because A A^T = I / factor^2."""
-        lam, gain = lanes(lam, b), lanes(gain, b)
+        lam, weight = lanes(lam, b), lanes(weight, b)
         seen = self.adjoint(self(b))
-        return (b - gain / (lam + gain / self.factor**2) * seen) / lam
+        return (b - weight / (lam + weight / self.factor**2) * seen) / lam
 
-    def wiener(self, y: Float[Tensor, "b c h w"], gain: Tensor | float) -> Float[Tensor, "b c H W"]:
-        """A^T y / (1 / factor^2 + 1 / gain), because A A^T = I / factor^2."""
-        return self.adjoint(y / (1 / self.factor**2 + 1 / lanes(gain, y)))
+    def wiener(
+        self, y: Float[Tensor, "b c h w"], weight: Tensor | float
+    ) -> Float[Tensor, "b c H W"]:
+        """A^T y / (1 / factor^2 + 1 / weight), because A A^T = I / factor^2."""
+        return self.adjoint(y / (1 / self.factor**2 + 1 / lanes(weight, y)))
 
     def spectrum(self, z: Float[Tensor, "b c k h w"]) -> Tensor:
         """1 / factor for the constant vector of a block, 0 for the others: (k, 1, 1)."""

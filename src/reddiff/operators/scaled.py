@@ -103,13 +103,13 @@ class ClosedScaled(LinearScaled, ClosedForm):
     part: ClosedForm
 
     def invert(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        return self.part.invert(b, lam, self.factor**2 * gain)
+        return self.part.invert(b, lam, self.factor**2 * weight)
 
-    def wiener(self, y: Float[Tensor, "b *m"], gain: Tensor | float) -> Float[Tensor, "b *n"]:
+    def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
         """That of the part, for y over the factor."""
-        return self.part.wiener(y / self.factor, self.factor**2 * gain)
+        return self.part.wiener(y / self.factor, self.factor**2 * weight)
 
 
 class SpectralScaled(ClosedScaled, SpectralOperator):

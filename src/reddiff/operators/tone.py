@@ -47,36 +47,36 @@ class Pointwise(Operator):
 class Clip(Pointwise):
     r"""Overexposure: :math:`y = \min(\max(g x, \mathrm{low}), \mathrm{high})`.
 
-    With the gain 2 on [-1, 1] it is the high dynamic range task of RED-diff and DPS: half of the
-    tones are lost. A lost entry has the derivative zero, so that nothing brings it back but the
-    prior, even where y is inconsistent with clipping.
+    With a contrast of 2 on [-1, 1] it is the high dynamic range task of RED-diff and DPS, which
+    loses half of the tones. The derivative is zero where a tone is lost: the prior alone can
+    restore it.
 
     Arguments:
-        gain: g, positive; with `per_lane` one per lane `(b,)`.
+        contrast: g, positive; with `per_lane` one per lane `(b,)`.
         low: The least y.
         high: The largest y.
-        per_lane: Whether there is a gain per lane.
+        per_lane: Whether there is a contrast per lane.
 
     References:
         | A Variational Perspective on Solving Inverse Problems with Diffusion Models (Mardani et
         | al., 2023), Section 5 (high dynamic range), https://arxiv.org/abs/2305.04391
 
     Raises:
-        InvalidArgument: If the gain is not positive and finite, or low is not below high.
+        InvalidArgument: If the contrast is not positive and finite, or low is not below high.
     """
 
     factor: Tensor
 
     def __init__(
         self,
-        gain: float | Tensor = 2.0,
+        contrast: float | Tensor = 2.0,
         low: float = -1.0,
         high: float = 1.0,
         *,
         per_lane: bool = False,
     ) -> None:
         super().__init__(low, high)
-        self._register("factor", "gain", gain, per_lane=per_lane)
+        self._register("factor", "contrast", contrast, per_lane=per_lane)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         return (lanes(self.factor, x) * x).clamp(self.low, self.high)

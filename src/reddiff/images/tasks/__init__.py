@@ -80,7 +80,7 @@ def _demosaic(word: str) -> Task:
 
 
 def _hdr(word: str) -> Task:
-    return HDR(*numbers("task", "hdr:GAIN", word or "2"))
+    return HDR(*numbers("task", "hdr:CONTRAST", word or "2"))
 
 
 def _quantize(word: str) -> Task:
@@ -108,7 +108,9 @@ TASKS: dict[str, TaskEntry] = {
         _demosaic,
         word="the first four pixels: RGGB (default), BGGR, GRBG or GBRG",
     ),
-    "hdr": TaskEntry("a picture clipped at black and white", _hdr, word="the gain, 2 by default"),
+    "hdr": TaskEntry(
+        "a picture clipped at black and white", _hdr, word="the contrast, 2 by default"
+    ),
     "quantize": TaskEntry("a picture of few levels", _quantize, word="the number of levels"),
     "jpeg": TaskEntry(
         "a JPEG picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"

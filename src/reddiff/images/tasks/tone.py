@@ -54,26 +54,26 @@ class HDR(Tone):
     """A picture of too much contrast, cut off at black and white.
 
     Arguments:
-        gain: How often larger its contrast is than the sensor's, above 1; 2 in the paper.
+        contrast: How often larger it is than the sensor's, above 1; 2 in the paper.
     """
 
-    gain: float = 2.0
+    contrast: float = 2.0
 
     name = "hdr"
 
     def __post_init__(self) -> None:
-        good = 1 < self.gain < 1000
-        require(good, "task", expected="hdr:GAIN, a number above 1", got=self.gain)
+        good = 1 < self.contrast < 1000
+        require(good, "task", expected="hdr:CONTRAST, a number above 1", got=self.contrast)
 
     def _model(self) -> Operator:
-        return Clip(self.gain)
+        return Clip(self.contrast)
 
     def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
-        """Simulate the measurement, with the noise of the sensor: after the gain."""
-        return super().degrade(x, noise / self.gain, rng)
+        """Simulate the measurement, with the noise of the sensor: after the amplification."""
+        return super().degrade(x, noise / self.contrast, rng)
 
     def _operator(self, y: Pixels) -> Operator:
-        return Diagonal(y.new_tensor([self.gain]))
+        return Diagonal(y.new_tensor([self.contrast]))
 
     def _noise(self, y: Pixels, level: float | None) -> Noise:
         return Clipped(max(FALLBACK if level is None else level, LEAST) / PIXELS)

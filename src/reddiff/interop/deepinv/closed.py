@@ -47,10 +47,10 @@ def closed_function(
         return None
     closed = ProximalFunction(physics, names, made)
     b = drawn(x, 5)
-    lam, gain = (lanes(torch.linspace(s, 1.0, len(x)), x) for s in (0.5, 2.0))
+    lam, weight = (lanes(torch.linspace(s, 1.0, len(x)), x) for s in (0.5, 2.0))
     try:
-        z = closed.invert(b, lam, gain)
-        back = gain * made.adjoint(made(z)) + lam * z
+        z = closed.invert(b, lam, weight)
+        back = weight * made.adjoint(made(z)) + lam * z
     except (RuntimeError, ValueError, TypeError):
         return None  # it takes no regularisation per lane
     return closed if _same(back, b) else None
@@ -60,7 +60,7 @@ class ProximalFunction(LinearFunction, ClosedForm):
     r"""A linear physics whose `prox_l2` is exact.
 
     deepinv's :math:`\mathrm{prox}(z, y, \gamma) = \arg\min_x \gamma \|A x - y\|^2 / 2 +
-    \|x - z\|^2 / 2`, with y = 0, z = b / lam and gamma = gain / lam, is `invert`.
+    \|x - z\|^2 / 2`, with y = 0, z = b / lam and gamma = weight / lam, is `invert`.
     """
 
     def __init__(self, physics: Any, names: tuple[str, ...], made: LinearFunction) -> None:
@@ -70,13 +70,13 @@ class ProximalFunction(LinearFunction, ClosedForm):
         self.prox = Swapped(physics, "prox_l2", names)
 
     def invert(
-        self, b: Float[Tensor, "b *n"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b *n"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """prox_l2(b / lam, 0, gain / lam); b / lam where gain is 0."""
-        lam, gain = lanes(lam, b), lanes(gain, b).expand(len(b), *[1] * (b.ndim - 1))
+        """prox_l2(b / lam, 0, weight / lam); b / lam where weight is 0."""
+        lam, weight = lanes(lam, b), lanes(weight, b).expand(len(b), *[1] * (b.ndim - 1))
         zero = torch.zeros_like(self(b))
-        x = self.prox(b / lam, zero, torch.where(gain > 0, gain, 1) / lam, *self.given)
-        return torch.where(gain > 0, x, b / lam)
+        x = self.prox(b / lam, zero, torch.where(weight > 0, weight, 1) / lam, *self.given)
+        return torch.where(weight > 0, x, b / lam)
 
 
 class Decomposed(Own, SpectralOperator):

@@ -22,7 +22,7 @@ class CircularBlur(SpectralOperator):
 
     Arguments:
         psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
-            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
+            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC weight of 1.
         per_lane: Whether axis 0 of the PSF numbers lanes.
 
     Raises:
@@ -73,16 +73,18 @@ class CircularBlur(SpectralOperator):
         return self._filter(y, self._transfer(y).conj())
 
     def invert(
-        self, b: Float[Tensor, "b c h w"], lam: Tensor | float, gain: Tensor | float = 1.0
+        self, b: Float[Tensor, "b c h w"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b c h w"]:
-        """The Wiener-type filter 1 / (gain |h|^2 + lam)."""
+        """The Wiener-type filter 1 / (weight |h|^2 + lam)."""
         power = self._transfer(b).abs() ** 2
-        return self._filter(b, 1 / (lanes(gain, b) * power + lanes(lam, b)))
+        return self._filter(b, 1 / (lanes(weight, b) * power + lanes(lam, b)))
 
-    def wiener(self, y: Float[Tensor, "b c h w"], gain: Tensor | float) -> Float[Tensor, "b c h w"]:
-        """The filter conj(h) / (|h|^2 + 1 / gain)."""
+    def wiener(
+        self, y: Float[Tensor, "b c h w"], weight: Tensor | float
+    ) -> Float[Tensor, "b c h w"]:
+        """The filter conj(h) / (|h|^2 + 1 / weight)."""
         h = self._transfer(y)
-        return self._filter(y, h.conj() / (h.abs() ** 2 + 1 / lanes(gain, y)))
+        return self._filter(y, h.conj() / (h.abs() ** 2 + 1 / lanes(weight, y)))
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""

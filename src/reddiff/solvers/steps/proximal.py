@@ -113,11 +113,11 @@ def _linear(
     tol: float,
     iterations: int,
 ) -> Solution:
-    """x - d is the ridge regression of y - A d, with the gain s^2 / sigma^2."""
-    gain = (s / lanes(noise.sigma, s)) ** 2
+    """x - d is the ridge regression of y - A d, with the weight s^2 / sigma^2."""
+    weight = (s / lanes(noise.sigma, s)) ** 2
     first = None if start is d else start - d
     residual = problem.residual(d)
-    found = operator.ridge(residual, gain, start=first, tol=tol, iterations=iterations)
+    found = operator.ridge(residual, weight, start=first, tol=tol, iterations=iterations)
     return Solution(d + found.x, found.converged)
 
 
