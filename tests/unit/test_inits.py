@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reddiff import InvalidArgument, Keys
+import zoo
+from reddiff import Gaussian, InvalidArgument, Keys, Problem
+from reddiff.operators import BlockMean, Mask
 from reddiff.random import STARTING
-from reddiff.solvers.inits import Given, adjoint, noise, pinv, zeros
+from reddiff.solvers.inits import Given, adjoint, noise, pinv, scaled_adjoint, zeros
 
 SHAPE = (3, 2, 6, 6)
 
@@ -17,6 +19,35 @@ def rng(ids=(0, 1, 2)):
 def test_pinv_and_adjoint_are_those_of_the_operator(problem):
     torch.testing.assert_close(pinv(problem, rng()), problem.operator.pinv(problem.y))
     torch.testing.assert_close(adjoint(problem, rng()), problem.operator.adjoint(problem.y))
+
+
+@pytest.mark.parametrize(
+    ("operator", "scale"),
+    [
+        (BlockMean(2), 4.0),  # the interpolation by repetition, which is A^+ y
+        (Mask(torch.eye(6).double()), 1.0),
+        (0.01 * Mask(torch.eye(6).double()), 1e4),  # the units of y do not matter
+    ],
+)
+def test_scaled_adjoint_has_the_brightness_of_x(operator, scale):
+    y = operator(zoo.randn(*SHAPE))
+    problem = Problem(y, operator, Gaussian(0.1))
+    got = scaled_adjoint(problem, rng())
+    torch.testing.assert_close(got, scale * operator.adjoint(y))
+    torch.testing.assert_close(got, operator.pinv(y))
+
+
+def test_scaled_adjoint_explains_y_best():
+    """No other multiple of A^T y is closer, lane by lane; a nonlinear A has its own start."""
+    problem, _ = zoo.solver_problem()
+    x = scaled_adjoint(problem, rng(zoo.ids(4)))
+    back = problem.adjoint()
+    torch.testing.assert_close(x / x[:, :1], back / back[:, :1])
+    explained = problem.misfit(x)
+    for factor in (0.99, 1.01):
+        assert (problem.misfit(factor * x) > explained).all()
+    bent = Problem(problem.y, zoo.SoftClip(), Gaussian(0.1))
+    assert torch.equal(scaled_adjoint(bent, rng(zoo.ids(4))), bent.initial_estimate())
 
 
 def test_zeros(problem):

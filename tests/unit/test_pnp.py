@@ -8,10 +8,11 @@ import torch
 from tests import zoo
 from torch import Tensor
 
-from reddiff import Gaussian, InvalidArgument, Poisson, Problem, Unsupported, solve
+from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupported, solve
 from reddiff.noise import UnknownGaussian
 from reddiff.operators import Mask
 from reddiff.priors import GaussianPrior
+from reddiff.random import STARTING
 from reddiff.schedules import constant, geometric
 from reddiff.solvers import RED, PnPADMM, PnPHQS, inits
 from zoo.priors import within
@@ -37,7 +38,7 @@ def test_dpir_is_the_papers():
     problem, prior = zoo.solver_problem()
     a, sigma = problem.operator.a, problem.noise.sigma / 2
     y = (problem.y + a.sum(2)) / 2  # that of (x + 1) / 2
-    z = (problem.initial_estimate() + 1) / 2
+    z = (inits.scaled_adjoint(problem, Keys(0, zoo.ids(4)).at(STARTING)) + 1) / 2
     last, steps = 5.0, 8
     for level in np.logspace(np.log10(49), np.log10(last), steps) / 255:
         alpha = 0.23 * sigma**2 / level**2

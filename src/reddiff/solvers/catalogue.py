@@ -8,9 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reddiff.errors import lookup
+from reddiff.lanes import norm
 from reddiff.noise import Gaussian
+from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.schedules import Schedule, geometric, preset, vp_within
@@ -59,8 +62,11 @@ class Method:
         return self.make(None, None, self.steps).cost
 
 
-def _noise_level(problem: Problem | None) -> float:
-    """sigma_y / ||A|| where it is known, at least `LEAST_NOISE` otherwise.
+Strength = Callable[[Operator, Tensor], Tensor]
+
+
+def _noise_level(problem: Problem | None, strength: Strength) -> float:
+    """sigma_y over the strength of A, where both are known, and `LEAST_NOISE` otherwise.
 
     The lanes share one schedule, so that of several levels it is the mean: the largest would leave
     the noise of one lane in all others.
@@ -68,8 +74,25 @@ def _noise_level(problem: Problem | None) -> float:
     if problem is None or not isinstance(problem.noise, Gaussian):
         return LEAST_NOISE
     x = problem.y.new_zeros(len(problem), *problem.x_shape)
-    level = float((torch.as_tensor(problem.noise.sigma).to(x) / problem.operator.norm(x)).mean())
+    sigma = torch.as_tensor(problem.noise.sigma).to(x)
+    level = float((sigma / strength(problem.operator, x)).mean())
     return level if 0 < level < float("inf") else LEAST_NOISE
+
+
+def _spectral_norm(operator: Operator, x: Tensor) -> Tensor:
+    """||A|| at x `(b,)`."""
+    return operator.norm(x)
+
+
+def _brightness(operator: Operator, x: Tensor) -> Tensor:
+    """The rms of A v for a flat v of 1, or ||A|| if that is larger `(b,)`.
+
+    1 where A keeps the brightness of a picture, also for block means, whose ||A|| is less.
+    """
+    near = operator.linearise(x)
+    flat = near.push(torch.ones_like(x))
+    count = operator.measured(flat).flatten(1).sum(1).clamp(min=1)
+    return torch.maximum(operator.norm(x, near), norm(flat) / count.sqrt())
 
 
 def _preset(paper: Callable[[int, Prior | None], Solver[Any]]) -> Make:
@@ -91,11 +114,11 @@ def _pnpdm(steps: int, prior: Prior | None) -> Solver[Any]:
 
 
 def _hqs(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
-    return PnPHQS.paper(steps, prior, sigma_n=_noise_level(problem))
+    return PnPHQS.paper(steps, prior, sigma_n=_noise_level(problem, _brightness))
 
 
 def _admm(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
-    low = max(_noise_level(problem), LEAST_NOISE)
+    low = max(_noise_level(problem, _spectral_norm), LEAST_NOISE)
     return preset_for(prior, PnPADMM(preset(partial(_falling, steps, low))))
 
 

@@ -18,7 +18,7 @@ from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, preset_for, unsolved
-from reddiff.solvers.inits import Init, pinv
+from reddiff.solvers.inits import Init, pinv, scaled_adjoint
 from reddiff.solvers.steps.proximal import proximal
 
 BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
@@ -60,7 +60,7 @@ class PlugAndPlay(Solver[PnPState], ABC):
         require(good, "lam", expected="a positive finite number", got=self.lam)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> PnPState:
-        """z <- A^+ y, u <- 0."""
+        """z <- the start, u <- 0."""
         z = self.start(problem, rng)
         solved = torch.ones(len(z), dtype=torch.bool, device=z.device)
         return PnPState(z, torch.zeros_like(z), solved)
@@ -122,17 +122,21 @@ class PnPHQS(PlugAndPlay):
     ) -> PnPHQS:
         """The published settings, for pictures in [-1, 1]: levels even in log from 49 / 127.5.
 
+        The released code starts from y for deblurring and from an interpolation of y for SR;
+        `inits.scaled_adjoint` is like either, for any linear A.
+
         Arguments:
             steps: The iterations: 8 for deblurring, 24 for SR.
             sigma_n: The last level, above 0: that of the noise of y, 7.65 / 127.5 in the paper's
-                most noisy deblurring.
+                most noisy deblurring, where a flat x has a y of the same brightness.
             prior: The levels are those that this prior is good for; by default all of them.
 
         Raises:
             InvalidArgument: If sigma_n is not positive.
         """
         require(sigma_n > 0, "sigma_n", expected="a number above 0", got=sigma_n)
-        return preset_for(prior, cls(preset(partial(_levels, steps, sigma_n))))
+        schedule = preset(partial(_levels, steps, sigma_n))
+        return preset_for(prior, cls(schedule, start=scaled_adjoint))
 
     def dual(self, u: Float[Tensor, "b *n"], gap: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Zero, without a dual variable."""
