@@ -154,14 +154,41 @@ def vp_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -
     return preset(partial(_vp_levels, steps), sigma_min, sigma_max)
 
 
+def vp_late_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -> Schedule:
+    r"""`vp_within`, but denser towards the low levels: DiffPIR's levels, quadratic in t.
+
+    The place of level i among the K levels of the chain, noisiest first, is
+    :math:`K \sqrt{i / (steps - 1)}`, rounded down. Where the chain has fewer levels there than are
+    asked for, they are interpolated as in `vp_within`.
+    """
+    return preset(partial(_vp_late_levels, steps), sigma_min, sigma_max)
+
+
 def _vp_levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    check_steps(steps)
-    require(steps <= 1000, "steps", expected="at most 1000 levels", got=steps)
-    kept = vp(1000).restrict(sigma_min, sigma_max)
+    kept = _vp_kept(steps, sigma_min, sigma_max)
     if steps <= len(kept):
         return kept.subsample(steps)
+    return _interpolated(kept, torch.linspace(0, len(kept) - 1, steps, dtype=torch.float64))
+
+
+def _vp_late_levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    kept = _vp_kept(steps, sigma_min, sigma_max)
+    at = torch.linspace(0, 1, steps, dtype=torch.float64).sqrt()
+    last = len(kept) - 1
+    whole = (len(kept) * at).floor().clamp(max=last)
+    return _interpolated(kept, whole if len(whole.unique()) == steps else last * at)
+
+
+def _vp_kept(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    """The levels of the chain in a range."""
+    check_steps(steps)
+    require(steps <= 1000, "steps", expected="at most 1000 levels", got=steps)
+    return vp(1000).restrict(sigma_min, sigma_max)
+
+
+def _interpolated(kept: Schedule, at: Tensor) -> Schedule:
+    """The levels at places among those of a VP schedule, evenly in log s between two neighbors."""
     log_s = kept.levels[:-1].log()
-    at = torch.linspace(0, len(kept) - 1, steps, dtype=torch.float64)
     low = at.floor().long().clamp(max=max(len(kept) - 2, 0))
     high = (low + 1).clamp(max=len(kept) - 1)
     s = torch.lerp(log_s[low], log_s[high], at - low).exp()

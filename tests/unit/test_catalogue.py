@@ -5,7 +5,7 @@ import torch
 
 from reddiff import Gaussian, InvalidArgument, Problem
 from reddiff.images.presets import preset
-from reddiff.operators import Identity
+from reddiff.operators import BlockMean, CircularBlur, Identity, Matrix, gaussian_psf
 from reddiff.solvers import DPS, DiffPIR, REDDiff
 from reddiff.solvers.base import StepCost
 from reddiff.solvers.catalogue import LEAST_NOISE, METHODS, method
@@ -42,7 +42,7 @@ def test_settings_that_are_published_for_a_task(name):
     assert [s.zeta for s in dps if isinstance(s, DPS)] == [0.5, 0.3]
     diffpir = preset("diffpir", "deblur", PRIOR, problem(0.1), 5, None)
     assert isinstance(diffpir, DiffPIR)
-    assert (diffpir.lam, diffpir.zeta) == (7.0, 0.3)
+    assert (diffpir.lam, diffpir.zeta) == (7.0 / 4, 0.3)  # as released
 
 
 def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes():
@@ -53,3 +53,21 @@ def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes():
     assert last(0.1) == pytest.approx(0.1, rel=1e-5)
     assert last(torch.tensor([0.1, 0.2]), 2) == pytest.approx(0.15, rel=1e-5)
     assert last(0.0) == pytest.approx(LEAST_NOISE)
+
+
+@pytest.mark.parametrize(
+    ("operator", "sigma"),
+    [
+        (BlockMean(4), 0.1),  # ||A|| is 1 / 4, and a flat x keeps its brightness
+        (CircularBlur(gaussian_psf(0.5)), 0.1),
+        (3.0 * BlockMean(4), 0.1 / 3),
+        (Matrix(torch.tensor([[3.0, -3.0], [0.0, 1.0]])), 0.1 / 18**0.5),  # a flat x is not seen
+    ],
+)
+def test_methods_that_end_at_the_noise_end_at_that_of_a_flat_picture(operator, sigma):
+    y = torch.zeros(1, 2) if isinstance(operator, Matrix) else torch.zeros(1, 1, 8, 8)
+    made = METHODS["pnp-hqs"].make(PRIOR, Problem(y, operator, Gaussian(0.1)), 4)
+    assert float(made.schedule.levels[-2]) == pytest.approx(sigma, rel=2e-2)
+    admm = METHODS["pnp-admm"].make(PRIOR, Problem(y, operator, Gaussian(0.1)), 4)
+    norm = operator.norm(torch.zeros(1, *operator.x_shape(tuple(y.shape[1:]))))
+    assert float(admm.schedule.levels[-2]) == pytest.approx(0.1 / float(norm), rel=1e-5)

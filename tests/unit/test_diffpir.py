@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from tests import zoo
@@ -101,5 +102,20 @@ def test_refuses_noise_of_unknown_level():
 
 def test_the_preset():
     solver = DiffPIR.paper(prior=within(high=10.0))
-    assert (solver.steps, solver.lam, solver.zeta, solver.clip) == (100, 7.0, 0.3, 1.0)
+    assert (solver.steps, solver.lam, solver.zeta, solver.clip) == (100, 7.0 / 4, 0.3, 1.0)
     assert solver.schedule.levels[0] <= 10
+
+
+@pytest.mark.parametrize("steps", [20, 100])
+def test_the_levels_of_the_preset_are_those_of_the_released_code(steps):
+    """Its `seq`, the places in a list of the levels from the noisiest on, as in its scripts."""
+    seq = [int(place) for place in np.sqrt(np.linspace(0, 1000**2, steps))]
+    seq[-1] -= 1
+    wanted = vp(1000).levels[seq]
+    torch.testing.assert_close(DiffPIR.paper(steps).schedule.levels[:-1], wanted)
+
+
+def test_more_levels_than_the_released_code_tells_apart():
+    levels = DiffPIR.paper(1000).schedule.levels
+    assert (levels.diff() < 0).all()
+    torch.testing.assert_close(levels[[0, -2]], vp(1000).levels[[0, -2]])

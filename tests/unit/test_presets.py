@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, Snapshot, solve
 from reddiff import solvers as S
 from reddiff.operators import BlockMean, Identity
-from reddiff.priors import EpsPrior, FFDNetPrior, Prior
+from reddiff.priors import EpsPrior, FFDNetPrior, Prior, photo_prior
 from reddiff.schedules import SLACK, Schedule, geometric, in_words, karras, vp, vp_within
+from reddiff.solvers.catalogue import METHODS
 from reddiff.solvers.inits import pinv, zeros
 from zoo.priors import within
 
@@ -73,6 +75,25 @@ def test_presets_fit_themselves_to_the_prior(name: str, low: float, high: float)
     assert int(run.steps[0, 0]) == solver.steps  # as many as asked for
     assert torch.equal(solver.schedule.levels, kept)
     assert PRESETS[name](3).fitted(Narrow(0.0, math.inf)).schedule.levels.equal(kept)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Prior:
+    return photo_prior()
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *METHODS])
+def test_the_photo_prior_takes_presets_of_any_number_of_levels(name: str, photo: Prior) -> None:
+    """Also of more than the 930 levels of the VP chain that are within its range."""
+    made = METHODS[name].make if name in METHODS else None
+    make = PRESETS[name] if made is None else partial(made, None, None)
+    for steps in (1, 931, 1000):
+        solver = make(steps).fitted(photo)
+        assert len(solver.schedule) == steps
+        solver.check(problem(), photo)
+        levels = solver.schedule.levels[:-1]
+        assert photo.sigma_min <= levels.min() * (1 + SLACK)
+        assert levels.max() <= photo.sigma_max * (1 + SLACK)
 
 
 def test_what_a_range_leaves_of_the_linear_schedule() -> None:

@@ -12,6 +12,7 @@ from reddiff.priors.base import Prior
 from reddiff.priors.ffdnet import FFDNetPrior
 from reddiff.priors.photo import photo_prior
 from reddiff.problem import Problem
+from reddiff.solvers import diffpir
 from reddiff.solvers.base import Solver
 from reddiff.solvers.catalogue import ALIASES, method
 from reddiff.solvers.noise_aware import REALISM
@@ -41,7 +42,7 @@ PUBLISHED: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "rsd": _RELEASED,
     "dps": {"inpaint": {"zeta": 0.5}},
     "mcg": {"inpaint": {"zeta": 0.5}},
-    "diffpir": {"deblur": {"lam": 7.0, "zeta": 0.3}},
+    "diffpir": {"deblur": {"lam": 7.0 / diffpir.RELEASED, "zeta": 0.3}},
 }
 
 

@@ -12,10 +12,12 @@ from reddiff.lanes import lanes
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp_within
+from reddiff.schedules import vp_late_within
 from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, renoise
 from reddiff.solvers.steps.proximal import proximal
+
+RELEASED = 4  # published lambda over that of the released code, in one unit for sigma_y and s
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,20 @@ class DiffPIR(Sampler):
         lam: float = 7.0,
         zeta: float = 0.3,
     ) -> DiffPIR:
-        """The published settings, for pictures in [-1, 1], with estimates cut to that range.
+        """The settings of the released code, for pictures in [-1, 1], with estimates cut to that.
+
+        It divides a sigma_y of pixels in [0, 1] by levels of pixels in [-1, 1]: with both in the
+        same units, as here, its lambda is a fourth of the published one. Its levels are quadratic
+        in t, most of them low.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            lam: 7 for deblurring, 1 for inpainting.
+            lam: As published: 7 for deblurring, 1 for inpainting. The solver gets a fourth of it.
             zeta: .3 for deblurring, 1 for inpainting.
             prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps)
-        return preset_for(prior, cls(schedule, lam, zeta, clip=1.0))
+        schedule = vp_late_within(steps)
+        return preset_for(prior, cls(schedule, lam / RELEASED, zeta, clip=1.0))
 
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import dot, lanes
-from reddiff.operators.base import LinearOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
 
