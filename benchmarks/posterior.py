@@ -7,8 +7,8 @@ mixtures: sliced Wasserstein distance to exact draws, 20 random problems in 2, 8
 calibration: coverage of intervals and rank histograms over many truths (simulation-based).
 convergence: the errors against the number of steps, and a figure of them.
 
-All in double precision, at the settings of METHODS: the published ones where there are some, but
-without clipping, which these priors do not call for.
+All in double precision, at the settings of METHODS: those of the catalogue, without clipping, which
+these priors do not call for, or others that suit a posterior.
 """
 
 from __future__ import annotations
@@ -35,26 +35,22 @@ from reddiff.random import DRAWING
 from reddiff.schedules import constant, geometric, karras, vp
 from reddiff.solvers import (
     DAPS,
-    DDNM,
-    DDRM,
-    DPS,
     MCG,
     MMPS,
     RED,
     RSD,
-    SITCOM,
     TMPD,
     ULA,
-    DDNMPlus,
     DiffPIR,
     NoiseAwareREDDiff,
-    PiGDM,
     PnPADMM,
     PnPDM,
     PnPHQS,
     REDDiff,
     Solver,
+    catalogue,
 )
+from reddiff.solvers.base_sampler import Sampler
 from reddiff.solvers.steps.conditional import PerturbAndSolve
 
 F64 = torch.float64
@@ -100,39 +96,47 @@ def spread(n: int) -> REDDiff:
     return REDDiff(vp(n), nats=True, weight=100.0, sigma_q=0.1, learn_sigma_q=True)
 
 
-METHODS: dict[str, Method] = {
+def published(name: str, steps: int | None = None, **limits: Any) -> Method:
+    """A method of the catalogue; without clipping, which these priors do not call for."""
+    entry = catalogue.METHODS[name]
+
+    def make(problem: Problem, n: int) -> Solver[Any]:
+        solver = entry.make(None, problem, n)
+        return replace(solver, clip=math.inf) if isinstance(solver, Sampler) else solver
+
+    return Method(make, entry.steps if steps is None else steps, **limits)
+
+
+# Every method of the catalogue; some with other settings, and some in more than one way.
+METHODS: dict[str, Method] = {name: published(name) for name in catalogue.METHODS}
+METHODS |= {
     "noise-aware, realism 1": Method(lambda _, n: NoiseAwareREDDiff.default(n, realism=1.0), 50),
-    "noise-aware, realism 0.65": Method(lambda _, n: NoiseAwareREDDiff.default(n), 50),
-    "RED-diff": Method(lambda _, n: REDDiff.paper(n), 1000, most=200, few=50),
-    "DPS": Method(lambda _, n: replace(DPS.paper(n), clip=math.inf), 1000, few=200),
-    "MCG": Method(lambda _, n: replace(MCG.paper(n), clip=math.inf), 1000, few=200),
-    "PiGDM": Method(lambda _, n: PiGDM.paper(n), 100),
-    "TMPD": Method(lambda _, n: TMPD(karras(n)), 200, few=500),
-    "MMPS": Method(lambda _, n: MMPS(karras(n), iterations=20), 100),
-    "MMPS, 1 CG step": Method(lambda _, n: MMPS.paper(n), 256),
-    "DDRM": Method(lambda _, n: DDRM.paper(n), 20),
-    "DDNM": Method(lambda _, n: DDNM.paper(n), 100),
-    "DDNM+": Method(lambda _, n: DDNMPlus.paper(n), 100),
-    "DiffPIR": Method(lambda _, n: DiffPIR(vp(n)), 100),
-    "DAPS": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
-    "PnP-DM": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),
-    "SITCOM": Method(lambda _, n: replace(SITCOM.paper(n), clip=math.inf), 20, most=1000, few=200),
-    "ULA": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),
-    "RED": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2, point=True),
-    "PnP-HQS": Method(
-        lambda p, n: PnPHQS(geometric(n, min(finest(p), 1.0), 1.0)), 24, most=2, point=True
-    ),
-    "PnP-ADMM": Method(lambda _, n: PnPADMM(constant(n, 0.3)), 100, most=2, point=True),
-    "RSD": Method(
+    "red-diff": published("red-diff", 1000, most=200, few=50),
+    "red-diff, learned spread": Method(lambda _, n: spread(n), 1000, draws=40, most=2000, few=200),
+    "rsd": Method(
         lambda _, n: RSD(vp(n), nats=True, weight=100.0), 200, draws=4, most=400, few=200
     ),
-    "RED-diff, learned spread": Method(lambda _, n: spread(n), 1000, draws=40, most=2000, few=200),
+    "dps": published("dps", 1000, few=200),
+    "mcg": Method(lambda _, n: replace(MCG.paper(n), clip=math.inf), 1000, few=200),
+    "tmpd": Method(lambda _, n: TMPD(karras(n)), 200, few=500),
+    "mmps": Method(lambda _, n: MMPS(karras(n), iterations=20), 100),
+    "mmps, 1 CG step": published("mmps", 256),
+    "diffpir": Method(lambda _, n: DiffPIR(vp(n)), 100),
+    "daps": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
+    "pnp-dm": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),
+    "sitcom": published("sitcom", most=1000, few=200),
+    "ula": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),
+    "red": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2, point=True),
+    "pnp-hqs": Method(
+        lambda p, n: PnPHQS(geometric(n, min(finest(p), 1.0), 1.0)), 24, most=2, point=True
+    ),
+    "pnp-admm": Method(lambda _, n: PnPADMM(constant(n, 0.3)), 100, most=2, point=True),
 }
 
 
-QUICK = ("noise-aware, realism 1", "DDRM", "PnP-ADMM")
+QUICK = ("noise-aware, realism 1", "ddrm", "pnp-admm")
 # Solvers whose mean is the posterior's, and the largest error of it in units of sqrt(tr C).
-EXACT = {"noise-aware, realism 1": 0.25, "PnP-ADMM": 0.05}
+EXACT = {"noise-aware, realism 1": 0.25, "pnp-admm": 0.05}
 
 
 # ------------------------------------------------------------------------------------ running

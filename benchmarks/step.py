@@ -35,11 +35,12 @@ from reddiff.operators import BlockMean, CircularBlur, LinearOperator, gaussian_
 from reddiff.priors import EDMPrior, UNet
 from reddiff.run.cost import PeakMemory
 from reddiff.schedules import geometric, karras
+from reddiff.solvers import catalogue
 from reddiff.solvers.base import StepCost
 
 SHAPES = {"1x3x64x64": (1, 3, 64, 64), "8x3x64x64": (8, 3, 64, 64), "1x3x256x256": (1, 3, 256, 256)}
 QUICK_SHAPE = "1x3x64x64"  # not in the full run
-QUICK = ("RED-diff", "noise-aware, double image, a function", "DPS")
+QUICK = ("red-diff", "noise-aware, double image, a function", "dps")
 
 
 @dataclass(frozen=True)
@@ -65,40 +66,30 @@ class Step:
         return self.make(1).cost
 
 
-def _through(make: Callable[[int], solvers.Solver[Any]]) -> Step:
-    """A solver that goes through the network and back."""
-    return Step(make, ratio=1.15, buffers=48)
+def _step(make: Callable[[int], solvers.Solver[Any]], **limits: Any) -> Step:
+    """A solver with the usual limits: higher ones where it goes back through the network."""
+    usual = {"ratio": 1.15, "buffers": 48} if make(1).cost.vjps else {}
+    return Step(make, **usual | limits)
 
 
-ROWS = {
-    "RED-diff, paper": Step(lambda n: solvers.REDDiff.paper(n), ratio=1.05, buffers=8),
-    "RED-diff": Step(lambda n: solvers.REDDiff(karras(n)), ratio=1.05, buffers=8),
-    "noise-aware, mask": Step(solvers.NoiseAwareREDDiff.default),
-    "noise-aware, SR x4": Step(solvers.NoiseAwareREDDiff.default, "SR x4"),
-    "noise-aware, blur": Step(solvers.NoiseAwareREDDiff.default, "blur"),
+def _published(name: str) -> Callable[[int], solvers.Solver[Any]]:
+    return lambda n: catalogue.METHODS[name].make(None, None, n)
+
+
+# Every method of the catalogue; some with other settings, and some in more than one way.
+ROWS = {name: _step(_published(name)) for name in catalogue.METHODS}
+ROWS |= {
+    "red-diff": Step(_published("red-diff"), ratio=1.05, buffers=8),
+    "red-diff, karras": Step(lambda n: solvers.REDDiff(karras(n)), ratio=1.05, buffers=8),
+    "rsd": Step(_published("rsd"), buffers=48, rows=4),
+    "sitcom": _step(lambda n: solvers.SITCOM.paper(n, inner=3)),
+    "pnp-admm": _step(lambda n: solvers.PnPADMM(geometric(n, 0.1, 1.0))),
+    "ddim": _step(lambda n: solvers.DDIM(karras(n))),
+    "heun": _step(solvers.Heun.edm),
     **{
         f"noise-aware, {name}": Step(solvers.NoiseAwareREDDiff.default, name)
-        for name in weak_operators((8, 8), 3)
+        for name in ("SR x4", "blur", *weak_operators((8, 8), 3))
     },
-    "RSD, 4 particles": Step(lambda n: solvers.RSD(karras(n)), buffers=48, rows=4),
-    "DPS": _through(lambda n: solvers.DPS.paper(n)),
-    "MCG": _through(lambda n: solvers.MCG.paper(n)),
-    "PiGDM": _through(lambda n: solvers.PiGDM.paper(n)),
-    "TMPD": _through(lambda n: solvers.TMPD(karras(n))),
-    "MMPS, 1 CG step": _through(lambda n: solvers.MMPS.paper(n)),
-    "DDRM": Step(lambda n: solvers.DDRM.paper(n)),
-    "DDNM": Step(lambda n: solvers.DDNM.paper(n)),
-    "DDNM+": Step(lambda n: solvers.DDNMPlus.paper(n)),
-    "DiffPIR": Step(lambda n: solvers.DiffPIR.paper(n)),
-    "DAPS": Step(lambda n: solvers.DAPS.paper(n)),
-    "PnP-DM": Step(lambda n: solvers.PnPDM.paper(n)),
-    "SITCOM, 3 inner": _through(lambda n: solvers.SITCOM.paper(n, inner=3)),
-    "RED": Step(lambda n: solvers.RED.paper(n)),
-    "PnP-HQS": Step(lambda n: solvers.PnPHQS.paper(n)),
-    "PnP-ADMM": Step(lambda n: solvers.PnPADMM(geometric(n, 0.1, 1.0))),
-    "ULA": Step(lambda n: solvers.ULA.paper(n)),
-    "DDIM": Step(lambda n: solvers.DDIM(karras(n))),
-    "Heun": Step(solvers.Heun.edm),
 }
 BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01

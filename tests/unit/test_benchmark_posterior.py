@@ -31,25 +31,25 @@ def arguments(*methods: str, **settings: object) -> Namespace:
 
 @pytest.mark.slow
 def test_gaussian(capsys):
-    posterior.gaussian(Results("posterior"), arguments("DDRM", "PnP-ADMM", quick=True))
+    posterior.gaussian(Results("posterior"), arguments("ddrm", "pnp-admm", quick=True))
     header, ddrm, admm = rows(capsys.readouterr().out)
     assert header[:4] == ["solver", "cost", "error of the mean", "error of the covariance"]
-    assert ddrm[:2] == ["DDRM", "20"]
-    assert admm[:4] == ["PnP-ADMM", "100", "0.000 (0.000)", "1.000 (1.000)"]
+    assert ddrm[:2] == ["ddrm", "20"]
+    assert admm[:4] == ["pnp-admm", "100", "0.000 (0.000)", "1.000 (1.000)"]
     assert admm[4].startswith("0.000")  # of the weak operators
 
 
 def test_mixtures(capsys, few):
-    posterior.mixtures(Results("posterior"), arguments("DDRM"))
+    posterior.mixtures(Results("posterior"), arguments("ddrm"))
     _, exact, ddrm = rows(capsys.readouterr().out)
     assert exact[0] == "exact draws"
-    assert ddrm[:2] == ["DDRM", "20"]
+    assert ddrm[:2] == ["ddrm", "20"]
     distance = [float(cell.split(" ± ")[0]) for cell in ddrm[2:]]
     assert all(0 < d < 30 for d in distance)
 
 
 def test_calibration(capsys, few):
-    posterior.calibration(Results("posterior"), arguments("PiGDM", draws=20))
+    posterior.calibration(Results("posterior"), arguments("pigdm", draws=20))
     table = rows(capsys.readouterr().out)[1:]
     assert [row[1] for row in table] == ["mask", "blur", "mixture"] * 2
     for row in table:
@@ -58,16 +58,16 @@ def test_calibration(capsys, few):
 
 
 def test_points_are_left_out_of_tables_of_draws():
-    assert [name for name, _ in posterior.drawing(arguments("RED", "DDRM"))] == [
+    assert [name for name, _ in posterior.drawing(arguments("red", "ddrm"))] == [
         "exact draws",
-        "DDRM",
+        "ddrm",
     ]
 
 
 @pytest.mark.slow
 def test_convergence_and_its_figure(capsys, tmp_path):
     figure = tmp_path / "figure.png"
-    posterior.convergence(Results("posterior"), arguments("PnP-ADMM", figure=figure))
+    posterior.convergence(Results("posterior"), arguments("pnp-admm", figure=figure))
     header, row = rows(capsys.readouterr().out)
     assert header == ["solver", "10", "20", "50", "100", "200", "500"]
     assert row[-1] == "0.000 / 1.000"

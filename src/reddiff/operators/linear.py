@@ -130,9 +130,9 @@ class ClosedForm(LinearOperator):
     def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
         """A^T (A A^T + I / weight)^-1 y, for a weight >= 0, a number or one per lane.
 
-        By default `invert(weight A^T y, 1, weight)` and a step of iterative refinement: the rounding
-        error of weight A^T y, of which `invert` keeps the part in the null space, would exceed x in
-        single precision. Override it where A^T (A A^T + I / weight)^-1 is known.
+        By default `invert(weight A^T y, 1, weight)` and a step of iterative refinement: in single
+        precision the rounding error of weight A^T y in the null space, which `invert` keeps, would
+        exceed x. Override it where A^T (A A^T + I / weight)^-1 is known.
         """
         x = self.adjoint(y)
         weight = lanes(weight, x)
