@@ -150,8 +150,8 @@ class _Describer:
             return kind.__qualname__
         self.seen[id(kind)] = kind
         bases = [c for c in kind.__mro__ if not installed(c.__module__)]
-        members = {f"{c.__qualname__}.{k}": v for c in bases for k, v in members(c).items()}
-        return {"class": kind.__qualname__, "code": digest(self._items(members))}
+        own = {f"{c.__qualname__}.{k}": v for c in bases for k, v in members(c).items()}
+        return {"class": kind.__qualname__, "code": digest(self._items(own))}
 
     def _function(self, function: FunctionType) -> Described:
         """A function by its code, its defaults, and the fixed values that it refers to."""
