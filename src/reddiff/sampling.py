@@ -15,7 +15,7 @@ from reddiff.errors import InvalidArgument, SnapshotError, lookup, require
 from reddiff.hooks import Hook
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Shape
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys

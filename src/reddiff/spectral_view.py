@@ -11,7 +11,7 @@ from torch import Tensor
 from reddiff.errors import Unsupported
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.problem import Problem
 
 ROUNDING = 100  # smallest singular value that counts, over the largest, in units of eps

@@ -16,7 +16,7 @@ from skimage import data
 import zoo
 from reddiff import InvalidArgument
 from reddiff.operators import JPEG, JPEGCoefficients, Subsampling
-from reddiff.operators.jpeg import codec
+from reddiff.operators.jpeg import codec, color
 
 F64 = torch.float64
 
@@ -70,8 +70,8 @@ def test_measure_finds_the_numbers_of_the_file(photo, subsampling, quality, wron
     torch.testing.assert_close(y, y.round(), atol=1e-9, rtol=0)
     rows, columns = subsampling.value
     levels = ((photo + 1) * 127.5).round()
-    ycc = codec.to_ycc(levels)
-    encoded = [ycc[:, 0], *(codec.shrink(ycc[:, i], rows, columns) for i in (1, 2))]
+    ycc = color.to_ycc(levels)
+    encoded = [ycc[:, 0], *(color.shrink(ycc[:, i], rows, columns) for i in (1, 2))]
     missed = []
     for i, plane in enumerate(encoded):
         step = jpeg.tables[min(i, 1)].to(plane)

@@ -18,7 +18,7 @@ from reddiff.images.masks import make_mask
 from reddiff.images.tasks import OwnTask, make_task
 from reddiff.metrics import psnr
 from reddiff.operators import BlockMean, CircularBlur, Identity, gaussian_psf
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, photo_prior
 
 pytestmark = pytest.mark.usefixtures("untyped")

@@ -18,6 +18,7 @@ import zoo
 from reddiff import InvalidArgument, PictureError
 from reddiff.operators import JPEG, Operator, Orientation, Subsampling
 from reddiff.operators.jpeg import codec
+from reddiff.operators.jpeg.tables import standard_tables
 
 PILLOW = {Subsampling.S444: 0, Subsampling.S422: 1, Subsampling.S420: 2}
 OTHERS = {Subsampling.S411: "411", Subsampling.S440: "440"}  # that Pillow reads and does not write
@@ -115,7 +116,7 @@ def test_the_transform_is_a_cosine_transform_and_the_tables_are_pillows():
     for quality in (1, 10, 49, 50, 75, 100):
         with Image.open(saved(noise(8, 8), quality=quality)) as picture:
             wanted = torch.tensor([picture.quantization[i] for i in (0, 1)])
-        assert torch.equal(codec.standard_tables(quality).flatten(1), wanted)
+        assert torch.equal(standard_tables(quality).flatten(1), wanted)
 
 
 def test_of_a_file_is_what_made_it(tmp_path):
@@ -189,7 +190,7 @@ def test_qualities_per_lane_are_those_of_each_lane_alone():
     qualities = [5, 50, 90]
     both = JPEG(torch.tensor(qualities), per_lane=True)
     assert both.lanes == 3
-    tables = torch.stack([codec.standard_tables(q) for q in qualities])
+    tables = torch.stack([standard_tables(q) for q in qualities])
     assert torch.equal(JPEG(tables=tables, per_lane=True)(x), both(x))
     for i, quality in enumerate(qualities):
         assert torch.equal(both(x)[i], JPEG(quality)(x)[i])

@@ -5,7 +5,7 @@ import torch
 
 from reddiff import Gaussian, Laplace, Problem, UnknownGaussian, Unsupported
 from reddiff.operators import Identity, Mask
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.operators.tone import Clip
 from reddiff.spectral_view import SpectralView
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.operators.jpeg.codec import LUMA, SIDE
+from reddiff.operators.jpeg.color import LUMA, SIDE
 
 MOST = 4096  # blocks that are looked at
 FEWEST = 30

@@ -37,7 +37,6 @@ from reddiff.operators.kspace import equispaced_mask as equispaced_mask
 from reddiff.operators.kspace import radial_mask as radial_mask
 from reddiff.operators.linear import ClosedForm as ClosedForm
 from reddiff.operators.linear import LinearOperator as LinearOperator
-from reddiff.operators.linear import SpectralOperator as SpectralOperator
 from reddiff.operators.mask import Identity as Identity
 from reddiff.operators.mask import Mask as Mask
 from reddiff.operators.matrix import Matrix as Matrix
@@ -65,6 +64,7 @@ from reddiff.operators.scaled import Scaled as Scaled
 from reddiff.operators.sensing import BlockGaussian as BlockGaussian
 from reddiff.operators.sensing import RandomFourier as RandomFourier
 from reddiff.operators.separable import Separable as Separable
+from reddiff.operators.spectral import SpectralOperator as SpectralOperator
 from reddiff.operators.stacked import stack as stack
 from reddiff.operators.sums import LinearSum as LinearSum
 from reddiff.operators.sums import Sum as Sum

@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 
 from reddiff.errors import require
 from reddiff.operators.base import Shape
-from reddiff.operators.linear import SpectralOperator
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 
 class ChannelMix(SpectralOperator):

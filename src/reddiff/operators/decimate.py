@@ -8,8 +8,8 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.base import Shape
-from reddiff.operators.linear import SpectralOperator
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 
 class Decimate(SpectralOperator):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_broadcast
+from reddiff.operators.spectral import SpectralOperator
 
 
 class Selection(SpectralOperator):

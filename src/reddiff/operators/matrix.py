@@ -11,8 +11,9 @@ from torch.nn.functional import pad
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 
 class Matrix(SpectralOperator):

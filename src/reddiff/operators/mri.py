@@ -10,8 +10,9 @@ from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.operators.base import Shape
 from reddiff.operators.fourier import fourier, inverse_fourier, join, split
-from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 LEAST_SENSITIVITY = (
     0.1  # of the largest, in `initial_estimate`: weaker pixels are not amplified to match

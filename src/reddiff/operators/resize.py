@@ -10,10 +10,10 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.operators.base import Shape
-from reddiff.operators.linear import SpectralOperator
 from reddiff.operators.resampling import Filter, bicubic, resampling
 from reddiff.operators.separable import Factor, Separable
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 
 class BlockMean(SpectralOperator):

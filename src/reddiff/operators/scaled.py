@@ -10,7 +10,8 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.operators.base import Linearisation, Operator, Shape
 from reddiff.operators.composition import as_factor
-from reddiff.operators.linear import ClosedForm, LinearOperator, SpectralOperator
+from reddiff.operators.linear import ClosedForm, LinearOperator
+from reddiff.operators.spectral import SpectralOperator
 
 
 def scaled(part: Operator, factor: float) -> Operator:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 
 
 @dataclass(frozen=True, eq=False)

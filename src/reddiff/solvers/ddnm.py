@@ -10,7 +10,8 @@ from torch import Tensor
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
-from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.linear import LinearOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng

@@ -13,7 +13,7 @@ from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng

@@ -17,7 +17,7 @@ from reddiff.errors import require
 from reddiff.images.tasks.base import PIXELS, NoiseSample, Pixels, Task
 from reddiff.noise import Clipped, Gaussian, Noise, Rounded
 from reddiff.operators import Diagonal, Identity, JPEGCoefficients, Operator
-from reddiff.operators.jpeg.codec import LUMA, extend
+from reddiff.operators.jpeg.color import LUMA, extend
 from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.quantise import Quantise
 from reddiff.operators.tone import Clip

@@ -16,8 +16,9 @@ from reddiff.operators.blur.circular import CircularBlur
 from reddiff.operators.checks.measures import DotTest, exact
 from reddiff.operators.custom.functions import LinearFunction, Own
 from reddiff.operators.custom.infer import fixed
-from reddiff.operators.linear import ClosedForm, LinearOperator, SpectralOperator
+from reddiff.operators.linear import ClosedForm, LinearOperator
 from reddiff.operators.mask import Mask
+from reddiff.operators.spectral import SpectralOperator
 from reddiff.random import drawn
 
 _SVD = ("U", "U_adjoint", "V", "V_adjoint")

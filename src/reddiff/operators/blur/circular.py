@@ -11,7 +11,8 @@ from torch.nn.functional import conv2d, pad
 from reddiff.lanes import lanes
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
-from reddiff.operators.linear import LinearOperator, SpectralOperator
+from reddiff.operators.linear import LinearOperator
+from reddiff.operators.spectral import SpectralOperator
 
 
 class CircularBlur(SpectralOperator):

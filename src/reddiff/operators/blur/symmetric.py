@@ -15,7 +15,7 @@ from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.general import convolve
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
 from reddiff.operators.dct import dct2, idct2
-from reddiff.operators.linear import SpectralOperator
+from reddiff.operators.spectral import SpectralOperator
 
 
 class SymmetricBlur(SpectralOperator):

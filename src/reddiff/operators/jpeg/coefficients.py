@@ -1,4 +1,4 @@
-"""JPEG's linear part: the cosine coefficients of a picture, in the steps of its quantiser."""
+"""The linear part of JPEG: cosine coefficients in units of the quantization steps."""
 
 from __future__ import annotations
 
@@ -11,39 +11,38 @@ from torch.nn.functional import avg_pool2d, pad
 
 from reddiff.errors import require
 from reddiff.operators.base import Shape
-from reddiff.operators.jpeg import codec
-from reddiff.operators.jpeg.codec import SIDE
+from reddiff.operators.jpeg import color
+from reddiff.operators.jpeg.color import SIDE
 from reddiff.operators.jpeg.jpeg import JPEG
-from reddiff.operators.linear import SpectralOperator
 from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.spectral import SpectralOperator
 
 # Y, Cb and Cr of R, G and B, without their middle (T.871, Clause 7).
 _TO_YCC = (
-    codec.LUMA,
-    tuple(((i == 2) - weight) / 1.772 for i, weight in enumerate(codec.LUMA)),
-    tuple(((i == 0) - weight) / 1.402 for i, weight in enumerate(codec.LUMA)),
+    color.LUMA,
+    tuple(((i == 2) - weight) / 1.772 for i, weight in enumerate(color.LUMA)),
+    tuple(((i == 0) - weight) / 1.402 for i, weight in enumerate(color.LUMA)),
 )
 
 
 class JPEGCoefficients(SpectralOperator):
-    r"""What a JPEG encoder rounds: :math:`y = Q^{-1} T\,S\,C\,x`, in steps of its quantiser.
+    r"""Coefficients before rounding: :math:`y = Q^{-1} T\,S\,C\,x`.
 
-    C takes RGB to luma and chroma, S halves the size of chroma (as the codec's subsampling says),
-    T is the orthonormal cosine transform of blocks of 8 x 8, and Q is the table of steps. A file
-    holds y rounded to whole numbers, but for a constant: see `measure`. `JPEG` is the same with
-    rounding, clipping and decoding in it.
+    C converts RGB to luma and chroma, S subsamples chroma, T is the orthonormal cosine transform of
+    8 x 8 blocks and Q holds the quantization steps. A file stores y rounded to integers, up to a
+    constant (see `measure`). `JPEG` adds rounding, clipping and decoding.
 
-    Units of a picture that share their chroma, 8 x 8 to 16 x 16 pixels, are independent and alike,
-    so that one small singular value decomposition, made with the operator, is that of all.
+    A unit is the 8 x 8 to 16 x 16 pixels that share a block of chroma. Units are independent and
+    alike, so one small singular value decomposition serves all of them.
 
-    y is `(b, rows, columns, m)`, by unit: its blocks of luma, in rows, then Cb and Cr, each with
-    its 64 coefficients in rows (not in zigzag order). x is `(b, c, h, w)` of whole units; others
-    are to be extended first, as encoders do. Both are in the orientation of the file, whatever
-    `codec.orientation` says.
+    y is `(b, rows, columns, m)`, one row of m numbers per unit: the blocks of luma, then Cb and Cr,
+    each with its 64 coefficients in row order (not zigzag). x is `(b, c, h, w)` in whole units;
+    extend other pictures first, as encoders do. Both have the orientation of the file:
+    `codec.orientation` is not applied.
 
     Arguments:
-        codec: Its tables, subsampling and range of x; of tables per lane if it has those.
-        channels: Of x: 3, RGB, or 1, gray.
+        codec: Gives the tables (per lane, if it has those), the subsampling and the range of x.
+        channels: Channels of x: 3 for RGB, 1 for gray.
 
     References:
         | Information Technology: Digital Compression and Coding of Continuous-Tone Still Images
@@ -98,10 +97,10 @@ class JPEGCoefficients(SpectralOperator):
         return self.channels, y_shape[0] * self.unit[0], y_shape[1] * self.unit[1]
 
     def measure(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b r q m"]:
-        """The y of a file that decodes to x: whole numbers, but for a constant in those of luma.
+        """The y of a file that decodes to x: integers, plus a constant in the means of luma.
 
-        The constant is what an encoder takes off x: a linear A cannot. Coding x anew finds nearly
-        all numbers of its file, 99.8 % of them up to quality 50.
+        An encoder subtracts 128 from luma first, which a linear A cannot: hence the constant.
+        Encoding x again recovers nearly all numbers of its file, 99.8 % up to quality 50.
         """
         middle = self.middle[:, None].to(x) if self.batched else self.middle.to(x)
         return (self(x) - middle).round() + middle

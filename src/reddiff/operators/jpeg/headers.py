@@ -1,4 +1,4 @@
-"""The tables, the subsampling and the orientation that a JPEG file states."""
+"""Read the quantization tables, the subsampling and the orientation of a JPEG file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Subsampling(Enum):
 
 
 def _subsampling(factors: list[tuple[int, int]]) -> Subsampling:
-    """That of a file, from the sampling factors (rows, columns) of its layers."""
+    """The subsampling of a file, from the sampling factors (rows, columns) of its components."""
     if len(factors) == 1:
         return Subsampling.S444
     (rows, columns), *chroma = factors

@@ -1,4 +1,4 @@
-"""JPEG: y is the picture that a file of a given quality holds."""
+"""JPEG: y is the picture after compression."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.jpeg import codec
+from reddiff.operators.jpeg import codec, color
 from reddiff.operators.orientation import Orientation
 from reddiff.operators.quantise import straight_through
 from reddiff.operators.shapes import check_y_shape
@@ -21,28 +21,28 @@ from reddiff.operators.tone import check_range
 if TYPE_CHECKING:
     from PIL.Image import Image
 from reddiff.operators.jpeg.headers import Subsampling, read_header
+from reddiff.operators.jpeg.tables import check_tables, tables_of
 
 
 class JPEG(Operator):
-    """A picture through a baseline JPEG file: encoded, and decoded again.
+    """A picture after baseline JPEG compression and decompression.
 
-    Each 8 x 8 block of luma (and of chroma, which is halved in size unless `subsampling` says not)
-    has its cosine coefficients rounded to multiples of a table; y is what a decoder then shows.
-    x outside [low, high] is clipped. The stages are those of libjpeg and libjpeg-turbo, in the same
-    whole numbers (`reddiff.operators.jpeg.codec`): y is to the bit what Pillow reads from the file
-    that it wrote. Half precision and devices without float64 are not supported.
+    The cosine coefficients of each 8 x 8 block of luma and chroma are rounded to multiples of a
+    quantization table; chroma has a lower resolution, as `subsampling` says. x is clipped to [low,
+    high]. The stages and their integer arithmetic are those of libjpeg and libjpeg-turbo
+    (`reddiff.operators.jpeg.codec`, `color`): y equals, bit by bit, what Pillow reads from the file
+    it wrote. Half precision and devices without float64 are not supported.
 
-    The derivative is straight-through: rounding and clipping count as the identity. What is left,
-    the loss of fine chroma, is linear and differentiated as it is. The true derivative is zero
-    almost everywhere, and nothing could be fitted with it.
+    The derivative is straight-through: that of the chroma subsampling, which is linear, with
+    rounding and clipping replaced by the identity. The true derivative is zero almost everywhere.
 
     Arguments:
-        quality: From 1 to 100, as for Pillow and libjpeg; with `per_lane` whole numbers `(b,)`.
-        tables: In place of a quality, the tables of luma and chroma `(2, 8, 8)`, of whole numbers
-            from 1, row by row (not in zigzag order); with `per_lane` `(b, 2, 8, 8)`.
-        subsampling: Of chroma. Pillow's own is 4:2:0.
-        orientation: How the file holds the picture: blocks and tables lie in the stored picture,
-            while x and y are upright, as decoders that apply EXIF's orientation show it.
+        quality: From 1 to 100, as for Pillow and libjpeg; with `per_lane`, integers `(b,)`.
+        tables: Instead of a quality, the quantization tables of luma and chroma `(2, 8, 8)`:
+            integers from 1, row by row (not in zigzag order); with `per_lane`, `(b, 2, 8, 8)`.
+        subsampling: Of chroma; 4:2:0 is Pillow's default.
+        orientation: EXIF orientation of the file. Blocks and tables are those of the stored
+            picture; x and y are upright.
         low: The x of black.
         high: The x of white. x is `(b, 3, h, w)`, RGB, or `(b, 1, h, w)`, gray.
         per_lane: Whether axis 0 of the parameters numbers lanes.
@@ -76,8 +76,8 @@ class JPEG(Operator):
         one = (quality is None) != (tables is None)
         require(one, "quality", expected="a quality, or else tables", got=f"{quality}, {tables}")
         if tables is None:
-            tables = _of_quality(quality, per_lane)
-        _check_tables(tables, per_lane)
+            tables = tables_of(quality, per_lane)
+        check_tables(tables, per_lane)
         self.subsampling, self.orientation = subsampling, Orientation(orientation)
         self.low, self.high = low, high
         self.register_buffer("tables", tables.long())
@@ -139,13 +139,13 @@ class JPEG(Operator):
             return codec.requantise(levels[:, 0], tables[:, 0])[:, None]
         rows, columns = self.subsampling.value
         h, w = levels.shape[-2:]
-        ycc = codec.to_ycc(levels)
+        ycc = color.to_ycc(levels)
         planes = [codec.requantise(ycc[:, 0], tables[:, 0])]
         for channel in (1, 2):
-            small = codec.requantise(codec.shrink(ycc[:, channel], rows, columns), tables[:, 1])
+            small = codec.requantise(color.shrink(ycc[:, channel], rows, columns), tables[:, 1])
             small = small[:, :, : -(-w // columns)]
-            planes.append(codec.spread(small, rows, columns, whole=True)[:, :h, :w])
-        return codec.to_rgb(torch.stack(planes, 1))
+            planes.append(color.spread(small, rows, columns, whole=True)[:, :h, :w])
+        return color.to_rgb(torch.stack(planes, 1))
 
     def _smooth(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """What is linear in it, of stored pictures: chroma is averaged and interpolated."""
@@ -153,14 +153,14 @@ class JPEG(Operator):
         if x.shape[1] == 1 or rows * columns == 1:
             return x
         h, w = x.shape[-2:]
-        luma = (x * x.new_tensor(codec.LUMA)[:, None, None]).sum(1)
+        luma = (x * x.new_tensor(color.LUMA)[:, None, None]).sum(1)
         planes = []
         for channel in (0, 2):  # R and B less luma, Cr and Cb up to their scales; G follows
-            chroma = codec.extend(x[:, channel] - luma, -h % rows, -w % columns)
+            chroma = color.extend(x[:, channel] - luma, -h % rows, -w % columns)
             small = avg_pool2d(chroma[:, None], (rows, columns))[:, 0]
-            planes.append(codec.spread(small, rows, columns, whole=False)[:, :h, :w])
+            planes.append(color.spread(small, rows, columns, whole=False)[:, :h, :w])
         red, blue = planes
-        to_green = [-codec.LUMA[i] / codec.LUMA[1] for i in (0, 2)]
+        to_green = [-color.LUMA[i] / color.LUMA[1] for i in (0, 2)]
         green = to_green[0] * red + to_green[1] * blue
         return torch.stack([luma + red, luma + green, luma + blue], 1)
 
@@ -191,25 +191,3 @@ class _Smooth(Operator):
     def lanes(self) -> None:
         """The tables play no part."""
         return
-
-
-def _of_quality(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:
-    if not per_lane:
-        if not isinstance(quality, int):
-            got = repr(quality)
-            raise InvalidArgument("quality", expected="an integer from 1 to 100", got=got)
-        return codec.standard_tables(quality)
-    vector = isinstance(quality, Tensor) and quality.ndim == 1 and not quality.is_floating_point()
-    if not isinstance(quality, Tensor) or not vector:
-        raise InvalidArgument("quality", expected="whole numbers (b,)", got=repr(quality))
-    return torch.stack([codec.standard_tables(q) for q in quality.tolist()]).to(quality.device)
-
-
-def _check_tables(tables: Tensor, per_lane: bool) -> None:
-    form = "(b, 2, 8, 8)" if per_lane else "(2, 8, 8)"
-    shape = tuple(tables.shape)
-    fits = shape[-3:] == (2, 8, 8) and len(shape) == (4 if per_lane else 3) and shape[0] > 0
-    require(fits, "tables", expected=f"shape {form}", got=shape)
-    good = bool(((tables >= 1) & (tables <= 65535) & (tables == tables.round())).all())
-    got = f"values from {float(tables.min()):g} to {float(tables.max()):g}"
-    require(good, "tables", expected="whole numbers from 1 to 65535", got=got)
