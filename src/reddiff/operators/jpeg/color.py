@@ -84,7 +84,7 @@ def spread(
 
 
 def _tent(plane: Tensor, axis: int) -> Tensor:
-    """4 times the plane at twice the resolution along an axis: 3 of the nearer sample, 1 of the other."""
+    """4 times the plane at twice the resolution: 3 of the nearer sample and 1 of the other."""
     n = plane.shape[axis]
     before = torch.cat([plane.narrow(axis, 0, 1), plane.narrow(axis, 0, n - 1)], axis)
     after = torch.cat([plane.narrow(axis, 1, n - 1), plane.narrow(axis, n - 1, 1)], axis)
