@@ -64,6 +64,16 @@ def test_x_is_not_copied_where_alpha_is_one():
     assert prior.seen[0].data_ptr() == X.data_ptr()
 
 
+def test_a_pullback_that_is_called_once_keeps_nothing():
+    """The same numbers, and what the network saved is gone after the call."""
+    keeping, freeing = (Shrinking().vjp(X, PER_LANE, 0.5, once=once) for once in (False, True))
+    assert torch.equal(keeping[0], freeing[0])
+    assert torch.equal(keeping[1](X), freeing[1](X))
+    keeping[1](X)
+    with pytest.raises(RuntimeError, match="a second time"):
+        freeing[1](X)
+
+
 def test_vjp_is_that_of_autograd_and_can_be_called_again():
     x_0, pullback = Shrinking().vjp(X, PER_LANE, 0.5)
     v = X.flip(0)

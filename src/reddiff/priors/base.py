@@ -57,15 +57,28 @@ class Prior(nn.Module, ABC):
         return self.denoise(x, sigma.expand(len(x_t), *[1] * (x_t.ndim - 1)))
 
     def vjp(
-        self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
+        self,
+        x_t: Float[Tensor, "b *n"],
+        sigma: Tensor | float,
+        alpha: Tensor | float = 1.0,
+        *,
+        once: bool = False,
     ) -> tuple[Float[Tensor, "b *n"], Pullback]:
-        """E[x_0 | x_t] and its pullback v -> (d x_0 / d x_t)^T v, good for many calls."""
+        """E[x_0 | x_t] and its pullback v -> (d x_0 / d x_t)^T v.
+
+        Arguments:
+            x_t: `(b, *n)`.
+            sigma: Of x_t, one number or one per lane.
+            alpha: As sigma.
+            once: Whether the pullback is called only once. What the network has saved is then freed
+                layer by layer on the way back; a second call raises a RuntimeError.
+        """
         with torch.enable_grad():
             leaf = x_t.detach().requires_grad_()
             x_0 = self(leaf, sigma, alpha)
 
         def pullback(v: Tensor) -> Tensor:
-            (grad,) = torch.autograd.grad(x_0, leaf, v, retain_graph=True)
+            (grad,) = torch.autograd.grad(x_0, leaf, v, retain_graph=not once)
             return grad
 
         return x_0.detach(), pullback

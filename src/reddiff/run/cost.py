@@ -35,11 +35,16 @@ class Metered(Prior):
             return self.inner.denoise(x, sigma)
 
     def vjp(
-        self, x_t: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0
+        self,
+        x_t: Tensor,
+        sigma: Tensor | float,
+        alpha: Tensor | float = 1.0,
+        *,
+        once: bool = False,
     ) -> tuple[Tensor, Pullback]:
         """The inner prior's vjp, each use of its pullback counted."""
         self.rows += len(x_t)
-        x_0, inner = self.inner.vjp(x_t, sigma, alpha)
+        x_0, inner = self.inner.vjp(x_t, sigma, alpha, once=once)
 
         def pullback(v: Tensor) -> Tensor:
             self.pulled += len(v)

@@ -92,8 +92,8 @@ class Sampler(Solver[Diffused], ABC):
     def denoise_vjp(
         self, prior: Prior, x: Float[Tensor, "b *n"], s: Tensor
     ) -> tuple[Float[Tensor, "b *n"], Pullback]:
-        """D(x, s), clipped, and its pullback, the clip included."""
-        x_0, pullback = prior.vjp(x, s)
+        """D(x, s), clipped, and its pullback, the clip included, which can be called once."""
+        x_0, pullback = prior.vjp(x, s, once=True)
         if self.clip == math.inf:
             return x_0, pullback
         inside = x_0.abs() <= self.clip

@@ -74,8 +74,8 @@ class DPS(Sampler):
     ) -> Diffused:
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)  # Tweedie's formula
-        x = ddim(state.x, x_0, s, s_next, 1.0, rng)  # x'_{t-1} ~ DDPM
         grad = pullback(residual_norm_grad(problem, x_0))  # of ||y - A(x_0)|| in x_t
+        x = ddim(state.x, x_0, s, s_next, 1.0, rng)  # x'_{t-1} ~ DDPM
         # of x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
         zeta = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
         return arrive(x - lanes(zeta, grad) * grad, x_0, s_next)

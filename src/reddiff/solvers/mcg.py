@@ -79,8 +79,8 @@ class MCG(Sampler):
     ) -> Diffused:
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)
-        x = ddim(state.x, x_0, s, s_next, 1.0, rng)
         grad = pullback(residual_norm_grad(problem, x_0))
+        x = ddim(state.x, x_0, s, s_next, 1.0, rng)
         x = x - lanes(self.zeta / (vp_alpha(s) * vp_alpha(s_next)), grad) * grad  # as in DPS
         noise = lanes(s_next, x) * rng.randn_like(x)
         x = x + problem.linear.pinv(

@@ -74,7 +74,7 @@ class PiGDM(Sampler):
         """DDIM, and the guidance."""
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)
-        v = proximal(problem, x_0, s * vp_alpha(s), tol=TOL).x - x_0
+        guidance = pullback(proximal(problem, x_0, s * vp_alpha(s), tol=TOL).x - x_0)
         # over alpha' this is x', and d x_0 / d x_t is the pullback over alpha: both factors cancel
-        x = ddim(state.x, x_0, s, s_next, self.eta, rng) + pullback(v)
+        x = ddim(state.x, x_0, s, s_next, self.eta, rng) + guidance
         return arrive(x, x_0, s_next)
