@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""The result of a run: estimates, status, cost and warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.snapshot import Snapshot
 
 
 class Status(IntEnum):
-    """How a lane stands; `sentence` says it in words."""
+    """The status of a run; `sentence` explains it."""
 
     RUNNING = 0
     CONVERGED = 1
@@ -24,7 +24,6 @@ class Status(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """One sentence on what the status means."""
         return {
             Status.RUNNING: "The run was paused before its last step; its snapshot resumes it.",
             Status.CONVERGED: "A stopping rule ended the run before its last step.",
@@ -40,8 +39,8 @@ class Finding:
     Arguments:
         lane: The id of the lane; None if it holds for all.
         run: Which of its runs; None if there is only one, or it holds for all.
-        text: The sentence, with {} for every level.
-        levels: Numbers in the units of y.
+        text: The sentence, with {} in place of each level.
+        levels: The levels, in the units of y.
     """
 
     lane: int | None
@@ -50,7 +49,7 @@ class Finding:
     levels: tuple[float, ...] = ()
 
     def words(self, unit: float = 1.0) -> str:
-        """The sentence, its numbers in units `1 / unit` times as large as those of y."""
+        """The sentence, with each level times `unit`."""
         text = self.text
         for level in self.levels:
             text = text.replace("{}", f"{level * unit:.2g}", 1)
@@ -58,7 +57,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The sentence after the names of lane and run."""
+        """The sentence, with the lane and the run."""
         if self.lane is None:
             return self.words()
         run = "" if self.run is None else f", run {self.run}"
@@ -67,15 +66,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took.
+    """The cost of a run.
 
     Arguments:
         evaluations: Network evaluations of each lane.
         vjps: Backward passes through the network of each lane.
         seconds: Wall-clock time.
-        peak_bytes: The most memory above what was in use at the start: of the process on a CPU,
-            of the allocator on CUDA; None where the system does not tell (only Linux tells that of
-            a process), or the run took too little to be seen.
+        peak_bytes: Peak memory above that at the start: of the process on a CPU (Linux only), of
+            the allocator on CUDA; None if it is not known, or too little to be measured.
     """
 
     evaluations: tuple[int, ...]
@@ -125,22 +123,17 @@ class Reconstruction:
 
     @property
     def best(self) -> Float[Tensor, "b *n"]:
-        """Of each lane, the run of the least `data_term`: restarts, `solve(..., runs=8).best`.
+        """The run with the least `data_term` in each lane: restarts, `solve(..., runs=8).best`.
 
-        The choice sees y and nothing else. It is for problems with several modes, such as
-        phase retrieval, where some starts never reach an x that is consistent with y. Where all
-        runs are, it says little: it takes the run that fits the noise most closely.
+        For problems with several modes, such as phase retrieval, where some starts never reach an
+        x that is consistent with y. Where all runs do, it picks the one that fits the noise most.
         """
         index = self.data_term.nan_to_num(torch.inf, posinf=torch.inf).argmin(1)
         return self.samples[torch.arange(len(index), device=index.device), index]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The findings in words, each naming its lane, and its run if there are several.
-
-        Of runs that ended, not of those paused or diverged: their status says it. What holds for
-        all lanes names none.
-        """
+        """The sentences of the findings, for runs that ended (not paused, not diverged)."""
         return tuple(f.sentence for f in self.findings)
 
     @property
@@ -152,8 +145,8 @@ class Reconstruction:
     def std(self) -> Float[Tensor, "b *n"]:
         """The standard deviation over the runs of each lane; NaN for a single run.
 
-        It says how sure x is only if the runs are draws from the posterior
-        (`Solver.draws_posterior`, the default solver at realism 1): else it is too small, and
+        It measures the uncertainty of x only if the runs are draws from the posterior
+        (`Solver.draws_posterior`, the default solver at realism 1). Otherwise it is too small, and
         `warnings` says so.
         """
         if self.samples.shape[1] == 1:
@@ -188,7 +181,7 @@ class Reconstruction:
         )
 
     def report(self) -> str:
-        """One line per run that did not go through, the warnings, and a summary."""
+        """A line for each run that did not complete or converge, the warnings, and the cost."""
         lines = []
         for lane, (row, counts) in enumerate(
             zip(self.status.tolist(), self.steps.tolist(), strict=True)

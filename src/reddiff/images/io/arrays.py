@@ -1,4 +1,4 @@
-"""Arrays from .npy and .npz files, which are what their headers say, or are refused before that."""
+"""Read arrays from .npy and .npz files whose headers are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reddiff.errors import PictureError
 
 
 def read_array(path: Path, name: str | None = None, *, max_bytes: int) -> NDArray[Any]:
-    """The array in a .npy file, or the one of that name, or the only one, in a .npz file.
+    """The array in a .npy file, or in a .npz file: the only one, or the one of this name.
 
     Arguments:
         path: The file.
-        name: Of the array, in a .npz file.
-        max_bytes: The most that its header may claim. NumPy allocates what a header claims before
-            it looks for the entries.
+        name: Name of the array in a .npz file.
+        max_bytes: Largest size that the header may state: NumPy allocates that size before it
+            reads the entries.
 
     Raises:
-        PictureError: If there is no such array, its header claims more than `max_bytes` or than the
-            file holds, or its entries are no numbers.
+        PictureError: If there is no such array, its entries are not numbers, or its header states
+            more than `max_bytes` or than the file holds.
     """
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
@@ -47,7 +47,7 @@ def read_array(path: Path, name: str | None = None, *, max_bytes: int) -> NDArra
 
 
 def _read(path: Path, file: IO[bytes] | BufferedIOBase, size: int, max_bytes: int) -> NDArray[Any]:
-    """The array of a stream that holds `size` bytes, or claims to."""
+    """The array in a stream of `size` bytes, as the archive states them."""
     version = npy.read_magic(file)
     header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if header is None:

@@ -1,4 +1,4 @@
-"""EXIF: the tags that are kept, and the orientation."""
+"""EXIF: selecting the tags to keep, and applying the orientation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-# Everything else of the first directory describes how a file is laid out.
+# The other tags of the first directory describe the layout of a file.
 KEPT = (
     ExifTags.Base.DocumentName,
     ExifTags.Base.ImageDescription,
@@ -34,7 +34,7 @@ KEPT = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
-# Sizes that may no longer hold, and blocks whose inner offsets break when they are moved.
+# Sizes that may no longer be right, and blocks with absolute offsets.
 DROPPED = (
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
@@ -45,10 +45,10 @@ PREFIX = b"Exif\0\0"
 
 
 def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
-    """A block of the EXIF that is kept, and the orientation, which the block no longer holds.
+    """The EXIF to keep, as a block without orientation, and the orientation.
 
-    Kept are description, camera, author, times, exposure and place; thumbnails, maker notes and
-    everything about the layout of the file are not. EXIF that is damaged is left out.
+    Description, camera, author, times, exposure and location are kept; thumbnails, maker notes and
+    the layout of the file are dropped. Damaged EXIF is dropped as a whole.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's about damage
@@ -60,14 +60,14 @@ def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
 
 
 def loaded(block: bytes) -> Image.Exif:
-    """The EXIF of a block."""
+    """Parse an EXIF block."""
     exif = Image.Exif()
     exif.load(block)
     return exif
 
 
 def turned(array: NDArray[Any], orientation: object) -> NDArray[Any]:
-    """An array `(h, w, ...)`, stored with an EXIF orientation, upright; as it is for an unknown."""
+    """Turn an array `(h, w, ...)` upright by its EXIF orientation; unknown ones change nothing."""
     if orientation in (5, 6, 7, 8):
         array = np.swapaxes(array, 0, 1)
     if orientation in (3, 4, 7, 8):

@@ -25,17 +25,18 @@ from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, unifo
 MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 
 
-MAX_FITTED, SMALL = 64, 16_000_000  # pixels of a mask that is resized: by one of the picture; any
+# Most pixels of a mask that is resized: per pixel of the picture, and where that is fewer, in all.
+MAX_FITTED, SMALL = 64, 16_000_000
 
 
 @dataclass(frozen=True)
 class KernelWord:
-    """A kernel that words name.
+    """A kind of kernel that can be given in words.
 
     Arguments:
-        form: The word, and the names of its numbers.
-        make: The kernel of these numbers.
-        largest: The largest first number, which sets the size of the kernel.
+        form: The word and the names of its numbers.
+        make: Makes the kernel from the numbers.
+        largest: Upper limit of the first number, which sets the size of the kernel.
         whole: Whether the numbers are integers.
     """
 
@@ -86,7 +87,7 @@ def mask_of(picture: Picture) -> Float[Tensor, "1 h w"]:
 
 
 def kernel_of(picture: Picture) -> Kernel:
-    """The blur kernel that a picture shows; transparent pixels are zero."""
+    """The blur kernel in a picture; transparent pixels are zero."""
     opaque = 1.0 if picture.alpha is None else picture.alpha[0]
     return as_kernel(picture.pixels.double().mean(0) * opaque, scaled=False)
 
@@ -94,7 +95,7 @@ def kernel_of(picture: Picture) -> Kernel:
 def read_kernel(source: str | Path) -> Kernel:
     """A blur kernel from a file or from words, with odd sides and sum 1.
 
-    What its center is, and that it is convolved: see `as_kernel`.
+    See `as_kernel` for the center and the orientation.
 
     Arguments:
         source: `gaussian:SIGMA`, `motion:LENGTH,ANGLE`, `uniform:SIDE` or `disk:RADIUS`, in pixels
@@ -126,7 +127,7 @@ def read_kernel(source: str | Path) -> Kernel:
 
 
 def _spoken(word: KernelWord, text: str) -> Float64[Tensor, "h w"]:
-    """The kernel that a word names."""
+    """The kernel of a word and its numbers."""
     parse = integers if word.whole else numbers
     values = parse("kernel", word.form, text)
     kind, _, names = word.form.partition(":")

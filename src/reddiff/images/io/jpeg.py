@@ -1,7 +1,7 @@
-"""The structure of a JPEG file, and whether all of its pixels are there.
+"""The structure of a JPEG file, and a check that it is complete.
 
-Decoders fill in gray what is missing. So the size that the header claims is compared with what the
-coded bytes can hold, and a second decoding, with more bytes behind them, must show the same.
+Decoders fill missing pixels with gray. So the size in the header is compared with what the coded
+bytes can hold, and decoding with extra bytes appended must give the same picture.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 FRAMES = {0xC0: "sequential", 0xC1: "sequential", 0xC2: "progressive"}
 ARITHMETIC = (0xC9, PROGRESSIVE_ARITHMETIC := 0xCA)
 LOSSLESS = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
-MAX_SCANS = 100  # encoders make about ten; a file of thousands keeps a decoder busy for hours
+MAX_SCANS = 100  # encoders write about ten; thousands keep a decoder busy for hours
 MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # in coded bytes: not 0, no restart
 STRIP = 512  # rows that are compared at once
-# Coded bytes of no meaning, with all restart markers: a decoder that lacks any takes these.
+# Random coded bytes with all restart markers: a decoder that lacks bytes uses these.
 _NOISE = np.random.default_rng(0).integers(0, 255, 512, np.uint8).tobytes()
 FILLING = b"".join(_NOISE + bytes([0xFF, 0xD0 + n]) for n in range(8)) * 2 + _NOISE
 
 
 @dataclass
 class Structure:
-    """What the markers of a JPEG file say.
+    """The content of the markers of a JPEG file.
 
     Arguments:
-        frame: The marker of its frame, such as 0xC0; 0 if there is none.
-        width: Of the picture.
-        height: Of the picture.
+        frame: The marker of the frame, such as 0xC0; 0 if there is none.
+        width: Width of the picture.
+        height: Height of the picture.
         factors: The sampling factors (across, down) of each component, by its number.
         segments: The markers of metadata, and their contents.
         scans: Of each scan, its components and (first, last, high, low) of its coefficients.
@@ -56,7 +56,7 @@ class Structure:
 
     @property
     def blocks(self) -> int:
-        """The blocks of 8 x 8 samples of all components."""
+        """The number of 8 x 8 blocks, over all components."""
         across = max(a for a, _ in self.factors.values())
         down = max(d for _, d in self.factors.values())
         counts = [
@@ -67,7 +67,7 @@ class Structure:
 
     @property
     def missing_scans(self) -> bool:
-        """Whether there are coefficients that no scan brings to their last bit."""
+        """Whether the last bits of some coefficients are missing."""
         if FRAMES.get(self.frame) != "progressive" and self.frame != PROGRESSIVE_ARITHMETIC:
             return set(self.factors) != {c for names, _ in self.scans for c in names}
         fine = {
@@ -86,7 +86,7 @@ def structure(path: Path, data: bytes) -> Structure:
     """The markers of a JPEG file, up to the end of its first picture.
 
     Raises:
-        PictureError: If it has none to read, or is of a kind that is not read.
+        PictureError: If the file is truncated or damaged, or of a kind that cannot be read.
     """
     found, at = Structure(), 2
     while at + 2 <= len(data):
@@ -119,10 +119,10 @@ def structure(path: Path, data: bytes) -> Structure:
 
 
 def check_room(path: Path, found: Structure) -> None:
-    """Refuse a header that claims more pixels than the coded bytes can hold.
+    """Refuse a header with more pixels than the coded bytes can hold.
 
-    A block takes a bit at least, two unless it is progressive; arithmetic coding has no such limit,
-    but 1/64 of a bit is far below what it makes.
+    A block takes at least two bits, or one if it is progressive. Arithmetic coding has no limit;
+    1/64 bit is far below what it reaches.
     """
     least = 1.0 if FRAMES.get(found.frame) == "progressive" else 2.0
     least = 1 / 64 if found.frame in ARITHMETIC else least
@@ -132,7 +132,7 @@ def check_room(path: Path, found: Structure) -> None:
 
 
 def decode(path: Path, found: Structure, data: bytes) -> tuple[JpegImageFile, tuple[str, ...]]:
-    """The picture, and what to say of it.
+    """Decode the picture; returns it with notes.
 
     Raises:
         PictureError: If pixels are missing.
@@ -172,7 +172,7 @@ def _frame(path: Path, found: Structure, marker: int, content: bytes) -> None:
 
 
 def _scan(path: Path, found: Structure, data: bytes, content: bytes, at: int) -> int:
-    """Take down a scan whose coded bytes begin at `at`; returns where they end."""
+    """Record a scan whose coded bytes begin at `at`; returns where they end."""
     count = content[0] if content else 0
     if not found.frame or not count or len(content) < 4 + 2 * count:
         raise _damaged(path, "a scan")

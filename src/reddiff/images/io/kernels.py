@@ -13,18 +13,18 @@ from torch import Tensor
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.blur.psf import center_psf
 
-MAX_SIDE = 1023  # pixels: a larger array is some other picture
-NEARER = 0.6  # pixels: a centroid so far before n // 2 says that an even side is centered before it
-OFF_CENTER = 0.5  # pixels that a kernel may move a picture without a note
-NEGATIVE = 1e-3  # of the kernel, that may be negative without a note
+MAX_SIDE = 1023  # pixels: a larger array is not a kernel
+NEARER = 0.6  # pixels: an even side is centered before n // 2 if the centroid is so far before it
+OFF_CENTER = 0.5  # pixels: a kernel that moves the picture further gets a note
+NEGATIVE = 1e-3  # of the sum: more negative values than this get a note
 
 
 class Kernel(NamedTuple):
-    """A point spread function of sum 1, and what there is to say of it.
+    """A point spread function with sum 1, and notes.
 
     Arguments:
         psf: `(kh, kw)` with odd sides, its center in the middle, in float64.
-        total: Its sum before it was divided by it; 1 for pictures, whose scale means nothing.
+        total: Its sum before normalization; 1 for pictures, whose scale is arbitrary.
         notes: Sentences for the user.
     """
 
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
     @property
     def normalized(self) -> bool:
-        """Whether it did not sum to 1: blurring with it would have changed the brightness."""
+        """Whether the sum was not 1, so that it had to be normalized."""
         return abs(self.total - 1) > 1e-4
 
 
@@ -48,11 +48,11 @@ def as_kernel(values: Tensor | NDArray[Any], *, scaled: bool = True) -> Kernel:
 
     Arguments:
         values: Real numbers of a positive sum.
-        scaled: Whether their scale means something, so that another sum than 1 is worth a note.
+        scaled: Whether a sum other than 1 gets a note.
 
     Raises:
-        InvalidArgument: If it is no such array, of more than 1023 entries a side, complex, not
-            finite, or of a sum that is not well above zero.
+        InvalidArgument: If it has other axes, a side above 1023, complex or infinite values, or a
+            sum that is not well above zero.
     """
     array = _real(values)
     while array.ndim > 2 and 1 in array.shape:

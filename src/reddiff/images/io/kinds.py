@@ -1,4 +1,4 @@
-"""Recognize the kind of a file by its first bytes, also of kinds that cannot be read."""
+"""Recognize the format of a file by its first bytes, including formats that cannot be read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from reddiff.errors import PictureError
 
 READ = "a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM picture"
-HEAD = 32  # bytes that tell them apart
+HEAD = 32  # bytes that identify a format
 
-# What is recognized, but not read: its name, how to convert it, and its bytes from an offset on.
-# The first entry that fits counts.
+# Formats that are recognized but not read: name, conversion, offset, bytes. The first match counts.
 MAGICK = "magick IN OUT.png"
 RAW = "darktable-cli IN OUT.tif, or dcraw -T -6 IN"
 AVIF, HEIF = "avifdec IN OUT.png", "heif-convert IN OUT.png"
@@ -65,11 +64,11 @@ def kind_of(path: Path, head: bytes) -> str:
     """PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM.
 
     Arguments:
-        path: Of the file, for messages.
-        head: Its first bytes, 132 or more if it has them.
+        path: The file, for messages.
+        head: Its first bytes, at least 132 if there are as many.
 
     Raises:
-        PictureError: If it is another; it names what it is, and a command that converts it.
+        PictureError: For any other format; names it, and a command that converts it.
     """
     for name, command, at, magics in OTHERS:
         if head.startswith(magics, at):

@@ -12,16 +12,16 @@ from PIL import ExifTags
 from reddiff.images.io import exif
 
 INCH = 0.0254  # meters
-# Of a PNG: how its numbers become colors. A stored profile is kept elsewhere.
+# Color chunks of a PNG, apart from the profile.
 COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-MAX_TEXT = 1 << 20  # bytes of a text, unpacked; longer ones are left out
+MAX_TEXT = 1 << 20  # bytes of an unpacked text; longer ones are dropped
 MAX_PROFILE = 1 << 24
 XMP_PNG = "XML:com.adobe.xmp"
 RAW_PROFILE = "Raw profile type "  # ImageMagick's, of before there was a chunk for EXIF
 XMP_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 IRB = b"Photoshop 3.0\0"
 IPTC = b"8BIM\x04\x04"
-# What XMP says of the layout of a file, which may no longer hold.
+# Properties of the layout of a file, which may no longer be right.
 STALE = (
     rb"tiff:(?:ImageWidth|ImageLength|Orientation)|exif:Pixel[XY]Dimension|xmpNote:HasExtendedXMP"
 )
@@ -32,14 +32,14 @@ THUMBNAILS = re.compile(rb"<xmp:Thumbnails\b.*?</xmp:Thumbnails>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is kept of a file, whatever format it is written to, where that can hold it.
+    """Metadata that is kept when a picture is written, in whatever format has a place for it.
 
     Arguments:
         dpi: Pixels per inch, across and down.
-        xmp: The XMP packet, without what it says of the layout of a file.
+        xmp: The XMP packet, without sizes, orientation and thumbnails.
         iptc: The IPTC records.
-        texts: Keywords and texts, of a PNG, and the comment of a JPEG.
-        color: Names and contents of the chunks of a PNG that say how numbers become colors.
+        texts: Keywords and texts of a PNG, or the comment of a JPEG.
+        color: Color chunks of a PNG: names and contents.
     """
 
     dpi: tuple[float, float] | None = None
@@ -132,7 +132,7 @@ def resolution(block: bytes | None) -> tuple[float, float] | None:
 
 
 def _text(name: bytes, content: bytes) -> tuple[str, str] | None:
-    """Keyword and text of a chunk; nothing if it is damaged or too long."""
+    """Keyword and text of a chunk; None if it is damaged or too long."""
     keyword, _, rest = content.partition(b"\0")
     data: bytes | None = rest
     if name == b"zTXt":
@@ -151,7 +151,7 @@ def _text(name: bytes, content: bytes) -> tuple[str, str] | None:
 
 
 def _unpacked(data: bytes, most: int) -> bytes | None:
-    """What zlib packed, if it is no more than that."""
+    """Decompressed data; None if it is damaged or longer than `most` bytes."""
     packer = zlib.decompressobj()
     try:
         found = packer.decompress(data, most)

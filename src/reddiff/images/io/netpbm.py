@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM: a header in words, then numbers."""
+"""Read PBM, PGM and PPM: a text header, then pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture file whose header is read: its size is known before its pixels take any memory."""
+"""A picture file with its header read, before memory is allocated for the pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reddiff.images.io.picture import Picture
 
 @dataclass(frozen=True)
 class Opened:
-    """What a header says, and how to read the rest.
+    """Size and orientation from the header, and a function that reads the pixels.
 
     Arguments:
-        width: Of the stored picture.
-        height: Of the stored picture.
-        orientation: How it becomes upright, as EXIF numbers it.
-        load: Reads the picture, upright.
+        width: Width of the stored picture.
+        height: Height of the stored picture.
+        orientation: EXIF orientation.
+        load: Reads the picture and turns it upright.
     """
 
     width: int
@@ -41,7 +41,7 @@ def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
 
 
 def page_index(path: Path, count: int, page: int | None) -> int:
-    """The page to read, from 0: the one asked for, or the only one."""
+    """Index of the page to read, from 0: the one requested, or the only one."""
     if page is None and count != 1:
         got = f"an animation or a file of {count} pages" if count else "none"
         hint = " (--page N picks one of several)" if count else ""

@@ -29,8 +29,8 @@ from reddiff.images.io.sources import from_array, matching, stored
 from reddiff.images.io.tiff import open_tiff
 
 MAX_PIXELS = 178_000_000  # a little below the size at which Pillow refuses on its own
-MAX_BYTES = 1 << 33  # of a file: more than MAX_PIXELS take in any format
-# The classes themselves: `Image.open` has a limit of its own, which is global.
+MAX_BYTES = 1 << 33  # of a file: more than MAX_PIXELS need in any format
+# Not `Image.open`, whose size limit is global.
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "WEBP": WebPImageFile,
     "BMP": BmpImageFile,
@@ -144,7 +144,7 @@ def _open_other(path: Path, file: IO[bytes], kind: str, page: int | None) -> Ope
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """The width and the height that the header of a WebP states; 0 for one of an unknown kind."""
+    """Width and height in the header of a WebP file."""
     if head[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
         return width, height

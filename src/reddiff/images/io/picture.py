@@ -1,4 +1,4 @@
-"""A picture in memory: its pixels in [0, 1], and what belongs to its file."""
+"""A picture in memory: pixels in [0, 1] and metadata."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from reddiff.errors import require
 from reddiff.images.io.metadata import Metadata
 from reddiff.images.words import numbers
 
-SLACK = 1e-5  # how far beyond [0, 1] rounding may carry floats
+SLACK = 1e-5  # rounding error of floats in [0, 1]
 TOP = {8: 255, 16: 65535}
-FLOATS = 32  # bits per channel of files of floats
+FLOATS = 32  # bits per channel of files with floats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """Pixels, alpha, and what a file of them keeps.
+    """Pixels, alpha and the metadata of a file.
 
     Arguments:
-        pixels: In [0, 1], gray `(1, h, w)` or RGB `(3, h, w)`, as encoded: no profile is applied.
-        alpha: The opacity in [0, 1] `(1, h, w)`, not multiplied into the pixels; or nothing.
-        bits: 8 or 16 bits per channel, in its file; 32 for floats.
-        icc: The color profile.
-        exif: What is known of the photo, as an EXIF block that begins with `Exif` and two zeros.
-            The pixels are upright already: it holds no orientation.
-        format: The format of its file, PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM, if it came from one.
-        orientation: How that file holds it, as EXIF numbers it: `pixels` are upright.
-        value_range: What black and white are in its file, if not 0 and the largest level: files of
+        pixels: In [0, 1], gray `(1, h, w)` or RGB `(3, h, w)`, upright. The color profile is not
+            applied.
+        alpha: Opacity in [0, 1] `(1, h, w)`, not premultiplied; or None.
+        bits: Bits per channel in the file: 8 or 16; 32 for floats.
+        icc: Color profile.
+        exif: EXIF block, beginning with `Exif` and two zeros, without orientation.
+        format: Format of the file: PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM; None if there is none.
+        orientation: EXIF orientation of the file.
+        value_range: Values of black and white in the file, if not 0 and the largest level. Files of
             `bits` bits are written with these.
-        metadata: What else its file says of it: resolution, gamma, XMP, texts.
-        notes: What the user should know of how it was read, in sentences.
+        metadata: Resolution, gamma, XMP and texts.
+        notes: Notes on how the picture was read, in sentences.
 
     Raises:
-        InvalidArgument: If the shapes, the dtypes or the bits are others.
+        InvalidArgument: If a shape, a dtype or the bits are not as stated.
     """
 
     pixels: Float32[Tensor, "c h w"]
@@ -150,10 +150,10 @@ class Picture:
 
 
 def as_range(text: str | tuple[float, float] | None) -> tuple[float, float] | None:
-    """The range that a text `LOW,HIGH`, or a pair, states; None for None.
+    """The range in a text `LOW,HIGH` or a pair; None for None.
 
     Raises:
-        InvalidArgument: If it states none.
+        InvalidArgument: If it is not a range.
     """
     if not isinstance(text, str):
         check_range(text)
@@ -164,7 +164,7 @@ def as_range(text: str | tuple[float, float] | None) -> tuple[float, float] | No
 
 
 def check_range(value_range: tuple[float, float] | None) -> None:
-    """Refuse a range of values that is none.
+    """Validate a range of values.
 
     Raises:
         InvalidArgument: If it is not two finite numbers, the lower first.

@@ -1,4 +1,4 @@
-"""PNG: its chunks, and pictures of 16 bits, of which Pillow would drop half."""
+"""Read PNG chunk by chunk: Pillow truncates 16-bit colors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reddiff.errors import PictureError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-DEFLATE_LIMIT = 1100  # zlib stores at most 1032 bytes in one
+DEFLATE_LIMIT = 1100  # zlib compresses at most 1032 bytes into one
 PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 FRAMES = (b"acTL", b"fcTL", b"fdAT")
 # The passes of an interlaced picture: first row and column, and the steps between them.
@@ -34,7 +34,7 @@ ADAM7 = (
 
 @dataclass(frozen=True)
 class Chunks:
-    """The chunks of a PNG file, in their order."""
+    """The chunks of a PNG file, in order."""
 
     path: Path
     found: tuple[tuple[bytes, bytes], ...]
@@ -65,12 +65,12 @@ class Chunks:
 
     @property
     def frames(self) -> int:
-        """How many an animation has, 1 for others."""
+        """Number of frames of an animation; 1 for other files."""
         control = self.first(b"acTL")
         return 1 if control is None else int.from_bytes(control[:4], "big")
 
     def row_bytes(self, width: int) -> int:
-        """The bytes of a row of so many pixels, with that of its filter."""
+        """Bytes of a row of `width` pixels, the filter byte included."""
         return 1 + -(-width * CHANNELS[self.header[9]] * self.bits // 8)
 
     def data(self) -> bytes:
@@ -83,7 +83,7 @@ class Chunks:
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk as it stands in a file."""
+    """A chunk with its length and checksum."""
     crc = zlib.crc32(name + content)
     return len(content).to_bytes(4, "big") + name + content + crc.to_bytes(4, "big")
 
@@ -92,8 +92,7 @@ def read_chunks(path: Path, data: bytes) -> Chunks:
     """The chunks of a PNG, up to its end.
 
     Raises:
-        PictureError: If it is damaged or truncated: checksums of what decides the pixels do not
-            match, or there is no end.
+        PictureError: If it is truncated, or a checksum of a chunk of pixels is wrong.
     """
     found = tuple(_walk(path, data))
     chunks = Chunks(path, found)
@@ -105,14 +104,14 @@ def read_chunks(path: Path, data: bytes) -> Chunks:
 
 
 def check_room(chunks: Chunks) -> None:
-    """Refuse a header that claims more pixels than the compressed data can hold."""
+    """Refuse a header with more pixels than the compressed data can hold."""
     size = sum(len(content) for name, content in chunks.found if name == b"IDAT")
     if chunks.row_bytes(chunks.width) * chunks.height > DEFLATE_LIMIT * size:
         raise PictureError(chunks.path, expected="a whole picture", got="a truncated file")
 
 
 def decode_shallow(chunks: Chunks, page: int) -> PngImageFile:
-    """A PNG of up to 8 bits, by Pillow: from its pixels alone, so that nothing else can fail."""
+    """Decode a PNG of up to 8 bits with Pillow, from its pixel chunks alone."""
     image = PngImageFile(BytesIO(chunks.file(PIXELS + FRAMES * (chunks.frames > 1))))
     if page:
         image.seek(page)
@@ -120,7 +119,7 @@ def decode_shallow(chunks: Chunks, page: int) -> PngImageFile:
 
 
 def decode_deep(chunks: Chunks) -> NDArray[Any]:
-    """A PNG of 16 bits. libpng writes to stderr about interlacing, so it sees each pass alone."""
+    """Decode a PNG of 16 bits, pass by pass: libpng warns of interlacing on stderr."""
     import imagecodecs
 
     if chunks.header[12] != 1:

@@ -12,7 +12,7 @@ from reddiff.images.io.opened import check_size
 from reddiff.images.io.openers import MAX_PIXELS, open_picture
 from reddiff.images.io.picture import Picture, check_range
 
-MAX_WORDS = 200  # of what a decoder says
+MAX_WORDS = 200  # characters of a decoder's message
 
 
 def read_picture(
@@ -31,8 +31,8 @@ def read_picture(
 
     Arguments:
         path: The file.
-        max_pixels: The largest height times width, found in the header before anything is decoded:
-            small files can unfold into pictures that fill any memory.
+        max_pixels: Largest height times width. The header is checked before anything is decoded,
+            because a small file can expand to a picture that fills the memory.
         page: Which picture of a file of several, from 1: a page of a TIFF, a frame of an animation.
         value_range: The values that are black and white: for floats beyond [0, 1], and for integers
             that do not fill their bits (0 and 4095 of a camera of 12 bits). Values beyond the two
@@ -69,7 +69,7 @@ def picture_size(path: str | Path, *, page: int | None = None) -> tuple[int, int
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever is raised while a file is read into a `PictureError` that names it."""
+    """Turn any exception while a file is read into a `PictureError` that names the file."""
     try:
         yield
     except PictureError:
@@ -90,7 +90,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _spread(picture: Picture, value_range: tuple[float, float]) -> Picture:
-    """A picture of integers, with these as black and white."""
+    """Rescale a picture of integers, with these values as black and white."""
     top = (1 << picture.bits) - 1
     low, high = (value / top for value in value_range)
     pixels = (picture.pixels - low) / (high - low)

@@ -1,7 +1,7 @@
-"""Pictures inside a TIFF: PNG, WebP, JPEG XL, ... state a size of their own.
+"""Strips and tiles of a TIFF that are PNG, WebP, JPEG XL, ... with a header of their own.
 
-A decoder believes that inner header and allocates what it asks for. So it is compared with the size
-of the strip or tile before anything is decoded.
+A decoder allocates the size stated in that header. So it is compared with the size of the strip or
+tile before anything is decoded.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from reddiff.images.io import jpeg
 JPEG = 7
 JPEG_2000 = (33003, 33004, 33005, 34712)
 PNG, WEBP, JPEG_XL, LERC, JPEG_XR = (34933,), (34927, 50001), (50002, 52546), (34887,), (34934,)
-# Without a picture of its own in it: what is decoded is bounded by the size of the strip.
+# Compressions without a header: the size of the strip bounds what is decoded.
 PLAIN = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 34926, 50000, 50013)
 START = b"\xff\x4f\xff\x51"  # of a codestream of JPEG 2000, and its header
 
 
 def check_segments(path: Path, file: IO[bytes], page: Any) -> None:
-    """Refuse strips and tiles whose inner picture is of another size, and unknown compressions.
+    """Refuse unknown compressions, and strips and tiles whose inner header has another size.
 
     Raises:
-        PictureError: If one is, naming the two sizes.
+        PictureError: Naming the two sizes, or the compression.
     """
     if page.compression in PLAIN:
         return
@@ -49,7 +49,7 @@ def check_segments(path: Path, file: IO[bytes], page: Any) -> None:
 
 
 def _segments(file: IO[bytes], page: Any) -> Iterator[tuple[bytes, list[tuple[int, int, int]]]]:
-    """The bytes of each strip or tile, and the shapes that its picture may have."""
+    """The bytes of each strip or tile, and the shapes allowed for it."""
     samples = 1 if page.planarconfig == 2 else page.samplesperpixel
     if page.is_tiled:
         width, height = page.tilewidth, page.tilelength
@@ -75,7 +75,7 @@ def _try(
     shapes: list[tuple[int, int, int]],
     dtype: Any,
 ) -> None:
-    """Decode into an array of the size expected: decoders compare it with their header first."""
+    """Decode into an array of the expected size, which decoders compare with their header first."""
     for shape in shapes:
         options = {"hasalpha": True} if decode.__name__ == "webp_decode" and shape[2] == 4 else {}
         try:
@@ -93,7 +93,7 @@ def _wanted(shape: tuple[int, int, int]) -> str:
 
 
 def _jpeg(path: Path, data: bytes, tables: bytes | None) -> tuple[int, int, int]:
-    """The height, the width and the components of a JPEG, all of whose pixels are there."""
+    """Height, width and number of components of a JPEG, which must be complete."""
     if tables:
         data = tables.removesuffix(b"\xff\xd9") + data[2:]
     found = jpeg.structure(path, data)
@@ -102,7 +102,7 @@ def _jpeg(path: Path, data: bytes, tables: bytes | None) -> tuple[int, int, int]
 
 
 def _jpeg_2000(data: bytes) -> tuple[int, int, int]:
-    """The height, the width and the components of a JPEG 2000 codestream."""
+    """Height, width and number of components of a JPEG 2000 codestream."""
     at = 0
     while data[at : at + 4] != START and at + 8 <= len(data):  # the boxes of a JP2
         length = int.from_bytes(data[at : at + 4], "big")

@@ -18,17 +18,18 @@ from reddiff.images.io.picture import SLACK, TOP, Picture
 
 
 def as_picture(image: object, *, beyond: float = SLACK) -> Picture:
-    """The picture that an array, a PIL image or a tensor is.
+    """Convert an array, a PIL image or a tensor to a picture.
 
     Arguments:
         image: A numpy array `(h, w)` or `(h, w, c)` of uint8, uint16 or floats in [0, 1]; a torch
             tensor `(c, h, w)` of floats in [0, 1]; a PIL image of 8 bits (CMYK becomes RGB), or
             16-bit gray; or a picture, which is returned. c is 1 (gray), 2 (gray, alpha), 3 (RGB) or
-            4 (RGB, alpha). Floats count as 16 bits, so that nothing is lost when they are written.
-        beyond: How far floats may lie outside [0, 1]. What is further than rounding stays there.
+            4 (RGB, alpha). Floats count as 16 bits.
+        beyond: How far floats may lie outside [0, 1]. They are clipped only if that is within
+            rounding.
 
     Raises:
-        InvalidArgument: If it is anything else, naming the type, shape, dtype or range that came.
+        InvalidArgument: For anything else; names the type, shape, dtype or range given.
     """
     if isinstance(image, Picture):
         return image
@@ -75,7 +76,7 @@ def from_pil(image: PIL.Image.Image) -> Picture:
 
 
 def stored(image: PIL.Image.Image, orientation: int, icc: bytes | None) -> Picture:
-    """The picture of a PIL image, upright: its orientation and profile are those given."""
+    """The picture of a PIL image, turned upright, with this color profile."""
     notes: tuple[str, ...] = ()
     if image.mode == "CMYK":
         image, note = to_rgb(image, icc)
@@ -86,7 +87,7 @@ def stored(image: PIL.Image.Image, orientation: int, icc: bytes | None) -> Pictu
 
 
 def matching(icc: bytes | None, channels: int) -> bytes | None:
-    """A color profile if it is for this number of channels, else nothing."""
+    """The color profile if it is for this number of channels, else None."""
     spaces = {1: b"GRAY", 3: b"RGB "}
     return icc if icc is not None and icc[16:20] == spaces[channels] else None
 
@@ -105,7 +106,7 @@ def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _from_floats(planes: Tensor, beyond: float) -> Picture:
-    """The picture of floats `(c, h, w)` in [0, 1], or a little beyond."""
+    """The picture of floats `(c, h, w)` in [0, 1], or within `beyond` of it."""
     require(bool(planes.isfinite().all()), "image", expected="finite values", got="nan or inf")
     low, high = float(planes.min()), float(planes.max())
     if low < -beyond or high > 1 + beyond:
@@ -119,7 +120,7 @@ def _from_floats(planes: Tensor, beyond: float) -> Picture:
 
 
 def _advice(low: float, high: float) -> str:
-    """Advice on how to rescale values in other units."""
+    """How to rescale values in other units."""
     if low >= -25 and 2 < high <= 300:
         return "divide those of 8 bits by 255"
     if low >= -6000 and 300 < high <= 70000:

@@ -1,4 +1,4 @@
-"""TIFF, read by tifffile: Pillow drops half of 16-bit colors, and libtiff writes to stderr."""
+"""Read TIFF with tifffile: Pillow truncates 16-bit colors, and libtiff writes to stderr."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from PIL import ExifTags, Image
 from reddiff.errors import PictureError
 from reddiff.images.io.exif import cleaned, turned
 from reddiff.images.io.inks import to_rgb
-from reddiff.images.io.kinds import RAW as CONVERT_RAW
-from reddiff.images.io.kinds import unread
+from reddiff.images.io.kinds import RAW, unread
 from reddiff.images.io.metadata import Metadata, iptc_of, resolution, without_layout
 from reddiff.images.io.opened import Opened, page_index
 from reddiff.images.io.picture import Picture
@@ -27,8 +26,8 @@ from reddiff.images.io.segments import JPEG, check_segments
 from reddiff.images.io.sources import from_array, matching
 from reddiff.images.io.values import Values, as_values, to_picture
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 1, 2, 3, 5, 6
-COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, INKS: 4, YCBCR: 3}
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
 SENSOR = (32803, 34892)  # the values of a color filter array, and linear ones of a sensor
 DNG_VERSION, XMP, IPTC, RESOURCES = 50706, 700, 33723, 34377
 NO_ALPHA, MULTIPLIED = 0, 1  # what one more channel can be, beside alpha as `Picture` has it
@@ -45,7 +44,7 @@ def open_tiff(
     import tifffile
 
     log = logging.getLogger("tifffile")
-    if not log.handlers:  # else what it has to say of damaged files would go to stderr
+    if not log.handlers:  # otherwise warnings about damaged files go to stderr
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(file) as tiff:
         found, frame = _page(path, tiff, page)
@@ -74,7 +73,7 @@ def _load(
     exif, _ = cleaned(lambda: _exif(file, page))
     array = _pixels(path, file, page, frame)
     notes: tuple[str, ...] = ()
-    if page.photometric == INKS:
+    if page.photometric == CMYK:
         image, note = to_rgb(Image.fromarray(np.ascontiguousarray(array[..., :4]), "CMYK"), icc)
         array, notes = np.asarray(image), (note,)
     array = turned(array, orientation)
@@ -91,22 +90,22 @@ def _load(
 
 
 def _page(path: Path, tiff: Any, wanted: int | None) -> tuple[Any, int]:
-    """The page to read, of those that are no smaller copies of others; and the frame in it."""
+    """The page to read, thumbnails not counted, and the frame in it."""
     found, seen = [], set()
     for page in islice(tiff.pages, MAX_PAGES):
-        if page.offset in seen:  # a damaged file can have them in a circle
+        if page.offset in seen:  # a damaged file can link its pages in a circle
             break
         seen.add(page.offset)
         _check_raw(path, page)
         if not page.subfiletype & SMALLER_COPY:
             found.append(page)
     frames = _frames(tiff) if len(found) == 1 else 1
-    index = page_index(path, max(frames, len(found)) if found else 0, wanted)
+    index = page_index(path, max(frames, len(found)) * bool(found), wanted)
     return (found[0], index) if frames > 1 else (found[index], 0)
 
 
 def _frames(tiff: Any) -> int:
-    """The pictures behind the one page of a stack by ImageJ, whose description counts them."""
+    """The number of pictures in an ImageJ stack, which has one page; 1 for other files."""
     if not tiff.is_imagej:
         return 1
     count = (tiff.imagej_metadata or {}).get("images", 1)
@@ -114,18 +113,18 @@ def _frames(tiff: Any) -> int:
 
 
 def _check_raw(path: Path, page: Any) -> None:
-    """Refuse raw photos: what they hold beside the sensor's values is a thumbnail."""
+    """Refuse raw photos: apart from the sensor values they hold only a thumbnail."""
     inner = page.pages or () if page.subifds else ()
     raw = any(int(p.photometric) in SENSOR for p in (page, *islice(inner, 16)))
     if raw or DNG_VERSION in page.tags:
-        raise unread(path, "a raw photo (DNG, NEF, ARW, ...)", CONVERT_RAW)
+        raise unread(path, "a raw photo (DNG, NEF, ARW, ...)", RAW)
 
 
 def _kind(path: Path, page: Any) -> Values:
-    """What its numbers are. Refuses what is no gray, RGB or CMYK picture, and truncated files."""
+    """The kind of its values. Refuses files that are truncated, or not gray, RGB or CMYK."""
     if not isinstance(page.bitspersample, int) or not isinstance(page.sampleformat, int):
-        got = "channels of different kinds"
-        raise PictureError(path, expected="8 or 16 bits per channel, or floats", got=got)
+        expected = "8 or 16 bits per channel, or floats"
+        raise PictureError(path, expected=expected, got="channels of different kinds")
     name = getattr(page.photometric, "name", page.photometric)
     extra = page.samplesperpixel - COLORS.get(page.photometric, -1)
     converted = page.photometric != YCBCR or page.compression == JPEG
@@ -135,7 +134,7 @@ def _kind(path: Path, page: Any) -> Values:
         raise PictureError(path, expected=expected, got=got)
     values = as_values(path, page.sampleformat, page.bitspersample)
     levels = page.photometric in (BLACK_IS_ZERO, RGB) or values is Values.LEVELS
-    if not levels or (page.photometric == INKS and page.bitspersample != 8):
+    if not levels or (page.photometric == CMYK and page.bitspersample != 8):
         got = f"{page.bitspersample} bits of {name}"
         raise PictureError(path, expected="8 or 16 bits per channel", got=got)
     size = path.stat().st_size
@@ -148,7 +147,7 @@ def _kind(path: Path, page: Any) -> Values:
 
 
 def _pixels(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
-    """The pixels of a page `(h, w, c)`, black zero, alpha not multiplied in."""
+    """The pixels of a page `(h, w, c)`, with 0 for black and alpha not premultiplied."""
     # (planes, 1, h, w, channels): one of the two counts is 1
     array = page.asarray(squeeze=False) if frame == 0 else _stacked(path, file, page, frame)
     array = np.moveaxis(array[:, 0], 0, -2).reshape(page.imagelength, page.imagewidth, -1)
@@ -160,7 +159,7 @@ def _pixels(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
         colors = colors.astype(np.uint8) * np.uint8(255 // (2**page.bitspersample - 1))
     if page.photometric == WHITE_IS_ZERO:
         colors = ~colors
-    kind = page.extrasamples[0] if page.extrasamples else None
+    kind = next(iter(page.extrasamples), None)
     if alpha.shape[-1] == 0 or kind == NO_ALPHA or page.bitspersample < 8:
         return colors
     if kind == MULTIPLIED and colors.dtype.kind == "u":
@@ -171,7 +170,7 @@ def _pixels(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
 
 
 def _stacked(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
-    """A later picture of a stack by ImageJ: they follow one another, not compressed."""
+    """A later picture of an ImageJ stack: they are stored one after the other, uncompressed."""
     dtype = np.dtype(page.parent.byteorder + page.dtype.char)
     size = math.prod(page.shaped) * dtype.itemsize
     start = page.dataoffsets[0] + frame * size
@@ -190,7 +189,7 @@ def _metadata(page: Any, exif: bytes | None) -> Metadata:
 
 
 def _exif(file: IO[bytes], page: Any) -> Image.Exif:
-    """The tags of a page; not a description that is the layout some program keeps there."""
+    """The EXIF tags of a page, without descriptions in which programs store a layout."""
     exif = Image.Exif()
     file.seek(0)
     first = page.index == 0

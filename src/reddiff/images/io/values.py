@@ -1,4 +1,4 @@
-"""Pixel values other than levels of 8 or 16 bits: floats, and other integers."""
+"""Pixel values other than levels of 8 or 16 bits: floats and other integers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ UNSIGNED, SIGNED, REAL = 1, 2, 3  # the sample formats of a TIFF
 
 
 class Values(Enum):
-    """What the numbers of a file mean."""
+    """The meaning of the numbers in a file."""
 
-    LEVELS = auto()  # unsigned, of up to 16 bits: 0 is black, the largest white
-    NUMBERS = auto()  # as a range says
+    LEVELS = auto()  # unsigned, up to 16 bits: 0 is black, the largest is white
+    NUMBERS = auto()  # black and white are given by a range
 
 
 def as_values(path: Path, sampleformat: int, bits: int) -> Values:
-    """What numbers of this kind mean.
+    """The meaning of numbers in this format.
 
     Raises:
-        PictureError: If they cannot be read.
+        PictureError: If the format cannot be read.
     """
     if sampleformat == UNSIGNED and bits in (1, 2, 4, 8, 16):
         return Values.LEVELS
@@ -40,9 +40,9 @@ def as_values(path: Path, sampleformat: int, bits: int) -> Values:
 
 
 def to_picture(array: NDArray[Any], value_range: tuple[float, float] | None) -> Picture:
-    """A picture of numbers `(h, w, c)`, black and white at the ends of the range.
+    """A picture from numbers `(h, w, c)`, with black and white at the ends of the range.
 
-    Floats in [0, 1] need none. Values beyond the range stay beyond [0, 1].
+    Floats in [0, 1] need no range. Values beyond the range are not clipped.
 
     Raises:
         InvalidArgument: If there is no range and one is needed, or values are not finite.

@@ -38,22 +38,21 @@ def proximal(
     .. math:: x = \arg\min_x \; -\log p(y \mid A(x)) + \lVert x - d \rVert^2 / 2 s^2
 
     For a linear A and Gaussian noise it is exact where A has a closed form, and otherwise found by
-    conjugate gradients. For any other, Gauss-Newton steps with `Noise.curvature` (for a linear A:
-    Fisher scoring), each shortened until the objective falls enough: no lane ever gets worse
-    than its start, and if none does the local minimum next to it is what this converges to.
+    conjugate gradients. Otherwise by Gauss-Newton steps with `Noise.curvature` (Fisher scoring for
+    a linear A), each shortened until the objective decreases enough. They converge to a local
+    minimum near the start, and no lane ends above the objective of its start.
 
-    Gaussian noise of sigma = 0 has no density, but a limit: the x nearest to d that is consistent
-    with y. It is taken as sigma = 0.001 s ||A||, which is off by a millionth where A is strong and
-    leaves what A hardly sees (below 0.001 of its norm) to d: the system keeps a condition that
-    single precision can solve. Any sigma above 0 is taken as it is.
+    For sigma = 0 the limit is the x nearest to d that is consistent with y. It is approximated by
+    sigma = 0.001 s ||A||: the relative error is a millionth where A is strong, directions that A
+    damps to less than 0.001 of its norm stay at d, and single precision can solve the system.
 
     Arguments:
         problem: y, A and the noise. Where Poisson counts are few, a `floor` of about a hundredth
             of a count makes the systems less stiff, and more of them converge.
-        d: The centre: what the prior thinks of x.
+        d: The center: the estimate of x by the prior.
         s: The standard deviation of x about d, 0 or more, in units of x; one per lane.
-        start: Where iterations begin: d by default.
-        sigma_y: In place of the sigma of a Gaussian noise, one number or one per lane.
+        start: Where iterations begin; d by default.
+        sigma_y: Replaces the sigma of Gaussian noise: a number, or one per lane.
         tol: When a lane has converged: for a linear A with Gaussian noise, the residual of the
             normal equations over their right-hand side; else, the two gradients of the objective
             cancel up to this part of their sizes, or a whole step was this part of ||x - d||; for
