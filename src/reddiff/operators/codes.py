@@ -1,4 +1,4 @@
-"""Codes for coded diffraction patterns: random masks that light passes before it is measured."""
+"""Codes for coded diffraction patterns: random masks in the path of the light."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reddiff.random import DRAWING, Keys
 
 
 def uniform_codes(count: int, size: tuple[int, int], *, seed: int = 0) -> Float[Tensor, "k 2 h w"]:
-    """Phases uniform on the circle, of modulus 1: `(count, 2, h, w)`, float64.
+    """Codes of modulus 1 and uniform random phase: `(count, 2, h, w)`, float64.
 
     Raises:
         InvalidArgument: If count or size are less than 1.
@@ -23,9 +23,9 @@ def uniform_codes(count: int, size: tuple[int, int], *, seed: int = 0) -> Float[
 
 
 def octanary_codes(count: int, size: tuple[int, int], *, seed: int = 0) -> Float[Tensor, "k 2 h w"]:
-    """Of phase 1, -1, i or -i and modulus sqrt(1/2) (4 in 5) or sqrt(3): `(count, 2, h, w)`.
+    """Random codes of phase 1, -1, i or -i: `(count, 2, h, w)`, float64.
 
-    Float64; the mean of the squared modulus is 1.
+    The modulus is sqrt(1/2) with probability 0.8, otherwise sqrt(3): its mean square is 1.
 
     Raises:
         InvalidArgument: If count or size are less than 1.

@@ -1,4 +1,4 @@
-"""What an MRI scanner samples (masks of the Fourier plane), and what its coils see (maps)."""
+"""Sampling masks in k-space, and sensitivity maps of coils, for MRI."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ GOLDEN_ANGLE = 90 * (math.sqrt(5) - 1)  # degrees: 180 over the golden ratio
 def cartesian_mask(
     size: tuple[int, int], acceleration: float, *, center: float = 0.08, seed: int = 0
 ) -> Bool[Tensor, "h w"]:
-    """Whole columns at random, w / acceleration of them, the lowest frequencies always among them.
+    """Random columns of k-space, w / acceleration of them, the lowest frequencies included.
 
     Arguments:
-        size: (h, w). Columns are the lines of one phase encoding.
-        acceleration: The part of the columns that is sampled is one over this, 1 or more.
-        center: The part of the columns, in the middle, that is sampled fully; from 0 to
+        size: (h, w). A column is a phase-encoding line.
+        acceleration: One over the fraction of columns sampled, 1 or more.
+        center: Fraction of the columns, around frequency 0, that is fully sampled; from 0 to
             1 / acceleration.
-        seed: The seed of the draw.
+        seed: Random seed.
 
     Raises:
         InvalidArgument: If size, acceleration or center are out of range.
@@ -40,13 +40,13 @@ def cartesian_mask(
 def equispaced_mask(
     size: tuple[int, int], acceleration: float, *, center: float = 0.08, offset: float = 0.5
 ) -> Bool[Tensor, "h w"]:
-    """As `cartesian_mask`, the columns outside the middle as evenly spaced as they can be.
+    """`cartesian_mask` with evenly spaced columns outside the center.
 
     Arguments:
         size: (h, w).
         acceleration: As for `cartesian_mask`.
         center: As for `cartesian_mask`.
-        offset: Where the first column is, from 0 up to but not 1, in units of their distance.
+        offset: Position of the first column in units of the spacing, in [0, 1).
 
     Raises:
         InvalidArgument: If an argument is out of range.
@@ -59,13 +59,13 @@ def equispaced_mask(
 
 
 def radial_mask(size: tuple[int, int], spokes: int, *, golden: bool = True) -> Bool[Tensor, "h w"]:
-    """The frequencies nearest to straight lines through frequency 0, up to the border.
+    """The frequencies nearest to straight lines through frequency 0.
 
     Arguments:
         size: (h, w).
         spokes: The number of lines, at least 1.
-        golden: Turn by the golden angle, 111.2 degrees, from line to line; else by equal parts of
-            180 degrees.
+        golden: Successive lines are 111.2 degrees apart, the golden angle; otherwise the lines
+            divide 180 degrees evenly.
 
     Raises:
         InvalidArgument: If size or spokes are out of range.
@@ -91,7 +91,7 @@ def radial_mask(size: tuple[int, int], spokes: int, *, golden: bool = True) -> B
 def birdcage_maps(
     coils: int, size: tuple[int, int], *, radius: float = 1.6
 ) -> Float[Tensor, "k 2 h w"]:
-    r"""Sensitivities `(coils, 2, h, w)` of straight rods around the image, float64.
+    r"""Sensitivity maps `(coils, 2, h, w)` of straight rods around the image, float64.
 
     .. math:: S_c(z) \propto \frac{1}{r - z\, e^{-i \phi_c}}, \qquad \sum_c |S_c|^2 = 1
 
@@ -128,7 +128,7 @@ def birdcage_maps(
 def _columns(
     size: tuple[int, int], acceleration: float, center: float
 ) -> tuple[Tensor, Tensor, int]:
-    """The columns in the middle, the others, and how many of these are wanted; checked."""
+    """The central columns, the others, and how many of the others to sample; validated."""
     _check_size(size)
     width = size[1]
     good = 1 <= acceleration <= width

@@ -20,9 +20,9 @@ TRIMMED = 3.0  # moduli count up to this times their rms: Candes et al., Section
 class Modulus(Operator):
     r""":math:`A(x) = |L x|` for a linear map L of full rank, from images to complex waves.
 
-    Each channel of x `(b, c, h, w)` is an image of its own, and x and -x have the same y; with
-    `complex_x`, x `(b, 2, h, w)` is one complex image (Re, Im), known up to a phase, and c is 1 in
-    the waves. The derivative of the modulus is taken to be 0 where a wave is.
+    Each channel of x `(b, c, h, w)` is a separate image; x and -x have the same y. With
+    `complex_x`, x `(b, 2, h, w)` is one complex image (Re, Im), determined up to a phase, and the
+    waves have one channel. The derivative of the modulus at 0 is defined as 0.
 
     A subclass implements `waves`, `invert` and `size`.
 
@@ -40,11 +40,11 @@ class Modulus(Operator):
 
     @abstractmethod
     def invert(self, waves: Complex[Tensor, "b c *m"]) -> Complex[Tensor, "b c h w"]:
-        """(L^* L)^-1 L^* waves: the complex images that fit them best."""
+        """(L^* L)^-1 L^* waves: the complex images by least squares."""
 
     @abstractmethod
     def size(self, y_shape: Shape) -> Shape:
-        """(h, w) of an image whose moduli have this shape `(c, ...)`; checks it."""
+        """(h, w) of an image whose moduli have this shape `(c, ...)`, which is validated."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """(c, h, w), or (2, h, w) for a complex x."""

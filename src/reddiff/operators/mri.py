@@ -1,4 +1,4 @@
-"""Magnetic resonance imaging: y is part of the Fourier transform of a complex image."""
+"""Magnetic resonance imaging: y is a subset of the Fourier transform of a complex image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
 from reddiff.operators.spectral import SpectralOperator
 
-LEAST_SENSITIVITY = (
-    0.1  # of the largest, in `initial_estimate`: weaker pixels are not amplified to match
-)
+LEAST_SENSITIVITY = 0.1  # of the largest: `initial_estimate` amplifies weaker pixels no further
 
 
 class SingleCoilMRI(SpectralOperator):
-    r""":math:`A = M F`: the centered orthonormal 2-D Fourier transform, where it is sampled.
+    r""":math:`A = M F`: the sampled frequencies of the centered orthonormal 2-D Fourier transform.
 
-    x is a complex image, `(b, 2, h, w)` = (Re, Im); so is y, zero where nothing is sampled. V is
-    the inverse transform, orthonormal over the 2 h w real numbers, and s is the mask.
+    x is a complex image `(b, 2, h, w)`, (Re, Im). y has the same shape, with zeros at frequencies
+    that are not sampled. V is the inverse transform, and s is the mask.
 
     Arguments:
         mask: `(h, w)`, 1 (or True) where a frequency is sampled, frequency 0 at (h // 2, w // 2);
@@ -80,16 +78,16 @@ class SingleCoilMRI(SpectralOperator):
 class MultiCoilMRI(LinearOperator):
     r"""Parallel imaging: :math:`y_c = M F (S_c \odot x)` for every coil c of sensitivity S_c.
 
-    x is a complex image, `(b, 2, h, w)` = (Re, Im), y is `(b, coils, 2, h, w)`, zero where nothing
-    is sampled, and F is the centered orthonormal 2-D Fourier transform. ||A|| is at most the root
-    of the largest sum of squares of the maps over the coils: 1 for normalised maps.
+    x is a complex image `(b, 2, h, w)`, (Re, Im). y is `(b, coils, 2, h, w)`, with zeros at
+    frequencies that are not sampled. F is the centered orthonormal 2-D Fourier transform. ||A|| is
+    at most the square root of the largest sum of squares of the maps over the coils: 1 for
+    normalized maps.
 
     Arguments:
         mask: As for `SingleCoilMRI`, the same for all coils.
         maps: The sensitivities S, complex `(coils, h, w)` or real `(coils, 2, h, w)`, of the
             dtype of y; or one set per lane, `(b, coils, ...)`, with `per_lane`.
-        per_lane: Whether axis 0 of the mask, of the maps or (by their ranks) of both numbers
-            lanes.
+        per_lane: Whether the mask, the maps or both have a lane axis; their ranks tell which.
 
     Raises:
         InvalidArgument: If mask or maps have another rank, differ in size or in lanes; if the mask
@@ -145,7 +143,7 @@ class MultiCoilMRI(LinearOperator):
     def initial_estimate(self, y: Float[Tensor, "b k 2 h w"]) -> Float[Tensor, "b 2 h w"]:
         """A^T y over the sum of squares of the maps: A^+ y if all frequencies are sampled.
 
-        The divisor is held above a hundredth of its largest value.
+        The divisor is at least a hundredth of its largest value.
         """
         power = (self.maps**2).sum((-4, -3)).reshape(-1, 1, *self.maps.shape[-2:])
         least = LEAST_SENSITIVITY**2 * power.flatten(1).amax(1)
@@ -158,7 +156,7 @@ class MultiCoilMRI(LinearOperator):
 
 
 def _binary(mask: Tensor) -> Tensor:
-    """The mask as bool, so that it fits a y of any dtype; checked."""
+    """The mask as bool, validated: it then fits a y of any dtype."""
     binary = bool(((mask == 0) | (mask == 1)).all())
     require(binary, "mask", expected="entries 0 or 1", got="others")
     kept = mask.bool().flatten(-2).any(-1)

@@ -20,10 +20,10 @@ from reddiff.operators.shapes import check_y_shape
 class PhaseRetrieval(Modulus):
     r"""Fourier phase retrieval: :math:`y = |F P x|`.
 
-    P appends zeros, F is the orthonormal 2-D DFT with frequency 0 first: ||A|| is 1. y is
-    `(b, c, H, W)`, H and W being h and w times the oversampling, rounded. x, -x and both turned by
-    180 degrees have the same y, and so have shifts of an x with an empty border: restarts,
-    `solve(..., runs=8).best`, find one of them, if they find any.
+    P pads with zeros; F is the orthonormal 2-D DFT with frequency 0 first, so that ||A|| is 1. y is
+    `(b, c, H, W)`, where H and W are h and w times the oversampling, rounded. x, -x, their
+    rotations by 180 degrees, and shifts of an x with an empty border all have the same y: restarts,
+    `solve(..., runs=8).best`, find one of them at best.
 
     Arguments:
         oversampling: The side of y over that of x, 1 or more. From 2 on y determines the
@@ -45,7 +45,7 @@ class PhaseRetrieval(Modulus):
         self.oversampling = oversampling
 
     def size(self, y_shape: Shape) -> Shape:
-        """The sides that are this shape when oversampled."""
+        """The size that has this shape when oversampled."""
         check_y_shape(y_shape, 3, "c, h, w")
         size = tuple(round(n / self.oversampling) for n in y_shape[1:])
         nearest = tuple(self._padded(max(n, 1)) for n in size)

@@ -17,10 +17,10 @@ from reddiff.operators.ramp_filter import Window, hann, ramp, ramp_filtered
 from reddiff.operators.rays import back_project, project
 from reddiff.operators.shapes import check_y_shape
 
-# Entries of one lane worked on at a time: what fits the cache of a CPU, and what keeps a GPU busy.
-# Not of all lanes: how the sum over angles is cut must not depend on a lane's neighbours.
+# Entries per lane in one chunk of angles: fits the cache of a CPU, keeps a GPU busy. Per lane, so that
+# the order of summation does not depend on the number of lanes.
 ENTRIES_CPU, ENTRIES_GPU = 2**18, 2**22
-SAME = 1e-6  # radians that views of one direction may be apart
+SAME = 1e-6  # radians: views closer than this are of one direction
 
 
 class Radon(LinearOperator):
@@ -29,31 +29,31 @@ class Radon(LinearOperator):
     .. math:: y_{\theta r} = \int x \; \text{along the line} \;
         (j - c) \cos\theta - (i - c) \sin\theta = r - a
 
-    for row i, column j and detector r, in a unit of length of your choice: the axis of rotation is
-    at row and column c of x, and detector a sees it. A line is followed row by row (column by
-    column if it is flat), and x is interpolated linearly in between: with
+    for row i, column j and detector r. The axis of rotation is at row and column c of x, and is
+    projected onto detector a. Joseph's method follows a line from row to row (from column to column
+    if it is flatter than 45 degrees) and interpolates x linearly: with
     :math:`q = (j - c) \cos\theta - (i - c) \sin\theta` and
     :math:`m = \max(|\cos\theta|, |\sin\theta|)`, the weight of a pixel is
     :math:`\Lambda((r - a - q) / m) / m`, :math:`\Lambda(u) = \max(0, 1 - |u|)`.
 
-    x is `(b, c, n, n)` and y is `(b, c, k, d)`. Nothing is tabulated: a call costs O(n d k) time
-    and O(n d) memory. Positions are worked out in float64 unless `.to(dtype)` says otherwise.
+    x is `(b, c, n, n)` and y is `(b, c, k, d)`. No weights are stored: a call takes O(n d k) time
+    and O(n d) memory. Positions are computed in float64 unless `.to(dtype)` is called.
 
     Arguments:
         size: n, the side of the image, at least 1. Pad images that are not square.
-        angles: k angles in degrees, counterclockwise, any and in any order, opposite ones too:
-            `(k,)`, or `(b, k)` with `per_lane`.
-        spacing: The side of a pixel in the unit of length. By default y is in pixels and ||A||
-            is about sqrt(n k); with 1 / n it is about sqrt(k / n). Solvers that go by the noise
-            do the same for both, if the noise is in the same unit.
-        detectors: d, of the width of a pixel; n by default.
-        center: c, in pixels counted from 0: n // 2 by default, as in scikit-image, where a then is
-            d // 2. (n - 1) / 2 is the middle of the image, as ASTRA, ODL and TIGRE have it. If
-            given, a is c + (d - n) / 2: (d - 1) / 2 there.
-        axis: a, in detectors counted from 0, if it is another: the center of rotation of a scan.
-        circle: Whether what is outside the inscribed circle around the axis is not seen, as with
-            `skimage.transform.radon(..., circle=True)`; its radius is n // 2 by default, and for
-            another center reaches to the nearest edge. Else all of x is seen.
+        angles: k angles in degrees, counterclockwise, in any order: `(k,)`, or `(b, k)` with
+            `per_lane`.
+        spacing: Side of a pixel in the unit of length of y. By default the unit is a pixel, and
+            ||A|| is about sqrt(n k); with 1 / n it is about sqrt(k / n). Results do not depend on
+            it if the noise is in the same unit.
+        detectors: d, the number of detectors, one pixel wide each; n by default.
+        center: c, in pixels from 0. By default n // 2, and a is d // 2, as in scikit-image. If it
+            is given, a is c + (d - n) / 2. (n - 1) / 2 is the middle of the image, as in ASTRA,
+            ODL and TIGRE.
+        axis: a, in detectors from 0, if it differs: the center of rotation of a scan.
+        circle: Whether x counts as zero outside the inscribed circle around the axis, as with
+            `skimage.transform.radon(..., circle=True)`. Its radius is n // 2 by default, and the
+            distance to the nearest edge for another center.
         per_lane: Whether axis 0 of the angles numbers lanes.
 
     Raises:
@@ -139,15 +139,14 @@ class Radon(LinearOperator):
         .. math:: x = \sum_\theta \Delta_\theta \, (y_\theta * h)(q), \qquad
             h_0 = \tfrac14, \quad h_r = -1 / (\pi r)^2 \text{ for odd r}, \quad 0 \text{ otherwise}
 
-        interpolated linearly. :math:`\Delta_\theta` is half the sum of the gaps to the two
-        neighbours, modulo 180 degrees, none larger than twice the median gap: pi / k for angles
-        evenly spaced over 180 or 360 degrees, and what is known of x, at its own size, for those of
-        a limited range.
+        with linear interpolation. :math:`\Delta_\theta` is half the sum of the gaps to the two
+        neighboring angles, modulo 180 degrees: pi / k for angles evenly spaced over 180 or 360
+        degrees. Gaps above twice the median are cut to that, for angles of a limited range.
 
         Arguments:
             y: Line integrals.
-            window: What multiplies the ramp, a function of frequencies from 0 to 1/2 cycles per
-                detector: `ramp` (1 everywhere) or `hann`, or one of your own.
+            window: Factor on the ramp filter, a function of frequencies from 0 to 1/2 cycles per
+                detector: `ramp` (1 everywhere), `hann`, or your own.
 
         References:
             | Principles of Computerized Tomographic Imaging (Kak & Slaney, 1988), Equation 3.61
@@ -180,7 +179,7 @@ class Radon(LinearOperator):
             yield part.cos(), part.sin()
 
     def _inside(self, like: Tensor) -> Tensor:
-        """1 where x is seen."""
+        """1 inside the circle, 0 outside."""
         if not self.circle:
             return like.new_ones(self.size, self.size)
         place = torch.arange(self.size, device=like.device, dtype=torch.float64) - self.center
@@ -189,7 +188,7 @@ class Radon(LinearOperator):
     def _gaps(self) -> Tensor:
         """The weight of each angle in an integral over 180 degrees, in radians, (1 or b, k).
 
-        Opposite views are one and share its weight.
+        Opposite views count as one direction and share its weight.
         """
         turn = torch.deg2rad(self.angles).reshape(-1, self.angles.shape[-1])
         turn, order = turn.remainder(math.pi).sort(1)

@@ -1,6 +1,6 @@
-"""Joseph's weights of pixels along parallel lines: sums along the lines, and the way back.
+"""Projection along parallel lines by Joseph's method, and back projection.
 
-Both ways gather and nothing is scattered: no sum depends on the order in which threads finish.
+Both gather and never scatter, so that no sum depends on the order of threads.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch.nn.functional import pad
 def project(
     lines: Tensor, cos: Tensor, sin: Tensor, center: float, axis: float, detectors: int
 ) -> Tensor:
-    """The sums along lines (b, c, j, detectors) of images held as rows and as columns.
+    """Sums along lines (b, c, j, detectors) of images given as rows and as columns.
 
-    These are `lines`, (b, c, 2, n, n + 3), with one zero before and two after each row or column.
-    The axis of rotation is at row and column `center`, and seen by detector `axis`.
+    `lines`, (b, c, 2, n, n + 3), has a zero before and two zeros after each row or column. The axis
+    of rotation is at row and column `center`, and is projected onto detector `axis`.
     """
     n = lines.shape[-2]
     place = torch.arange(n, device=lines.device)
@@ -38,7 +38,7 @@ def project(
 def back_project(
     y: Tensor, cos: Tensor, sin: Tensor, m: Tensor, center: float, axis: float, n: int
 ) -> Tensor:
-    """What the pixels (b, c, n, n) gather from detectors (b, c, j, d), in a width of m <= 1."""
+    """Back projection (b, c, n, n) of views (b, c, j, d), with weights of width m <= 1."""
     angles, detectors = y.shape[-2:]
     place = torch.arange(n, device=y.device).to(cos) - center
     cos, sin, m = (v[..., None, None] for v in (cos, sin, m))
@@ -55,6 +55,6 @@ def back_project(
 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:
-    """The values (b, c, ...) at these places of the flattened rest, alike for all channels."""
+    """Gather values (b, c, ...) at indices into the flattened rest, the same for all channels."""
     flat = index.flatten(1)[:, None].expand(*values.shape[:2], -1)
     return values.flatten(2).gather(2, flat).view(*values.shape[:2], *index.shape[1:])

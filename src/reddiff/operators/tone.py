@@ -89,10 +89,10 @@ class Clip(Pointwise):
 class Gamma(Pointwise):
     r"""A tone curve: :math:`y = \mathrm{low} + r\,((x - \mathrm{low}) / r)^\gamma`, r = high - low.
 
-    Black and white stay. A power has no slope, or an infinite one, at black, and none below; so in
-    the lowest `toe` of the range and below it the curve is the straight line through black that
-    meets the power at the toe. Above white it goes on along its tangent. It has an inverse
-    everywhere, and finite slopes: from toe^(gamma - 1) to gamma, or the other way round.
+    Black and white are fixed. The slope of a power at black is zero or infinite, so in the lowest
+    `toe` of the range, and below it, the curve is a straight line through black that meets the
+    power at the toe. Above white it continues along its tangent. So it is invertible everywhere,
+    with slopes between toe^(gamma - 1) and gamma.
 
     Arguments:
         gamma: The exponent, positive: 1 / 2.2 brightens, 2.2 darkens; with `per_lane` one per lane
