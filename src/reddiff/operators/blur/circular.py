@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch.nn.functional import conv2d, pad
 from reddiff.lanes import lanes
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+from reddiff.operators.kept import Kept
 from reddiff.operators.linear import LinearOperator
 from reddiff.operators.spectral import SpectralOperator
 
@@ -37,6 +40,7 @@ class CircularBlur(SpectralOperator):
         self.register_buffer("psf", as_psf(psf, ("b",) if per_lane else ()))
         self.batched = ("psf",) if per_lane else ()
         self.least = tuple(self.psf.shape[-2:])  # the smallest image
+        self._half, self._full = Kept(), Kept()
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return image_shape(self._checked_part, y_shape)
@@ -114,13 +118,10 @@ class CircularBlur(SpectralOperator):
         """The transfer function, (1 or b, 1, h, w) or half of it in the last axis."""
         h, w = x.shape[-2:]
         check_fits(self._checked_part, h, w)
-        kh, kw = self.psf.shape[-2:]
-        padded = pad(self.psf.to(x.dtype), (0, -kw % w, 0, -kh % h))
-        padded = padded.unflatten(-1, (-1, w)).sum(-2).unflatten(-2, (-1, h)).sum(-3)
-        padded = padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)).reshape(-1, 1, h, w)
-        transfer = fft2(padded) if full else rfft2(padded)
-        rounding = 32 * torch.finfo(x.dtype).eps * padded.abs().sum((-2, -1), keepdim=True)
-        return torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
+        kept = self._full if full else self._half
+        return kept.get(
+            self.psf, (h, w, x.dtype), partial(_transfer, self.psf, h, w, x.dtype, full)
+        )
 
     def _phase(self, x: Tensor) -> Tensor:
         transfer = self._transfer(x)
@@ -130,6 +131,16 @@ class CircularBlur(SpectralOperator):
     @staticmethod
     def _filter(x: Tensor, transfer: Tensor) -> Tensor:
         return irfft2(rfft2(x) * transfer, s=x.shape[-2:])
+
+
+def _transfer(psf: Tensor, h: int, w: int, dtype: torch.dtype, full: bool) -> Tensor:
+    kh, kw = psf.shape[-2:]
+    padded = pad(psf.to(dtype), (0, -kw % w, 0, -kh % h))
+    padded = padded.unflatten(-1, (-1, w)).sum(-2).unflatten(-2, (-1, h)).sum(-3)
+    padded = padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)).reshape(-1, 1, h, w)
+    transfer = fft2(padded) if full else rfft2(padded)
+    rounding = 32 * torch.finfo(dtype).eps * padded.abs().sum((-2, -1), keepdim=True)
+    return torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
 
 
 def _convolved(a: Tensor, b: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary, extend, fold
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
+from reddiff.operators.kept import Kept
 from reddiff.operators.linear import LinearOperator
 
 
@@ -44,34 +45,38 @@ class Blur(LinearOperator):
         self.register_buffer("psf", as_psf(psf, ("b",) if per_lane else ()))
         self.boundary = boundary
         self.batched = ("psf",) if per_lane else ()
+        self._kept = Kept()
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return convolve(x, self.psf, self.boundary)
+        return convolve(x, self.psf, self.boundary, self._kept)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Correlation with the PSF; what falls beyond the edges comes back."""
-        return correlate(y, self.psf, self.boundary)
+        return correlate(y, self.psf, self.boundary, self._kept)
 
 
-def convolve(x: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c h w"]:
-    """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)` or one per lane."""
+def convolve(x: Tensor, psf: Tensor, boundary: Boundary, kept: Kept) -> Float[Tensor, "b c h w"]:
+    """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)` or one per lane.
+
+    `kept` holds the transfer function of the PSF between calls.
+    """
     check_fits(psf, x.shape[-2], x.shape[-1])
     r = radius(psf)
     wide = extend(x, r, boundary)
     size = fast_size(wide)
-    return inside(irfft2(rfft2(wide, s=size) * transfer(psf, x, size), s=size), x, r)
+    return inside(irfft2(rfft2(wide, s=size) * _kept(kept, psf, x, size), s=size), x, r)
 
 
-def correlate(y: Tensor, psf: Tensor, boundary: Boundary) -> Float[Tensor, "b c h w"]:
+def correlate(y: Tensor, psf: Tensor, boundary: Boundary, kept: Kept) -> Float[Tensor, "b c h w"]:
     """The adjoint of `convolve`."""
     check_fits(psf, y.shape[-2], y.shape[-1])
     r = radius(psf)
     spread = outside(y, r)
     size = fast_size(spread)
-    wide = irfft2(rfft2(spread, s=size) * transfer(psf, y, size).conj(), s=size)
+    wide = irfft2(rfft2(spread, s=size) * _kept(kept, psf, y, size).conj(), s=size)
     return fold(wide[..., : spread.shape[-2], : spread.shape[-1]], r, boundary)
 
 
@@ -88,6 +93,10 @@ def fast_size(x: Tensor) -> tuple[int, int]:
 def transfer(psf: Tensor, x: Tensor, size: tuple[int, int]) -> Complex[Tensor, "l 1 h k"]:
     """The Fourier transform of PSFs `(kh, kw)` or `(l, kh, kw)`, in the precision of x."""
     return rfft2(psf.to(x.dtype), s=size).reshape(-1, 1, size[0], size[1] // 2 + 1)
+
+
+def _kept(kept: Kept, psf: Tensor, x: Tensor, size: tuple[int, int]) -> Tensor:
+    return kept.get(psf, (size, x.dtype), partial(transfer, psf, x[:0], size))
 
 
 def inside(full: Tensor, x: Tensor, r: tuple[int, int]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,6 +15,7 @@ from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.general import convolve
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
 from reddiff.operators.dct import dct2, idct2
+from reddiff.operators.kept import Kept
 from reddiff.operators.spectral import SpectralOperator
 
 
@@ -52,12 +53,13 @@ class SymmetricBlur(SpectralOperator):
         even = (psf + psf.flip(-1)) / 2  # so that A is symmetric to the last bit of h
         self.register_buffer("psf", (even + even.flip(-2)) / 2)
         self.batched = ("psf",) if per_lane else ()
+        self._kept, self._cosine = Kept(), Kept()
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return image_shape(self.psf, y_shape)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return convolve(x, self.psf, Boundary.REFLECT)
+        return convolve(x, self.psf, Boundary.REFLECT, self._kept)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """psf * y: A is symmetric."""
@@ -88,12 +90,18 @@ class SymmetricBlur(SpectralOperator):
         """The eigenvalues, (1 or b, 1, h, w)."""
         h, w = x.shape[-2:]
         check_fits(self.psf, h, w)
-        psf = self.psf.to(x.dtype)
-        kh, kw = psf.shape[-2:]
-        transfer = _cosines(h, kh).to(x) @ psf @ _cosines(w, kw).to(x).mT
-        rounding = 32 * torch.finfo(x.dtype).eps * psf.abs().sum((-2, -1), keepdim=True)
-        kept = torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
-        return kept.reshape(-1, 1, h, w)
+        return self._cosine.get(
+            self.psf, (h, w, x.dtype), partial(_eigenvalues, self.psf, h, w, x.dtype)
+        )
+
+
+def _eigenvalues(psf: Tensor, h: int, w: int, dtype: torch.dtype) -> Tensor:
+    psf = psf.to(dtype)
+    kh, kw = psf.shape[-2:]
+    transfer = _cosines(h, kh).to(psf) @ psf @ _cosines(w, kw).to(psf).mT
+    rounding = 32 * torch.finfo(dtype).eps * psf.abs().sum((-2, -1), keepdim=True)
+    kept = torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
+    return kept.reshape(-1, 1, h, w)
 
 
 def is_symmetric(psf: Tensor) -> bool:
