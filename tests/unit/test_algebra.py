@@ -1,4 +1,4 @@
-"""Sums, multiples, transposes and products of operators: their classes, names and errors."""
+"""Sums, multiples, transposes and products of operators: types, names and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`restore` and `degrade` take what the command line takes, and what Python has beside."""
+"""Arguments of `restore` and `degrade`: those of the command line, and Python objects."""
 
 from __future__ import annotations
 

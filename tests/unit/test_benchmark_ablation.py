@@ -1,4 +1,4 @@
-"""The ablation study, on a Gaussian random field."""
+"""`benchmarks/ablation.py`, on a Gaussian random field."""
 
 from __future__ import annotations
 

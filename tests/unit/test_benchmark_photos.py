@@ -1,4 +1,4 @@
-"""The benchmark of the picture tasks, with a prior that costs nothing."""
+"""`benchmarks/photos.py`, with a prior that costs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`benchmarks/posterior.py`: its tables come out whole, on very few runs."""
+"""`benchmarks/posterior.py`: its tables are complete, on very few runs."""
 
 from __future__ import annotations
 

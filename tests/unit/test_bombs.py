@@ -1,4 +1,4 @@
-"""Small files that claim a lot: each is refused by its header, before anything is decoded."""
+"""Small files with headers of huge pictures are refused before anything is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of draws, on draws whose answer is known."""
+"""Metrics of draws, on draws with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step calls: an operator of one's own is called no more than the algorithm says."""
+"""A step applies a user's operator no more often than the algorithm requires."""
 
 from __future__ import annotations
 

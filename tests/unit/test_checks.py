@@ -1,4 +1,4 @@
-"""Every check passes on the operators of the zoo and fails on the mistake it is there for."""
+"""Each check passes on the operators of the zoo, and fails on the mistake it is meant to find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JPEG's coefficients: those of SciPy's transform, of the codec and of files; shapes; bad input."""
+"""JPEG coefficients against SciPy, the codec and files; shapes and bad input."""
 
 from __future__ import annotations
 

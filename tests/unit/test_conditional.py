@@ -1,4 +1,4 @@
-"""Draws from a Gaussian around a centre times the likelihood."""
+"""Draws from a Gaussian around a center times the likelihood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAPS: against its equations, in the paper's variables."""
+"""DAPS against its equations, in the paper's variables."""
 
 from __future__ import annotations
 

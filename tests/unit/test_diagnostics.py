@@ -1,4 +1,4 @@
-"""Measures of fit and the warnings drawn from them, on numbers and on real runs."""
+"""Measures of fit and the warnings derived from them, on numbers and on runs."""
 
 from __future__ import annotations
 

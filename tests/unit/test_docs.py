@@ -1,4 +1,4 @@
-"""The documentation names everything public, and turns the formulas of docstrings into LaTeX."""
+"""The documentation lists all public names, and renders the formulas of docstrings as LaTeX."""
 
 import importlib
 import re

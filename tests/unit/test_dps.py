@@ -1,4 +1,4 @@
-"""DPS against a transcription of its algorithm, and what samplers share."""
+"""DPS against a transcription of its algorithm, and the base class of samplers."""
 
 from __future__ import annotations
 

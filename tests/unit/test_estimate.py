@@ -1,4 +1,4 @@
-"""The noise estimate on pictures with known noise."""
+"""The estimated noise level of pictures with known noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code of docs/extend.md runs, and does what the page says of it."""
+"""The code of docs/extend.md runs and has the properties that the page states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, together, and never in the place of another by accident."""
+"""Files are written whole or not at all, and never replace others by accident."""
 
 from __future__ import annotations
 

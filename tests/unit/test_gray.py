@@ -1,4 +1,4 @@
-"""Gray pictures are one measurement, in one channel or in three equal ones."""
+"""Gray pictures count as one measurement, whether in one channel or in three equal ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JPEG against Pillow, to the bit; its tables, its files, its derivative and its errors."""
+"""JPEG against Pillow, bit by bit; tables, files, derivative and errors."""
 
 from __future__ import annotations
 

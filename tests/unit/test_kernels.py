@@ -1,4 +1,4 @@
-"""Blur kernels from arrays and files: what their center is, and what is said of them."""
+"""Blur kernels from arrays and files: center, normalization and notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MCG: the paper's step in the paper's variables, and agreement with y."""
+"""MCG: its step in the paper's variables, and consistency with y."""
 
 from __future__ import annotations
 

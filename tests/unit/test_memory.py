@@ -1,4 +1,4 @@
-"""How much memory is left."""
+"""Available memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resolution, gamma, XMP and texts: kept from file to file, where the format has a place."""
+"""Resolution, gamma, XMP and texts are kept wherever the format has a place for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs give the same numbers whatever modes of torch are on around them."""
+"""Results do not depend on the modes of torch around a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MRI: against numpy, masks and maps that are what they say, and what is refused."""
+"""MRI against NumPy; masks, maps and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: outputs, sizes and tables of other libraries."""
+"""Networks with the outputs, sizes and parameter tables of other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The less common noises: exact densities, slopes, draws, domains; and that the default runs."""
+"""The less common noises: densities, slopes, draws and domains; the default solver runs on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nonlinear blur: against loops, its range and gain, its seed, and how nonlinear it is."""
+"""The nonlinear blur against loops; its range, its seed, and how nonlinear it is."""
 
 from __future__ import annotations
 
