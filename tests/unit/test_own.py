@@ -1,4 +1,4 @@
-"""`reddiff.operator`: what it makes of what it is given, and what it says of what it cannot use."""
+"""`reddiff.operator`: operators from functions, and errors for functions that cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators of libraries that compute in float32, and adjoints that are a little off."""
+"""Operators of libraries that compute in float32, and adjoints that are slightly wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase retrieval: against numpy, its ambiguities, its first x, and what is refused."""
+"""Phase retrieval against NumPy; ambiguities, initial estimate and errors."""
 
 from __future__ import annotations
 

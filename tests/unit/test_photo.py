@@ -1,4 +1,4 @@
-"""The embedded photo prior: its file, its sizes, and that it denoises photos."""
+"""The embedded photo prior: file, sizes, and denoising of photos."""
 
 from __future__ import annotations
 

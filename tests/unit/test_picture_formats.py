@@ -1,4 +1,4 @@
-"""Files as people have them: CMYK, BMP, PPM, floats, pages, raw photos, 16 bits of every layout."""
+"""Less common files: CMYK, BMP, PPM, floats, pages, raw photos, 16 bits in every layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PiGDM: the paper's step in the paper's variables, and the guidance in closed form."""
+"""PiGDM: its step in the paper's variables, and its guidance in closed form."""
 
 from __future__ import annotations
 

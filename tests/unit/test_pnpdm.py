@@ -1,4 +1,4 @@
-"""PnP-DM: against its equations, and against the posterior it draws from."""
+"""PnP-DM against its equations and against the posterior."""
 
 from __future__ import annotations
 

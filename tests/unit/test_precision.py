@@ -1,4 +1,4 @@
-"""Operators given in float64, on data in float32: everything is done in float32."""
+"""Operators given in float64 on data in float32 compute in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets fit themselves to the prior; other schedules are refused, in words that differ."""
+"""Presets adapt to the levels of the prior; other schedules that leave them are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every prior inherits, and how a network becomes one."""
+"""The base class of priors, and adapters of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data step against dense references: exact where it is linear, stationary where it is not."""
+"""The data step against dense references: exact for linear A, stationary otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tomography: against integrals known in closed form, and against scikit-image."""
+"""Tomography against closed-form integrals and scikit-image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data in other units and broken entries are named, rather than the noise level."""
+"""Warnings name data in other units and broken entries, instead of the noise level."""
 
 from __future__ import annotations
 

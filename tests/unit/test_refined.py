@@ -1,4 +1,4 @@
-"""The prior that corrects FFDNet: what it starts as, where FFDNet takes part, and its file."""
+"""The prior that corrects FFDNet: initial state, levels where FFDNet is used, file."""
 
 from __future__ import annotations
 

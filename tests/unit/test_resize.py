@@ -1,4 +1,4 @@
-"""Resizing against Pillow and torch, and what a resize must not do."""
+"""Resizing against Pillow and torch, and its invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`restore` and `degrade` on arrays: units, grey, alpha, noise, devices, errors."""
+"""`restore` and `degrade` on arrays: units, gray, alpha, noise, devices and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed sensing: against dense transforms, and what the seeds and ratios do."""
+"""Compressed sensing against dense transforms; seeds and ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise of sensors and coders: exact probabilities far in the tails, slopes, draws, bounds."""
+"""Rounded and clipped noise: probabilities far in the tails, slopes, draws and limits."""
 
 from __future__ import annotations
 

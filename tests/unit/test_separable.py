@@ -1,4 +1,4 @@
-"""Operators of two matrices."""
+"""Operators with one matrix per axis."""
 
 from __future__ import annotations
 

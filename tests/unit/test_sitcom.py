@@ -1,4 +1,4 @@
-"""SITCOM: against its algorithm, in VP variables."""
+"""SITCOM against its algorithm, in VP variables."""
 
 from __future__ import annotations
 

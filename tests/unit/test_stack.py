@@ -1,4 +1,4 @@
-"""Several measurements in one y, several operators in one batch, and several noise levels."""
+"""Stacked measurements, operators side by side in a batch, and several noise levels."""
 
 from __future__ import annotations
 

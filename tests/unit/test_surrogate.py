@@ -1,4 +1,4 @@
-"""Piecewise constant operators, and their smooth surrogates that the default solver uses."""
+"""Piecewise constant operators and the smooth surrogates that the default solver uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture tasks: each operator measures what its simulation makes."""
+"""Picture tasks: the operator of a task measures what its simulation produces."""
 
 from __future__ import annotations
 

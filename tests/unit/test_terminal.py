@@ -1,4 +1,4 @@
-"""Text from files, as it reaches the terminal."""
+"""Text from files as it is printed on the terminal."""
 
 from __future__ import annotations
 

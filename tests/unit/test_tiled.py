@@ -1,4 +1,4 @@
-"""Tiles: cover everything, change nothing that is local, leave no seams."""
+"""Tiles cover the picture, change nothing local, and leave no seams."""
 
 from __future__ import annotations
 

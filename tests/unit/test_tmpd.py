@@ -1,4 +1,4 @@
-"""TMPD: the paper's step in the paper's variables, where it is exact, and where it diverges."""
+"""TMPD: its step in the paper's variables, where it is exact, and where it diverges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clip, gamma, quantise: against numpy and scikit-image, their inverses, slopes and errors."""
+"""Clip, gamma and quantization against NumPy and scikit-image; inverses, slopes and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training scripts: batches, the weight of noise levels, and a run that is interrupted."""
+"""Training scripts: batches, weights of noise levels, and interrupted runs."""
 
 from __future__ import annotations
 

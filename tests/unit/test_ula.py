@@ -1,4 +1,4 @@
-"""ULA: against its equation, and against the law that its chain has in the end."""
+"""ULA against its equation, and against the stationary distribution of its chain."""
 
 from __future__ import annotations
 
