@@ -17,7 +17,7 @@ from reddiff.operators.ramp_filter import Window, hann, ramp, ramp_filtered
 from reddiff.operators.rays import back_project, project
 from reddiff.operators.shapes import check_y_shape
 
-# Entries per lane in one chunk of angles: they fit the cache of a CPU, or keep a GPU busy. Per lane,
+# Entries per lane in a chunk of angles: they fit the cache of a CPU, or keep a GPU busy. Per lane,
 # so that the order of summation does not depend on the number of lanes.
 ENTRIES_CPU, ENTRIES_GPU = 2**18, 2**22
 SAME = 1e-6  # radians: views closer than this are of one direction

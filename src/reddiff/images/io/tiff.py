@@ -48,8 +48,7 @@ def open_tiff(
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(file) as tiff:
         found, frame = _page(path, tiff, page)
-        tags = found.tags
-        orientation = tags.valueof(ExifTags.Base.Orientation, default=1)
+        orientation = found.tags.valueof(ExifTags.Base.Orientation, default=1)
         orientation = int(orientation) if orientation in range(1, 9) else 1
 
         def load() -> Picture:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.base import Operator, Shape
+from reddiff.operators.checks.inspection import Inspection
 from reddiff.operators.checks.report import Check, Report, Verdict
 from reddiff.operators.checks.trial import Trial
 from reddiff.random import drawn
@@ -48,7 +49,7 @@ def check(
         place = next((t for t in operator.buffers() if t.is_floating_point()), torch.empty(0))
         like = torch.empty(operator.lanes or 2, *(x_shape or ()), device=place.device)
         x = 0.5 * drawn(like.to(dtype or place.dtype), seed)
-    return Report(tuple(Trial(operator, x, seed).all()))
+    return Report(tuple(Inspection(operator, x, seed).all()))
 
 
 @torch.no_grad()
