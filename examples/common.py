@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reddiff.images.contact_sheet import contact_sheet
+from reddiff.images.sheets import contact_sheet
 from reddiff.metrics import psnr
 from reddiff.results import Reconstruction
 

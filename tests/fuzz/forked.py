@@ -47,7 +47,7 @@ def preload() -> None:
     import reddiff.cli.commands
     import reddiff.images.animation
     import reddiff.images.batch
-    import reddiff.images.contact_sheet
+    import reddiff.images.sheets
     import reddiff.metrics
     import reddiff.sampling  # noqa: F401
 

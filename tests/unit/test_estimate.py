@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from skimage import data
 
-from reddiff.images.jpeg_noise import jpeg_noise
-from reddiff.images.noise_level import grain, noise_level
+from reddiff.images.noise_estimation import grain, noise_level
+from reddiff.images.noise_in_jpeg import jpeg_noise
 
 pytestmark = pytest.mark.usefixtures("untyped")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from reddiff import InvalidArgument
-from reddiff.images.contact_sheet import GAP, contact_sheet
+from reddiff.images.sheets import GAP, contact_sheet
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -30,7 +30,7 @@ from reddiff import (
 from reddiff.operators import CircularBlur, Mask, Operator, gaussian_psf
 from reddiff.optim import cosine_lr
 from reddiff.priors import FlowPrior, GaussianRandomField, Prior, TiledPrior
-from reddiff.run.fingerprint import fingerprint
+from reddiff.run.fingerprints import fingerprint
 from reddiff.schedules import karras
 from reddiff.snapshot import State, describe, select_tree, to_device
 from reddiff.snapshot import snapshot as snapshot_module
@@ -373,7 +373,7 @@ def test_hashes_are_made_when_they_are_asked_for(problem, prior, monkeypatch):
     def asked(*args):
         raise AssertionError
 
-    monkeypatch.setattr("reddiff.run.fingerprint.hashed", asked)
+    monkeypatch.setattr("reddiff.run.fingerprints.hashed", asked)
     half = paused(problem, prior, SOLVER)
     with pytest.raises(AssertionError):
         _ = half.origin.tree

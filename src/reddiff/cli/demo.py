@@ -74,9 +74,9 @@ def demo(
     from rich.table import Table
 
     from reddiff.files import check_target, write_together
-    from reddiff.images.contact_sheet import contact_sheet
     from reddiff.images.presets import load_prior
     from reddiff.images.settings import Settings, check_number, options
+    from reddiff.images.sheets import contact_sheet
 
     check_number("steps", steps, options(Settings)["steps"])
     for file in (*_files(output), output / "sheet.png"):

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from reddiff.images.io import Picture
-from reddiff.images.jpeg_noise import jpeg_noise
-from reddiff.images.noise_level import filled, grain, noise_level
+from reddiff.images.noise_estimation import filled, grain, noise_level
+from reddiff.images.noise_in_jpeg import jpeg_noise
 from reddiff.images.tasks import Task
 from reddiff.noise import Gaussian
 from reddiff.problem import Problem

@@ -45,6 +45,7 @@ from reddiff.operators.mosaic import Bayer as Bayer
 from reddiff.operators.mosaic import BayerPattern as BayerPattern
 from reddiff.operators.mri import MultiCoilMRI as MultiCoilMRI
 from reddiff.operators.mri import SingleCoilMRI as SingleCoilMRI
+from reddiff.operators.multiples import Scaled as Scaled
 from reddiff.operators.nonlinear import NonlinearBlur as NonlinearBlur
 from reddiff.operators.orientation import Orientation as Orientation
 from reddiff.operators.phase import CodedDiffraction as CodedDiffraction
@@ -60,7 +61,6 @@ from reddiff.operators.resampling import lanczos as lanczos
 from reddiff.operators.resampling import triangle as triangle
 from reddiff.operators.resize import BlockMean as BlockMean
 from reddiff.operators.resize import Resize as Resize
-from reddiff.operators.scaled import Scaled as Scaled
 from reddiff.operators.sensing import BlockGaussian as BlockGaussian
 from reddiff.operators.sensing import RandomFourier as RandomFourier
 from reddiff.operators.separable import Separable as Separable

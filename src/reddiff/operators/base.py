@@ -163,7 +163,7 @@ class Operator(nn.Module, ABC):
 
     def __mul__(self, factor: float) -> Operator:
         """x -> factor self(x), for a number other than 0."""
-        from reddiff.operators.scaled import scaled
+        from reddiff.operators.multiples import scaled
 
         return scaled(self, factor) if isinstance(factor, int | float) else NotImplemented
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.fourier import join, split
+from reddiff.operators.complex_images import join, split
 from reddiff.random import DRAWING, Keys
 
 SPECTRAL, PROJECTIONS = 50, 30  # iterations of `initial_estimate`

@@ -9,7 +9,7 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.operators.base import Shape
-from reddiff.operators.fourier import fourier, inverse_fourier, join, split
+from reddiff.operators.complex_images import fourier, inverse_fourier, join, split
 from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
 from reddiff.operators.spectral import SpectralOperator

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from reddiff.errors import require
 from reddiff.operators.base import Shape
-from reddiff.operators.fourier import join, split
+from reddiff.operators.complex_images import join, split
 from reddiff.operators.modulus import Modulus
 from reddiff.operators.shapes import check_y_shape
 

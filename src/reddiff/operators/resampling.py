@@ -77,7 +77,7 @@ def resampling_matrix(
 
 
 @lru_cache(maxsize=16)
-def resampling(
+def resampling_factor(
     size: int,
     scale: int,
     window: Filter,

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 from reddiff.errors import require
 from reddiff.lanes import lanes
 from reddiff.operators.base import Shape
-from reddiff.operators.resampling import Filter, bicubic, resampling
+from reddiff.operators.resampling import Filter, bicubic, resampling_factor
 from reddiff.operators.separable import Factor, Separable
 from reddiff.operators.shapes import check_y_shape
 from reddiff.operators.spectral import SpectralOperator
@@ -100,7 +100,7 @@ class BlockMean(SpectralOperator):
 class Resize(Separable):
     r"""y is x resized to 1 / `factor` of its sides, with a filter against aliasing.
 
-    As Pillow does: :math:`y = A_h x A_w^T` with the matrices of `resampling_matrix`. A flat picture
+    As Pillow does: :math:`y = A_h x A_w^T` with the matrices of `resampling_factor`. A flat picture
     stays as it is.
 
     Arguments:
@@ -147,7 +147,7 @@ class Resize(Separable):
         _check_sides(height, width, self.factor)
         sides = (height, width)
         down, across = (
-            resampling(n, self.factor, self.filter, like.dtype, like.device, self.shift)
+            resampling_factor(n, self.factor, self.filter, like.dtype, like.device, self.shift)
             for n in sides
         )
         return down, across

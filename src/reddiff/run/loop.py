@@ -20,7 +20,7 @@ from reddiff.results import Cost, Finding, Reconstruction, Status
 from reddiff.run.calls import call
 from reddiff.run.cost import Metered, PeakMemory
 from reddiff.run.diagnostics import findings
-from reddiff.run.fingerprint import fingerprint
+from reddiff.run.fingerprints import fingerprint
 from reddiff.run.goodness_of_fit import Fit, fit
 from reddiff.run.modes import differentiable, differentiable_module, ordinary
 from reddiff.run.ranges import beyond

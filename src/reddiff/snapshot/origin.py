@@ -16,7 +16,7 @@ ALIKE = 1e-5
 class Origin:
     """The problem and the prior of a run, as hashes, which are made when they are asked for.
 
-    `reddiff.run.fingerprint` makes it, and says what is looked at.
+    `reddiff.run.fingerprints` makes it, and says what is looked at.
 
     Arguments:
         make: Makes the hashes.

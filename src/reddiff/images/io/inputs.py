@@ -17,7 +17,7 @@ from reddiff.images.io.arrays import read_array
 from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
 from reddiff.images.io.openers import check_regular
 from reddiff.images.io.picture import Picture
-from reddiff.images.io.reading import picture_size, read_picture, reading
+from reddiff.images.io.reading import picture_errors, picture_size, read_picture
 from reddiff.images.words import integers, numbers
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
 from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
@@ -116,7 +116,7 @@ def read_kernel(source: str | Path) -> Kernel:
     if match := re.fullmatch(r"(.+\.npz):([^:/\\]+)", file, re.IGNORECASE):
         file, name = match.groups()
     path = Path(file)
-    with reading(path):
+    with picture_errors(path):
         check_regular(path)
         if path.suffix.lower() in (".npy", ".npz"):
             kernel = as_kernel(read_array(path, name, max_bytes=MAX_BYTES))

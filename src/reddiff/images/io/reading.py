@@ -48,7 +48,7 @@ def read_picture(
     path = Path(path)
     check_range(value_range)
     require(page is None or page >= 1, "page", expected="a number from 1", got=page)
-    with reading(path), open_picture(path, page, value_range) as found:
+    with picture_errors(path), open_picture(path, page, value_range) as found:
         check_size(path, found.width, found.height, max_pixels)
         picture = found.load()
         if value_range is not None and picture.value_range is None:
@@ -62,13 +62,13 @@ def picture_size(path: str | Path, *, page: int | None = None) -> tuple[int, int
     Arguments and errors as for `read_picture`.
     """
     path = Path(path)
-    with reading(path), open_picture(path, page, None) as found:
+    with picture_errors(path), open_picture(path, page, None) as found:
         size = found.size
     return size  # noqa: RET504 - as above
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def picture_errors(path: Path) -> Iterator[None]:
     """Turn any exception while a file is read into a `PictureError` that names the file."""
     try:
         yield
