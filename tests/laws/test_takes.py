@@ -44,7 +44,7 @@ PROBLEMS: dict[str, tuple[Callable[[], Operator], Noise]] = {
 }
 SPECTRAL = {"ddrm", "ddnm-plus"}
 LINEAR = {"ddnm", "mcg", "daps-exact"} | SPECTRAL
-GAUSSIAN = {"mmps", "mmps-paper", "tmpd", "tmpd-paper"} | LINEAR
+GAUSSIAN = {"jfps", "jfps-default", "mmps", "mmps-paper", "tmpd", "tmpd-paper"} | LINEAR
 DENSITY = {"nats", "everything", "daps", "pnpdm-hmc", "ula"}
 REFUSED = {
     "no-spectrum": SPECTRAL,
@@ -59,7 +59,7 @@ PROBLEMS |= NOISES
 REFUSED |= {"diagonal": SPECTRAL, **dict.fromkeys([*NOISES][1:], GAUSSIAN)}
 # Those that look at the noise, each in a way of its own, and two that refuse.
 LOOKING = {"noise-aware", "nats", "dps", "pigdm", "diffpir", "daps", "pnpdm-hmc", "sitcom", "ula"}
-LOOKING |= {"ddrm", "mmps"}
+LOOKING |= {"ddrm", "jfps", "mmps"}
 
 
 def tried() -> list[tuple[zoo.SolverCase, str]]:

@@ -29,6 +29,7 @@ PRESETS: dict[str, Callable[[int], S.Solver[Any]]] = {
     "pigdm": lambda n: S.PiGDM.paper(n),
     "tmpd": lambda n: S.TMPD.paper(n),
     "mmps": lambda n: S.MMPS.paper(n),
+    "jfps": lambda n: S.JFPS.default(n),
     "ddrm": lambda n: S.DDRM.paper(n),
     "ddnm": lambda n: S.DDNM.paper(n),
     "ddnm+": lambda n: S.DDNMPlus.paper(n),

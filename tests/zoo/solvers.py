@@ -17,6 +17,7 @@ from reddiff.schedules import constant, flow, geometric, karras, vp
 from reddiff.solvers import inits, orders
 from reddiff.solvers.steps.conditional import PerturbAndSolve
 from reddiff.solvers.steps.mcmc import HMC, Langevin
+from reddiff.solvers.steps.spread import White
 from reddiff.solvers.variants import Variant
 from reddiff.solvers.weightings import WEIGHTINGS
 from zoo.tensors import randn
@@ -95,6 +96,8 @@ PEERS = [
     SolverCase("mcg", lambda n: solvers.MCG.paper(n)),
     SolverCase("pigdm", lambda n: solvers.PiGDM.paper(n)),
     SolverCase("mmps", lambda n: solvers.MMPS(karras(n), iterations=3)),
+    SolverCase("jfps", lambda n: solvers.JFPS(karras(n), White(1.0))),
+    SolverCase("jfps-default", lambda n: solvers.JFPS.default(n)),
     SolverCase("mmps-paper", lambda n: solvers.MMPS.paper(n)),
     SolverCase("tmpd", lambda n: solvers.TMPD(karras(n))),
     SolverCase("tmpd-paper", lambda n: solvers.TMPD.paper(n)),

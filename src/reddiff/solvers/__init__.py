@@ -7,6 +7,7 @@ from reddiff.solvers.ddnm import DDNMPlus as DDNMPlus
 from reddiff.solvers.ddrm import DDRM as DDRM
 from reddiff.solvers.diffpir import DiffPIR as DiffPIR
 from reddiff.solvers.dps import DPS as DPS
+from reddiff.solvers.jfps import JFPS as JFPS
 from reddiff.solvers.mcg import MCG as MCG
 from reddiff.solvers.mmps import MMPS as MMPS
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff as NoiseAwareREDDiff

@@ -23,6 +23,7 @@ from reddiff.solvers.ddnm import DDNM, DDNMPlus
 from reddiff.solvers.ddrm import DDRM
 from reddiff.solvers.diffpir import DiffPIR
 from reddiff.solvers.dps import DPS
+from reddiff.solvers.jfps import JFPS
 from reddiff.solvers.mcg import MCG
 from reddiff.solvers.mmps import MMPS
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
@@ -146,6 +147,7 @@ METHODS = {
     "pigdm": Method("PiGDM: guidance by the pseudo-inverse", 100, _preset(PiGDM.paper)),
     "tmpd": Method("TMPD: guidance by the denoiser's row sums", 200, _preset(TMPD.paper)),
     "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, _preset(MMPS.paper)),
+    "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, _preset(JFPS.default)),
     "ddrm": Method("DDRM: in spectral coordinates of A", 20, _preset(DDRM.paper)),
     "ddnm": Method("DDNM: null-space projection; ignores noise", 100, _preset(DDNM.paper)),
     "ddnm-plus": Method("DDNM+: the same for noisy y", 100, _preset(DDNMPlus.paper)),

@@ -1,0 +1,79 @@
+"""Covariances of x that are diagonal in a fixed basis, for methods that assume one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.dct import dct2, idct2
+
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Spread(ABC):
+    """A covariance C of x of which functions can be applied."""
+
+    @abstractmethod
+    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
+        """f(C) v, for a function of the eigenvalues of C, broadcastable with `(b, *n)`."""
+
+
+@final
+@dataclass(frozen=True)
+class White(Spread):
+    """C = std^2 I.
+
+    Arguments:
+        std: In units of x, above 0.
+
+    Raises:
+        InvalidArgument: If std is not positive.
+    """
+
+    std: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
+
+    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
+        return f(v.new_full((1,) * v.ndim, self.std**2)) * v
+
+
+@final
+@dataclass(frozen=True)
+class PowerLaw(Spread):
+    r"""Pictures: the power spectrum :math:`|f|^{\gamma}` in the cosine basis of every channel.
+
+    f is in half cycles over the picture's sides, frequency 0 counting as the lowest other one. An x
+    without two axes of pixels is taken to be white.
+
+    Arguments:
+        std: The standard deviation of a pixel, above 0.
+        exponent: :math:`\gamma`; natural images have about -2.
+
+    Raises:
+        InvalidArgument: If std is not positive.
+    """
+
+    std: float = 0.5
+    exponent: float = -2.2
+
+    def __post_init__(self) -> None:
+        require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
+
+    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
+        if v.ndim < 4:
+            return White(self.std).filter(v, f)
+        h, w = v.shape[-2:]
+        down, across = (torch.arange(n, dtype=v.dtype, device=v.device) / n for n in (h, w))
+        frequency = (down[:, None] ** 2 + across**2).sqrt()
+        power = frequency.clamp(min=1 / max(h, w)) ** self.exponent
+        return idct2(f(power * (self.std**2 / power.mean())) * dct2(v))
