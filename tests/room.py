@@ -117,7 +117,7 @@ class Recorder:
     """The plugin behind `--room`."""
 
     def __init__(self, path: Path, about: dict[str, str]) -> None:
-        self.path, self.about = path, about
+        self.file, self.about = path.open("a"), about  # here: a test may forbid it
         self.item: pytest.Item | None = None
 
     def _record(self, line: int, name: str, text: str) -> Record:
@@ -159,9 +159,9 @@ class Recorder:
     def pytest_assertion_pass(self, item: pytest.Item, lineno: int, orig: str, expl: str) -> None:
         if not any(op in orig for op in ("<", ">", "approx")):
             return
-        frame = _test_frame(sys._getframe())
-        if frame is None:
-            return
+        frame = _asserting(sys._getframe())
+        if not _is_test(frame.f_code.co_filename):
+            return  # of hypothesis, or of a helper
         name = Path(frame.f_code.co_filename).relative_to(HERE).as_posix()
         try:
             replay(orig, frame, self._record(lineno, name, orig))
@@ -172,10 +172,18 @@ class Recorder:
         """Append what was recorded, in the process that the workers report to."""
         if report.when != "call" or not report.passed or "PYTEST_XDIST_WORKER" in os.environ:
             return
-        with self.path.open("a") as file:
-            for name, line, text, room in (v for k, v in report.user_properties if k == ROOM):
-                entry = {"test": report.nodeid, "file": name, "line": line, "assert": text}
-                file.write(json.dumps({**self.about, **entry, "room": room}) + "\n")
+        for name, line, text, room in (v for k, v in report.user_properties if k == ROOM):
+            entry = {"test": report.nodeid, "file": name, "line": line, "assert": text}
+            self.file.write(json.dumps({**self.about, **entry, "room": room}) + "\n")
+        self.file.flush()
+
+
+def _asserting(frame: FrameType) -> FrameType:
+    """The frame of the assertion that pytest calls from."""
+    while frame.f_globals["__name__"].split(".")[0] in {"_pytest", "pluggy", __name__}:
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return frame
 
 
 def _test_frame(frame: FrameType | None) -> FrameType | None:

@@ -166,19 +166,19 @@ def test_divergence_shows(method: Conditional) -> None:
     assert torch.isfinite(x).all(1).tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("r", [0.02, 0.1])
-def test_sharpened(r: float) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_sharpened(share: float) -> None:
     """Mean and covariance of z in closed form, r being at most sigma / ||A||."""
-    problem, centre, _ = wide(0.3, r)
+    problem, centre, _ = wide(0.3, 0.1)
     a = problem.operator.a
-    assert r < 0.3 / torch.linalg.matrix_norm(a, 2)
+    r = share * 0.3 / float(torch.linalg.matrix_norm(a, 2))
     z = Sharpened()(problem, centre, torch.full((LANES,), r, dtype=zoo.F64), centre, keys().at(0))
     pull = (r / 0.3) ** 2
     mean = centre[0] + pull * a.mT @ (problem.y[0] - a @ centre[0])
     cov = r**2 * (torch.eye(4, dtype=zoo.F64) - pull * a.mT @ a)
     off, wrong = moment_errors(z[None], mean[None], cov[None])
-    assert off.item() < 0.03
-    assert wrong.item() < 0.05
+    assert off.item() < 0.04
+    assert wrong.item() < 0.08
 
 
 def test_sharpened_beyond_the_noise_explains_y() -> None:

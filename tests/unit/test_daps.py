@@ -57,7 +57,7 @@ def test_any_unit_of_y(gain: float) -> None:
         problem = Problem.simulate(x, operator, Gaussian(0.1 * c))
         runs.append(solve(problem, prior, DAPS.paper(3, tau=0.01 * c)).x)
         fixed = solve(problem, prior, DAPS.paper(3)).x
-        assert float((problem.operator(fixed) / c - problem.y / c).abs().max()) < 0.1
+        assert float((problem.operator(fixed) / c - problem.y / c).abs().max()) < 0.25
     torch.testing.assert_close(runs[1], runs[0], rtol=0, atol=1e-8)
     nonlinear = Problem.simulate(x, Clip(gain), Gaussian(0.01 * gain))  # as the task `hdr`
     assert solve(nonlinear, prior, DAPS.paper(3)).x.abs().max() < 10

@@ -126,8 +126,8 @@ def test_a_run_is_near_the_posterior_mean():
     problem = Problem.simulate(x, operator, Gaussian(0.02))
     mean = prior.posterior(problem).mean
     got = solve(problem, prior, NoiseAwareREDDiff.default(realism=0.0)).x
-    assert (norm(got - mean) < 0.1 * norm(mean)).all()
-    assert (norm(got - x) < 0.9 * norm(operator.initial_estimate(problem.y) - x)).all()
+    assert (norm(got - mean) < 0.016 * norm(mean)).all()
+    assert norm(got - x).mean() < norm(operator.initial_estimate(problem.y) - x).mean()
 
 
 # -------------------------------------------------------------------------------------- masks
