@@ -60,7 +60,8 @@ def test_any_unit_of_y(gain: float) -> None:
         assert float((problem.operator(fixed) / c - problem.y / c).abs().max()) < 0.25
     torch.testing.assert_close(runs[1], runs[0], rtol=0, atol=1e-8)
     nonlinear = Problem.simulate(x, Clip(gain), Gaussian(0.01 * gain))  # as the task `hdr`
-    assert solve(nonlinear, prior, DAPS.paper(3)).x.abs().max() < 10
+    # The random x of the check may be clipped everywhere.
+    assert solve(nonlinear, prior, DAPS.paper(3), check=False).x.abs().max() < 10
 
 
 def test_noiseless() -> None:
