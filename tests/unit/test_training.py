@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tests.tiny import save_tiny
 
 from reddiff.priors import FFDNetPrior, photo_prior
 
@@ -221,3 +222,17 @@ def test_a_run_asked_to_end_keeps_what_it_has(cache, tmp_path, monkeypatch):
         assert json.loads(file.metadata()["progress"])["step"] == 3
     rows = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
     assert [int(row["step"]) for row in rows] == [0, 3]
+
+
+def test_a_measured_error_spectrum_stays_with_the_weights(tmp_path, monkeypatch, capsys):
+    import errors
+
+    weights, out = save_tiny(tmp_path / "tiny.safetensors"), tmp_path / "out.safetensors"
+    assert photo_prior(weights).errors is None
+    options = [str(weights), "--count", "4", "--size", "16", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["errors.py", *options])
+    errors.main()  # on its own samples
+    spectrum = photo_prior(out).errors
+    assert spectrum is not None
+    assert spectrum.power.shape == (12, 3, len(spectrum.frequencies))
+    assert capsys.readouterr().out.count("error over s^2") == 12

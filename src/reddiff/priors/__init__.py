@@ -1,6 +1,8 @@
 """Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
 
 from reddiff.priors.base import Prior as Prior
+from reddiff.priors.error_covariance import Covariance as Covariance
+from reddiff.priors.error_covariance import ErrorSpectrum as ErrorSpectrum
 from reddiff.priors.ffdnet import FFDNet as FFDNet
 from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
 from reddiff.priors.gaussian import GaussianPosterior as GaussianPosterior

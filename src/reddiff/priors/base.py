@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reddiff.errors import require
 from reddiff.lanes import lanes
+from reddiff.priors.error_covariance import Covariance, ErrorSpectrum, isotropic
 
 Pullback = Callable[[Tensor], Tensor]
 
@@ -39,6 +40,7 @@ class Prior(nn.Module, ABC):
         self.shape, self.sigma_min, self.sigma_max = tuple(shape), sigma_min, sigma_max
 
     values: tuple[float, float] | None = None  # the range of x it was trained on, if known
+    errors: ErrorSpectrum | None = None  # its measured error, for pictures
 
     @abstractmethod
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
@@ -82,6 +84,18 @@ class Prior(nn.Module, ABC):
             return grad
 
         return x_0.detach(), pullback
+
+    def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
+        """The covariance of the error x_0 - E[x_0 | x_0 + s n], averaged over x_0 and n.
+
+        It is what was measured, if `errors` holds a spectrum; else that of independent entries of
+        variance 1, `error_covariance.isotropic`, which is too wide for most data.
+
+        Arguments:
+            s: Noise levels, one per lane.
+            like: A tensor of the shape, dtype and device of x.
+        """
+        return isotropic(s, like) if self.errors is None else self.errors.at(s, like)
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -1,4 +1,4 @@
-"""FFDNet, a published denoiser of colour photos, as a prior for low and middle noise levels."""
+"""FFDNet, a published denoiser of color photos, as a prior for low and middle noise levels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from reddiff.priors.base import Prior
+from reddiff.priors.error_covariance import ErrorSpectrum
 
-ASSET = "assets/ffdnet/ffdnet_color.safetensors"
+ASSET, ERRORS = "assets/ffdnet/ffdnet_color.safetensors", "assets/ffdnet/errors.json"
 
 
 class FFDNet(nn.Module):
-    """The colour FFDNet: twelve convolutions at half resolution, told the noise level as a map.
+    """The color FFDNet: twelve convolutions at half resolution, told the noise level as a map.
 
     Every 2x2 block of pixels becomes one pixel with four times the channels, so the network sees
     twice as far at a quarter of the cost; any height and width is accepted.
@@ -52,7 +53,7 @@ class FFDNet(nn.Module):
 
 
 class FFDNetPrior(Prior):
-    r"""The published colour FFDNet as a prior on RGB photos in [-1, 1], of any height and width.
+    r"""The published color FFDNet as a prior on RGB photos in [-1, 1], of any height and width.
 
     .. math:: D(x, \sigma) = 2 f\bigl(\tfrac{x + 1}{2}, \tfrac{\sigma}{2}\bigr) - 1
 
@@ -70,6 +71,7 @@ class FFDNetPrior(Prior):
         self.net.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
         self.net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.values = (-1.0, 1.0)
+        self.errors = ErrorSpectrum.from_json(files("reddiff").joinpath(ERRORS).read_text())
         self.requires_grad_(False).eval()
 
     def denoise(

@@ -21,6 +21,7 @@ from reddiff.lanes import lanes
 from reddiff.linalg import cg
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
+from reddiff.priors.error_covariance import Covariance
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys, Rng
 
@@ -33,21 +34,33 @@ class GaussianBase(Prior):
     mean: Tensor
 
     @abstractmethod
+    def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        """C for x of a shape, the same in all lanes."""
+
     def filter(self, v: Float[Tensor, "b *n"], f: Spectral) -> Float[Tensor, "b *n"]:
-        """f(C) v, for a function of the eigenvalues of C, whose last axes they have."""
+        """f(C) v, for a function of the eigenvalues of C, which have the axes of x and lanes."""
+        c = self.eigen(v)
+        return c.back(f(c.variance) * c.to(v))
 
     @final
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         """m + C (C + sigma^2 I)^-1 (x - m)."""
 
         def wiener(c: Tensor) -> Tensor:
-            return c / (c + sigma.reshape(-1, *[1] * c.ndim) ** 2)
+            return c / (c + lanes(sigma.flatten(), c) ** 2)
 
         return self.mean + self.filter(x - self.mean, wiener)
 
     def covariance(self, v: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """C v."""
         return self.filter(v, lambda c: c)
+
+    @final
+    def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
+        """(C^-1 + s^-2)^-1, exactly."""
+        c = self.eigen(like)
+        s2 = lanes(s.to(c.variance), c.variance) ** 2
+        return Covariance(c.variance * s2 / (c.variance + s2), c.to, c.back)
 
     def sample(self, like: Float[Tensor, "b *n"], rng: Rng) -> Float[Tensor, "b *n"]:
         """Draws of x, one per lane, of the shape of `like`."""
@@ -90,9 +103,16 @@ class GaussianPrior(GaussianBase):
     c: Tensor
     q: Tensor
 
-    def filter(self, v: Float[Tensor, "b *n"], f: Spectral) -> Float[Tensor, "b *n"]:
-        """Q f(c) Q^T v."""
-        return ((v.flatten(1) @ self.q * f(self.c)) @ self.q.mT).view_as(v)
+    def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        """Q diag(c) Q^T."""
+
+        def to(v: Tensor) -> Tensor:
+            return v.flatten(1) @ self.q
+
+        def back(z: Tensor) -> Tensor:
+            return (z @ self.q.mT).view(len(z), *like.shape[1:])
+
+        return Covariance(self.c[None], to, back)
 
 
 class GaussianRandomField(GaussianBase):
@@ -137,10 +157,14 @@ class GaussianRandomField(GaussianBase):
     def _power(self, f: Tensor, lowest: float) -> Tensor:
         return torch.where(f == 0, lowest, f) ** self.exponent
 
-    def filter(self, v: Float[Tensor, "b c h w"], f: Spectral) -> Float[Tensor, "b c h w"]:
-        """The filter f(spectrum), the same in all channels."""
-        height, width = v.shape[-2:]
-        return irfft2(rfft2(v) * f(self.spectrum(height, width)[None]), s=(height, width))
+    def eigen(self, like: Float[Tensor, "b c h w"]) -> Covariance:
+        """The spectrum, the same in all channels."""
+        height, width = like.shape[-2:]
+
+        def back(z: Tensor) -> Tensor:
+            return irfft2(z, s=(height, width))
+
+        return Covariance(self.spectrum(height, width)[None, None], rfft2, back)
 
 
 @dataclass(frozen=True, eq=False)

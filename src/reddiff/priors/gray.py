@@ -38,6 +38,7 @@ class GrayPrior(Prior):
         high = inner.sigma_max if inner.sigma_max >= BLIND else inner.sigma_max / math.sqrt(3)
         super().__init__((1, *inner.shape[1:]), inner.sigma_min / math.sqrt(3), high)
         self.inner, self.values = inner, inner.values
+        self.errors = inner.errors.gray() if inner.errors else None
 
     def denoise(
         self, x: Float[Tensor, "b 1 h w"], sigma: Float[Tensor, "b 1 1 1"]

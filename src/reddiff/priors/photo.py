@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from reddiff.errors import WeightsError
+from reddiff.priors.error_covariance import ErrorSpectrum
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.refined import raw_network
 from reddiff.priors.unet import UNet
@@ -20,7 +21,7 @@ from reddiff.priors.unet import UNet
 BOUND = 6.0  # the network, which has no normalisation, overshoots on rare textures
 MOST = 1 << 24  # of any number in a config
 REFINEMENT = ("refines", "share")  # what is no argument of the U-Net
-ASSET = "assets/photo/photo.safetensors"
+ASSET, ERRORS = "assets/photo/photo.safetensors", "assets/photo/errors.json"
 
 
 def photo_prior(weights: str | Path | None = None) -> EDMPrior:
@@ -35,7 +36,9 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
     if weights is not None:
         return _load(Path(weights))
     with as_file(files("reddiff").joinpath(ASSET)) as path:
-        return _load(path)
+        prior = _load(path)
+    prior.errors = ErrorSpectrum.from_json(files("reddiff").joinpath(ERRORS).read_text())
+    return prior
 
 
 def _load(path: Path) -> EDMPrior:
@@ -43,7 +46,9 @@ def _load(path: Path) -> EDMPrior:
         raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
     try:
         with safe_open(path, framework="pt") as file:
-            config = _config(file.metadata() or {})
+            metadata = file.metadata() or {}
+            config = _config(metadata)
+            errors = ErrorSpectrum.from_json(metadata["errors"]) if "errors" in metadata else None
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _check_size(config, shapes)
             _check_shapes(config, shapes)
@@ -58,7 +63,7 @@ def _load(path: Path) -> EDMPrior:
         raise WeightsError(f"{path}: {' '.join(line.strip() for line in lines[:4])}") from error
     net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prior = EDMPrior(net, (3, None, None), compute=torch.bfloat16, bound=BOUND)
-    prior.values = (-1.0, 1.0)
+    prior.values, prior.errors = (-1.0, 1.0), errors
     return prior.requires_grad_(False).eval()
 
 

@@ -31,7 +31,7 @@ class TiledPrior(Prior):
         good = 0 < overlap < tile / 2
         require(good, "overlap", expected=f"between 1 and {tile / 2:g} pixels", got=overlap)
         self.inner, self.tile, self.overlap = inner, tile, overlap
-        self.values = inner.values
+        self.values, self.errors = inner.values, inner.errors
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Tensor) -> Float[Tensor, "b c h w"]:
         """The inner estimates, blended."""
