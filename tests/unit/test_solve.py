@@ -262,7 +262,7 @@ def test_problems_and_answers_print_as_a_few_lines_without_tensors(problem, prio
         "Problem of 3 lanes, float64 on cpu",
         f"  y: (2, 6, 6), {int(one.count[0])} of 72 entries measured, "
         f"from {float(one.y.min()):.3g} to {float(one.y.max()):.3g}",
-        "  operator: Mask, x (2, 6, 6) -> y (2, 6, 6)",
+        "  operator: Mask((6, 6), 56% measured), x (2, 6, 6) -> y (2, 6, 6)",
         "  noise: Gaussian(sigma=0.1 to 0.5)",
     ]
     first, runs, fit, cost, warnings = str(result).splitlines()
