@@ -34,7 +34,10 @@ MEASURED = "measured"
 collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)], scope="session")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)][: 1 + torch.cuda.is_available()]
+
+
+@pytest.fixture(params=DEVICES, scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where a test runs: on the CPU, and once more on a GPU where there is one."""
     return torch.device(request.param)
@@ -105,6 +108,11 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda"):
             item.add_marker(skip)
+
+
+def pytest_report_header() -> str:
+    """Say where the tests with a device run."""
+    return f"devices: {'cpu, cuda' if torch.cuda.is_available() else 'cpu (no CUDA device)'}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
