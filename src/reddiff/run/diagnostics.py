@@ -13,37 +13,23 @@ from reddiff.run.goodness_of_fit import OUTLYING, Fit
 
 # A ratio fluctuates by 1 / sqrt(2 M); four of those happen to one lane in 30 000.
 FLUCTUATIONS = 4.0
-
-
 # Beyond them: what a prior that does not quite fit, or a clipped picture, does to the ratio. The
 # default solver stays below 1.02 on photos at the right level (M from 1e3 to 5e4).
 MISFIT = 0.15
-
-
 # Residual ratios below this fraction of `least_ratio` are reported as overfitting.
 FOLLOWED = 0.75
-
-
 # Fewer pairs say too little about the power of y.
 FEWEST_PAIRS = 100
-
-
 # Noise and residuals below this fraction of the rms of y (40 dB) are ignored: they are often set by
 # rounding or by a solver's own tolerance.
 NEGLIGIBLE = 0.01
-
-
 # A run has converged once a step changes x, relative to its size, by less than this part of the
 # noise of y, relative to the size of y, or by less than `MOVING` in any case.
 MOVING_NOISE = 0.5
-
-
 MOVING = 0.01
-
-
+# Entries that miss A(x) by `OUTLYING` and are at most this part of y are broken ones: they do not
+# tell the noise level.
 OUTLIERS = 0.05
-
-
 _TINY = 1e-300
 
 

@@ -13,8 +13,7 @@ from reddiff.lanes import dot
 from reddiff.noise import Gaussian, Noise
 from reddiff.problem import Problem
 
-# Entries so many standard deviations from A(x) are no noise; if they are at most this part of y,
-# they are broken rather than the noise level.
+# Entries so many standard deviations from A(x) are no noise.
 OUTLYING = 8.0
 
 
