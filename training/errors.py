@@ -49,7 +49,8 @@ def main() -> None:
     if args.images:
         images = crops(args.images, args.size, args.count)
     else:
-        noise = torch.randn(args.count, 3, args.size, args.size)
+        shape = (args.count, 3, args.size, args.size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         images = samples(prior, noise, steps=40)
     spectrum = ErrorSpectrum.measure(prior, images)
     for level, power in zip(spectrum.levels.tolist(), spectrum.power, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +13,7 @@ from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Problem, Unsupported, solve
 from reddiff.noise import Poisson
 from reddiff.operators import BlockMean, Mask
-from reddiff.priors import GaussianPrior
+from reddiff.priors import Covariance, GaussianPrior
 from reddiff.schedules import karras
 from reddiff.solvers import JFPS
 from reddiff.solvers.steps.spread import PowerLaw, Spread, White
@@ -30,8 +29,8 @@ class Of(Spread):
 
     prior: GaussianPrior
 
-    def filter(self, v: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        return ((v @ self.prior.q) * f(self.prior.c)) @ self.prior.q.mT
+    def eigen(self, like: Tensor) -> Covariance:
+        return self.prior.eigen(like)
 
 
 def test_the_guided_mean_is_exact_for_the_right_covariance():
@@ -65,11 +64,11 @@ def test_draws_have_the_posterior_of_a_gaussian_prior():
 def test_a_spread_is_a_covariance_of_its_variance(spread: Spread, shape: tuple[int, ...]):
     n = torch.Size(shape).numel()
     eye = torch.eye(n, dtype=zoo.F64).view(n, *shape)
-    cov = spread.filter(eye, lambda c: c).flatten(1)
+    cov = spread.eigen(eye)(eye).flatten(1)
     torch.testing.assert_close(cov, cov.mT)
     assert torch.linalg.eigvalsh(cov).min() > 0
     assert cov.trace() / n == pytest.approx(0.7**2)
-    root = spread.filter(eye, torch.sqrt).flatten(1)
+    root = spread.eigen(eye).root(eye).flatten(1)
     torch.testing.assert_close(root @ root, cov)
 
 

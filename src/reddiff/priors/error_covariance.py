@@ -39,7 +39,7 @@ class Covariance:
     """A covariance C with known eigenvectors, one per lane.
 
     Arguments:
-        variance: The eigenvalues, of the shape that `to` returns or one that broadcasts to it.
+        variance: The eigenvalues, with as many axes as `to` returns, and of a size that broadcasts.
         to: x -> its coordinates along the eigenvectors.
         back: The inverse of `to`.
     """
@@ -56,15 +56,24 @@ class Covariance:
         """C^(1/2) v: of white noise, a draw from N(0, C)."""
         return self.back(self.variance.sqrt() * self.to(v))
 
+    def given(self, s: Float[Tensor, " b"]) -> Covariance:
+        """(C^-1 + s^-2)^-1, of a Gaussian x of covariance C given x + s n, one level per lane."""
+        s2 = lanes(s.to(self.variance) ** 2, self.variance)
+        return Covariance(self.variance * s2 / (self.variance + s2), self.to, self.back)
+
     def scaled(self, factor: Float[Tensor, " b"]) -> Covariance:
         """Factor times C."""
         return Covariance(lanes(factor, self.variance) * self.variance, self.to, self.back)
 
 
+def white(variance: float, like: Float[Tensor, "b *n"]) -> Covariance:
+    """The same variance in every direction of x."""
+    return Covariance(like.new_full((1,) * like.ndim, variance), _same, _same)
+
+
 def isotropic(s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
     """s^2 / (1 + s^2) in every direction: the error for x of independent entries of variance 1."""
-    s = s.to(like)
-    return Covariance(lanes(s**2 / (1 + s**2), like), _same, _same)
+    return white(1.0, like).given(s)
 
 
 @dataclass(frozen=True, eq=False)

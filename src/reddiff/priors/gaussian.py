@@ -58,9 +58,7 @@ class GaussianBase(Prior):
     @final
     def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
         """(C^-1 + s^-2)^-1, exactly."""
-        c = self.eigen(like)
-        s2 = lanes(s.to(c.variance), c.variance) ** 2
-        return Covariance(c.variance * s2 / (c.variance + s2), c.to, c.back)
+        return self.eigen(like).given(s)
 
     def sample(self, like: Float[Tensor, "b *n"], rng: Rng) -> Float[Tensor, "b *n"]:
         """Draws of x, one per lane, of the shape of `like`."""

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
-from reddiff.linalg import cg
 from reddiff.noise import Gaussian, Noise
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -20,7 +17,7 @@ from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
-from reddiff.solvers.mmps import noise_variance
+from reddiff.solvers.mmps import moment_matched
 from reddiff.solvers.steps.spread import PowerLaw, Spread
 
 TOL = 1e-4  # of the linear system
@@ -92,17 +89,8 @@ class JFPS(Sampler):
         self, problem: Problem, x_0: Float[Tensor, "b *n"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
         """E[x | x_t, y] from E[x | x_t] = x_0 at level s."""
-        near = problem.operator.linearise(x_0)
-        var_y, var = noise_variance(problem, near, x_0, s), lanes(s**2, x_0)
-
-        def back(w: Tensor) -> Tensor:
-            return self.spread.filter(near.pull(w), lambda c: c * var / (c + var))
-
-        def matvec(w: Tensor) -> Tensor:
-            return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
-
-        r = torch.where(problem.measured, problem.y - near.a, 0)
-        return x_0 + back(cg(matvec, r, tol=TOL, iterations=self.iterations))
+        v = self.spread.eigen(x_0).given(s)
+        return moment_matched(problem, x_0, s, v, iterations=self.iterations, tol=TOL)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.lanes import lanes
-from reddiff.linalg import cg
+from reddiff.linalg import Map, cg
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation
 from reddiff.priors.base import Prior
@@ -95,17 +95,43 @@ class MMPS(Sampler):
         """E[x_0 | x_0 + s n = x, y], by moment matching."""
         x_0, pullback = prior.vjp(x, s)
         x_0 = self._clipped(x_0)  # the mean alone: V stays symmetric
-        near = problem.operator.linearise(x_0)
-        var_y = noise_variance(problem, near, x_0, s)
 
-        def back(w: Tensor) -> Tensor:
-            return lanes(s**2, x) * pullback(near.pull(w))
+        def covariance(v: Tensor) -> Tensor:
+            return lanes(s**2, x) * pullback(v)
 
-        def matvec(w: Tensor) -> Tensor:
-            return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
+        return moment_matched(problem, x_0, s, covariance, iterations=self.iterations)
 
-        r = torch.where(problem.measured, problem.y - near.a, 0)
-        return x_0 + back(cg(matvec, r, iterations=self.iterations))
+
+def moment_matched(
+    problem: Problem,
+    x_0: Float[Tensor, "b *n"],
+    s: Float[Tensor, " b"],
+    covariance: Map,
+    *,
+    iterations: int,
+    tol: float = 0.0,
+) -> Float[Tensor, "b *n"]:
+    """x_0 + V A^T (sigma_y^2 + A V A^T)^-1 (y - A x_0), with A linearised at x_0.
+
+    Arguments:
+        problem: Of Gaussian noise.
+        x_0: The estimate at level s.
+        s: The levels `(b,)`.
+        covariance: v -> V v.
+        iterations: The most conjugate gradient steps.
+        tol: Their tolerance.
+    """
+    near = problem.operator.linearise(x_0)
+    var_y = noise_variance(problem, near, x_0, s)
+
+    def back(w: Tensor) -> Tensor:
+        return covariance(near.pull(w))
+
+    def matvec(w: Tensor) -> Tensor:
+        return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
+
+    r = torch.where(problem.measured, problem.y - near.a, 0)
+    return x_0 + back(cg(matvec, r, tol=tol, iterations=iterations))
 
 
 def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor) -> Tensor:

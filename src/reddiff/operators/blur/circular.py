@@ -26,7 +26,7 @@ class CircularBlur(SpectralOperator):
 
     Arguments:
         psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
-            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC weight of 1.
+            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
         per_lane: Whether axis 0 of the PSF numbers lanes.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -13,17 +12,16 @@ from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.dct import dct2, idct2
-
-Function = Callable[[Tensor], Tensor]
+from reddiff.priors.error_covariance import Covariance, white
 
 
 @dataclass(frozen=True)
 class Spread(ABC):
-    """A covariance C of x of which functions can be applied."""
+    """A covariance of x, whatever its shape."""
 
     @abstractmethod
-    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
-        """f(C) v, for a function of the eigenvalues of C, broadcastable with `(b, *n)`."""
+    def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        """The covariance for x of a shape, the same in all lanes."""
 
 
 @final
@@ -43,8 +41,8 @@ class White(Spread):
     def __post_init__(self) -> None:
         require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
 
-    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
-        return f(v.new_full((1,) * v.ndim, self.std**2)) * v
+    def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        return white(self.std**2, like)
 
 
 @final
@@ -69,11 +67,12 @@ class PowerLaw(Spread):
     def __post_init__(self) -> None:
         require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
 
-    def filter(self, v: Float[Tensor, "b *n"], f: Function) -> Float[Tensor, "b *n"]:
-        if v.ndim < 4:
-            return White(self.std).filter(v, f)
-        h, w = v.shape[-2:]
-        down, across = (torch.arange(n, dtype=v.dtype, device=v.device) / n for n in (h, w))
+    def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        if like.ndim < 4:
+            return White(self.std).eigen(like)
+        h, w = like.shape[-2:]
+        down, across = (torch.arange(n, dtype=like.dtype, device=like.device) / n for n in (h, w))
         frequency = (down[:, None] ** 2 + across**2).sqrt()
         power = frequency.clamp(min=1 / max(h, w)) ** self.exponent
-        return idct2(f(power * (self.std**2 / power.mean())) * dct2(v))
+        variance = power * (self.std**2 / power.mean())
+        return Covariance(variance.view(*[1] * (like.ndim - 2), h, w), dct2, idct2)
