@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -29,6 +30,21 @@ settings.register_profile(
 )
 settings.load_profile("reddiff")
 torch.set_num_threads(int(os.environ.get("REDDIFF_TEST_THREADS", "1")))
+
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def _checked_once(*, typechecker: Any) -> Callable[[Any], Any]:
+    """What jaxtyping's import hook decorates with, for all but functions inside functions.
+
+    Those are made at each call of the outer one, and writing and compiling their checks each time
+    takes most of the time of a short run. No shape is annotated in any of them.
+    """
+    decorate = _jaxtyped(typechecker=typechecker)
+    return lambda made: made if "<locals>" in made.__qualname__ else decorate(made)
+
+
+jaxtyping.jaxtyped = _checked_once
 
 MEASURED = "measured"
 collect_ignore = ["deepinv"]  # it has a venv of its own: `make test-deepinv`

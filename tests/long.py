@@ -6,7 +6,8 @@ level, or a costly solver. A test that is slow as a whole carries the mark `slow
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
 
 SOLVERS = ("daps-paper", "pnpdm-annealed", "pnpdm-hmc", "mmps-paper", "tmpd-paper")
 
@@ -82,6 +83,9 @@ LONG = (
 )
 
 
+_LONG = re.compile("|".join(translate(f"*{pattern}") for pattern in LONG))
+
+
 def is_long(test: str) -> bool:
     """Whether the test of this id is left to the slow ones."""
-    return any(fnmatchcase(test, f"*{pattern}") for pattern in LONG)
+    return _LONG.match(test) is not None

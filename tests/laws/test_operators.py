@@ -38,7 +38,7 @@ LANES = 3
 
 
 def linear(case: zoo.OperatorCase) -> bool:
-    return isinstance(case.make(2), LinearOperator)
+    return issubclass(case.kind, LinearOperator)
 
 
 def referenced(case: zoo.OperatorCase) -> bool:
@@ -46,11 +46,11 @@ def referenced(case: zoo.OperatorCase) -> bool:
 
 
 def spectral(case: zoo.OperatorCase) -> bool:
-    return isinstance(case.make(2), SpectralOperator)
+    return issubclass(case.kind, SpectralOperator)
 
 
 def closed(case: zoo.OperatorCase) -> bool:
-    return isinstance(case.make(2), ClosedForm)
+    return issubclass(case.kind, ClosedForm)
 
 
 def make(case: zoo.OperatorCase, device: torch.device) -> tuple[LinearOperator, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -104,6 +104,11 @@ class OperatorCase:
     def make(self, lanes: int, device: torch.device = CPU, dtype: torch.dtype = F64) -> Operator:
         """The operator for a number of lanes."""
         return self.build(lanes).to(device=device, dtype=dtype)
+
+    @cached_property
+    def kind(self) -> type[Operator]:
+        """The class of the operator, which is built once for it."""
+        return type(self.build(2))
 
 
 class Pair(Separable):
