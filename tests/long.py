@@ -49,7 +49,6 @@ LONG = (
     "test_pnp.py::test_admm_converges_to_the_posterior_mean[[]1.0]",
     "test_red.py::test_converges_to_the_fixed_point[[]*-False]",
     "test_sitcom.py::test_transcription[[]0.0]",
-    "test_divergence.py::test_lane[[]*-inf*",
     "test_diagnostics.py::test_the_default_solver_at_the_right_level*[[]0.01-*",
     "test_diagnostics.py::test_the_default_solver_at_the_right_level*[[]0.1-sr]",
     "test_gray.py::test_gray_arrays_images_and_tensors_alike[[]jpeg:60]",

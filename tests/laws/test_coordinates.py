@@ -96,8 +96,9 @@ def test_solver(stock: Callable[[int], Schedule], device: torch.device) -> None:
 def test_every_solver(case: zoo.SolverCase, device: torch.device) -> None:
     """Also those that are published in the variables of one schedule."""
     problem, prior = zoo.solver_problem(device=device)
-    solver = case.make(6)
+    solver = case.make(5)
     s, x = solver.schedule.levels, solve(problem, prior, solver, seed=5).x
-    for alpha in ALPHA.values():
-        other = Schedule(alpha(s), alpha(s) * s)
+    for name in ("edm", "flow"):  # of which no solver has both
+        alpha = ALPHA[name](s)
+        other = Schedule(alpha, alpha * s)
         assert_same(solve(problem, prior, replace(solver, schedule=other), seed=5).x, x, tol=1e-8)

@@ -42,6 +42,8 @@ def test_solver(
         assert got.status[i].item() == (Status.CONVERGED if converged else Status.COMPLETED)
         assert torch.isfinite(recorded[: ends[i] - 1, i]).all()
         assert torch.isnan(recorded[ends[i] :, i]).all()
+        if i not in (ends.argmin(), ends.argmax()):
+            continue
         one = problem.select(torch.tensor([i], device=device))
         alone = solve(one, prior, solver, seed=5, ids=(lane,), tol=tol)
         assert_same(alone.x[0], got.x[i])

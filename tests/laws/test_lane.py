@@ -46,20 +46,21 @@ def check_neighbours(
 
 @zoo.every("case", zoo.SOLVERS)
 def test_solver_alone(case: zoo.SolverCase, device: torch.device) -> None:
-    check_alone(*zoo.solver_problem(device=device), case.make(5))
+    check_alone(*zoo.solver_problem(3, device), case.make(5))
 
 
 @zoo.every("case", zoo.SOLVERS)
 def test_solver_neighbours(case: zoo.SolverCase, device: torch.device) -> None:
-    check_neighbours(*zoo.solver_problem(device=device), case.make(5), blind=case.blind)
+    check_neighbours(*zoo.solver_problem(3, device), case.make(5), blind=case.blind)
 
 
 @zoo.every("case", zoo.OPERATORS)
 def test_operator_alone(case: zoo.OperatorCase, device: torch.device) -> None:
     problem, prior = zoo.operator_problem(case, lanes=2, device=device)
-    for solver in zoo.operator_solvers(case, 2):
-        check_alone(problem, prior, solver)
-        check_neighbours(problem, prior, solver)
+    with_vjp, with_data_step = zoo.operator_solvers(case, 2)
+    check_alone(problem, prior, with_vjp)
+    check_alone(problem, prior, with_data_step)
+    check_neighbours(problem, prior, with_data_step)
 
 
 @zoo.every("case", zoo.PRIORS)

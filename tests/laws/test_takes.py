@@ -63,10 +63,10 @@ LOOKING |= {"ddrm", "jfps", "mmps"}
 
 
 def tried() -> list[tuple[zoo.SolverCase, str]]:
-    """Every solver on every problem, but a few on the less common noises."""
+    """Every method on every problem, but a few on the less common noises."""
     return [
         (case, name)
-        for case in zoo.SOLVERS
+        for case in zoo.METHODS
         for name in PROBLEMS
         if name not in NOISES or case.name in LOOKING
     ]

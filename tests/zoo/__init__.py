@@ -1,6 +1,6 @@
 """Every operator, prior, solver, noise and metric, registered once for the laws in `tests/laws`.
 
-To add one, write one entry in OPERATORS, PRIORS, SOLVERS, NOISES or METRICS.
+To add one, write one entry in OPERATORS, PRIORS, METHODS, NOISES or METRICS.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from zoo.problems import (
     prior_solver,
     solver_problem,
 )
-from zoo.solvers import SOLVERS, SolverCase
+from zoo.solvers import METHODS, SOLVERS, SolverCase
 from zoo.tensors import CPU, F64, coin, ids, randn, spd
 
 __all__ = [
     "CPU",
     "F64",
+    "METHODS",
     "METRICS",
     "NOISES",
     "OPERATORS",

@@ -1,4 +1,4 @@
-"""Every solver. To add one, write one entry in SOLVERS."""
+"""Every solver. To add one, write one entry in METHODS."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ PEERS = [
     SolverCase("ula", lambda n: solvers.ULA(geometric(n, 0.3, 2.0))),
 ]
 
-SOLVERS = [
+METHODS = [
     SolverCase("default", _reddiff()),
     SolverCase("paper", lambda n: solvers.REDDiff.paper(n)),
     SolverCase("paper-sigma-q", lambda n: solvers.REDDiff.paper(n, lr=0.25, sigma_q=1e-4)),
@@ -147,6 +147,9 @@ SOLVERS = [
     SolverCase("noise-aware", lambda n: solvers.NoiseAwareREDDiff.default(n)),
     SolverCase("noise-aware-mean", lambda n: solvers.NoiseAwareREDDiff.default(n, realism=0.0)),
     SolverCase("flow", lambda n: solvers.REDDiff(flow(n), lr_schedule=harmonic_lr)),
+]
+
+SETTINGS = [  # the default in all but one setting
     *[
         SolverCase(f"weighting-{name}", _reddiff(weighting=w))
         for name, w in WEIGHTINGS.items()
@@ -167,3 +170,5 @@ SOLVERS = [
     SolverCase("start-noise", _reddiff(start=inits.noise)),
     SolverCase("start-given", _reddiff(start=inits.Given(randn(1, 6, seed=40)))),
 ]
+
+SOLVERS = [*METHODS, *SETTINGS]
