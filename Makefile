@@ -3,7 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 # A worker per core, and one thread each: threads that wait for one another are slower.
 WORKERS ?= auto
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+# Each worker begins with a part of the files of its own, so that few share the fixtures of a file.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -427,14 +427,6 @@ def test_rest_lbfgs(device: torch.device) -> None:
     assert rms(x - rest) < 1e-4 * rms(array(problem.initial_estimate()) - rest)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [name for name in SETTLED if name != "adam"])
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_rest_all(name: str, optimizer: str, device: torch.device) -> None:
-    solver = settling(weighting=WEIGHTINGS[name], optimizer=SETTLED[optimizer], draws=500)
-    settle(solver, Toy.make(2), device, name, tol=2 * SETTLES[name])
-
-
 @pytest.mark.parametrize(
     ("settings", "tol"),
     [
@@ -559,12 +551,6 @@ def test_descending(name: str, device: torch.device, measure: Measure) -> None:
     gap = descend(Toy.make(64), name, device)
     measure(f"descending order - posterior mean, {name}, rms {gap:.3f}")
     assert gap == pytest.approx(DESCENDING[name], rel=0.1)
-
-
-@pytest.mark.slow
-def test_descending_is_not_the_posterior_mean(device: torch.device) -> None:
-    """The same in short: one weighting, few lanes, a wide band."""
-    assert 0.15 < descend(Toy.make(4), "linear", device) < 0.6
 
 
 def descend(toy: Toy, name: str, device: torch.device) -> float:
