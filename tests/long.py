@@ -36,6 +36,8 @@ LONG = (
     "test_forms.py::test_every_form*[[]function-b*",
     "test_forms.py::test_every_form*[[]composition-mild*",
     "test_forms.py::test_every_form*[[]function-m*",
+    "test_forms.py::test_every_form*[[]own*",
+    "test_forms.py::test_every_form*[[]SciPy*",
     "test_forms.py::test_every_form*[[]composition-[civ]*",
     "test_noise_aware.py::test_a_level_of_noise_per_lane[[]operator4]",
     "test_noise_aware.py::test_noise_of_unknown_level_is_found[[]masked blur]",

@@ -522,8 +522,8 @@ def posterior_std(toy: Toy) -> float:
 
 
 # weighting -> rms distance from the posterior mean: of the stationary point, and of the result of
-# the descending order (1000 steps of Adam at .1, lambda .25). The posterior's own std is .62, and
-# A^+ y is .72 away.
+# the descending order (1000 steps of Adam at .1, lambda .25) for the default and the two extremes.
+# The posterior's own std is .62, and A^+ y is .72 away.
 REST = {
     "linear": 0.349,
     "sqrt": 0.257,
@@ -535,17 +535,13 @@ REST = {
 }
 DESCENDING = {
     "linear": 0.233,
-    "sqrt": 0.292,
     "square": 0.174,
-    "log": 0.241,
-    "trunc_linear": 0.236,
-    "power2over3": 0.269,
     "const": 0.387,
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", DESCENDING)
 def test_descending(name: str, device: torch.device, measure: Measure) -> None:
     """The paper's order ends somewhere else again: by simulation."""
     gap = descend(Toy.make(64), name, device)

@@ -90,7 +90,8 @@ FORMS: dict[str, Callable[[LinearOperator], Operator]] = {
 }
 
 
-OTHER_FORMS = ("own class", "SciPy")
+WRITTEN = [(form, name) for form in ("function", "composition") for name in CLASSES]
+WRITTEN += [("own class", "mild blur"), ("SciPy", "mild blur"), ("SciPy", "mask")]
 
 
 def pictures() -> Tensor:
@@ -120,11 +121,7 @@ def best(quality) -> dict[str, tuple[Tensor, float]]:
     return found
 
 
-@pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize(
-    "form",
-    ["function", "composition", *(pytest.param(f, marks=pytest.mark.slow) for f in OTHER_FORMS)],
-)
+@pytest.mark.parametrize(("form", "name"), WRITTEN)
 def test_every_form_of_an_operator_is_restored_alike(
     form, name, quality, best, measure, monkeypatch
 ):
