@@ -198,7 +198,8 @@ def test_interrupted_leaves_nothing(photo, degraded, tmp_path, sent, code, early
     # A shell or nohup may have started the tests with a signal ignored, which children inherit.
     start = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL);"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "print(flush=True); from reddiff.cli import main; main()"
     )
     command = [sys.executable, "-c", start, *map(str, words)]
