@@ -204,20 +204,19 @@ def test_interrupted_leaves_nothing(photo, degraded, tmp_path, sent, code, early
     )
     command = [sys.executable, "-c", start, *map(str, words)]
     before = set(photo.parent.iterdir()) | {marker}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=photo.parent
-    )
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        deadline = time.monotonic() + 120
-        while not early and not marker.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(0.5)  # in the imports, or in the run
-        process.send_signal(sent)
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=photo.parent) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            deadline = time.monotonic() + 120
+            while not early and not marker.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(0.5)  # in the imports, or in the run
+            process.send_signal(sent)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == code, errors
     assert b"interrupted" in errors
     assert b"Traceback" not in errors
