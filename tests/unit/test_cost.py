@@ -55,6 +55,9 @@ def test_metered_is_the_prior_itself_without_gradients(prior):
     assert not x_0.requires_grad
     expected, got = prior.vjp(x, 0.5, 0.8), Metered(prior).vjp(x, 0.5, 0.8)
     assert torch.equal(got[1](x), expected[1](x))
+    level = torch.full((3,), 0.5, dtype=torch.float64)
+    expected, got = prior.error_covariance(level, x), Metered(prior).error_covariance(level, x)
+    assert torch.equal(got(x), expected(x))
 
 
 @pytest.mark.parametrize("samples", [1, 3])

@@ -123,6 +123,27 @@ def test_without_a_measurement_the_error_is_that_of_independent_entries() -> Non
     torch.testing.assert_close(c(v), (S**2 / (1 + S**2))[:, None].expand(2, 4))
 
 
+def test_before_and_given_are_inverse() -> None:
+    prior = GaussianRandomField(std=0.5)
+    v = draws(prior, 2, 1, 16)
+    c = prior.error_covariance(S, v)
+    torch.testing.assert_close(c.before(S).given(S)(v), c(v))
+
+
+def test_gaussian_priors_are_gaussian_and_that_of_photos_is_not() -> None:
+    """With no measurement nothing is known against it."""
+    field = GaussianRandomField(std=0.5)
+    dense = GaussianPrior(torch.zeros(3, dtype=F64), torch.diag(torch.tensor([1.0, 2, 3]).double()))
+    for prior, shape in ((field, (2, 1, 16, 16)), (dense, (2, 3))):
+        found = prior.gaussianity(S, torch.zeros(shape, dtype=F64))
+        torch.testing.assert_close(found, torch.ones(2, dtype=F64))
+    like = torch.zeros(2, 3, 48, 48)
+    s = torch.tensor([0.04, 0.4])
+    assert (photo_prior().gaussianity(s, like) - 0.57).abs().max() < 0.05
+    unmeasured = EDMPrior(lambda x, c: x, (3, None, None))
+    torch.testing.assert_close(unmeasured.gaussianity(s, like), torch.ones(2))
+
+
 def test_json_and_weights_files_keep_it(tmp_path: object) -> None:
     prior = FFDNetPrior()
     assert prior.errors is not None

@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from skimage import data
 from torch import Tensor
 
 import zoo
-from reddiff import Gaussian, InvalidArgument, Problem, sample, solve
-from reddiff.operators import LinearOperator, Mask, Matrix
+from reddiff import Gaussian, InvalidArgument, Problem, operator, sample, solve
+from reddiff.metrics import psnr
+from reddiff.operators import CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.operators.base import Shape
-from reddiff.priors import GaussianRandomField, Prior
+from reddiff.priors import GaussianRandomField, Prior, photo_prior
 from reddiff.solvers import NoiseAwareREDDiff
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -203,3 +205,35 @@ def test_where_nothing_is_measured_a_run_is_a_draw_from_the_prior():
     x = sample(Recorder((6,)), (6,), 2000, solver=NoiseAwareREDDiff.default(100, realism=1.0))
     assert x.mean().abs() < 0.05
     assert x.var().item() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("realism", [0.0, 0.2])
+def test_the_weight_of_the_prior_without_a_spectral_form(realism, measure):
+    """One A, as a class and as functions; with the weight of a Gaussian prior x is too smooth."""
+    blur = CircularBlur(gaussian_psf(1.6).float())
+    form = operator(lambda x: blur(x), adjoint=lambda y: blur.adjoint(y), linear=True)
+    pixels = torch.from_numpy(data.astronaut()[64:112, 200:248].copy()).permute(2, 0, 1)
+    x, prior = pixels[None] / 127.5 - 1, photo_prior()
+    found = []
+    for a, errors in ((blur, prior.errors), (form, prior.errors), (blur, None)):
+        prior.errors = errors
+        problem = Problem.simulate(x, a, Gaussian(0.1))
+        solver = NoiseAwareREDDiff.for_prior(prior, 20, realism=realism)
+        found.append(float(psnr(solve(problem, prior, solver).x / 2, x / 2)))
+    measure(f"dB, class, functions, weight 1: {found}")
+    assert abs(found[0] - found[1]) < 0.3
+    assert found[0] > found[2] + 0.1
+
+
+def test_the_weight_of_the_prior_falls_from_half_of_the_realism_on():
+    prior, like = photo_prior(), torch.zeros(2, 3, 32, 32)
+    s = torch.tensor([0.02, 0.2])
+    weights = [
+        NoiseAwareREDDiff.for_prior(prior, realism=r)._weight(prior, like, s)
+        for r in (0, 0.25, 0.5, 1)
+    ]
+    eta = prior.gaussianity(s, like)
+    torch.testing.assert_close(weights[0], eta**1.5)
+    torch.testing.assert_close(weights[1], (1 + eta**1.5) / 2)
+    assert (weights[2] == 1).all()
+    assert (weights[3] == 1).all()

@@ -144,7 +144,7 @@ class Settings(Degradation):
         default=None,
         metadata=_option(
             float,
-            "For noise-aware, the perception-distortion trade-off: from 0.5, the smallest error, "
+            "For noise-aware, the perception-distortion trade-off: from 0, the smallest error, "
             "to 1, a draw from the posterior.",
             low=0,
             high=1,

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import dot, lanes
 from reddiff.priors.error_covariance import Covariance, ErrorSpectrum, isotropic
+from reddiff.random import MEASURING, Keys
 
 Pullback = Callable[[Tensor], Tensor]
 
@@ -96,6 +97,23 @@ class Prior(nn.Module, ABC):
             like: A tensor of the shape, dtype and device of x.
         """
         return isotropic(s, like) if self.errors is None else self.errors.at(s, like)
+
+    def gaussianity(
+        self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]
+    ) -> Float[Tensor, " b"]:
+        """The variance of the error, over what a Gaussian prior of the same covariance would leave.
+
+        The covariance is that of x as seen in the error at the highest level. 1 for Gaussian
+        priors; the lower it is, the more the denoiser gains from what is not Gaussian.
+
+        Arguments:
+            s: Noise levels, one per lane.
+            like: A tensor of the shape, dtype and device of x.
+        """
+        top = torch.full_like(s, min(self.sigma_max, 1e3))
+        signs = Keys(0, (0,)).at(MEASURING).randn_like(like[:1]).sign().expand_as(like)
+        gaussian = self.error_covariance(top, like).before(top).given(s)
+        return dot(signs, self.error_covariance(s, like)(signs)) / dot(signs, gaussian(signs))
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -61,6 +61,14 @@ class Covariance:
         s2 = lanes(s.to(self.variance) ** 2, self.variance)
         return Covariance(self.variance * s2 / (self.variance + s2), self.to, self.back)
 
+    def before(self, s: Float[Tensor, " b"]) -> Covariance:
+        """(C^-1 - s^-2)^-1, the inverse of `given`; C is below s^2."""
+        s2 = lanes(s.to(self.variance) ** 2, self.variance)
+        least = torch.finfo(s2.dtype).eps * s2
+        return Covariance(
+            self.variance * s2 / (s2 - self.variance).clamp(min=least), self.to, self.back
+        )
+
     def scaled(self, factor: Float[Tensor, " b"]) -> Covariance:
         """Factor times C."""
         return Covariance(lanes(factor, self.variance) * self.variance, self.to, self.back)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.priors.base import Prior, Pullback
+from reddiff.priors.error_covariance import Covariance
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -51,6 +52,10 @@ class Metered(Prior):
             return inner(v)
 
         return x_0, pullback
+
+    def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
+        """That of the inner prior."""
+        return self.inner.error_covariance(s, like)
 
     def take(self) -> tuple[int, int]:
         """The rows evaluated and pulled back since the last call."""

@@ -7,7 +7,7 @@ the weight :math:`\lambda_t = 1 / s^2` against a data term in nats. Nothing is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -41,6 +41,7 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
 APART = 0.25
 LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
+EXPONENT, LEAST_WEIGHT = 1.5, 0.1  # of the prior's weight at realism 0
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
@@ -54,6 +55,7 @@ class NoiseAwareState(State):
         sigma_y: The noise of y as it is known so far, `(b,)`.
         low: The last level, `(b,)`; 0 while it is not known yet.
         gain: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
+        weight: Lambda, `(b,)`.
         solved: Whether the last data step reached its tolerance, `(b,)`.
     """
 
@@ -62,6 +64,7 @@ class NoiseAwareState(State):
     sigma_y: Tensor
     low: Tensor
     gain: Tensor
+    weight: Tensor
     solved: Tensor
 
 
@@ -71,13 +74,13 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     One step shows the denoiser :math:`z = x + s\,n` as nearly as y allows, then moves what it
     returns towards y. With :math:`\sigma` the noise of the coordinate that y measures best, or s
-    if that is less, :math:`\tau^2 = s^2 - \sigma^2`, and momentum
+    if that is less, :math:`\tau^2 = s^2 - \lambda \sigma^2`, and momentum
     :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})`:
 
-    .. math:: z = w + s^2 A^T (\tau^2 A A^T + \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
-        \mu \leftarrow D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \sigma_y^2)^{-1} (y - A D),
+    .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
+        \mu \leftarrow D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A D),
 
-    where :math:`D = D(z, s)` and :math:`\tau_\rho = \rho\,\tau`.
+    where :math:`D = D(z, s)` and :math:`\tau_\rho^2 = \rho^2 (s^2 - \sigma^2)`.
 
     **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
     up to s in every direction, so that the input of the denoiser has the noise level it is given
@@ -95,6 +98,14 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     last iterate is a draw; at 0, without noise, the posterior mean of a Gaussian prior. A network
     wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more. Its
     answer is then close to a mean, and sharper with larger r.
+
+    **The weight** :math:`\lambda` of the prior is 1 for r of 1/2 and more. Without noise the answer
+    is a mode of the posterior of x at the level s, and not the mean, unless the prior is Gaussian:
+    it is too smooth where A damps x. At r = 0, :math:`\lambda = \eta^{3/2}` makes up for that, with
+    :math:`\eta` the variance of the prior's error (`Prior.error_covariance`) as a part of what a
+    Gaussian prior with the same covariance of x would leave: 1 for Gaussian priors and for those
+    whose error nobody measured, and about 0.56 for photos. Directions that A does not damp are not
+    changed. The exponent was chosen on photos (docs/research/noise-aware.md).
 
     **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
     of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's
@@ -189,7 +200,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y = _rms(noise.std(near.a), problem)
             lower = 1.0 if problem.linear_gaussian else APART
             low = self._last(lower * sigma_y / gain).clamp(max=prior.sigma_max)
-        return NoiseAwareState(mu, mu, sigma_y, low, gain, solved=torch.isfinite(gain))
+        weight = self._weight(prior, mu, torch.where(low > 0, low, 1))
+        return NoiseAwareState(mu, mu, sigma_y, low, gain, weight, solved=torch.isfinite(gain))
 
     def step(
         self,
@@ -207,7 +219,14 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         sigma_y, low = state.sigma_y, state.low
         if unknown:
             sigma_y, low = self._discrepancy(state, problem, moved, s)
-        return NoiseAwareState(moved.mu, state.mu, sigma_y, low, state.gain, moved.solved)
+        return replace(
+            state,
+            mu=moved.mu,
+            previous=state.mu,
+            sigma_y=sigma_y,
+            low=low,
+            solved=moved.solved,
+        )
 
     def _move(
         self,
@@ -225,7 +244,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
-            level = Level(s, sigma_y, state.gain, self.noise_scale, found=not known)
+            scale, weight = self.noise_scale, state.weight
+            level = Level(s, sigma_y, state.gain, scale, weight, found=not known)
             view = SpectralView.of(problem, sigma_y)
             if view is not None:
                 return spectral_step(problem, view, prior, w, level, rng)
@@ -236,6 +256,13 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             problem = problem.derived(noise=Gaussian(sigma_y))
         found = proximal(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
         return Moved(found.x, d, torch.zeros_like(s), found.converged)
+
+    def _weight(self, prior: Prior, like: Tensor, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Lambda."""
+        if self.realism >= 0.5:
+            return torch.ones_like(s)
+        least = prior.gaussianity(s, like).clamp(LEAST_WEIGHT, 1) ** EXPONENT
+        return least + 2 * self.realism * (1 - least)
 
     def _last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The last level of lanes whose best coordinate has this noise."""

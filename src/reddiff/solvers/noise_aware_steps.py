@@ -1,17 +1,18 @@
 r"""Steps of noise-aware RED-diff for a linear A and Gaussian noise of y.
 
 With :math:`\sigma` the noise of the coordinate that y measures best, or the level s if that is
-less, and :math:`\tau^2 = s^2 - \sigma^2`, :math:`\tau_\rho = \rho\,\tau`, both forms compute
+less, :math:`\tau^2 = s^2 - \lambda \sigma^2`, :math:`\tau_\rho^2 = \rho^2 (s^2 - \sigma^2)` and
+:math:`D = D(z, s)`, both forms compute
 
-.. math:: z = w + s^2 A^T (\tau^2 A A^T + \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
-    \mu = D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \sigma_y^2)^{-1} (y - A D), \quad D = D(z, s)
+.. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
+    \mu = D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A D)
 
 where :math:`\xi` brings the noise that z has from y up to s in every direction, so that the
 input of the denoiser has the noise level it is given. The second step corrects the error that this
 fresh noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is
-not counted again. At :math:`s = \sigma` the first is a gradient step on the data term and the
-second is the identity: proximal gradient descent, whose fixed point on a Gaussian prior is the
-posterior mean.
+not counted again. At :math:`s = \sigma` and :math:`\lambda = 1` the first is a gradient step on the
+data term and the second is the identity: proximal gradient descent, whose fixed point on a Gaussian
+prior is the posterior mean.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Level:
         sigma_y: The noise of y, above 0, `(b,)`.
         gain: The largest singular value of A, `(b,)`.
         scale: Rho, the ratio of the noise added to the noise that would bring z to the level s.
+        weight: Lambda, the weight of the prior where A damps x, above 0 and at most 1, `(b,)`.
         found: Whether sigma_y is being found; only then are the degrees of freedom of use.
     """
 
@@ -55,12 +57,18 @@ class Level:
     sigma_y: Float[Tensor, " b"]
     gain: Float[Tensor, " b"]
     scale: float
+    weight: Float[Tensor, " b"]
     found: bool
 
     @property
     def best(self) -> Float[Tensor, " b"]:
         """Noise of the best measured coordinate, at most s."""
         return torch.minimum(self.sigma_y / self.gain, self.s)
+
+    @property
+    def tau2(self) -> Float[Tensor, " b"]:
+        """Tau^2 of the step before the denoiser."""
+        return self.s**2 - self.weight * self.best**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +98,18 @@ def spectral_step(
     operator, seen, z_y, sigma = view.operator, view.seen, view.x, view.sigma_x
     s, best = lanes(level.s, z_y), lanes(level.best, z_y)
     matched = view.reach(level.s)
-    tau2 = (s**2 - best**2).clamp(min=0)
-    weight = torch.where(seen, s**2 / (tau2 + sigma**2), 0).clamp(max=1)  # of y in z
+    noise2 = lanes(level.weight, z_y) * sigma**2
+    weight = torch.where(seen, s**2 / (lanes(level.tau2, z_y) + noise2), 0).clamp(
+        max=1
+    )  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
     eps = level.scale * operator.vt(rng.randn_like(w))
     z = weight * z_y + (1 - weight) * operator.vt(w) + fresh * eps
     denoised = prior(operator.v(z), level.s)
     d = operator.vt(denoised)
     tweedie = z_y + (sigma / s) ** 2 * (d - z)
-    fresh2 = level.scale**2 * tau2
-    moved = torch.where(seen, (fresh2 * z_y + sigma**2 * d) / (fresh2 + sigma**2), d)
+    fresh2 = level.scale**2 * (s**2 - best**2).clamp(min=0)
+    moved = torch.where(seen, (fresh2 * z_y + noise2 * d) / (fresh2 + noise2), d)
     taken = torch.where(matched, 1 - ((d - z) / s) ** 2, 0)
     return Moved(
         mu=operator.v(torch.where(matched, tweedie, moved)),
@@ -116,24 +126,24 @@ def iterative_step(
 
     With :math:`\varepsilon` and n independent, :math:`\xi` is
     :math:`(I - K A)\, s\,\varepsilon + K n`, where :math:`K (y - A w)` is the move towards y and n
-    has the covariance :math:`\sigma_y^2 + (\tau^2 - \sigma^2) A A^T`.
+    has the covariance :math:`(2 \lambda - 1) \sigma_y^2 + (2 \tau^2 - s^2) A A^T`, or as near to it
+    as a covariance can be.
     """
 
     def towards_y(residual: Tensor, size2: Tensor, tau2: Tensor) -> Solution:
-        """size^2 A^T (tau^2 A A^T + sigma_y^2)^-1 residual."""
-        b = lanes(size2 / level.sigma_y**2, w) * operator.adjoint(residual)
-        strength = tau2 / level.sigma_y**2
-        return operator.solution(b, 1.0, strength, tol=CG_TOL, iterations=CG_ITERATIONS)
+        """size^2 A^T (tau^2 A A^T + lambda sigma_y^2)^-1 residual."""
+        noise2 = level.weight * level.sigma_y**2
+        b = lanes(size2 / noise2, w) * operator.adjoint(residual)
+        return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
 
-    tau2 = level.s**2 - level.best**2
     eps = rng.randn_like(w)
     moved = w + level.scale * lanes(level.s, w) * eps
     residual = problem.residual(moved)
     residual = residual + level.scale * _noise(problem, operator, w, level, rng)
-    found = towards_y(residual, level.s**2, tau2)
+    found = towards_y(residual, level.s**2, level.tau2)
     z = moved + found.x
     denoised = prior(z, level.s)
-    fresh2 = level.scale**2 * tau2
+    fresh2 = level.scale**2 * (level.s**2 - level.best**2)
     step = towards_y(problem.residual(denoised), fresh2, fresh2)
     return Moved(
         mu=denoised + step.x,
@@ -148,21 +158,22 @@ def iterative_step(
 def _noise(
     problem: Problem, operator: LinearOperator, w: Tensor, level: Level, rng: Rng
 ) -> Float[Tensor, "b *m"]:
-    """Noise of covariance sigma_y^2 + (tau^2 - best^2) A A^T, with A A^T at most gain^2.
+    """Noise of covariance (2 lambda - 1) sigma_y^2 + (2 tau^2 - s^2) A A^T, with A A^T <= gain^2.
 
-    Where tau is at least `best` it is a sum of two draws; below, the square root of the covariance
-    is expanded to its fourth power, which leaves at most 7 % too much in the best coordinates.
+    The first part is left out where it is negative. Where the second is positive it is a sum of two
+    draws; else the square root of the covariance is expanded to its fourth power, which leaves at
+    most 7 % too much in the best coordinates.
     """
-    best = level.best
-    excess = level.s**2 - 2 * best**2  # tau^2 - best^2
+    white = (2 * level.weight - 1).clamp(min=1e-3).sqrt() * level.sigma_y
+    excess = 2 * level.tau2 - level.s**2
     n = rng.randn_like(problem.y)
-    lacking = (-excess).clamp(min=0) / level.sigma_y**2
+    lacking = (-excess).clamp(min=0) / white**2
     if bool((lacking > 0).any()):
         term = n
         for ratio in SQRT:
             term = lanes(ratio * lacking, n) * operator(operator.adjoint(term))
             n = n + term
-    n = lanes(level.sigma_y, n) * n
+    n = lanes(white, n) * n
     if bool((excess > 0).any()):
         n = n + operator(lanes(excess.clamp(min=0).sqrt(), w) * rng.randn_like(w))
     return torch.where(problem.measured, n, 0)
