@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from reddiff.priors import UNet
 
 
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """U V' of each matrix U S V', about, (n, rows, columns): five Newton-Schulz steps in bfloat16."""
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon (Nesterov, rates as for Adam), all matrices of one shape at a time.
+
+    One by one, their small products would take a GPU longer than the network does.
+
+    References:
+        | Muon: An optimizer for hidden layers in neural networks (Jordan et al., 2024)
+        | Muon is Scalable for LLM Training (Liu et al., 2025): the rates,
+        | https://arxiv.org/abs/2502.16982
+    """
+
+    def __init__(
+        self, matrices: Iterable[Tensor], momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
+        defaults = {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(matrices, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update."""
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for matrix in group["params"]:
+                shapes[matrix.shape].append(matrix)
+                if not self.state[matrix]:
+                    self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+            for (rows, columns), same in shapes.items():
+                grads = [matrix.grad for matrix in same]
+                means = [self.state[matrix]["momentum_buffer"] for matrix in same]
+                torch._foreach_lerp_(means, grads, 1 - momentum)
+                ahead = torch._foreach_lerp(grads, means, momentum)
+                steps = orthogonalized(torch.stack(list(ahead))).unbind()
+                torch._foreach_mul_(same, 1 - rate * group["weight_decay"])
+                torch._foreach_add_(same, steps, alpha=-rate * 0.2 * max(rows, columns) ** 0.5)
+
+
 class Optimizer:
     """Muon for the inner convolutions, each seen as a matrix, and Adam for the rest.
 
-    torch.optim.Muon takes matrices only. Each matrix here, (out, height * width * in), is a second
-    parameter on the memory of the convolution's weight, which must be channels last.
+    Each matrix, (out, height * width * in), is a second parameter on the memory of the
+    convolution's weight, which must be channels last.
 
     Arguments:
         net: The network; its weights are stored channels last.
@@ -33,9 +85,7 @@ class Optimizer:
             "adam": torch.optim.Adam(rest, betas=(0.9, 0.99))
         }
         if self.matrices:
-            self.parts["muon"] = torch.optim.Muon(
-                self.matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            )
+            self.parts["muon"] = Muon(self.matrices)
 
     @staticmethod
     def matrix(weight: Tensor) -> Tensor:

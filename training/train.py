@@ -46,6 +46,7 @@ def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
 def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and the weights that a new run starts from; no weights at all if fresh."""
     config: dict[str, Any] = {"channels": args.channels, "blocks": args.blocks}
+    config |= {"norm": args.norm, "gate": args.gate}
     tensors: dict[str, Tensor] = {}
     if args.start:
         path = files("reddiff").joinpath(ASSET) if args.start == "photo" else args.start
@@ -87,7 +88,9 @@ class Run:
             self.steps, self.images = progress["step"], progress["images"]
             self.hours, self.cpu = progress["hours"], progress["cpu"]
         if args.compile:
-            self.unet.compile()
+            self.unet.compile(dynamic=False)
+            if self.net is not self.unet:
+                self.net.first.compile(dynamic=False)
 
     def done(self) -> float:
         """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
@@ -115,9 +118,8 @@ class Run:
         self.images += len(x)
         decay = min(args.ema, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            pairs = zip(self.ema.parameters(), self.unet.parameters(), strict=True)
-            for mean, value in pairs:
-                mean.lerp_(value, 1 - decay)
+            values = list(self.unet.parameters())
+            torch._foreach_lerp_(list(self.ema.parameters()), values, 1 - decay)
         return losses.detach().mean()
 
     def save(self) -> None:
@@ -222,6 +224,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--compile", action=yes_no, default=False, help="torch.compile of the U-Net")
     add("--channels", type=int, nargs="+", default=[96, 128, 192, 256], help="at each level")
     add("--blocks", type=int, nargs="+", default=[2, 2, 2, 1], help="at each level")
+    add("--norm", type=int, default=0)
+    add("--gate", type=int, default=0)
     add("--batch", type=int, default=32, help="scenes' worth of pixels a step")
     add("--patch", type=int, nargs="+", default=[64, 128], help="sides of the crops, one a step")
     add("--scenes", type=float, default=0.1, help="part that is scenes, in batches of their side")
@@ -244,6 +248,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse()
     args.out.mkdir(parents=True, exist_ok=True)
+    torch.backends.cudnn.benchmark = True
     Run(args).train()
 
 

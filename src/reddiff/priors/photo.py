@@ -82,7 +82,7 @@ def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
         if name in REFINEMENT:
             continue  # `raw_network` looks at them
         numbers = value if isinstance(value, list) else [value]
-        least = 0 if name == "extra_channels" else 1
+        least = 0 if name in ("extra_channels", "norm", "gate") else 1
         if not all(type(n) is int and least <= n < MOST for n in numbers):
             got = str(value)[:60]
             raise ValueError(f"config {name}: expected whole numbers from 1, got {got}")

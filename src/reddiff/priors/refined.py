@@ -65,7 +65,7 @@ class Refined(nn.Module):
         """
         log_sigma = 4 * c_noise[:, None, None, None]
         w = self.weight(log_sigma)
-        if not bool((w > 0).any()):  # no FFDNet at all: the better half of a diffusion's levels
+        if not self.training and not bool((w > 0).any()):  # no FFDNet at all: the better half of a diffusion's levels
             out: Tensor = self.unet(torch.cat([x, torch.zeros_like(x)], dim=1), c_noise)
             return out
         with torch.autocast(x.device.type, enabled=False):

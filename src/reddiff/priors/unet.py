@@ -46,14 +46,19 @@ class ResidualBlock(nn.Module):
         gain: The factor on the initial :math:`C_2`; about (number of blocks) ** -0.5.
     """
 
-    def __init__(self, channels: int, embedding: int, gain: float) -> None:
+    def __init__(
+        self, channels: int, embedding: int, gain: float, norm: bool = False, gate: bool = False
+    ) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.film = nn.Linear(embedding, 2 * channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm, self.gate = norm, gate
+        half = 8 * round(channels / 12) if gate else channels  # as many multiplications
+        inner = 2 * half if gate else channels
+        self.first = nn.Conv2d(channels, inner, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * inner)
+        self.second = nn.Conv2d(half, channels, 3, padding=1)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
-        for conv, factor in ((self.first, 1.0), (self.second, gain)):
+        for conv, factor in ((self.first, 0.7 if gate else 1.0), (self.second, gain)):
             nn.init.kaiming_normal_(conv.weight)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
             with torch.no_grad():
@@ -63,7 +68,15 @@ class ResidualBlock(nn.Module):
         self, h: Float[Tensor, "b c h w"], emb: Float[Tensor, "b e"]
     ) -> Float[Tensor, "b c h w"]:
         scale, shift = self.film(emb)[:, :, None, None].chunk(2, dim=1)
-        inner = F.silu(torch.addcmul(shift, self.first(h), 1 + scale))
+        seen = h
+        if self.norm:
+            seen = F.layer_norm(h.permute(0, 2, 3, 1), h.shape[1:2]).permute(0, 3, 1, 2)
+        inner = torch.addcmul(shift, self.first(seen), 1 + scale)
+        if self.gate:
+            left, right = inner.chunk(2, dim=1)
+            inner = left * right
+        else:
+            inner = F.silu(inner)
         out: Tensor = h + self.second(inner)
         return out
 
@@ -99,6 +112,8 @@ class UNet(nn.Module):
         embedding: int = 128,
         unshuffle: int = 2,
         extra_channels: int = 0,
+        norm: bool = False,
+        gate: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) != len(blocks):
@@ -111,7 +126,7 @@ class UNet(nn.Module):
         def stack(level: int) -> nn.ModuleList:
             width = channels[level]
             return nn.ModuleList(
-                ResidualBlock(width, embedding, gain) for _ in range(blocks[level])
+                ResidualBlock(width, embedding, gain, norm, gate) for _ in range(blocks[level])
             )
 
         coarse = range(1, len(channels))
