@@ -40,7 +40,7 @@ from torch.optim import SGD, Adam
 
 from reddiff import Gaussian, Keys, LaneOptimizer, Problem, UnknownGaussian, solve
 from reddiff.images.io import read_picture
-from reddiff.lanes import lanes, norm
+from reddiff.lanes import norm, per_lane
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import (
     BlockMean,
@@ -92,7 +92,7 @@ class View:
 
     def tau2(self, s: Tensor) -> Tensor:
         """s^2 less the variance of the noise in the best coordinate."""
-        return s**2 - torch.minimum(lanes(self.sigma_y / self.norm, s), s) ** 2
+        return s**2 - torch.minimum(per_lane(self.sigma_y / self.norm, s), s) ** 2
 
     def weight(self, s: Tensor) -> Tensor:
         """The weight of y in the input of the denoiser."""
@@ -150,16 +150,16 @@ def proximal(view: View, state: State, net: Seen) -> State:
 def ball(view: View, state: State, net: Seen) -> State:
     """The x nearest to D with ||y - A x|| <= sigma_y sqrt(M), by bisection on log lambda."""
     d, radius = net.d, view.sigma_y * view.problem.count.sqrt()
-    gain = torch.where(view.seen, lanes(view.sigma_y, d) / view.sigma, 0)
+    gain = torch.where(view.seen, per_lane(view.sigma_y, d) / view.sigma, 0)
     r = gain * (view.y - d)
     low = -40.0 - 2 * view.norm.log()
     high = low + 80 + 2 * (norm(r) / radius).log()
     for _ in range(BISECTIONS):
         mid = (low + high) / 2
-        outside = norm(r / (1 + lanes(mid.exp(), d) * gain**2)) > radius
+        outside = norm(r / (1 + per_lane(mid.exp(), d) * gain**2)) > radius
         low, high = torch.where(outside, mid, low), torch.where(outside, high, mid)
     outside = norm(r) > radius
-    weight = lanes(torch.where(outside, high.exp(), 0), d) * gain**2
+    weight = per_lane(torch.where(outside, high.exp(), 0), d) * gain**2
     return replace(state, z=(d + weight * view.y) / (1 + weight))
 
 
@@ -189,7 +189,7 @@ def gradient(
     if diagonal:
         slope = slope / (data + net.s**-2)
     if scaled:
-        slope = slope / lanes((view.norm / view.sigma_y) ** 2 + net.s.flatten() ** -2, slope)
+        slope = slope / per_lane((view.norm / view.sigma_y) ** 2 + net.s.flatten() ** -2, slope)
     v, vt = view.operator.v, view.operator.vt
     optimizer = state.optimizer or LaneOptimizer(v(state.z))
     optimizer = optimizer.step(make, v(slope), cosine_lr(net.progress))
@@ -239,7 +239,7 @@ class Setting:
         s = first ** (1 - u) * last**u
         if p:
             s = (first ** (1 / p)).lerp(last ** (1 / p), u) ** p
-        return lanes(s, view.y)
+        return per_lane(s, view.y)
 
 
 def look(c: Setting, view: View, state: State, s: Tensor, rng: Rng) -> Tensor:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def lanes(value: Tensor | float, like: Tensor) -> Tensor:
+def per_lane(value: Tensor | float, like: Tensor) -> Tensor:
     """Right-pad a scalar or per-lane vector with singleton axes, so that it broadcasts with `like`.
 
     Arguments:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.lanes import dot, lanes, norm
+from reddiff.lanes import dot, norm, per_lane
 from reddiff.random import Keys
 
 Map = Callable[[Tensor], Tensor]
@@ -65,10 +65,10 @@ def conjugate_gradients(
         definite = ~active | (curvature > 0)  # else p is in the null space: nothing to gain
         active = active & definite
         step = torch.where(active, rr / torch.where(active, curvature, 1), 0)
-        x = x + lanes(step, b) * p
-        r = r - lanes(step, b) * mp
+        x = x + per_lane(step, b) * p
+        r = r - per_lane(step, b) * mp
         new = torch.where(active, dot(r, r), rr)
-        p = r + lanes(torch.where(active, new / torch.where(active, rr, 1), 0), b) * p
+        p = r + per_lane(torch.where(active, new / torch.where(active, rr, 1), 0), b) * p
         rr = new
     return Solution(x, rr <= goal)
 
@@ -85,7 +85,7 @@ def power_iteration(matvec: Map, like: Float[Tensor, "b *n"], *, iterations: int
     v = Keys(0, (0,) * len(like)).at(0).randn_like(like)
     size = norm(v)
     for _ in range(iterations):
-        v = v / lanes(size.clamp(min=torch.finfo(like.dtype).tiny), v)
+        v = v / per_lane(size.clamp(min=torch.finfo(like.dtype).tiny), v)
         v = matvec(v)
         size = norm(v)
     return size

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import Unsupported
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian
 from reddiff.operators.spectral import SpectralOperator
 from reddiff.problem import Problem
@@ -57,8 +57,8 @@ class SpectralView:
         y = operator.ut(problem.y)
         s = operator.spectrum(y).expand_as(y)
         least = ROUNDING * torch.finfo(y.dtype).eps * s.flatten(1).amax(1)
-        seen = s > lanes(least, s)
-        return cls(operator, y, torch.where(seen, s, 1), lanes(sigma, y), seen)
+        seen = s > per_lane(least, s)
+        return cls(operator, y, torch.where(seen, s, 1), per_lane(sigma, y), seen)
 
     @classmethod
     def required(cls, problem: Problem) -> SpectralView:
@@ -85,10 +85,10 @@ class SpectralView:
 
     def reach(self, level: Float[Tensor, " b"]) -> Bool[Tensor, "b *k"]:
         """Where `x` has no more noise than this level."""
-        return self.seen & (self.sigma <= self.s * lanes(level, self.s) * (1 + SLACK))
+        return self.seen & (self.sigma <= self.s * per_lane(level, self.s) * (1 + SLACK))
 
     def fresh(self, level: Float[Tensor, " b"], eta_b: float) -> Float[Tensor, "b *k"]:
         """The noise that `eta_b x` lacks to the level; beyond `reach`, the level itself."""
-        wide = lanes(level, self.s).expand_as(self.s)
+        wide = per_lane(level, self.s).expand_as(self.s)
         rest = (wide**2 - (eta_b * self.sigma / self.s) ** 2).clamp(min=0).sqrt()
         return torch.where(self.reach(level), rest, wide)

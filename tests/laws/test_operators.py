@@ -32,7 +32,7 @@ from reddiff.operators import (
 from reddiff.operators.base import Shape
 from reddiff.operators.checks import Verdict
 from reddiff.operators.linear import ClosedForm
-from reddiff.solvers.steps.proximal import LEAST_SIGMA, proximal
+from reddiff.solvers.steps.proximal import LEAST_SIGMA, proximal_map
 
 LANES = 3
 
@@ -205,7 +205,7 @@ def test_ridge_in_single_precision(case: zoo.OperatorCase, device: torch.device)
             wanted = ridge(a, r, gain)
             found = (operator.ridge(r.float(), gain.float()).x.double(),)
             if sigma:
-                found = (*found, proximal(problem, d, each).x.double() - d.double())
+                found = (*found, proximal_map(problem, d, each).x.double() - d.double())
             for got in found:
                 size = gain.sqrt() / 2 * norm(r) + norm(wanted) + norm(d.double())
                 assert (norm(got.flatten(1) - wanted) <= 40 * eps * size).all(), (sigma, s)

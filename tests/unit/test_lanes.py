@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reddiff.lanes import dot, finite, lanes, norm, pick, repeat
+from reddiff.lanes import dot, finite, norm, per_lane, pick, repeat
 
 LIKE = torch.zeros(2, 3, 4, dtype=torch.float32)
 
@@ -19,7 +19,7 @@ LIKE = torch.zeros(2, 3, 4, dtype=torch.float32)
     ],
 )
 def test_lanes_broadcasts_and_takes_the_dtype(value, shape):
-    out = lanes(value, LIKE)
+    out = per_lane(value, LIKE)
     assert out.shape == shape
     assert out.dtype == LIKE.dtype
 

@@ -15,7 +15,7 @@ from reddiff.errors import InvalidArgument
 from reddiff.noise import Noise, Poisson
 from reddiff.operators import LinearOperator, Mask, Matrix, Operator
 from reddiff.operators.composition import LinearCompose
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -77,11 +77,13 @@ def test_linear_gaussian_is_the_dense_solution(name: str, sigma: float | Tensor)
     right = gain[..., 0] * (a.mT @ problem.residual(d).flatten(1)[..., None])[..., 0]
     wanted = d + torch.linalg.solve(system, right).view_as(d)
     for start in (None, zoo.randn(*d.shape, seed=9)):
-        got = proximal(problem, d, S, start=start, tol=1e-13, iterations=2000)
+        got = proximal_map(problem, d, S, start=start, tol=1e-13, iterations=2000)
         assert_same(got.x, wanted, tol=1e-9)
     other = Problem(problem.y, problem.operator, Gaussian(5.0))
-    assert_same(proximal(other, d, S, sigma_y=sigma, tol=1e-13, iterations=2000).x, wanted, 1e-9)
-    assert proximal(problem, d, S, tol=1e-9, iterations=2000).converged.all()
+    assert_same(
+        proximal_map(other, d, S, sigma_y=sigma, tol=1e-13, iterations=2000).x, wanted, 1e-9
+    )
+    assert proximal_map(problem, d, S, tol=1e-9, iterations=2000).converged.all()
 
 
 def test_without_noise_it_is_the_nearest_x_that_explains_y() -> None:
@@ -93,24 +95,24 @@ def test_without_noise_it_is_the_nearest_x_that_explains_y() -> None:
     for p, centre, noiseless in ((problem, d, [0, 2]), (scaled, e, [0, 1, 2])):
         operator = cast(LinearOperator, p.operator)
         wanted = centre + operator.pinv(p.residual(centre))
-        got = proximal(p, centre, S, tol=1e-12, iterations=2000).x
+        got = proximal_map(p, centre, S, tol=1e-12, iterations=2000).x
         assert_same(got[noiseless], wanted[noiseless], tol=3e-5)
     one = problem.select(torch.tensor([1]))
-    assert_same(proximal(problem, d, S).x[1:2], proximal(one, d[1:2], S[1:2]).x)
+    assert_same(proximal_map(problem, d, S).x[1:2], proximal_map(one, d[1:2], S[1:2]).x)
 
 
 def test_without_freedom_or_without_sight_x_is_d() -> None:
     """s = 0 holds x at d; so does a lane in which A x explains y already."""
     problem, d = linear_problem("sr-blur", Gaussian(0.0))
-    assert torch.equal(proximal(problem, d, 0 * S).x, d)
+    assert torch.equal(proximal_map(problem, d, 0 * S).x, d)
     noisy = Problem(problem.y, problem.operator, Gaussian(0.1))
-    assert torch.equal(proximal(noisy, d, 0 * S).x, d)
+    assert torch.equal(proximal_map(noisy, d, 0 * S).x, d)
     exact = Problem(problem.operator(d), problem.operator, Gaussian(0.1))
-    got = proximal(exact, d, S)
+    got = proximal_map(exact, d, S)
     assert_same(got.x, d)
     assert got.converged.all()
     counts = Problem(problem.y.abs(), problem.operator, Poisson(3.0))
-    assert torch.equal(proximal(counts, d, 0 * S).x, d)
+    assert torch.equal(proximal_map(counts, d, 0 * S).x, d)
 
 
 def poisson_problem(counts: float = 30.0) -> tuple[Problem, Tensor]:
@@ -136,7 +138,7 @@ def test_linear_poisson_is_the_dense_newton_solution() -> None:
         second = a.mT @ (gain * problem.y[..., None] / rate**2 * a)
         x = x - torch.linalg.solve(second + torch.eye(6) / S[:, None, None] ** 2, slope)
         assert (a @ x > 0).all()
-    got = proximal(problem, d, S, **(TIGHT | {"tol": 1e-6}))
+    got = proximal_map(problem, d, S, **(TIGHT | {"tol": 1e-6}))
     assert_same(got.x, x[..., 0], tol=1e-6)
     assert got.converged.all()
 
@@ -166,12 +168,12 @@ def test_descends_to_a_stationary_point(
     for start in (d, 3 * zoo.randn(*d.shape, seed=10)):
         last = objective(problem, d, S, start)
         for steps in (1, 2, 3, 8):
-            got = proximal(problem, d, S, start=start, steps=steps)
+            got = proximal_map(problem, d, S, start=start, steps=steps)
             now = objective(problem, d, S, got.x)
             assert (now <= last + 1e-12 * last.abs()).all()
             last = now
-    assert (proximal(problem, d, S, steps=0).x == d).all()
-    end = proximal(problem, d, S, **(TIGHT | {"tol": 1e-6}))
+    assert (proximal_map(problem, d, S, steps=0).x == d).all()
+    end = proximal_map(problem, d, S, **(TIGHT | {"tol": 1e-6}))
     assert end.converged.all()
     assert (balance(problem, d, S, end.x) < 1e-4).all()
 
@@ -192,9 +194,9 @@ def test_a_single_step_on_a_quadratic_is_enough() -> None:
 
     plain, d = linear_problem("sr-blur", Gaussian(torch.tensor([0.1, 0.0, 0.02]).double()))
     hidden = Problem(plain.y, Hidden(plain.operator), plain.noise)
-    wanted = proximal(plain, d, S, tol=1e-13, iterations=1000).x
-    assert_same(proximal(hidden, d, S, **(TIGHT | {"steps": 20})).x, wanted, tol=1e-7)
-    assert_same(proximal(hidden, d, S, steps=2).x, wanted, tol=3e-3)
+    wanted = proximal_map(plain, d, S, tol=1e-13, iterations=1000).x
+    assert_same(proximal_map(hidden, d, S, **(TIGHT | {"steps": 20})).x, wanted, tol=1e-7)
+    assert_same(proximal_map(hidden, d, S, steps=2).x, wanted, tol=3e-3)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "poisson", "softclip"])
@@ -206,10 +208,12 @@ def test_lanes_are_independent(kind: str) -> None:
     else:
         problem, d = nonlinear(zoo.SoftClip(), Gaussian(SIGMA), (1, 3, 4))
     start = d + 0.1 * zoo.randn(*d.shape, seed=11)
-    together = proximal(problem, d, S, start=start, iterations=7)
+    together = proximal_map(problem, d, S, start=start, iterations=7)
     for i in range(LANES):
         pick = torch.tensor([i])
-        alone = proximal(problem.select(pick), d[pick], S[pick], start=start[pick], iterations=7)
+        alone = proximal_map(
+            problem.select(pick), d[pick], S[pick], start=start[pick], iterations=7
+        )
         assert_same(together.x[pick], alone.x, tol=1e-9)
         assert together.converged[pick] == alone.converged
 
@@ -222,22 +226,22 @@ def test_flags_are_honest() -> None:
     d = zoo.randn(2, 6, seed=12)
     problem = Problem(composed(zoo.randn(2, 6, seed=13)), composed, Gaussian(1e-3))
     levels = torch.tensor([1.0, 1e-6], dtype=zoo.F64)
-    assert proximal(problem, d, levels, iterations=2).converged.tolist() == [False, True]
-    assert proximal(problem, d, levels, iterations=500).converged.tolist() == [True, True]
-    fine = proximal(problem, d, levels, tol=1e-10, iterations=500)
-    again = proximal(problem, d, levels, start=fine.x, iterations=0)
+    assert proximal_map(problem, d, levels, iterations=2).converged.tolist() == [False, True]
+    assert proximal_map(problem, d, levels, iterations=500).converged.tolist() == [True, True]
+    fine = proximal_map(problem, d, levels, tol=1e-10, iterations=500)
+    again = proximal_map(problem, d, levels, start=fine.x, iterations=0)
     assert again.converged.all()
     counts, e = poisson_problem()
-    assert not proximal(counts, e, S, steps=1, tol=1e-8).converged.any()
+    assert not proximal_map(counts, e, S, steps=1, tol=1e-8).converged.any()
 
 
 def test_a_warm_start_saves_iterations() -> None:
     """From the answer to a centre close by, fewer iterations reach the same precision."""
     problem, d = linear_problem("sr-blur", Gaussian(0.01))
-    before = proximal(problem, d, S, tol=1e-10, iterations=500).x
+    before = proximal_map(problem, d, S, tol=1e-10, iterations=500).x
     moved = d + 1e-4 * zoo.randn(*d.shape, seed=14)
-    wanted = proximal(problem, moved, S, tol=1e-12, iterations=500).x
-    cold, warm = (proximal(problem, moved, S, start=x, iterations=3).x for x in (None, before))
+    wanted = proximal_map(problem, moved, S, tol=1e-12, iterations=500).x
+    cold, warm = (proximal_map(problem, moved, S, start=x, iterations=3).x for x in (None, before))
     assert (warm - wanted).norm() < 0.1 * (cold - wanted).norm()
 
 
@@ -246,7 +250,7 @@ def test_rates_below_zero_find_their_way_back_at_once() -> None:
     y = torch.tensor([[0.5, 2.0, 0.0, 1.0]], dtype=zoo.F64)
     problem = Problem(y, Mask(torch.ones(1, dtype=zoo.F64)), Poisson(20.0))
     d = -torch.ones_like(y)
-    got = proximal(problem, d, torch.tensor([100.0]).double(), steps=1).x
+    got = proximal_map(problem, d, torch.tensor([100.0]).double(), steps=1).x
     assert_same(got[y > 0], y[y > 0], tol=1e-4)
     assert got[0, 2] == -1  # nothing pulls it: below zero, no count is as likely as can be
 
@@ -256,7 +260,7 @@ def test_unseen_entries_stay_at_d_and_float32_stays_float32() -> None:
     unseen = ~problem.measured
     for noise in (Gaussian(0.1), Gaussian(0.0), Poisson(10.0)):
         p = Problem(problem.y.abs().float(), cast(Operator, problem.operator).float(), noise)
-        got = proximal(p, d.float(), S)
+        got = proximal_map(p, d.float(), S)
         assert got.x.dtype == torch.float32
         assert torch.equal(got.x[unseen], d.float()[unseen])
         assert torch.isfinite(got.x).all()
@@ -269,7 +273,7 @@ def test_no_lane_gets_stuck_where_dark_entries_have_a_kink() -> None:
     counts = (4 * problem.y - 2).clamp(min=0).round()
     dark = Problem(counts / 4, problem.operator, Poisson(4.0, floor=0.01 / 4))
     ends = [
-        objective(dark, d, S, proximal(dark, d, S, start=start, steps=60).x)
+        objective(dark, d, S, proximal_map(dark, d, S, start=start, steps=60).x)
         for start in (d, torch.ones_like(d), -torch.ones_like(d))
     ]
     assert (torch.stack(ends).std(0) < 0.02).all()
@@ -278,8 +282,8 @@ def test_no_lane_gets_stuck_where_dark_entries_have_a_kink() -> None:
 def test_bad_input() -> None:
     problem, d = poisson_problem()
     with pytest.raises(InvalidArgument, match=r"s: expected one level per lane, shape \(3,\)"):
-        proximal(problem, d, S[:2])
+        proximal_map(problem, d, S[:2])
     with pytest.raises(InvalidArgument, match=r"start: expected shape \(3, 6\), as d, got"):
-        proximal(problem, d, S, start=d[:, :5])
+        proximal_map(problem, d, S, start=d[:, :5])
     with pytest.raises(InvalidArgument, match=r"sigma_y: expected none, unless .*, got Poisson"):
-        proximal(problem, d, S, sigma_y=0.1)
+        proximal_map(problem, d, S, sigma_y=0.1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
@@ -68,6 +69,15 @@ def test_no_public_name_is_hidden_by_a_module(package):
     assert {
         n for n in exported & modules if not isinstance(getattr(package, n), ModuleType)
     } == set()
+
+
+def test_no_function_has_the_name_of_its_module():
+    """A command of the command line is one function, in a module of its name."""
+    home = Path(reddiff.__file__).parent
+    for path in home.rglob("*.py"):
+        if path.parent.name != "cli":
+            tree = ast.parse(path.read_text())
+            assert path.stem not in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
 
 
 def test_few_modules_are_at_the_top_level():

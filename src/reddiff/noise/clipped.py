@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.special import erfcx, log_ndtr
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
@@ -58,7 +58,7 @@ class Clipped(Noise):
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """a + sigma n, cut off."""
-        return (a + lanes(self.sigma, a) * rng.randn_like(a)).clamp(self.low, self.high)
+        return (a + per_lane(self.sigma, a) * rng.randn_like(a)).clamp(self.low, self.high)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """(y - a)^2 / 2 sigma^2 + log(sigma sqrt(2 pi)); at a limit, -log of what is beyond."""
@@ -79,7 +79,7 @@ class Clipped(Noise):
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
         """Sigma: that of y between the limits."""
-        return lanes(self.sigma, a).expand_as(a)
+        return per_lane(self.sigma, a).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """1 / sigma^2; at a limit, the second derivative, which is less."""
@@ -98,7 +98,7 @@ class Clipped(Noise):
 
     def _at(self, y: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sigma, by how many of it a is beyond the limit that y is at, and whether it is at one."""
-        sigma = lanes(self.sigma, a)
+        sigma = per_lane(self.sigma, a)
         top, bottom = y >= self.high, y <= self.low
         beyond = torch.where(top, a - y, y - a) / sigma
         return sigma, beyond, top | bottom

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
@@ -133,7 +133,7 @@ class PoissonGaussian(Noise):
         Raises:
             InvalidArgument: If a has negative entries.
         """
-        return Poisson(self.gain).sample(a, rng) + lanes(self.sigma, a) * rng.randn_like(a)
+        return Poisson(self.gain).sample(a, rng) + per_lane(self.sigma, a) * rng.randn_like(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """(y - a)^2 / 2 v + log(2 pi v) / 2."""
@@ -156,7 +156,7 @@ class PoissonGaussian(Noise):
         return 1 / v + torch.where(a >= 0, above, 0)
 
     def _variance(self, a: Tensor) -> Tensor:
-        return a.clamp(min=0) / self.gain + lanes(self.sigma, a) ** 2
+        return a.clamp(min=0) / self.gain + per_lane(self.sigma, a) ** 2
 
 
 def _poisson(rate: Tensor, u: Tensor) -> Tensor:

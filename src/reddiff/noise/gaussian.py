@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import Unsupported, require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
@@ -40,7 +40,7 @@ class Gaussian(Noise):
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """a + sigma n."""
-        return a + lanes(self.sigma, a) * rng.randn_like(a)
+        return a + per_lane(self.sigma, a) * rng.randn_like(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """(y - a)^2 / (2 sigma^2) + log(sigma sqrt(2 pi))."""
@@ -51,7 +51,7 @@ class Gaussian(Noise):
         return (a - y) / self._positive(a) ** 2
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        return lanes(self.sigma, a).expand_as(a)
+        return per_lane(self.sigma, a).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         return (1 / self._positive(a) ** 2).expand_as(a)
@@ -64,7 +64,7 @@ class Gaussian(Noise):
             raise Unsupported(
                 "Gaussian(sigma=0) has no density: expected sigma > 0 for a likelihood in nats"
             )
-        return lanes(self.sigma, like)
+        return per_lane(self.sigma, like)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
@@ -42,24 +42,24 @@ class Laplace(Noise):
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """By inversion of the distribution function."""
         sign, beyond = _two_sided(a, rng)
-        return a + lanes(self.scale, a) * (-sign * beyond.log()).to(a)
+        return a + per_lane(self.scale, a) * (-sign * beyond.log()).to(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """|y - a| / b + log 2 b."""
-        b = lanes(self.scale, a)
+        b = per_lane(self.scale, a)
         return (y - a).abs() / b + (2 * b).log()
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """sign(a - y) / b, and a straight line through zero near a = y."""
-        b = lanes(self.scale, a)
+        b = per_lane(self.scale, a)
         return ((a - y) / (KINK * b)).clamp(-1, 1) / b
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        return (math.sqrt(2) * lanes(self.scale, a)).expand_as(a)
+        return (math.sqrt(2) * per_lane(self.scale, a)).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """1 / (b |y - a|), no more than 1 / (0.2 b^2)."""
-        b = lanes(self.scale, a)
+        b = per_lane(self.scale, a)
         return 1 / (b * torch.maximum((y - a).abs(), KINK * b))
 
     def scaled(self, factor: float) -> Laplace:
@@ -105,11 +105,11 @@ class Huber(Noise):
         middle = math.sqrt(2) * torch.erfinv(inside.clamp(max=math.erf(self.delta / math.sqrt(2))))
         tail = self.delta - (beyond * mass / self._tails).log() / self.delta
         u = torch.where(beyond * mass > self._tails, middle, tail)
-        return a + lanes(self.sigma, a) * (sign * u).to(a)
+        return a + per_lane(self.sigma, a) * (sign * u).to(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """Rho + log(sigma Z)."""
-        sigma = lanes(self.sigma, a)
+        sigma = per_lane(self.sigma, a)
         u = ((y - a) / sigma).abs()
         near = u.clamp(max=self.delta)
         rho = near**2 / 2 + self.delta * (u - near)
@@ -117,18 +117,18 @@ class Huber(Noise):
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """(a - y) / sigma^2, no more than delta / sigma either way."""
-        sigma = lanes(self.sigma, a)
+        sigma = per_lane(self.sigma, a)
         return ((a - y) / sigma).clamp(-self.delta, self.delta) / sigma
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
         """Of the whole law: sigma times a number of delta, 1.4 at the default."""
         spread = 2 * (1 / self.delta + self.delta**-3) * 2 * math.exp(-(self.delta**2) / 2)
         variance = (self._middle + spread) / (self._middle + self._tails)
-        return (math.sqrt(variance) * lanes(self.sigma, a)).expand_as(a)
+        return (math.sqrt(variance) * per_lane(self.sigma, a)).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """1 / sigma^2, times delta sigma / |y - a| in the tails: Huber's weight."""
-        sigma = lanes(self.sigma, a)
+        sigma = per_lane(self.sigma, a)
         return self.delta / ((y - a) / sigma).abs().clamp(min=self.delta) / sigma**2
 
     def scaled(self, factor: float) -> Huber:

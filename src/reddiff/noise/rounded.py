@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.special import log_ndtr
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.noise.clipped import hazard
 from reddiff.random import Rng
@@ -60,7 +60,7 @@ class Rounded(Noise):
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """The multiple of the step that is nearest to a + sigma n, counted from the origin."""
-        step, value = lanes(self.step, a), a + lanes(self.sigma, a) * rng.randn_like(a)
+        step, value = per_lane(self.step, a), a + per_lane(self.sigma, a) * rng.randn_like(a)
         return self.origin + step * ((value - self.origin) / step).round()
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
@@ -75,7 +75,7 @@ class Rounded(Noise):
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
         """sqrt(sigma^2 + step^2 / 12), in the mean over where in its step a is."""
-        return (lanes(self.sigma, a) ** 2 + lanes(self.step, a) ** 2 / 12).sqrt().expand_as(a)
+        return (per_lane(self.sigma, a) ** 2 + per_lane(self.step, a) ** 2 / 12).sqrt().expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """The second derivative: 1 / sigma^2 times what y takes from the variance of n."""
@@ -93,8 +93,8 @@ class Rounded(Noise):
 
     def _cell(self, y: Tensor, a: Tensor) -> _Cell:
         y, a = y.double(), a.double()
-        sigma = lanes(self.sigma, a)
-        width = lanes(self.step, a) / sigma
+        sigma = per_lane(self.sigma, a)
+        width = per_lane(self.step, a) / sigma
         off = (a - y).abs() / sigma
         upper = width / 2 - off
         log_ratio = log_ndtr(upper) - log_ndtr(upper - width)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
@@ -56,12 +56,12 @@ class Speckle(Noise):
         """
         least = float(a.min())
         require(least >= 0, "a", expected="intensities of 0 or more", got=least)
-        looks = lanes(self.looks, a.double()).expand_as(a)
+        looks = per_lane(self.looks, a.double()).expand_as(a)
         return a * (_gamma(looks, rng) / looks).to(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """L y / a + L log a - (L - 1) log y + log Gamma(L) - L log L."""
-        looks, inside = lanes(self.looks, a), a.clamp(min=self.floor)
+        looks, inside = per_lane(self.looks, a), a.clamp(min=self.floor)
         value = looks * (y / inside + inside.log() - looks.log()) + torch.lgamma(looks)
         value = value - (looks - 1) * y.clamp(min=self.floor).log()
         return value + (a - inside) * self.grad_each(y, a)
@@ -69,12 +69,12 @@ class Speckle(Noise):
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """L (a - y) / a^2."""
         inside = a.clamp(min=self.floor)
-        slope = lanes(self.looks, a) * (inside - y) / inside**2
+        slope = per_lane(self.looks, a) * (inside - y) / inside**2
         return torch.where(a < a.new_tensor(self.floor), slope.clamp(max=0), slope)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
         """A / sqrt(L), a no less than `floor`."""
-        return a.clamp(min=self.floor) / lanes(self.looks, a).sqrt()
+        return a.clamp(min=self.floor) / per_lane(self.looks, a).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
         """L / a^2; below `floor` what a step to y needs, and no slope is as at |a|."""
@@ -82,7 +82,7 @@ class Speckle(Noise):
         pushed = (a < floor) & (y > floor)
         reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)
         at = torch.where(pushed, floor, a.abs().clamp(min=self.floor))
-        return lanes(self.looks, a) * reach / at**2
+        return per_lane(self.looks, a) * reach / at**2
 
     def check(self, y: Tensor) -> None:
         super().check(y)

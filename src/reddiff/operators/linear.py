@@ -10,7 +10,7 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.lanes import finite, lanes
+from reddiff.lanes import finite, per_lane
 from reddiff.linalg import Solution, cg, conjugate_gradients
 from reddiff.operators.base import Linearisation, Operator
 
@@ -65,7 +65,7 @@ class LinearOperator(Operator):
         By conjugate gradients from `start` (by default zero), until the residual is at most `tol`
         times ||b|| or `iterations` have been made.
         """
-        lam, weight = lanes(lam, b), lanes(weight, b)
+        lam, weight = per_lane(lam, b), per_lane(weight, b)
         matvec = partial(self._regularised, lam=lam, weight=weight)
         return conjugate_gradients(matvec, b, start=start, tol=tol, iterations=iterations)
 
@@ -87,7 +87,7 @@ class LinearOperator(Operator):
         """
         b = self.adjoint(y)
         return self.solution(
-            lanes(weight, b) * b, 1.0, weight, start=start, tol=tol, iterations=iterations
+            per_lane(weight, b) * b, 1.0, weight, start=start, tol=tol, iterations=iterations
         )
 
     def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
@@ -134,7 +134,7 @@ class ClosedForm(LinearOperator):
         exceed x. Override it where A^T (A A^T + I / weight)^-1 is known.
         """
         x = self.adjoint(y)
-        weight = lanes(weight, x)
+        weight = per_lane(weight, x)
         x = self.invert(weight * x, 1.0, weight)
         return x + self.invert(weight * self.adjoint(y - self(x)) - x, 1.0, weight)
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Shape
 from reddiff.operators.complex_images import fourier, inverse_fourier, join, split
 from reddiff.operators.linear import LinearOperator
@@ -147,7 +147,7 @@ class MultiCoilMRI(LinearOperator):
         """
         power = (self.maps**2).sum((-4, -3)).reshape(-1, 1, *self.maps.shape[-2:])
         least = LEAST_SENSITIVITY**2 * power.flatten(1).amax(1)
-        return self.adjoint(y) / power.clamp(min=lanes(least, power))
+        return self.adjoint(y) / power.clamp(min=per_lane(least, power))
 
     @property
     def _sampled(self) -> Tensor:

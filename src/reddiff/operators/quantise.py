@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Operator
 from reddiff.operators.mask import Identity
 from reddiff.operators.tone import Pointwise
@@ -49,7 +49,7 @@ class Quantise(Pointwise):
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """The nearest level; of two, that of even number from below."""
-        scale = (lanes(self.levels, x) - 1) / (self.high - self.low)
+        scale = (per_lane(self.levels, x) - 1) / (self.high - self.low)
         number = ((x.detach().clamp(self.low, self.high) - self.low) * scale).round()
         return straight_through(self.low + number / scale, x)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Shape
 from reddiff.operators.resampling import Filter, bicubic, resampling_factor
 from reddiff.operators.separable import Factor, Separable
@@ -60,7 +60,7 @@ class BlockMean(SpectralOperator):
         self, b: Float[Tensor, "b c H W"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b c H W"]:
         """By the Woodbury identity, because A A^T = I / factor^2."""
-        lam, weight = lanes(lam, b), lanes(weight, b)
+        lam, weight = per_lane(lam, b), per_lane(weight, b)
         seen = self.adjoint(self(b))
         return (b - weight / (lam + weight / self.factor**2) * seen) / lam
 
@@ -68,7 +68,7 @@ class BlockMean(SpectralOperator):
         self, y: Float[Tensor, "b c h w"], weight: Tensor | float
     ) -> Float[Tensor, "b c H W"]:
         """A^T y / (1 / factor^2 + 1 / weight), because A A^T = I / factor^2."""
-        return self.adjoint(y / (1 / self.factor**2 + 1 / lanes(weight, y)))
+        return self.adjoint(y / (1 / self.factor**2 + 1 / per_lane(weight, y)))
 
     def spectrum(self, z: Float[Tensor, "b c k h w"]) -> Tensor:
         """1 / factor for the constant vector of a block, 0 for the others: (k, 1, 1)."""

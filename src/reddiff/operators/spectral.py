@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Linearisation
 from reddiff.operators.linear import ClosedForm
 
@@ -56,13 +56,13 @@ class SpectralOperator(ClosedForm):
     ) -> Float[Tensor, "b *n"]:
         """Division by weight s^2 + lam in the spectral coordinates."""
         z = self.vt(b)
-        return self.v(z / (lanes(weight, z) * self.spectrum(z) ** 2 + lanes(lam, z)))
+        return self.v(z / (per_lane(weight, z) * self.spectrum(z) ** 2 + per_lane(lam, z)))
 
     def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
         """Multiplication by s / (s^2 + 1 / weight) in the spectral coordinates."""
         z = self.ut(y)
         s = self.spectrum(z)
-        return self.v(z * (s / (s**2 + 1 / lanes(weight, z))))
+        return self.v(z * (s / (s**2 + 1 / per_lane(weight, z))))
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """A^+ y."""
@@ -86,5 +86,5 @@ class SpectralOperator(ClosedForm):
         s = self.spectrum(z).expand_as(z)
         if rcond is None:
             rcond = 100 * torch.finfo(z.dtype).eps
-        kept = s > rcond * lanes(s.flatten(1).amax(1), s)
+        kept = s > rcond * per_lane(s.flatten(1).amax(1), s)
         return self.v(torch.where(kept, z / torch.where(kept, s, 1), 0))

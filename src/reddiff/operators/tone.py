@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Operator, Shape
 
 
@@ -79,11 +79,11 @@ class Clip(Pointwise):
         self._register("factor", "contrast", contrast, per_lane=per_lane)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        return (lanes(self.factor, x) * x).clamp(self.low, self.high)
+        return (per_lane(self.factor, x) * x).clamp(self.low, self.high)
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """Clip(y) / g: the x nearest to the middle of those that fit."""
-        return y.clamp(self.low, self.high) / lanes(self.factor, y)
+        return y.clamp(self.low, self.high) / per_lane(self.factor, y)
 
 
 class Gamma(Pointwise):
@@ -128,7 +128,7 @@ class Gamma(Pointwise):
         self._register("gamma", "gamma", gamma, per_lane=per_lane)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        gamma, u = lanes(self.gamma, x), self._unit(x)
+        gamma, u = per_lane(self.gamma, x), self._unit(x)
         power = u.clamp(self.toe, 1) ** gamma
         above = (u - 1).clamp(min=0) * gamma
         below = (u.clamp(max=self.toe) - self.toe) * self.toe ** (gamma - 1)
@@ -136,7 +136,7 @@ class Gamma(Pointwise):
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
         """The inverse of the curve, of y within [low, high]: beyond it is noise, blown up."""
-        gamma, v = lanes(self.gamma, y), self._unit(y).clamp(0, 1)
+        gamma, v = per_lane(self.gamma, y), self._unit(y).clamp(0, 1)
         foot = self.toe**gamma
         power = v.maximum(foot) ** (1 / gamma)
         below = (v.minimum(foot) - foot) * self.toe ** (1 - gamma)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.priors.error_covariance import Covariance, ErrorSpectrum, isotropic
 from reddiff.random import MEASURING, Keys
 
@@ -53,9 +53,9 @@ class Prior(nn.Module, ABC):
     ) -> Float[Tensor, "b *n"]:
         """E[x_0 | x_t]; sigma and alpha are numbers, or per lane."""
         x = x_t
-        sigma = lanes(sigma, x_t)
+        sigma = per_lane(sigma, x_t)
         if isinstance(alpha, Tensor) or alpha != 1:  # else x_t is not copied
-            alpha = lanes(alpha, x_t)
+            alpha = per_lane(alpha, x_t)
             x, sigma = x_t / alpha, sigma / alpha
         return self.denoise(x, sigma.expand(len(x_t), *[1] * (x_t.ndim - 1)))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.fft import fftfreq, irfft2, rfft2, rfftfreq
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.random import MEASURING, Keys
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ class Covariance:
 
     def given(self, s: Float[Tensor, " b"]) -> Covariance:
         """(C^-1 + s^-2)^-1, of a Gaussian x of covariance C given x + s n, one level per lane."""
-        s2 = lanes(s.to(self.variance) ** 2, self.variance)
+        s2 = per_lane(s.to(self.variance) ** 2, self.variance)
         return Covariance(self.variance * s2 / (self.variance + s2), self.to, self.back)
 
     def before(self, s: Float[Tensor, " b"]) -> Covariance:
         """(C^-1 - s^-2)^-1, the inverse of `given`; C is below s^2."""
-        s2 = lanes(s.to(self.variance) ** 2, self.variance)
+        s2 = per_lane(s.to(self.variance) ** 2, self.variance)
         least = torch.finfo(s2.dtype).eps * s2
         return Covariance(
             self.variance * s2 / (s2 - self.variance).clamp(min=least), self.to, self.back
@@ -71,7 +71,7 @@ class Covariance:
 
     def scaled(self, factor: Float[Tensor, " b"]) -> Covariance:
         """Factor times C."""
-        return Covariance(lanes(factor, self.variance) * self.variance, self.to, self.back)
+        return Covariance(per_lane(factor, self.variance) * self.variance, self.to, self.back)
 
 
 def white(variance: float, like: Float[Tensor, "b *n"]) -> Covariance:
@@ -136,7 +136,7 @@ class ErrorSpectrum:
         log_power = self.power.to(like).log()
         rows = torch.lerp(log_power[row], log_power[row + 1], at_s[:, None, None])
         variance = torch.lerp(rows[..., band], rows[..., band + 1], at_f).exp()
-        variance = variance * lanes((s / self.levels[0].to(s)).clamp(max=1) ** 2, variance)
+        variance = variance * per_lane((s / self.levels[0].to(s)).clamp(max=1) ** 2, variance)
 
         def to(v: Tensor) -> Tensor:
             return rfft2(torch.einsum("cd,bchw->bdhw", axes, v))
@@ -145,7 +145,7 @@ class ErrorSpectrum:
             v = irfft2(z, s=(height, width))
             return torch.einsum("cd,bdhw->bchw", axes, v)
 
-        return Covariance(torch.minimum(variance, lanes(s**2, variance)), to, back)
+        return Covariance(torch.minimum(variance, per_lane(s**2, variance)), to, back)
 
     @classmethod
     @torch.no_grad()

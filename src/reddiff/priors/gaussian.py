@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.fft import fftfreq, irfft2, rfft2, rfftfreq
 
 from reddiff.errors import Unsupported, require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.linalg import cg
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
@@ -47,7 +47,7 @@ class GaussianBase(Prior):
         """m + C (C + sigma^2 I)^-1 (x - m)."""
 
         def wiener(c: Tensor) -> Tensor:
-            return c / (c + lanes(sigma.flatten(), c) ** 2)
+            return c / (c + per_lane(sigma.flatten(), c) ** 2)
 
         return self.mean + self.filter(x - self.mean, wiener)
 
@@ -215,7 +215,7 @@ class GaussianPosterior:
     def _gain(self, r: Tensor) -> Tensor:
         """C A^T (A C A^T + sigma_y^2)^-1 r."""
         operator = self.problem.linear
-        var = lanes(likelihood_sigma(self.problem), r) ** 2
+        var = per_lane(likelihood_sigma(self.problem), r) ** 2
 
         def back(v: Tensor) -> Tensor:
             return self.prior.covariance(operator.adjoint(v))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes, repeat
+from reddiff.lanes import per_lane, repeat
 from reddiff.priors.base import Prior
 from reddiff.priors.gaussian import dense_matrix, likelihood_sigma
 from reddiff.problem import Problem
@@ -77,7 +77,7 @@ class GaussianMixture(Prior):
         """
         a = dense_matrix(problem)
         y = problem.y.flatten(1)
-        var = lanes(likelihood_sigma(problem), y[:, 0]).expand(len(a)) ** 2
+        var = per_lane(likelihood_sigma(problem), y[:, 0]).expand(len(a)) ** 2
         ca = torch.einsum("kij,bmj->bkim", self.covs, a)
         s = torch.einsum("bmi,bkin->bkmn", a, ca)
         s = s + var[:, None, None, None] * torch.eye(a.shape[1]).to(a)

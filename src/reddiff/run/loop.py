@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reddiff.hooks import Hook, Progress
-from reddiff.lanes import finite, lanes, pick
+from reddiff.lanes import finite, per_lane, pick
 from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.operators.checks import require_sane
 from reddiff.priors.base import Prior
@@ -184,7 +184,7 @@ class Run:
         self.said = [()] * len(x)
         noise = self.all_problem.noise
         sigma = noise.sigma if isinstance(noise, Gaussian) else torch.nan
-        self.noise_level = lanes(sigma, self.change).expand_as(self.change)
+        self.noise_level = per_lane(sigma, self.change).expand_as(self.change)
 
     def _restore(self, resume: Snapshot) -> None:
         tree: Tree = to_device(resume.tree, self.all_problem.y.device)

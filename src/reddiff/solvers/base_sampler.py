@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior, Pullback
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -108,7 +108,7 @@ class Sampler(Solver[Diffused], ABC):
 
 def arrive(x: Tensor, x_0: Tensor, s_next: Tensor) -> Diffused:
     """The state at x, of level `s_next` `(b,)`, on the way from the estimate x_0."""
-    return Diffused(x, torch.where(lanes(s_next, x) > 0, x_0, x))
+    return Diffused(x, torch.where(per_lane(s_next, x) > 0, x_0, x))
 
 
 def ddim(
@@ -128,7 +128,7 @@ def ddim(
         | Denoising Diffusion Implicit Models (Song et al., 2020), Equations 12 and 16,
         | https://arxiv.org/abs/2010.02502
     """
-    s, s_next = lanes(s, x), lanes(s_next, x)
+    s, s_next = per_lane(s, x), per_lane(s_next, x)
     up = eta * s_next * (1 - (s_next / s) ** 2).clamp(min=0).sqrt()
     down = (s_next**2 - up**2).clamp(min=0).sqrt()
     out = x_0 + down / s * (x - x_0)
@@ -150,7 +150,7 @@ def renoise(
     noise = (1 - fresh**2) ** 0.5 * eps
     if fresh:
         noise = noise + fresh * rng.randn_like(x_0)
-    return x_0 + lanes(s_next, x_0) * noise
+    return x_0 + per_lane(s_next, x_0) * noise
 
 
 def vp_alpha(s: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -117,7 +117,7 @@ class DAPS(Sampler):
         gone = k.to(s) / max(len(self.schedule) - 1, 1)
         conditional = self.conditional.paced(1 + gone * (self.decay - 1))
         x_0 = conditional(problem, centre, s, centre, rng)
-        return arrive(x_0 + lanes(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+        return arrive(x_0 + per_lane(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
 from reddiff.operators.linear import LinearOperator
@@ -70,7 +70,7 @@ class DDNM(Traveller):
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
         """x_0', and DDIM from it."""
-        eps = (x - x_0) / lanes(s, x)
+        eps = (x - x_0) / per_lane(s, x)
         x_0 = x_0 + problem.linear.pinv(problem.residual(x_0))
         return renoise(x_0, eps, s_next, self.eta, rng), x_0
 

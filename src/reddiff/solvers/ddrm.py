@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
 from reddiff.operators.spectral import SpectralOperator
@@ -113,10 +113,10 @@ def restored(
 ) -> Float[Tensor, "b *n"]:
     """The step of `DDRM` from x at level s to `s_next`, with the estimate x_0."""
     old, d = y.operator.vt(x), y.operator.vt(x_0)
-    level, reach = lanes(s_next, d), y.reach(s_next)
+    level, reach = per_lane(s_next, d), y.reach(s_next)
     noisy = torch.where(y.sigma > 0, y.sigma, 1)  # is only used where y is out of reach
     residual = (y.y - y.s * d) / noisy  # (y / s - d) / sigma_i, for any s_i
-    eps = torch.where(y.seen, residual, (old - d) / lanes(s, d))
+    eps = torch.where(y.seen, residual, (old - d) / per_lane(s, d))
     kept = (1 - eta**2) ** 0.5 * level * eps
     mean = torch.where(reach, (1 - eta_b) * d + eta_b * y.x, d + kept)
     rest = y.fresh(s_next, eta_b)

@@ -8,14 +8,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import vp_late_within
 from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, renoise
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 
 RELEASED = 4  # published lambda over that of the released code, in one unit for sigma_y and s
 
@@ -89,6 +89,6 @@ class DiffPIR(Sampler):
         """The data step, then noise."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
-        x_0 = proximal(problem, x_0, s / self.lam**0.5).x
-        eps = (state.x - x_0) / lanes(s, x_0)
+        x_0 = proximal_map(problem, x_0, s / self.lam**0.5).x
+        eps = (state.x - x_0) / per_lane(s, x_0)
         return arrive(renoise(x_0, eps, s_next, self.zeta**0.5, rng), x_0, s_next)

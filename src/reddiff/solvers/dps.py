@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes, norm
+from reddiff.lanes import norm, per_lane
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
@@ -78,7 +78,7 @@ class DPS(Sampler):
         x = ddim(state.x, x_0, s, s_next, 1.0, rng)  # x'_{t-1} ~ DDPM
         # of x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
         zeta = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
-        return arrive(x - lanes(zeta, grad) * grad, x_0, s_next)
+        return arrive(x - per_lane(zeta, grad) * grad, x_0, s_next)
 
 
 def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:
@@ -93,4 +93,4 @@ def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:
         weight = (noise.curvature(y, y) / 2).sqrt()
     r = weight * r
     size = norm(r)
-    return pull(weight * r / lanes(torch.where(size > 0, size, 1), r))
+    return pull(weight * r / per_lane(torch.where(size > 0, size, 1), r))

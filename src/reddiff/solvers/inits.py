@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.operators.linear import LinearOperator
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -39,7 +39,7 @@ def scaled_adjoint(problem: Problem, rng: Rng) -> Tensor:
     x = problem.adjoint()
     a = torch.where(problem.measured, problem.operator(x), 0)
     size = dot(a, a)
-    return lanes(dot(a, problem.y) / torch.where(size > 0, size, 1), x) * x
+    return per_lane(dot(a, problem.y) / torch.where(size > 0, size, 1), x) * x
 
 
 def zeros(problem: Problem, rng: Rng) -> Tensor:

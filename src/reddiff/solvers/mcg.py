@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
 from reddiff.operators.linear import LinearOperator
@@ -81,8 +81,8 @@ class MCG(Sampler):
         x_0, pullback = self.denoise_vjp(prior, state.x, s)
         grad = pullback(residual_norm_grad(problem, x_0))
         x = ddim(state.x, x_0, s, s_next, 1.0, rng)
-        x = x - lanes(self.zeta / (vp_alpha(s) * vp_alpha(s_next)), grad) * grad  # as in DPS
-        noise = lanes(s_next, x) * rng.randn_like(x)
+        x = x - per_lane(self.zeta / (vp_alpha(s) * vp_alpha(s_next)), grad) * grad  # as in DPS
+        noise = per_lane(s_next, x) * rng.randn_like(x)
         x = x + problem.linear.pinv(
             problem.residual(x - noise)
         )  # y + A (s' n) - A x where measured

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.linalg import Map, cg
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation
@@ -97,7 +97,7 @@ class MMPS(Sampler):
         x_0 = self._clipped(x_0)  # the mean alone: V stays symmetric
 
         def covariance(v: Tensor) -> Tensor:
-            return lanes(s**2, x) * pullback(v)
+            return per_lane(s**2, x) * pullback(v)
 
         return moment_matched(problem, x_0, s, covariance, iterations=self.iterations)
 
@@ -143,11 +143,11 @@ def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor
         x_0: The estimate at level s.
         s: The levels `(b,)`.
     """
-    sigma = lanes(problem.sigma_y, s)
+    sigma = per_lane(problem.sigma_y, s)
     if bool((sigma == 0).any()):
         least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.norm(x_0, near)
         sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
-    return lanes(sigma**2, problem.y)
+    return per_lane(sigma**2, problem.y)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

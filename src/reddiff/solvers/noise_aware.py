@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.noise import Gaussian, UnknownGaussian
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
@@ -33,7 +33,7 @@ from reddiff.solvers.noise_aware_steps import (
     iterative_step,
     spectral_step,
 )
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 from reddiff.spectral_view import SpectralView
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
@@ -250,11 +250,11 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             if view is not None:
                 return spectral_step(problem, view, prior, w, level, rng)
             return iterative_step(problem, operator, prior, w, level, rng)
-        d = prior(w + self.noise_scale * lanes(s, w) * rng.randn_like(w), s)
+        d = prior(w + self.noise_scale * per_lane(s, w) * rng.randn_like(w), s)
         if sigma_y is not None:  # NaN in a lane is its own affair
             sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
             problem = problem.derived(noise=Gaussian(sigma_y))
-        found = proximal(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
+        found = proximal_map(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
         return Moved(found.x, d, torch.zeros_like(s), found.converged)
 
     def _weight(self, prior: Prior, like: Tensor, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.linalg import Solution
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
@@ -96,10 +96,10 @@ def spectral_step(
     Coordinates with less noise than s take Tweedie's formula at their own noise.
     """
     operator, seen, z_y, sigma = view.operator, view.seen, view.x, view.sigma_x
-    s, best = lanes(level.s, z_y), lanes(level.best, z_y)
+    s, best = per_lane(level.s, z_y), per_lane(level.best, z_y)
     matched = view.reach(level.s)
-    noise2 = lanes(level.weight, z_y) * sigma**2
-    weight = torch.where(seen, s**2 / (lanes(level.tau2, z_y) + noise2), 0).clamp(
+    noise2 = per_lane(level.weight, z_y) * sigma**2
+    weight = torch.where(seen, s**2 / (per_lane(level.tau2, z_y) + noise2), 0).clamp(
         max=1
     )  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
@@ -133,11 +133,11 @@ def iterative_step(
     def towards_y(residual: Tensor, size2: Tensor, tau2: Tensor) -> Solution:
         """size^2 A^T (tau^2 A A^T + lambda sigma_y^2)^-1 residual."""
         noise2 = level.weight * level.sigma_y**2
-        b = lanes(size2 / noise2, w) * operator.adjoint(residual)
+        b = per_lane(size2 / noise2, w) * operator.adjoint(residual)
         return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     eps = rng.randn_like(w)
-    moved = w + level.scale * lanes(level.s, w) * eps
+    moved = w + level.scale * per_lane(level.s, w) * eps
     residual = problem.residual(moved)
     residual = residual + level.scale * _noise(problem, operator, w, level, rng)
     found = towards_y(residual, level.s**2, level.tau2)
@@ -171,11 +171,11 @@ def _noise(
     if bool((lacking > 0).any()):
         term = n
         for ratio in SQRT:
-            term = lanes(ratio * lacking, n) * operator(operator.adjoint(term))
+            term = per_lane(ratio * lacking, n) * operator(operator.adjoint(term))
             n = n + term
-    n = lanes(white, n) * n
+    n = per_lane(white, n) * n
     if bool((excess > 0).any()):
-        n = n + operator(lanes(excess.clamp(min=0).sqrt(), w) * rng.randn_like(w))
+        n = n + operator(per_lane(excess.clamp(min=0).sqrt(), w) * rng.randn_like(w))
     return torch.where(problem.measured, n, 0)
 
 

@@ -14,7 +14,7 @@ from reddiff.random import Rng
 from reddiff.schedules import vp_within
 from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 
 TOL = 1e-4  # of the data step, where it has no closed form
 
@@ -74,7 +74,7 @@ class PiGDM(Sampler):
         """DDIM, and the guidance."""
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)
-        guidance = pullback(proximal(problem, x_0, s * vp_alpha(s), tol=TOL).x - x_0)
+        guidance = pullback(proximal_map(problem, x_0, s * vp_alpha(s), tol=TOL).x - x_0)
         # over alpha' this is x', and d x_0 / d x_t is the pullback over alpha: both factors cancel
         x = ddim(state.x, x_0, s, s_next, self.eta, rng) + guidance
         return arrive(x, x_0, s_next)

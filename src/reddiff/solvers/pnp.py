@@ -19,7 +19,7 @@ from reddiff.schedules import Schedule, geometric, preset
 from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv, scaled_adjoint
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 
 BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 
@@ -70,7 +70,7 @@ class PlugAndPlay(Solver[PnPState], ABC):
     ) -> PnPState:
         """The data step about z - u, then the denoiser of x + u."""
         s = self.schedule.levels.to(state.z)[k]
-        found = proximal(problem, state.z - state.u, s / self.lam**0.5)
+        found = proximal_map(problem, state.z - state.u, s / self.lam**0.5)
         z = prior(found.x + state.u, s)
         return PnPState(z, self.dual(state.u, found.x - z), found.converged)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -157,7 +157,7 @@ class PnPDM(Solver[Chain]):
         table = inner_levels(rho, (self.end * rho).clamp(min=prior.sigma_min), self.evaluations)
         x = reverse_sde(prior, z, table, rng)
         kept = (k - (len(self.schedule) - self.average)).clamp(min=0).to(x)  # draws in the mean
-        return Chain(x, state.mean + (x - state.mean) / lanes(kept + 1, x))
+        return Chain(x, state.mean + (x - state.mean) / per_lane(kept + 1, x))
 
     def estimate(self, state: Chain) -> Float[Tensor, "b *n"]:
         """The mean of the last draws, once they are being averaged; before, the last draw."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -18,7 +18,7 @@ from reddiff.schedules import held, preset
 from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 
 BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
 
@@ -117,11 +117,11 @@ class RED(Solver[REDState]):
         """The data step about D, then momentum."""
         s = self.schedule.levels.to(state.x)[k]
         spread = torch.full_like(state.t, self.weight**-0.5)
-        found = proximal(problem, prior(state.z, s), spread)
+        found = proximal_map(problem, prior(state.z, s), spread)
         x = z = found.x
         t = (1 + (1 + 4 * state.t**2).sqrt()) / 2
         if self.accelerated:
-            z = x + lanes((state.t - 1) / t, x) * (x - state.x)
+            z = x + per_lane((state.t - 1) / t, x) * (x - state.x)
         return REDState(x, z, t, found.converged)
 
     def estimate(self, state: REDState) -> Float[Tensor, "b *n"]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes, repeat
+from reddiff.lanes import dot, per_lane, repeat
 from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr, optimizers_of
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -232,7 +232,7 @@ class REDDiff(Solver[REDDiffState]):
         data_mu, data_sigma = self._data(mu, sigma_q, problem, rng)
         m, n = self.variant.counts(problem, mu)
         weight = self.variant.data_weight
-        grad_mu = weight * data_mu / lanes(m, mu) + prior_mu / n
+        grad_mu = weight * data_mu / per_lane(m, mu) + prior_mu / n
         return grad_mu, weight * data_sigma / m + prior_sigma / n
 
     def _data(
@@ -244,7 +244,7 @@ class REDDiff(Solver[REDDiffState]):
         if self.sigma_q == 0:
             return grad(mu), torch.zeros_like(sigma_q)
         z = rng.randn_like(mu)
-        x_0 = mu + lanes(sigma_q, mu) * z  # x_0 ~ q(x_0 | y)
+        x_0 = mu + per_lane(sigma_q, mu) * z  # x_0 ~ q(x_0 | y)
         g = grad(x_0)
         return g, dot(z, g)
 
@@ -255,8 +255,8 @@ class REDDiff(Solver[REDDiffState]):
         eps = rng.randn_like(mu.new_empty(b, j, *mu.shape[1:])).flatten(0, 1)
         eps = self.variant.noise_scale * eps  # eps ~ N(0, I)
         wide = repeat(mu, j)
-        s = lanes(levels.flatten(), wide)
-        spread = lanes(repeat(sigma_q, j), wide)
+        s = per_lane(levels.flatten(), wide)
+        spread = per_lane(repeat(sigma_q, j), wide)
         eta = (1 + (spread / s) ** 2).sqrt()
         x_t = wide + s * eta * eps  # x_t = alpha_t x_0 + sigma_t eps, both sides over alpha_t
         eps_hat = (x_t - prior(x_t, s)) / s
@@ -271,7 +271,7 @@ class REDDiff(Solver[REDDiffState]):
         """Draws from q = N(mu, sigma_q^2 I)."""
         mu = self.estimate(state).unsqueeze(1)
         noise = rng.randn_like(mu.expand(-1, n, *mu.shape[2:]))
-        return mu + lanes(self._spread(state), mu) * noise
+        return mu + per_lane(self._spread(state), mu) * noise
 
     def _spread(self, state: REDDiffState) -> Float[Tensor, " b"]:
         if state.log_sigma_q is None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes, repeat
+from reddiff.lanes import per_lane, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Fill, Rng
@@ -102,7 +102,7 @@ class RSD(REDDiff):
         d_x = d_f if self.features is None else _squared_distances(x)
         h_f, h_x = _bandwidth(d_f), _bandwidth(d_x)
         ratio = torch.where(h_x > 0, h_f / h_x, 1)
-        h = lanes(h_f, s) + 2 * s**2 * lanes(ratio, s)
+        h = per_lane(h_f, s) + 2 * s**2 * per_lane(ratio, s)
         h = torch.where(h > 0, h, 1)  # features that are all the same have no slope anyway
         near = (-d_f[:, :, None] / h[..., None]).softmax(3)  # of the density, per draw and pair
         slope = -2 * self.weight * self.weighting(s) * self.gamma * s / (h * s.shape[2])

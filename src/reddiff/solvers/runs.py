@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.random import Rng
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +30,7 @@ def probability_flow(
     """Euler's steps along the probability flow: one evaluation a level; the last to D(x, s)."""
     for s, s_next in pairwise(levels):
         x_0 = denoise(x, s)
-        x = x_0 + lanes(s_next / s, x) * (x - x_0)
+        x = x_0 + per_lane(s_next / s, x) * (x - x_0)
     return x
 
 
@@ -55,9 +55,9 @@ def reverse_sde(
         ahead = x_0
         if before is not None:
             slope = torch.where(h_before > 0, h / (2 * h_before.where(h_before > 0, 1)), 0)
-            ahead = x_0 + lanes(slope, x) * (x_0 - before)
-        w = lanes((s_next / s) ** 2, x)
-        noise = lanes(s_next, x) * (1 - w).clamp(min=0).sqrt() * rng.randn_like(x)
+            ahead = x_0 + per_lane(slope, x) * (x_0 - before)
+        w = per_lane((s_next / s) ** 2, x)
+        noise = per_lane(s_next, x) * (1 - w).clamp(min=0).sqrt() * rng.randn_like(x)
         x = w * x + (1 - w) * ahead + noise
         before, h_before = x_0, h
     return denoise(x, levels[-2])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes, pick
+from reddiff.lanes import dot, per_lane, pick
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
@@ -92,7 +92,7 @@ class SITCOM(Sampler):
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
         s, s_next = self.levels(k, state.x)
-        alpha = lanes(vp_alpha(s), state.x)
+        alpha = per_lane(vp_alpha(s), state.x)
         weight = _weight(problem)
         x_t = v = alpha * state.x
         first = second = torch.zeros_like(v)
@@ -109,7 +109,7 @@ class SITCOM(Sampler):
             size = (second / (1 - BETA_2**i)).sqrt() + EPS
             v = pick(done, v, v - self.lr * first / (1 - BETA_1**i) / size)
         x_0 = self.denoise(prior, v / alpha, s)
-        return arrive(x_0 + lanes(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+        return arrive(x_0 + per_lane(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
 
 
 def _weight(problem: Problem) -> Float[Tensor, "b *m"]:
@@ -123,7 +123,7 @@ def _explained(problem: Problem, a: Tensor) -> Bool[Tensor, " b"]:
     """Whether the residual is no larger than the noise."""
     count = problem.count.clamp(min=1)
     least = LEAST_NOISE * (dot(problem.y, problem.y) / count).sqrt()
-    std = torch.maximum(problem.noise.std(a), lanes(least, a))
+    std = torch.maximum(problem.noise.std(a), per_lane(least, a))
     std = std.clamp(min=torch.finfo(a.dtype).tiny)
     z = torch.where(problem.measured, problem.noise.residual(problem.y, a) / std, 0)
     return dot(z, z) <= count

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -67,7 +67,7 @@ class Traveller(Sampler, ABC):
         x, x_0 = self.restored(state.x, x_0, s, s_next, problem, rng)
         if self.repeats > 1:
             up = (s_up**2 - s_next**2).clamp(min=0).sqrt()
-            x = x + lanes(up, x) * rng.randn_like(x)
+            x = x + per_lane(up, x) * rng.randn_like(x)
         return arrive(x, x_0, s_next)
 
     @abstractmethod

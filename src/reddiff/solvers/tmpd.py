@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -93,7 +93,7 @@ class TMPD(Sampler):
         near = problem.operator.linearise(x_0)
 
         def back(w: Tensor) -> Tensor:
-            return lanes(s**2, x) * pullback(near.pull(w))
+            return per_lane(s**2, x) * pullback(near.pull(w))
 
         var_y = noise_variance(problem, near, x_0, s)
         sums = near.push(back(problem.measured.to(x_0))).clamp(min=0)
@@ -103,5 +103,5 @@ class TMPD(Sampler):
         if self.shorten:
             curvature = dot(w, var_y * w + near.push(guidance))
             best = dot(w, r) / torch.where(curvature > 0, curvature, 1)
-            guidance = lanes(torch.where(curvature > 0, best.clamp(max=1), 1), x) * guidance
+            guidance = per_lane(torch.where(curvature > 0, best.clamp(max=1), 1), x) * guidance
         return x_0 + guidance

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -101,9 +101,9 @@ class ULA(Solver[Walk]):
     ) -> Walk:
         x, s = state.x, self.schedule.levels.to(state.x)[k]
         cap = curvature(problem, problem.noise)
-        h = lanes(self.step_size / (state.stiffness + s**-2), x)
+        h = per_lane(self.step_size / (state.stiffness + s**-2), x)
         data, _ = tamed_grad(problem, problem.noise, x, cap)
-        force = (prior(x, s) - x) / lanes(s, x) ** 2 - data
+        force = (prior(x, s) - x) / per_lane(s, x) ** 2 - data
         return Walk(x + h * force + (2 * h).sqrt() * rng.randn_like(x), state.stiffness)
 
     def estimate(self, state: Walk) -> Float[Tensor, "b *n"]:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -88,7 +88,7 @@ class Heun(Sampler):
         x_0 = self.denoise(prior, state.x, s)
         euler = ddim(state.x, x_0, s, s_next, 0.0, rng)
         level = torch.where(s_next > 0, s_next, s)
-        slope = (state.x - x_0) / lanes(s, x_0)
-        there = (euler - self.denoise(prior, euler, level)) / lanes(level, x_0)
-        x = state.x + lanes(s_next - s, x_0) * (slope + there) / 2
-        return arrive(torch.where(lanes(s_next, x) > 0, x, euler), x_0, s_next)
+        slope = (state.x - x_0) / per_lane(s, x_0)
+        there = (euler - self.denoise(prior, euler, level)) / per_lane(level, x_0)
+        x = state.x + per_lane(s_next - s, x_0) * (slope + there) / 2
+        return arrive(torch.where(per_lane(s_next, x) > 0, x, euler), x_0, s_next)

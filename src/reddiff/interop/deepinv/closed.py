@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reddiff.errors import InvalidArgument
 from reddiff.interop.deepinv.calls import Swapped
-from reddiff.lanes import lanes, norm
+from reddiff.lanes import norm, per_lane
 from reddiff.operators.blur.circular import CircularBlur
 from reddiff.operators.checks.measures import DotTest, exact
 from reddiff.operators.custom.functions import LinearFunction, Own
@@ -48,7 +48,7 @@ def closed_function(
         return None
     closed = ProximalFunction(physics, names, made)
     b = drawn(x, 5)
-    lam, weight = (lanes(torch.linspace(s, 1.0, len(x)), x) for s in (0.5, 2.0))
+    lam, weight = (per_lane(torch.linspace(s, 1.0, len(x)), x) for s in (0.5, 2.0))
     try:
         z = closed.invert(b, lam, weight)
         back = weight * made.adjoint(made(z)) + lam * z
@@ -74,7 +74,7 @@ class ProximalFunction(LinearFunction, ClosedForm):
         self, b: Float[Tensor, "b *n"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
         """prox_l2(b / lam, 0, weight / lam); b / lam where weight is 0."""
-        lam, weight = lanes(lam, b), lanes(weight, b).expand(len(b), *[1] * (b.ndim - 1))
+        lam, weight = per_lane(lam, b), per_lane(weight, b).expand(len(b), *[1] * (b.ndim - 1))
         zero = torch.zeros_like(self(b))
         x = self.prox(b / lam, zero, torch.where(weight > 0, weight, 1) / lam, *self.given)
         return torch.where(weight > 0, x, b / lam)

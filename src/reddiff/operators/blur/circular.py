@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fft import fft2, irfft2, rfft2
 from torch.nn.functional import conv2d, pad
 
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.blur.psf import as_psf, check_fits, image_shape
 from reddiff.operators.kept import Kept
@@ -82,14 +82,14 @@ class CircularBlur(SpectralOperator):
     ) -> Float[Tensor, "b c h w"]:
         """The Wiener-type filter 1 / (weight |h|^2 + lam)."""
         power = self._transfer(b).abs() ** 2
-        return self._filter(b, 1 / (lanes(weight, b) * power + lanes(lam, b)))
+        return self._filter(b, 1 / (per_lane(weight, b) * power + per_lane(lam, b)))
 
     def wiener(
         self, y: Float[Tensor, "b c h w"], weight: Tensor | float
     ) -> Float[Tensor, "b c h w"]:
         """The filter conj(h) / (|h|^2 + 1 / weight)."""
         h = self._transfer(y)
-        return self._filter(y, h.conj() / (h.abs() ** 2 + 1 / lanes(weight, y)))
+        return self._filter(y, h.conj() / (h.abs() ** 2 + 1 / per_lane(weight, y)))
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""

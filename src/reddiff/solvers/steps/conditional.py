@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import Unsupported
-from reddiff.lanes import lanes
+from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.solvers.steps.proximal import proximal
+from reddiff.solvers.steps.proximal import proximal_map
 from reddiff.spectral_view import SpectralView
 
 TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is far below its spread
@@ -101,7 +101,7 @@ class Sharpened(Conditional):
     ) -> Float[Tensor, "b *n"]:
         y = SpectralView.required(problem)
         x = y.operator.vt(centre)
-        r = lanes(r, x)
+        r = per_lane(r, x)
         reached = r * y.s >= y.sigma  # also where sigma_y is 0
         ratio = r * y.s / torch.where(reached, 1, y.sigma)
         g = torch.where(reached, 1, ratio**2) * y.seen
@@ -119,13 +119,13 @@ class Sharpened(Conditional):
 
 def perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: Rng) -> Tensor:
     """The proximal point of a perturbed centre and, for Gaussian noise, a perturbed y."""
-    centre = centre + lanes(r, centre) * rng.randn_like(centre)
+    centre = centre + per_lane(r, centre) * rng.randn_like(centre)
     if isinstance(problem.noise, Gaussian):
-        y = problem.y + lanes(problem.noise.sigma, problem.y) * rng.randn_like(problem.y)
+        y = problem.y + per_lane(problem.noise.sigma, problem.y) * rng.randn_like(problem.y)
         problem = problem.derived(y=torch.where(problem.measured, y, 0))
     if problem.linear_gaussian:  # no start: its residual would have to be found first
-        return proximal(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
-    return proximal(problem, centre, r, start=start).x
+        return proximal_map(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
+    return proximal_map(problem, centre, r, start=start).x
 
 
 def check_density(method: Conditional, noise: Noise) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.lanes import dot, lanes
+from reddiff.lanes import dot, per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.problem import Problem
 
@@ -34,7 +34,7 @@ class Target:
     def grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient, with the slope of the likelihood clipped, and A(x)."""
         data, a = tamed_grad(self.problem, self.noise, x, self.cap)
-        return torch.addcdiv(data, x - self.centre, lanes(self.r, x) ** 2), a
+        return torch.addcdiv(data, x - self.centre, per_lane(self.r, x) ** 2), a
 
     def stiffness(self, x: Tensor) -> Tensor:
         """A bound on its curvature near x `(b,)`."""
@@ -59,7 +59,7 @@ def tamed_grad(problem: Problem, noise: Noise, x: Tensor, cap: Tensor) -> tuple[
     slope = noise.grad(problem.y, a, problem.measured)
     if isinstance(noise, Gaussian):
         return pull(slope), a
-    ratio = lanes(cap, a) / noise.curvature(problem.y, a).clamp(min=torch.finfo(a.dtype).tiny)
+    ratio = per_lane(cap, a) / noise.curvature(problem.y, a).clamp(min=torch.finfo(a.dtype).tiny)
     return pull(slope * ratio.clamp(max=1)), a
 
 

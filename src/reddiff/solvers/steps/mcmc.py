@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, finite, lanes, pick
+from reddiff.lanes import dot, finite, per_lane, pick
 from reddiff.noise import Gaussian
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -69,7 +69,7 @@ class Langevin(Conditional):
         # a published lr is for ||A|| = 1: at ||A|| > 1.41 the same step would diverge
         lr, stable = self.lr, STABLE / stiffness
         h = self.step / stiffness if lr is None else stable.clamp(max=lr)
-        h, x = lanes(h, start), start
+        h, x = per_lane(h, start), start
         scale = (2 * h).sqrt()
         for _ in range(self.steps):
             x = torch.addcmul(x, h, target.grad(x)[0], value=-1)
@@ -129,7 +129,7 @@ class HMC(Conditional):
         grad, a = target.grad(x)
         sound = finite(centre) & finite(grad)  # a rejection must not hide a divergence
         for _ in range(self.steps):
-            h = lanes(size * (1 + SPREAD * (2 * rng.rand_like(size) - 1)), x)
+            h = per_lane(size * (1 + SPREAD * (2 * rng.rand_like(size) - 1)), x)
             p = rng.randn_like(x)
             new, q, new_grad, new_a = x, p, grad, a
             for _ in range(self.leapfrog):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import require
-from reddiff.lanes import dot, finite, lanes, norm, pick
+from reddiff.lanes import dot, finite, norm, per_lane, pick
 from reddiff.linalg import Solution, conjugate_gradients, power_iteration
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation, Operator
@@ -22,7 +22,7 @@ FORCING = 0.03  # the loosest relative residual of a Gauss-Newton step
 
 
 @torch.no_grad()
-def proximal(
+def proximal_map(
     problem: Problem,
     d: Float[Tensor, "b *n"],
     s: Tensor,
@@ -98,7 +98,7 @@ def _limit(noise: Gaussian, operator: Operator, x: Tensor, s: Tensor) -> Gaussia
     # from below, and within a factor of 2 or so: it sets a scale, and nothing depends on it finely
     size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=4).sqrt()
     least = LEAST_SIGMA * s * size
-    sigma = torch.where(lanes(noise.sigma, s) > 0, lanes(noise.sigma, s), least)
+    sigma = torch.where(per_lane(noise.sigma, s) > 0, per_lane(noise.sigma, s), least)
     return Gaussian(torch.where(sigma > 0, sigma, 1))  # s = 0 or A = 0: any will do
 
 
@@ -113,7 +113,7 @@ def _linear(
     iterations: int,
 ) -> Solution:
     """x - d is the ridge regression of y - A d, with the weight s^2 / sigma^2."""
-    weight = (s / lanes(noise.sigma, s)) ** 2
+    weight = (s / per_lane(noise.sigma, s)) ** 2
     first = None if start is d else start - d
     residual = problem.residual(d)
     found = operator.ridge(residual, weight, start=first, tol=tol, iterations=iterations)
@@ -146,13 +146,13 @@ class _Objective:
             stride = self.stride(x, a, delta, -dot(force, delta))
             if self.problem.operator.straight_through:  # its gradient does not vanish at the end
                 small = small | (stride == 0)
-            x = x + lanes(stride, x) * delta
+            x = x + per_lane(stride, x) * delta
         return Solution(x, done)
 
     def force(self, x: Tensor, near: Linearisation) -> tuple[Tensor, Tensor]:
         """The negative gradient, and its size over the sum of those of its two parts `(b,)`."""
         slope = self.noise.grad(self.problem.y, near.a, self.problem.measured)
-        data, prior = lanes(self.s**2, x) * near.pull(slope), x - self.d
+        data, prior = per_lane(self.s**2, x) * near.pull(slope), x - self.d
         force = -(data + prior)
         total = norm(data) + norm(prior)
         return force, norm(force) / torch.where(total > 0, total, 1)
@@ -166,7 +166,7 @@ class _Objective:
         """
         curvature = self.noise.curvature(self.problem.y, near.a)
         weight = torch.where(self.problem.measured, curvature, 0)
-        weight = lanes(self.s**2, weight) * weight
+        weight = per_lane(self.s**2, weight) * weight
 
         def matvec(v: Tensor) -> Tensor:
             return near.pull(weight * near.push(v)) + v
@@ -181,7 +181,7 @@ class _Objective:
         """The first of 1, 1/2, 1/4, ... with enough descent along delta, else 0, per lane."""
         stride = torch.ones_like(self.s)
         for _ in range(HALVINGS + 1):
-            change = self.change(x, a, lanes(stride, x) * delta)
+            change = self.change(x, a, per_lane(stride, x) * delta)
             enough = (change <= ARMIJO * stride * slope) | (slope == 0)  # nowhere to go: done
             if enough.all():
                 break
