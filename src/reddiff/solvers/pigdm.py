@@ -29,7 +29,7 @@ class PiGDM(Sampler):
         x_{t-1} &\leftarrow \mathrm{DDIM}(x_t, x_0)
             + \alpha_{t-1} \alpha_t (\partial x_0 / \partial x_t)^T v
 
-    v is `proximal(x_0, r_t) - x_0`: what A^+ (y - A x_0) is without noise (taken as its limit),
+    v is `proximal_map(x_0, r_t) - x_0`: what A^+ (y - A x_0) is without noise (taken as its limit),
     conjugate gradients where A has no closed form, and Gauss-Newton steps where A is nonlinear or
     the noise not Gaussian. The last two are our generalisation and not the paper's.
 
