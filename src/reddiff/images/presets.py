@@ -16,13 +16,13 @@ from reddiff.solvers import diffpir
 from reddiff.solvers.base import Solver
 from reddiff.solvers.catalogue import ALIASES, method
 from reddiff.solvers.noise_aware import REALISM
-from reddiff.solvers.reddiff import released_adam
+from reddiff.solvers.reddiff import paper_adam
 
 SETTLED = 0.75  # largest realism at which the default ends at the noise level, and not below
 
 
 def _reddiff(lr: float, weight: float) -> dict[str, Any]:
-    return {"optimizer": released_adam(lr), "weight": weight}
+    return {"optimizer": paper_adam(lr), "weight": weight}
 
 
 _RELEASED = {  # tasks that the paper does not have take the settings of the one nearest to them

@@ -30,20 +30,42 @@ from reddiff.solvers.orders import Order, descending
 from reddiff.solvers.variants import ALGORITHM_1, RELEASED, Variant
 from reddiff.solvers.weightings import Weighting, const, linear
 
-PAPER_ADAM: MakeOptimizer = partial(Adam, lr=0.1, betas=(0.9, 0.99))
 
-
-def released_adam(lr: float) -> MakeOptimizer:
-    """The optimizer of the released code."""
-    return partial(Adam, lr=lr, betas=(0.9, 0.99), eps=1e-8)
+def paper_adam(lr: float = 0.1) -> MakeOptimizer:
+    """The optimiser of the paper."""
+    return partial(Adam, lr=lr, betas=(0.9, 0.99))
 
 
 @dataclass(frozen=True)
 class REDDiffState(State):
-    r"""The mean, and :math:`\log \sigma_q` if it is learned."""
+    r"""The distribution q: its mean, and :math:`\log \sigma_q` `(b, 1)` if it is learned."""
 
     mu: LaneOptimizer
     log_sigma_q: LaneOptimizer | None
+
+    @classmethod
+    def start(cls, x: Tensor, learned: float | None, rows: int = 1) -> REDDiffState:
+        r"""Before the first step, at the mean x and, if it is learned, at :math:`\sigma_q`."""
+        mu = LaneOptimizer(x, rows=rows)
+        if learned is None:
+            return cls(mu, None)
+        log_sigma_q = x.new_full((len(x), 1), math.log(learned))
+        return cls(mu, LaneOptimizer(log_sigma_q, rows=rows))
+
+    def sigma_q(self, fixed: float) -> Float[Tensor, " b"]:
+        r""":math:`\sigma_q`, which is `fixed` if it is not learned."""
+        if self.log_sigma_q is None:
+            return self.mu.x.new_full((len(self.mu.x),), fixed)
+        return self.log_sigma_q.x[:, 0].exp()
+
+    def step(
+        self, make: MakeOptimizer, grad_mu: Tensor, grad_log_sigma_q: Tensor, lr_factor: float
+    ) -> REDDiffState:
+        """One step of the optimiser in each parameter."""
+        log_sigma_q = self.log_sigma_q
+        if log_sigma_q is not None:
+            log_sigma_q = log_sigma_q.step(make, grad_log_sigma_q[:, None], lr_factor)
+        return REDDiffState(self.mu.step(make, grad_mu, lr_factor), log_sigma_q)
 
 
 @dataclass(frozen=True)
@@ -86,7 +108,7 @@ class REDDiff(Solver[REDDiffState]):
         InvalidArgument: If a number is out of its range.
     """
 
-    optimizer: MakeOptimizer = PAPER_ADAM
+    optimizer: MakeOptimizer = paper_adam()
     lr_schedule: LrSchedule = constant_lr
     weight: float = 0.25
     weighting: Weighting = linear
@@ -129,11 +151,9 @@ class REDDiff(Solver[REDDiffState]):
             sigma_q: 0; 1e-4 for noiseless inpainting.
             prior: The levels are those that this prior is good for; by default all of them.
         """
-        schedule = vp_within(steps)
-        adam = released_adam(lr)
-        return preset_for(
-            prior, cls(schedule, adam, weight=weight, sigma_q=sigma_q, variant=RELEASED)
-        )
+        levels, adam = vp_within(steps), paper_adam(lr)
+        solver = cls(levels, adam, weight=weight, sigma_q=sigma_q, variant=RELEASED)
+        return preset_for(prior, solver)
 
     @classmethod
     def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
@@ -143,9 +163,8 @@ class REDDiff(Solver[REDDiffState]):
             | The Little Engine that Could (Romano, Elad & Milanfar, 2017), Equation 37,
             | https://arxiv.org/abs/1611.02862
         """
-        return cls(
-            constant(steps, sigma), optimizer, weight=weight, variant=Variant(noise_scale=0.0)
-        )
+        levels, variant = constant(steps, sigma), Variant(noise_scale=0.0)
+        return cls(levels, optimizer, weight=weight, variant=variant)
 
     @classmethod
     def sds(
@@ -170,13 +189,9 @@ class REDDiff(Solver[REDDiffState]):
         References:
             | DreamFusion (Poole et al., 2023), Equation 3, https://arxiv.org/abs/2209.14988
         """
+        variant = Variant(data_weight=data_weight)
         return cls(
-            schedule,
-            optimizer,
-            weight=weight,
-            weighting=const,
-            order=order,
-            variant=Variant(data_weight=data_weight),
+            schedule, optimizer, weight=weight, weighting=const, order=order, variant=variant
         )
 
     def check(self, problem: Problem, prior: Prior) -> None:
@@ -193,28 +208,21 @@ class REDDiff(Solver[REDDiffState]):
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu <- A^+ y."""
-        return self._begin(self.start(problem, rng))
+        return REDDiffState.start(self.start(problem, rng), self._learned)
 
-    def _begin(self, x: Tensor, rows: int = 1) -> REDDiffState:
-        mu, log_sigma_q = LaneOptimizer(x, rows=rows), None
-        if self.learn_sigma_q:
-            value = x.new_full((len(x), 1), math.log(self.sigma_q))
-            log_sigma_q = LaneOptimizer(value, rows=rows)
-        return REDDiffState(mu, log_sigma_q)
+    @property
+    def _learned(self) -> float | None:
+        return self.sigma_q if self.learn_sigma_q else None
 
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDDiffState:
-        mu, log_sigma_q = state.mu, state.log_sigma_q
-        sigma_q = self._spread(state)
+        mu, sigma_q = state.mu, state.sigma_q(self.sigma_q)
         grad_mu, grad_sigma_q = self.grad(mu.x, sigma_q, problem, prior, k, rng)
         if self.variant.lag and mu.count + 1 == len(self.schedule):
             return state
         factor = self.lr_schedule(mu.count / len(self.schedule))
-        if log_sigma_q is not None:
-            grad_log = (sigma_q * grad_sigma_q)[:, None]
-            log_sigma_q = log_sigma_q.step(self.optimizer, grad_log, factor)
-        return REDDiffState(mu.step(self.optimizer, grad_mu, factor), log_sigma_q)
+        return state.step(self.optimizer, grad_mu, sigma_q * grad_sigma_q, factor)
 
     def grad(
         self,
@@ -228,12 +236,9 @@ class REDDiff(Solver[REDDiffState]):
         """The stochastic gradients of the loss in mu and in sigma_q."""
         u = rng.rand_like(mu.new_empty(len(mu), self.draws, dtype=torch.float64))
         s = self.schedule.levels[self.order(k, len(self.schedule), u)]
-        prior_mu, prior_sigma = self._regulariser(mu, sigma_q, prior, s, rng)
-        data_mu, data_sigma = self._data(mu, sigma_q, problem, rng)
-        m, n = self.variant.counts(problem, mu)
-        weight = self.variant.data_weight
-        grad_mu = weight * data_mu / per_lane(m, mu) + prior_mu / n
-        return grad_mu, weight * data_sigma / m + prior_sigma / n
+        regulariser = self._regulariser(mu, sigma_q, prior, s, rng)
+        data = self._data(mu, sigma_q, problem, rng)
+        return self.variant.total(problem, data, regulariser)
 
     def _data(
         self, mu: Tensor, sigma_q: Tensor, problem: Problem, rng: Rng
@@ -271,9 +276,4 @@ class REDDiff(Solver[REDDiffState]):
         """Draws from q = N(mu, sigma_q^2 I)."""
         mu = self.estimate(state).unsqueeze(1)
         noise = rng.randn_like(mu.expand(-1, n, *mu.shape[2:]))
-        return mu + per_lane(self._spread(state), mu) * noise
-
-    def _spread(self, state: REDDiffState) -> Float[Tensor, " b"]:
-        if state.log_sigma_q is None:
-            return state.mu.x.new_full((len(state.mu.x),), self.sigma_q)
-        return state.log_sigma_q.x[:, 0].exp()
+        return mu + per_lane(state.sigma_q(self.sigma_q), mu) * noise

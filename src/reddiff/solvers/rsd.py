@@ -73,7 +73,8 @@ class RSD(REDDiff):
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu_i <- A^+ y; a random start draws anew for each particle."""
         starts = [self.start(problem, rng) for _ in range(self.particles)]
-        return self._begin(torch.stack(starts, 1).flatten(0, 1), self.particles)
+        x = torch.stack(starts, 1).flatten(0, 1)
+        return REDDiffState.start(x, self._learned, self.particles)
 
     @property
     def cost(self) -> StepCost:
@@ -136,7 +137,8 @@ class RSD(REDDiff):
             InvalidArgument: If n is above P.
         """
         require(n <= self.particles, "n", expected=f"at most {self.particles} particles", got=n)
-        mu, spread = (self._by_lane(v)[:, :n] for v in (state.mu.x, self._spread(state)))
+        sigma_q = state.sigma_q(self.sigma_q)
+        mu, spread = (self._by_lane(v)[:, :n] for v in (state.mu.x, sigma_q))
         wide = spread.reshape(*spread.shape, *[1] * (mu.ndim - 2))
         return mu + wide * rng.randn_like(mu)
 

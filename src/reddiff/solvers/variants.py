@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reddiff.errors import require
+from reddiff.lanes import per_lane
 from reddiff.problem import Problem
 
 
@@ -38,11 +39,16 @@ class Variant:
             value = getattr(self, name)
             require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
 
-    def counts(self, problem: Problem, mu: Tensor) -> tuple[Tensor, int]:
-        """What the data term `(b,)` and the regulariser are divided by."""
+    def total(
+        self, problem: Problem, data: tuple[Tensor, Tensor], regulariser: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients in mu `(b, *n)` and in sigma_q `(b,)` from those of the two terms."""
+        (data_mu, data_sigma), (prior_mu, prior_sigma) = data, regulariser
+        m, n = data_sigma.new_ones(len(data_sigma)), 1
         if self.means:
-            return problem.count, mu[0].numel()
-        return mu.new_ones(len(mu)), 1
+            m, n = problem.count, prior_mu[0].numel()
+        grad_mu = self.data_weight * data_mu / per_lane(m, data_mu) + prior_mu / n
+        return grad_mu, self.data_weight * data_sigma / m + prior_sigma / n
 
 
 ALGORITHM_1 = Variant()
