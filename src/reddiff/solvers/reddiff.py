@@ -36,6 +36,9 @@ def paper_adam(lr: float = 0.1) -> MakeOptimizer:
     return partial(Adam, lr=lr, betas=(0.9, 0.99))
 
 
+ADAM = paper_adam()
+
+
 @dataclass(frozen=True)
 class REDDiffState(State):
     r"""The distribution q: its mean, and :math:`\log \sigma_q` `(b, 1)` if it is learned."""
@@ -108,7 +111,7 @@ class REDDiff(Solver[REDDiffState]):
         InvalidArgument: If a number is out of its range.
     """
 
-    optimizer: MakeOptimizer = paper_adam()
+    optimizer: MakeOptimizer = ADAM
     lr_schedule: LrSchedule = constant_lr
     weight: float = 0.25
     weighting: Weighting = linear
