@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from reddiff.priors.parametric import edm_coefficients
 
 
-def edm_losses(net: nn.Module, x: Tensor, sigma: Tensor, autocast: bool) -> Tensor:
+def edm_losses(
+    net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast: bool
+) -> Tensor:
     """EDM's loss of each image: with its weights, the squared error of the raw network."""
     level = sigma[:, None, None, None]
     c_skip, c_out, c_in, c_noise = edm_coefficients(level)
-    noisy = x + level * torch.randn_like(x)
+    noisy = x + level * noise
     target = (x - c_skip * noisy) / c_out
     with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
         raw = net(c_in * noisy, c_noise.flatten())

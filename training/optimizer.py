@@ -37,8 +37,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, matrices: Iterable[Tensor], momentum: float = 0.95, weight_decay: float = 0.01
     ) -> None:
-        defaults = {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(matrices, defaults)
+        super().__init__(matrices, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -55,9 +54,10 @@ class Muon(torch.optim.Optimizer):
                 means = [self.state[matrix]["momentum_buffer"] for matrix in same]
                 torch._foreach_lerp_(means, grads, 1 - momentum)
                 ahead = torch._foreach_lerp(grads, means, momentum)
-                steps = orthogonalized(torch.stack(list(ahead))).unbind()
+                length = rate * 0.2 * max(rows, columns) ** 0.5
+                steps = (length * orthogonalized(torch.stack(list(ahead)))).unbind()
                 torch._foreach_mul_(same, 1 - rate * group["weight_decay"])
-                torch._foreach_add_(same, steps, alpha=-rate * 0.2 * max(rows, columns) ** 0.5)
+                torch._foreach_sub_(same, steps)
 
 
 class Optimizer:
@@ -81,26 +81,35 @@ class Optimizer:
         rest = [p for p in net.parameters() if id(p) not in ids]
         self.parameters, self.clip = list(net.parameters()), clip
         self.norm = torch.zeros(2, device=rest[0].device)  # the sum of norms, and of its weights
+        cuda = rest[0].is_cuda
         self.parts: dict[str, torch.optim.Optimizer] = {
-            "adam": torch.optim.Adam(rest, betas=(0.9, 0.99))
+            "adam": torch.optim.Adam(rest, betas=(0.9, 0.99), capturable=cuda)
         }
         if self.matrices:
             self.parts["muon"] = Muon(self.matrices)
+        self.rate(0.0)
 
     @staticmethod
     def matrix(weight: Tensor) -> Tensor:
         """The weight as a matrix, without a copy."""
         return weight.permute(0, 2, 3, 1).flatten(1)
 
-    def step(self, rate: float) -> None:
-        """One update; Adam goes at a third of the learning rate of Muon, for stability."""
+    def rate(self, rate: float) -> None:
+        """Set the learning rate; Adam's is a third of Muon's, for stability."""
+        for name, part in self.parts.items():
+            own = rate / 3 if name == "adam" and self.matrices else rate
+            for group in part.param_groups:
+                if not isinstance(group["lr"], Tensor):  # in a tensor, a recorded step sees it
+                    group["lr"] = torch.zeros((), device=self.norm.device)
+                group["lr"].fill_(own)
+
+    def step(self) -> None:
+        """One update."""
         self._clip()
         for weight, matrix in zip(self.convs, self.matrices, strict=True):
             assert weight.grad is not None and weight.data_ptr() == matrix.data_ptr()
             matrix.grad = self.matrix(weight.grad)
-        for name, part in self.parts.items():
-            for group in part.param_groups:
-                group["lr"] = rate / 3 if name == "adam" and self.matrices else rate
+        for part in self.parts.values():
             part.step()
 
     def _clip(self) -> None:

@@ -9,6 +9,8 @@ import json
 import math
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from reddiff.priors.photo import ASSET
 from reddiff.priors.refined import raw_network
+from reddiff.priors.unet import ResidualBlock
 
 LEVELS = (25, 50, 100)
 COLUMNS = ["hours", "cpu", "step", "images", "lr", "loss", *(f"psnr{level}" for level in LEVELS)]
@@ -46,7 +49,7 @@ def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
 def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and the weights that a new run starts from; no weights at all if fresh."""
     config: dict[str, Any] = {"channels": args.channels, "blocks": args.blocks}
-    config |= {"norm": args.norm, "gate": args.gate}
+    config |= {"norm": args.norm, "gate": args.gate, "embedding": args.embedding}
     tensors: dict[str, Tensor] = {}
     if args.start:
         path = files("reddiff").joinpath(ASSET) if args.start == "photo" else args.start
@@ -88,9 +91,12 @@ class Run:
             self.steps, self.images = progress["step"], progress["images"]
             self.hours, self.cpu = progress["hours"], progress["cpu"]
         if args.compile:
-            self.unet.compile(dynamic=False)
-            if self.net is not self.unet:
-                self.net.first.compile(dynamic=False)
+            torch._dynamo.config.recompile_limit = 64  # a block has as many shapes as levels
+            for module in self.unet.modules():
+                if isinstance(module, ResidualBlock):
+                    module.compile(dynamic=False)
+        self.decay = torch.zeros((), device=args.device)
+        self.update = Recorded(self._update) if args.graph else self._update
 
     def done(self) -> float:
         """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
@@ -109,17 +115,24 @@ class Run:
         """One update of the weights and of their moving average; the plain loss."""
         args = self.args
         sigma = draw_sigma(len(x), args.sigma_mean, args.sigma_std, args.sigma_wide).to(x.device)
-        losses = edm_losses(self.net, x, sigma, args.bf16)
-        means = self.means.update(sigma, losses.detach())
-        self.unet.zero_grad()
-        (losses / means if args.weigh else losses).mean().backward()
-        self.optimizer.step(self.rate())
+        self.optimizer.rate(self.rate())
         self.steps += 1
         self.images += len(x)
-        decay = min(args.ema, (1 + self.steps) / (10 + self.steps))
+        self.decay.fill_(min(args.ema, (1 + self.steps) / (10 + self.steps)))
+        return self.update(x, torch.randn_like(x), sigma)
+
+    def _update(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """The part of a step that draws nothing and waits for nothing."""
+        losses = edm_losses(self.net, x, noise, sigma, self.args.bf16)
+        means = self.means.update(sigma, losses.detach())
+        self.unet.zero_grad()
+        (losses / means if self.args.weigh else losses).mean().backward()
+        self.optimizer.step()
         with torch.no_grad():
-            values = list(self.unet.parameters())
-            torch._foreach_lerp_(list(self.ema.parameters()), values, 1 - decay)
+            ema, values = list(self.ema.parameters()), list(self.unet.parameters())
+            away = torch._foreach_sub(values, ema)
+            torch._foreach_mul_(away, 1 - self.decay)
+            torch._foreach_add_(ema, away)
         return losses.detach().mean()
 
     def save(self) -> None:
@@ -186,6 +199,36 @@ class Run:
                     losses = []
 
 
+class Recorded:
+    """A function of tensors, recorded as a CUDA graph once for every shape and then replayed.
+
+    The kernels of a small network take a GPU less time than starting them one by one takes a CPU.
+    The first calls with a shape run as they are, for what is made or chosen only once. All that it
+    computes with must stay where it is, and nothing in it may be random.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], first: int = 3) -> None:
+        self.function, self.first = function, first
+        self.calls: Counter[torch.Size] = Counter()
+        self.graphs: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Sequence[Tensor], Tensor]] = {}
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        shape = tensors[0].shape
+        self.calls[shape] += 1
+        if self.calls[shape] <= self.first:
+            return self.function(*tensors)
+        if shape not in self.graphs:
+            inputs, graph = [tensor.clone() for tensor in tensors], torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+                out = self.function(*inputs)
+            self.graphs[shape] = graph, inputs, out
+        graph, inputs, out = self.graphs[shape]
+        for mine, given in zip(inputs, tensors, strict=True):
+            mine.copy_(given)
+        graph.replay()
+        return out.clone()
+
+
 class Stop:
     """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
 
@@ -222,8 +265,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="cpu", help="cpu or cuda")
     add("--bf16", action=yes_no, default=True, help="autocast; slow on CPUs without AVX512-BF16")
     add("--compile", action=yes_no, default=False, help="torch.compile of the U-Net")
+    add("--graph", action=yes_no, default=False, help="CUDA graphs: far faster on a GPU")
     add("--channels", type=int, nargs="+", default=[96, 128, 192, 256], help="at each level")
     add("--blocks", type=int, nargs="+", default=[2, 2, 2, 1], help="at each level")
+    add("--embedding", type=int, default=128)
     add("--norm", type=int, default=0)
     add("--gate", type=int, default=0)
     add("--batch", type=int, default=32, help="scenes' worth of pixels a step")
@@ -249,6 +294,8 @@ def main() -> None:
     args = parse()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.backends.cudnn.benchmark = True
+    if args.graph:
+        torch.cuda.set_stream(torch.cuda.Stream())  # what is recorded may not use the default one
     Run(args).train()
 
 

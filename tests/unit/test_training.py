@@ -120,7 +120,8 @@ def test_a_gradient_much_longer_than_usual_is_shortened():
         for p in net.parameters():
             p.grad = torch.zeros_like(p)
         net.tail.bias.grad[0] = length
-        optimizer.step(1e-3)
+        optimizer.rate(1e-3)
+        optimizer.step()
         norms.append(float(net.tail.bias.grad.norm()))
     assert norms == pytest.approx([1, 1, 1, 2, 1], rel=1e-5)
 

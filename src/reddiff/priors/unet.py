@@ -47,11 +47,11 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, embedding: int, gain: float, norm: bool = False, gate: bool = False
+        self, channels: int, embedding: int, gain: float, norm: int = 0, gate: int = 0
     ) -> None:
         super().__init__()
         self.norm, self.gate = norm, gate
-        half = 8 * round(channels / 12) if gate else channels  # as many multiplications
+        half = max(32 * round(channels / 48), 8) if gate else channels  # as many multiplications
         inner = 2 * half if gate else channels
         self.first = nn.Conv2d(channels, inner, 3, padding=1)
         self.film = nn.Linear(embedding, 2 * inner)
@@ -112,8 +112,8 @@ class UNet(nn.Module):
         embedding: int = 128,
         unshuffle: int = 2,
         extra_channels: int = 0,
-        norm: bool = False,
-        gate: bool = False,
+        norm: int = 0,
+        gate: int = 0,
     ) -> None:
         super().__init__()
         if len(channels) != len(blocks):
