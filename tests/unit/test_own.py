@@ -261,7 +261,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
         lambda: from_linear_operator(MATRIX),
         "a: expected an operator with shape, matvec",
     ),
-    ("no-shape", lambda: operator(torch.tanh), "linear: expected True or False, where neither"),
+    ("no-shape", lambda: operator(torch.tanh), "linear: expected True or False, since neither"),
     (
         "fails",
         lambda: operator(lambda x: x @ MATRIX, x_shape=(9,)),
@@ -271,7 +271,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "complex",
         lambda: operator(torch.fft.fft, x_shape=(3,)),
-        "two channels: its two parts), got torch.complex64",
+        "two channels, real and imaginary), got torch.complex64",
     ),
     (
         "dtype",
@@ -290,16 +290,16 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     ),
     ("random", lambda: operator(wrong, x_shape=(3,)), "the same A(x) at every call"),
     ("dropout", lambda: operator(Forgetful(), x_shape=(3,)), "the same A(x) at every call"),
-    ("writes", lambda: operator(write, x_shape=(3,)), "leaves x as it is, got a changed x"),
+    ("writes", lambda: operator(write, x_shape=(3,)), "does not modify x, got a modified x"),
     (
         "coupled",
         lambda: operator(lambda x: x - x.mean(), x_shape=(3,)),
-        "got a lane that changes with its neighbours",
+        "got a lane that depends on others",
     ),
     (
         "coupled-at-zero",
         lambda: operator(lambda x: x - x.mean(), example=torch.zeros(1, 3)),
-        "got a lane that changes with its neighbours",
+        "got a lane that depends on others",
     ),
     (
         "not-linear",
@@ -339,7 +339,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "vjp-linear",
         lambda: operator(lambda x: x, vjp=lambda x, w: w, x_shape=(3,)),
-        "vjp: expected None, A being linear",
+        "vjp: expected None, since A is linear",
     ),
     (
         "vjp",
@@ -354,7 +354,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "no-gradient",
         lambda: operator(lambda x: 2 * x.detach(), x_shape=(3,)),
-        "adjoint: expected a function, since autograd cannot follow forward, got None",
+        "adjoint: expected a function, since autograd cannot differentiate forward, got None",
     ),
     (
         "numpy-linear",
@@ -374,12 +374,12 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "shape-lost",
         lambda: operator(lambda x: x[:, ::2], linear=True).x_shape((3,)),
-        "that finds it from that of y, got None, and forward takes (3,) to (2,)",
+        "that computes it from that of y, got None, and forward takes (3,) to (2,)",
     ),
     (
         "rule",
         lambda: operator(custom.decimate, linear=True, x_shape=lambda s: s).x_shape((4,)),
-        "y: expected shape (b, *(2,)), which is what an x of shape (4,) measures, got (b, *(4,))",
+        "y: expected shape (b, *(2,)), that of A(x) for x of shape (4,), got (b, *(4,))",
     ),
     (
         "y",
@@ -399,7 +399,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "lanes",
         lambda: operator(custom.drift, x_shape=(3,), lanes=(torch.ones(2), torch.ones(3))),
-        "lanes: expected tensors (b, ...) of one number of lanes, got [2, 3]",
+        "lanes: expected tensors (b, ...) of equal length, got [2, 3]",
     ),
     ("matrices", lambda: from_matrix(torch.ones(2, 3, 4)), "per_lane=True)), got (2, 3, 4)"),
     (

@@ -77,7 +77,7 @@ def off(tolerance: float | None) -> LinearOperator:
 
 
 def test_an_adjoint_that_is_off_is_refused_unless_asked_for() -> None:
-    words = r"adjoint: expected .* \(adjoint_tolerance=... lets a pair pass .* apart of"
+    words = r"adjoint: expected .* \(adjoint_tolerance=... accepts an .* which differ by "
     with pytest.raises(InvalidArgument, match=words):
         off(None)
     own, x = off(0.02), 0.5 * zoo.randn(2, 1, 8, 8).float()

@@ -413,14 +413,14 @@ EDITS = {
 def test_a_damaged_tree_is_refused(problem, prior, tmp_path, edit):
     snapshot = saved(tmp_path / "run", problem, prior)
     edit(snapshot.tree)
-    with pytest.raises(SnapshotError, match="resume: expected a sound snapshot, got "):
+    with pytest.raises(SnapshotError, match="resume: expected an undamaged snapshot, got "):
         solve(problem, prior, SOLVER, resume=snapshot)
 
 
 @pytest.mark.parametrize("change", [{"ids": (1, 2)}, {"samples": 2}, {"samples": 0}, {"step": -1}])
 def test_numbers_that_do_not_fit_are_refused(problem, prior, change):
     snapshot = replace(paused(problem, prior, SOLVER), **change)
-    with pytest.raises(SnapshotError, match="resume: expected a sound snapshot, got "):
+    with pytest.raises(SnapshotError, match="resume: expected an undamaged snapshot, got "):
         solve(problem, prior, SOLVER, resume=snapshot)
 
 

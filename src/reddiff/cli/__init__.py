@@ -1,8 +1,7 @@
-"""The command line: parse arguments, call the library, print. It holds no logic of its own.
+"""The command line: parses arguments, calls the library and prints.
 
-Everything typed here is in [0, 1] pixel units. Nothing heavier than typer is imported before a
-command runs, so that `reddiff --help` answers at once; and not even that before interruptions are
-taken care of.
+Pixel values are in [0, 1]. Heavy modules are imported when a command runs, so that `reddiff --help`
+is fast. Signal handlers are installed before anything is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def main() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`app`, imported when it is first used."""
+    """Import `app` when it is first used."""
     if name == "app":
         from reddiff.cli.commands import app
 

@@ -31,12 +31,12 @@ def run_batch(
     preview: Path | None,
     report: Path | None,
 ) -> None:
-    """Run the jobs. With several, a failure is reported and the others go on.
+    """Run the jobs. If there are several, failures are reported and the others continue.
 
     Arguments:
         todo: The jobs.
         notes: Notes to print first.
-        folder: The folder of several results; None for a single file.
+        folder: The output folder of several results; None for a single file.
         on_existing: What to do if a result exists.
         truth: As for `runs.run`.
         preview: The folder for animations.
@@ -49,7 +49,7 @@ def run_batch(
 
     for job in todo:
         job.check()
-    if report is not None:  # that of an earlier run is replaced if its results may be
+    if report is not None:  # an earlier report is replaced if its results may be
         again = on_existing is not OnExisting.ERROR and reports.is_report(report)
         again = again or on_existing is OnExisting.OVERWRITE
         check_target(report, force=again)
@@ -85,7 +85,7 @@ def run_batch(
 
 
 def _films(todo: Sequence[Job], folder: Path | None, preview: Path | None) -> dict[str, Path]:
-    """The file of the animation for each output, in the folders of the outputs."""
+    """The animation file of each output, in the same subfolders as the outputs."""
     if preview is None:
         return {}
     films: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""The commands and what they share: help, `--version`, `--debug`."""
+"""The commands, and the options that they share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 done; 1 a bug in reddiff, shown in full; 2 a wrong command line; "
-        "3 an input that cannot be used, or all of several failed; 4 a file that cannot be read or "
-        "written; 5 some of several inputs failed; 6 the run diverged, so that there is no result; "
-        "130 interrupted (129, 143 by SIGHUP, SIGTERM)."
+        "Exit codes: 0 success; 1 a bug in reddiff, with its traceback; 2 invalid command line; "
+        "3 invalid input, or all inputs failed; 4 a file cannot be read or written; 5 some inputs "
+        "failed; 6 the run diverged and has no result; 130 interrupted (129 by SIGHUP, 143 by "
+        "SIGTERM)."
     ),
 )
 

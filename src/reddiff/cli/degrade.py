@@ -15,7 +15,9 @@ from reddiff.images.settings import Degradation
 
 @with_settings(Degradation)
 def degrade(
-    source: Annotated[Path, typer.Argument(parser=some_path, metavar="IN", help="The picture.")],
+    source: Annotated[
+        Path, typer.Argument(parser=some_path, metavar="IN", help="The picture to degrade.")
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -25,7 +27,7 @@ def degrade(
     settings: Degradation,
     force: Force = False,
 ) -> None:
-    """Degrade a picture. Writes it, its mask or kernel, and a record."""
+    """Degrade a picture. Writes the result, its mask or kernel, and a record."""
     from reddiff.images.simulation import simulate
 
     interruptions.raise_from_now_on()

@@ -58,17 +58,17 @@ EXAMPLES = (
 
 def demo(
     output: Annotated[
-        Path, typer.Option(parser=some_path, metavar="DIR", help="The folder for all files.")
+        Path, typer.Option(parser=some_path, metavar="DIR", help="The output folder.")
     ] = Path("demo"),
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps. Default: that of each solver.")
+        int | None, typer.Option(min=1, help="Number of steps. Default: that of the solver.")
     ] = None,
     prior: Annotated[str, typer.Option(help="The prior, see `reddiff priors`.")] = "photo",
     force: Force = False,
 ) -> None:
-    """Degrade and restore five photos; one sheet, one table, all files and records.
+    """Degrade and restore five photos. Writes all pictures and records, and a contact sheet.
 
-    Nothing is tuned: four tasks by the noise-aware default, one by RED-diff as published.
+    Four tasks use the noise-aware default, one RED-diff with its published settings.
     """
     from rich.console import Console
     from rich.table import Table
@@ -111,7 +111,7 @@ def demo(
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of all examples, without the contact sheet."""
+    """The files of all examples, except the contact sheet."""
     from reddiff.images.records import record_path
 
     pictures = [folder / f"{e.name}{kind}.png" for e in EXAMPLES for kind in ("", "-degraded")]
@@ -123,7 +123,7 @@ def _files(folder: Path) -> list[Path]:
 def _run(
     example: Example, folder: Path, network: Any, prior: str, steps: int | None, *, force: bool
 ) -> tuple[list[Image.Image], dict[str, Any], float]:
-    """Degrade and restore one photo: the three pictures, the record, and the PSNR before."""
+    """Degrade and restore one photo. Returns three pictures, the record, the PSNR before."""
     from importlib.resources import as_file, files
 
     from reddiff.images.comparison import compare

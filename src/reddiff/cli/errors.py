@@ -1,4 +1,4 @@
-"""Errors of commands: one line on stderr and an exit code."""
+"""Errors of commands: a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOME_FAILED = 5
 DIVERGED = 6
 
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
-# Of typer's own click, or of click, whichever typer is built on.
+# From click, or from typer's bundled copy of it.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 debugging: ContextVar[bool] = ContextVar("debugging", default=False)
@@ -31,12 +31,14 @@ def explain(error: BaseException) -> str:
     if is_memory(error):
         return one_line(f"not enough memory ({error})")
     if isinstance(error, SystemExit):
-        return f"expected a command to finish, got sys.exit({one_line(repr(error.code))}) in it"
+        return f"expected code that returns, got sys.exit({one_line(repr(error.code))})"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return one_line(f"{error.filename}: {error.strerror.lower()}")
     if is_expected(error):
         return one_line(str(error))
-    return one_line(f"{type(error).__name__}: {error} (a bug in reddiff; --debug shows it in full)")
+    return one_line(
+        f"{type(error).__name__}: {error} (a bug in reddiff; --debug shows the traceback)"
+    )
 
 
 def exit_code(error: BaseException) -> int:
@@ -54,7 +56,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether an error means too little memory."""
+    """Whether an error is caused by a lack of memory."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(text in words for text in MEMORY)
@@ -75,7 +77,7 @@ class Group(TyperGroup):
             _end_usage(error)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; `restore --replay RECORD`, its older form, is `replay RECORD`."""
+        """Find the command; `restore --replay RECORD` is the older form of `replay RECORD`."""
         if args[0] == "restore":
             for i, word in enumerate(args):
                 if word == "--replay" or word.startswith("--replay="):
@@ -103,7 +105,7 @@ class Group(TyperGroup):
 
 
 def _end_usage(error: Any) -> None:
-    """End with one line on a wrong command line, or with the help if there are no arguments."""
+    """End with a line on an invalid command line, or with the help if it is empty."""
     if not str(error.format_message()).strip() or type(error).__name__ == "NoArgsIsHelpError":
         raise error
     where = "reddiff" if error.ctx is None else error.ctx.command_path

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP end the program with a line and a code, without partial files.
+"""Ctrl-C, SIGTERM and SIGHUP end the program with a message and a code, without partial files.
 
-Until a command begins to write there is nothing to clean up, and an exception would be lost in
-the imports: the process just ends. From then on an exception is raised, which undoes what is half
-done.
+Before a command writes files there is nothing to clean up, and an exception could be swallowed
+during an import, so the process ends at once. After that an exception is raised, and unfinished
+files are removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def end_at_once() -> None:
-    """End the process at a signal, with a line. Signals that are ignored stay so."""
+    """End the process with a message at a signal. Ignored signals stay ignored."""
     for name in NAMES:
         number = getattr(signal, name, None)  # there is no SIGHUP on Windows
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""`reddiff priors`, `reddiff solvers`, `reddiff tasks` and `reddiff show`."""
+"""`reddiff priors`, `solvers`, `tasks`, `check` and `show`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reddiff.cli.options import Record
 from reddiff.cli.terminal import say
 
 MOST_ENTRIES = 1 << 26
-ENTRY_BYTES = 100  # of memory per entry of x, at the least
+ENTRY_BYTES = 100  # of memory per entry of x, a lower bound
 
 
 def priors() -> None:
@@ -48,7 +48,7 @@ def solvers() -> None:
 
 
 def tasks() -> None:
-    """List the tasks, and the words for masks and kernels."""
+    """List the tasks, masks and kernels."""
     from rich.console import Console
     from rich.table import Table
 
@@ -59,7 +59,7 @@ def tasks() -> None:
     table = Table("name", "what the picture is", "after a colon", "needs")
     for name, entry in TASKS.items():
         table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
-    table.add_row("FILE.py:NAME", "the output of an operator of your own, on pixels in [0, 1]")
+    table.add_row("FILE.py:NAME", "the output of your own operator, on pixels in [0, 1]")
     Console().print(table)
     kernels = (word.form for word in KERNELS.values())
     Console().print("--mask:", "  ".join(MASKS), " or a picture, white where kept", highlight=False)
@@ -70,12 +70,12 @@ def check(
     operator: Annotated[
         str,
         typer.Argument(
-            metavar="FILE.py:NAME", help="A file, and the name of an operator or function in it."
+            metavar="FILE.py:NAME", help="A Python file, and an operator or function in it."
         ),
     ],
     shape: Annotated[str, typer.Option(help="Shape of one input, e.g. 3,64,64.")],
 ) -> None:
-    """Check an operator of your own: linearity, adjoint, gradient, independent lanes, ..."""
+    """Check your own operator: linearity, adjoint, gradient, independent lanes, ..."""
     import math
     import re
 
@@ -85,7 +85,7 @@ def check(
     from reddiff.images.tasks.custom import blamed, load_operator
 
     good = re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}", shape) is not None
-    require(good, "--shape", expected="whole numbers with commas, 3,64,64", got=shape)
+    require(good, "--shape", expected="integers separated by commas, e.g. 3,64,64", got=shape)
     x_shape = tuple(map(int, shape.split(",")))
     entries = math.prod(x_shape)
     expected = f"a shape of 1 to {MOST_ENTRIES} entries"

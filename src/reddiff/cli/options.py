@@ -1,4 +1,4 @@
-"""The options of commands: those of `Settings`, and those that several commands share."""
+"""Options of commands: those of `Settings`, and those shared by several commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Degradation)
 
 
 def with_settings(kind: type[S]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: a command gets an option for each field of `kind`, and takes them as `settings`.
+    """Decorator: adds an option for each field of `kind`, and passes them as `settings`.
 
     Arguments:
         kind: `Settings` or `Degradation`.
@@ -63,7 +63,7 @@ def some_path(text: str) -> Path:
     return Path(text)
 
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Record = Annotated[
     Path,
     typer.Argument(

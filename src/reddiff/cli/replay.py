@@ -28,12 +28,12 @@ def replay(
         str | None,
         typer.Option(
             metavar="FILE.py:NAME",
-            help="Required if the record runs such a file: read the file first.",
+            help="Required if the record runs code from a file: read the file first.",
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Run a record again, and check that inputs, weights and pixels are the same."""
+    """Run a record again, and verify that inputs, weights and pixels are the same."""
     from reddiff.images import replays
 
     interruptions.raise_from_now_on()

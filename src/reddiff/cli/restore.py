@@ -28,7 +28,7 @@ def restore(
             "--output",
             "-o",
             metavar="PATH",
-            help="The restored picture; or a folder, where names and formats are kept.",
+            help="The restored picture, or a folder, which keeps names and formats.",
         ),
     ],
     settings: Settings,
@@ -104,7 +104,7 @@ def restore(
 def _pairs(
     sources: list[str], output: str, *, recursive: bool
 ) -> tuple[Found, list[tuple[Path, Path]]]:
-    """The pictures found, and each paired with its result."""
+    """The pictures found, and pairs of a picture and its output."""
     from reddiff.images.folders import find, targets
     from reddiff.images.io.writing import FORMATS
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_COUNT = 10_000
-TOGETHER = 100  # files that are open at the same time
+TOGETHER = 100  # files written at the same time
 MOST_PIXELS = 1 << 26
-PIXEL_BYTES = 500  # of memory per pixel drawn, at the least: all are drawn at once
+PIXEL_BYTES = 500  # of memory per pixel, a lower bound: all pictures are drawn at once
 
 
 def sample(
@@ -34,12 +34,12 @@ def sample(
     size: Annotated[str, typer.Option(help="Side of a picture in pixels, or HEIGHTxWIDTH.")] = "64",
     solver: Annotated[str, typer.Option(help="The sampler: heun, ddim or ddpm.")] = "heun",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps. Default: that of the solver.")
+        int | None, typer.Option(min=1, help="Number of steps. Default: that of the sampler.")
     ] = None,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Draw pictures from a prior, to see what it has learned."""
+    """Draw pictures from a prior."""
     from reddiff import sampling
     from reddiff.errors import Diverged, require
     from reddiff.images.io import check_output

@@ -1,4 +1,4 @@
-"""Print text from files, records and names without terminal control characters."""
+"""Print text from files and records without terminal control characters."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def print_anything() -> None:
-    """Escape what the terminal's encoding does not have, instead of failing."""
+    """Escape characters that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

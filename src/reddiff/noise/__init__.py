@@ -1,4 +1,4 @@
-"""Noise models: what y is, given a = A(x). Every nll is a sum over y, in nats, per lane."""
+"""Noise models: the law of y given a = A(x). Negative log-likelihoods are in nats."""
 
 from reddiff.noise.base import Noise as Noise
 from reddiff.noise.clipped import Clipped as Clipped

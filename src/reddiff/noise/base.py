@@ -1,4 +1,4 @@
-"""What a solver asks of a noise model."""
+"""The interface of noise models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Noise(ABC):
 
     @abstractmethod
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """A draw of y."""
+        """Draw y given a."""
 
     @abstractmethod
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
@@ -51,7 +51,7 @@ class Noise(ABC):
 
     @property
     def censored(self) -> bool:
-        """Whether y may be only a bound on a, as where it is clipped or rounded."""
+        """Whether entries of y may only bound a, because they are clipped or rounded."""
         return False
 
     def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
@@ -67,14 +67,11 @@ class Noise(ABC):
         return torch.where(measured, self.grad_each(y, a), 0)
 
     def scaled(self, factor: float) -> Noise | None:
-        """The noise of `factor y`, where that is of the same law and does not depend on a.
-
-        None of other laws: counts and signal-dependent noise are bound to their units.
-        """
+        """The noise model of `factor y`; None if the noise depends on a, as that of counts."""
         return None
 
     def select(self, index: Tensor) -> Noise:
-        """The noise of some of the lanes: picks from the fields that are per lane."""
+        """The noise of the lanes at `index`, which indexes the fields that are per lane."""
         each = self._per_lane()
         if not each:
             return self
@@ -84,9 +81,9 @@ class Noise(ABC):
         return new
 
     def check(self, y: Tensor) -> None:
-        """Raise InvalidArgument if y `(b, ...)` cannot come from this noise.
+        """Raise InvalidArgument if y `(b, ...)` is impossible under this noise.
 
-        Here if a field that is per lane has not as many lanes as y.
+        The base class compares the number of lanes of y with that of its fields.
         """
         for name, value in self._per_lane().items():
             got, expected = f"{len(value)} values", f"one value per lane of y, {len(y)}"
@@ -98,12 +95,12 @@ class Noise(ABC):
 
 
 def check_numbers(name: str, value: float | Tensor, *, zero: bool = False) -> None:
-    """Raise InvalidArgument unless this is a positive number, or a vector of them.
+    """Raise InvalidArgument unless `value` is a positive number or a vector of them.
 
     Arguments:
-        name: The argument.
-        value: What it is.
-        zero: Whether 0 will do too.
+        name: The argument, for the message.
+        value: Its value.
+        zero: Whether 0 is accepted.
     """
     if isinstance(value, Tensor):
         vector = value.ndim in (0, 1)

@@ -1,4 +1,4 @@
-"""Noise before clipping: y is saturated where it reaches a bound."""
+"""Gaussian noise followed by clipping: a censored Gaussian."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from reddiff.random import Rng
 class Clipped(Noise):
     r"""A sensor that saturates: :math:`y = \min(\max(a + \sigma n, \mathrm{low}), \mathrm{high})`.
 
-    Between the limits it is Gaussian. A y at a limit says that a + sigma n was there or beyond:
+    Between the limits y is Gaussian. At a limit it only says that a + sigma n reached it:
 
     .. math:: -\log p(\mathrm{high} \mid a) = -\log \Phi((a - \mathrm{high}) / \sigma)
 
-    and so for low: a censored Gaussian, smooth and convex in a. At a limit the residual is zero
-    where a is beyond it, and `curvature` is the second derivative: the likelihood falls all the
-    way, and has no least value.
+    and likewise for low. The negative log-likelihood is smooth and convex in a. At a limit the
+    residual is zero where a is beyond the limit, and `curvature` is the second derivative, because
+    the negative log-likelihood has no minimum there.
 
     Arguments:
-        sigma: The standard deviation before the limits, in the units of y, positive: a number, or
+        sigma: The standard deviation before clipping, in the units of y, positive: a number, or
             one per lane `(b,)`.
-        low: The least y, -inf if there is no such limit.
-        high: The largest y, inf if there is none.
+        low: The lower limit of y; -inf if there is none.
+        high: The upper limit of y; inf if there is none.
 
     References:
         | Estimation of Relationships for Limited Dependent Variables (Tobin, 1958)
         | https://doi.org/10.2307/1907382
 
     Raises:
-        InvalidArgument: If sigma is not positive and finite, or low is not below high, or (on
+        InvalidArgument: If sigma is not positive and finite, or low is not below high, or (in
             `check`) y is beyond a limit.
     """
 
@@ -57,32 +57,32 @@ class Clipped(Noise):
         return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """a + sigma n, cut off."""
+        """a + sigma n, clipped to [low, high]."""
         return (a + per_lane(self.sigma, a) * rng.randn_like(a)).clamp(self.low, self.high)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(y - a)^2 / 2 sigma^2 + log(sigma sqrt(2 pi)); at a limit, -log of what is beyond."""
+        """(y - a)^2 / 2 sigma^2 + log(sigma sqrt(2 pi)); at a limit, -log of the mass beyond."""
         sigma, beyond, at = self._at(y, a)
         plain = ((y - a) / sigma) ** 2 / 2 + sigma.log() + math.log(2 * math.pi) / 2
         return torch.where(at, -log_ndtr(beyond), plain)
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(a - y) / sigma^2; at a limit, phi / sigma Phi towards what is beyond."""
+        """(a - y) / sigma^2; at a limit, phi / (sigma Phi), directed beyond it."""
         sigma, beyond, at = self._at(y, a)
         inwards = torch.where(y >= self.high, -1, 1)
         return torch.where(at, inwards * hazard(beyond) / sigma, (a - y) / sigma**2)
 
     def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """y - a, zero where y is at a limit and a beyond it."""
+        """y - a, or zero where y is at a limit and a is beyond it."""
         short = torch.where(y >= self.high, (y - a).clamp(min=0), y - a)
         return torch.where(y <= self.low, short.clamp(max=0), short)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """Sigma: that of y between the limits."""
+        """sigma, which is exact between the limits."""
         return per_lane(self.sigma, a).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / sigma^2; at a limit, the second derivative, which is less."""
+        """1 / sigma^2; at a limit, the second derivative, which is smaller."""
         sigma, beyond, at = self._at(y, a)
         rate = hazard(beyond.double())
         taken = (rate * (rate + beyond.double())).clamp(0, 1).to(a)
@@ -97,7 +97,7 @@ class Clipped(Noise):
         require(good, "y", expected=expected, got=f"{least:g} to {largest:g}")
 
     def _at(self, y: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sigma, by how many of it a is beyond the limit that y is at, and whether it is at one."""
+        """sigma, how far a is beyond the limit of y in units of sigma, and whether y is at one."""
         sigma = per_lane(self.sigma, a)
         top, bottom = y >= self.high, y <= self.low
         beyond = torch.where(top, a - y, y - a) / sigma

@@ -1,4 +1,4 @@
-"""Photons: Poisson counts, alone or with the Gaussian noise of the electronics."""
+"""Photon noise: Poisson counts, with or without Gaussian read noise."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from reddiff.random import Rng
 class Poisson(Noise):
     r""":math:`g y \sim \mathrm{Poisson}(g a)`: y in the units of a, with g counts per unit.
 
-    Below a = `floor` the negative log-likelihood goes on along its tangent where that falls
-    towards larger a, and is constant elsewhere, so that a wrong sign is pushed back to the domain.
+    Below a = `floor` the negative log-likelihood is continued along its tangent if that decreases
+    in a, and as a constant otherwise, so that negative values are pushed back into the domain.
 
     Arguments:
         gain: Counts per unit of a, positive.
-        floor: The least rate a, in units of a, positive; a millionth of a count by default.
+        floor: The smallest rate, in units of a, positive; 1e-6 counts by default.
 
     Raises:
-        InvalidArgument: If gain or floor is not positive and finite, or (on `check`) y has
+        InvalidArgument: If gain or floor is not positive and finite, or (in `check`) y has
             negative entries.
     """
 
@@ -43,7 +43,7 @@ class Poisson(Noise):
             require(good, name, expected="a positive finite number", got=value)
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """Poisson(g a) / g, exact: by inversion below 64 counts, else as a sum of such draws.
+        """Poisson(g a) / g, exact: by inversion up to 64 counts, above as a sum of such draws.
 
         Raises:
             InvalidArgument: If a has negative entries.
@@ -51,7 +51,7 @@ class Poisson(Noise):
         least = float(a.min())
         require(least >= 0, "a", expected="rates of 0 or more", got=least)
         rate = (self.gain * a).double()
-        pieces = (rate / 64).ceil().clamp(min=1)  # of each entry, whatever its neighbours need
+        pieces = (rate / 64).ceil().clamp(min=1)  # per entry, independent of the others
         counts = torch.zeros_like(rate)
         for i in range(int(pieces.max())):
             counts += torch.where(i < pieces, _poisson(rate / pieces, rng.rand_like(rate)), 0)
@@ -70,13 +70,13 @@ class Poisson(Noise):
         return torch.where(a < a.new_tensor(self.floor), slope.clamp(max=0), slope)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """sqrt(a / g), a no less than `floor`."""
+        """sqrt(max(a, floor) / g)."""
         return (a.clamp(min=self.floor) / self.gain).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """g / a; below `floor`, what a step to y needs, and g / |a| where there is no slope.
+        """g / a; below `floor`, where a Newton step must reach y, or g / |a| if the slope is 0.
 
-        The latter keeps a step from crossing the kink that no count has at zero from either side.
+        The latter keeps steps from crossing the kink at zero of entries without counts.
         """
         floor = a.new_tensor(self.floor)
         pushed = (a < floor) & (y > floor)
@@ -93,20 +93,20 @@ class Poisson(Noise):
 class PoissonGaussian(Noise):
     r"""A camera: :math:`y = k / g + \sigma n` with photons :math:`k \sim \mathrm{Poisson}(g a)`.
 
-    Draws are of that law. Its likelihood is a sum over all k, in whose place stands the usual
-    Gaussian of the same mean and variance, which depends on a:
+    Samples follow this law. Its likelihood, a sum over all k, is approximated by the Gaussian of
+    the same mean and variance:
 
     .. math:: y \sim N(a, v(a)), \qquad v(a) = \max(a, 0) / g + \sigma^2
 
-    Good where g a, or g sigma, is a few counts and more. Below a = 0 there are no photons: what is
-    left is the Gaussian around a, which pushes a wrong sign back.
+    This is accurate if g a or g sigma is at least a few counts. For a < 0 only the read noise
+    remains, a Gaussian around a, which pushes negative values back.
 
-    `curvature` is 1 / v where y is below a, as of a Gaussian of known variance; above, where the
-    likelihood asks for a larger variance too, that of its slope without the part of log v.
+    `curvature` is 1 / v where y < a, as for a Gaussian of known variance. Where y > a it also
+    contains the derivative of the variance in the quadratic term, but not that of log v.
 
     Arguments:
         gain: g, counts per unit of a, positive.
-        sigma: The standard deviation of what is added, in the units of y, positive: a number, or
+        sigma: The standard deviation of the read noise, in the units of y, positive: a number, or
             one per lane `(b,)`.
 
     References:
@@ -141,7 +141,7 @@ class PoissonGaussian(Noise):
         return (y - a) ** 2 / (2 * v) + (2 * math.pi * v).log() / 2
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(a - y) / v + (1 - (y - a)^2 / v) / (2 g v), without the last where a < 0."""
+        """(a - y) / v + (1 - (y - a)^2 / v) / (2 g v); the last term only where a >= 0."""
         v = self._variance(a)
         slope = (a - y) / v
         return slope + torch.where(a >= 0, (1 - (y - a) ** 2 / v) / (2 * self.gain * v), 0)
@@ -150,7 +150,7 @@ class PoissonGaussian(Noise):
         return self._variance(a).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / v + (y - a) / (2 g v^2), without the last where a < 0 or a > y."""
+        """1 / v + (y - a) / (2 g v^2); the last term only where 0 <= a <= y."""
         v = self._variance(a)
         above = (y - a).clamp(min=0) / (2 * self.gain * v**2)
         return 1 / v + torch.where(a >= 0, above, 0)
@@ -160,7 +160,7 @@ class PoissonGaussian(Noise):
 
 
 def _poisson(rate: Tensor, u: Tensor) -> Tensor:
-    """Counts by inversion of the distribution function: the number of its values below u."""
+    """Poisson draws: the cumulative distribution function inverted at u."""
     count = torch.zeros_like(rate)
     term = torch.exp(-rate)
     total = term.clone()

@@ -1,4 +1,4 @@
-"""Gaussian noise: of one level per lane, of a level per entry, or of an unknown level."""
+"""Gaussian noise: one level per lane, one per entry, or an unknown level."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Gaussian(Noise):
 
     Arguments:
         sigma: The standard deviation in the units of y: a number, or one per lane `(b,)`.
-            Zero is the noiseless limit, which has no density: solvers that need one say so.
+            Zero is the noiseless limit, which has no density: solvers that need one refuse it.
 
     Raises:
         InvalidArgument: If sigma is negative or not finite.
@@ -71,17 +71,17 @@ class Gaussian(Noise):
 class DiagonalGaussian(Noise):
     r""":math:`y_i = a_i + \sigma_i n_i`: a known level for every entry.
 
-    Solvers treat it as any other noise; one level per lane is `Gaussian`, which more of them take
-    and which the default solves faster.
+    For one level per lane use `Gaussian`: more solvers accept it, and the default solver is faster
+    with it.
 
     Arguments:
-        sigma: The standard deviations in the units of y, positive, with the axes of y: `(1, *m)`
-            for all lanes or `(b, *m)`; other axes of length 1 are repeated, so that `(1, 3, 1, 1)`
-            is a level per channel. Entries that are not measured need one too: any will do.
+        sigma: The standard deviations in the units of y, positive, with the axes of y and
+            broadcastable to it: `(1, 3, 1, 1)` is one level per channel. Values at unmeasured
+            entries are not used.
 
     Raises:
-        InvalidArgument: If sigma is no tensor, not positive and finite, or (on `check`) does not
-            fit y.
+        InvalidArgument: If sigma is not a tensor, or not positive and finite, or (in `check`) not
+            broadcastable to y.
     """
 
     sigma: Tensor
@@ -113,10 +113,10 @@ class DiagonalGaussian(Noise):
         return (1 / self.sigma.to(a) ** 2).expand_as(a)
 
     def check(self, y: Tensor) -> None:
-        """Check that sigma is that of one y or of y, or can be repeated to it."""
+        """Raise InvalidArgument unless sigma is broadcastable to y."""
         got = tuple(self.sigma.shape)
         fits = len(got) == y.ndim and all(n in (1, m) for n, m in zip(got, y.shape, strict=True))
-        expected = f"the shape of y or of one of it, {(f'1 or {len(y)}', *y.shape[1:])}"
+        expected = f"a shape that broadcasts to y, {(f'1 or {len(y)}', *y.shape[1:])}"
         require(fits, "sigma", expected=expected, got=got)
 
     def scaled(self, factor: float) -> DiagonalGaussian:
@@ -128,10 +128,10 @@ class DiagonalGaussian(Noise):
 
 @dataclass(frozen=True, eq=False)
 class UnknownGaussian(Noise):
-    r""":math:`y = a + \sigma n` with a :math:`\sigma` per lane that nobody knows.
+    r""":math:`y = a + \sigma n` with an unknown :math:`\sigma` per lane.
 
-    For solvers that find it as they go, such as noise-aware RED-diff; what they found is
-    `Reconstruction.noise_level`. There is nothing to sample from, and no likelihood.
+    For solvers that estimate it, such as noise-aware RED-diff; the estimate is
+    `Reconstruction.noise_level`. It can neither be sampled nor evaluated.
     """
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:

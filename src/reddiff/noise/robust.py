@@ -1,4 +1,4 @@
-"""Noise of heavy tails: a few wild entries of y do not spoil the rest."""
+"""Heavy-tailed noise, for data with outliers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
-# Of `Laplace`: where its slope is rounded off, in units of the scale. From 0.01 to 0.4 the answers
-# differ by 0.02 dB; the smaller it is, the fewer data steps come to rest.
+# Half-width, in scales, of the interval where the slope of `Laplace` is smoothed. From 0.01 to 0.4
+# results differ by 0.02 dB; with smaller values fewer data steps converge.
 KINK = 0.2
 
 
@@ -23,8 +23,8 @@ KINK = 0.2
 class Laplace(Noise):
     r""":math:`p(y \mid a) = \exp(-|y - a| / b) / 2 b`: least absolute deviations.
 
-    The slope jumps at a = y, where an optimiser would never come to rest. Within `KINK` = 0.2
-    scales of it `grad_each` is (a - y) / (0.2 b^2) instead; the likelihood is exact.
+    The slope jumps at a = y, where gradient steps do not converge. Within `KINK` = 0.2 scales of y
+    `grad_each` is (a - y) / (0.2 b^2) instead; the likelihood is exact.
 
     Arguments:
         scale: b, the mean of |y - a|, in the units of y, positive: a number, or one per lane
@@ -50,7 +50,7 @@ class Laplace(Noise):
         return (y - a).abs() / b + (2 * b).log()
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """sign(a - y) / b, and a straight line through zero near a = y."""
+        """sign(a - y) / b, but linear near a = y."""
         b = per_lane(self.scale, a)
         return ((a - y) / (KINK * b)).clamp(-1, 1) / b
 
@@ -58,7 +58,7 @@ class Laplace(Noise):
         return (math.sqrt(2) * per_lane(self.scale, a)).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / (b |y - a|), no more than 1 / (0.2 b^2)."""
+        """1 / (b |y - a|), at most 1 / (0.2 b^2)."""
         b = per_lane(self.scale, a)
         return 1 / (b * torch.maximum((y - a).abs(), KINK * b))
 
@@ -76,10 +76,10 @@ class Huber(Noise):
         \rho(u) = u^2 / 2 \text{ if } u \le \delta, \text{ else } \delta u - \delta^2 / 2
 
     Arguments:
-        sigma: The standard deviation of the Gaussian in the middle, in the units of y, positive:
-            a number, or one per lane `(b,)`. That of y is larger, see `std`.
-        delta: Where the tails begin, in units of sigma, from 0.01 to 10. At the usual 1.345 they
-            hold 23 % of all entries, and a mean loses 5 % of its precision if y is Gaussian.
+        sigma: The standard deviation of the Gaussian part, in the units of y, positive: a number,
+            or one per lane `(b,)`. That of y is larger, see `std`.
+        delta: The start of the tails, in units of sigma, from 0.01 to 10. At the usual 1.345 they
+            hold 23 % of all entries; for Gaussian y the efficiency of the mean is 95 %.
 
     References:
         | Robust Estimation of a Location Parameter (Huber, 1964), Section 5,
@@ -108,7 +108,7 @@ class Huber(Noise):
         return a + per_lane(self.sigma, a) * (sign * u).to(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Rho + log(sigma Z)."""
+        """rho(u) + log(sigma Z)."""
         sigma = per_lane(self.sigma, a)
         u = ((y - a) / sigma).abs()
         near = u.clamp(max=self.delta)
@@ -116,12 +116,12 @@ class Huber(Noise):
         return rho + sigma.log() + math.log(self._middle + self._tails)
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(a - y) / sigma^2, no more than delta / sigma either way."""
+        """(a - y) / sigma^2, clipped to [-delta / sigma, delta / sigma]."""
         sigma = per_lane(self.sigma, a)
         return ((a - y) / sigma).clamp(-self.delta, self.delta) / sigma
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """Of the whole law: sigma times a number of delta, 1.4 at the default."""
+        """That of y: sigma times a factor that depends on delta, 1.4 at the default."""
         spread = 2 * (1 / self.delta + self.delta**-3) * 2 * math.exp(-(self.delta**2) / 2)
         variance = (self._middle + spread) / (self._middle + self._tails)
         return (math.sqrt(variance) * per_lane(self.sigma, a)).expand_as(a)
@@ -141,11 +141,11 @@ class Huber(Noise):
 
     @property
     def _tails(self) -> float:
-        """The integral over the rest; with `_middle` it makes Z."""
+        """The integral over |u| > delta; Z is the sum of both."""
         return 2 / self.delta * math.exp(-(self.delta**2) / 2)
 
 
 def _two_sided(like: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-    """A sign and, independent of it, a uniform number in (0, 1], in double: for tails."""
+    """A random sign and an independent uniform number in (0, 1], in float64."""
     v = 2 * rng.rand_like(like.double()) - 1
     return torch.where(v < 0, -1.0, 1.0).to(v), (1 - v.abs()).clamp(min=2.0**-54)

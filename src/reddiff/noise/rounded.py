@@ -1,4 +1,4 @@
-"""Noise before rounding: y is whole levels."""
+"""Gaussian noise followed by rounding to a grid."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from reddiff.random import Rng
 class Rounded(Noise):
     r"""Rounding to a grid, after Gaussian noise: :math:`y = \Delta\,[(a + \sigma n) / \Delta]`.
 
-    y says between which two numbers a + sigma n was, and no more:
+    y only gives the interval that contains a + sigma n:
 
     .. math:: -\log p(y \mid a) = -\log \left[
         \Phi\!\left(\frac{y + \Delta/2 - a}{\sigma}\right) -
         \Phi\!\left(\frac{y - \Delta/2 - a}{\sigma}\right) \right]
 
-    smooth and convex in a, flat inside a wide step. `curvature` is its second derivative; a
-    parabola with its least value at y would lead from outside of a step to the middle of it.
+    This is smooth and convex in a, and flat inside a wide step. `curvature` is its second
+    derivative; a quadratic with its minimum at y would pull a to the middle of the step.
 
     Arguments:
         step: Delta, in the units of y, positive: a number, one per lane `(b,)`, or one per entry,
             `(1 or b, *m)` with the axes of y.
-        sigma: The standard deviation of what is added before, in the units of y, positive; of one
-            of these forms too. A tenth of a step is near the limit of none.
+        sigma: The standard deviation before rounding, in the units of y, positive, in one of the
+            same forms. At a tenth of a step it is close to noiseless.
         origin: A point of the grid.
 
     Raises:
-        InvalidArgument: If step or sigma is not positive and finite, or (on `check`) does not fit
-            y.
+        InvalidArgument: If step or sigma is not positive and finite, or (in `check`) not
+            broadcastable to y.
     """
 
     step: float | Tensor
@@ -59,7 +59,7 @@ class Rounded(Noise):
         return True
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """The multiple of the step that is nearest to a + sigma n, counted from the origin."""
+        """a + sigma n, rounded to the grid."""
         step, value = per_lane(self.step, a), a + per_lane(self.sigma, a) * rng.randn_like(a)
         return self.origin + step * ((value - self.origin) / step).round()
 
@@ -69,16 +69,16 @@ class Rounded(Noise):
         return -(log_ndtr(cell.upper) + (-torch.expm1(-cell.log_ratio)).log()).to(a)
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(phi(u) - phi(l)) / sigma (Phi(u) - Phi(l)), u and l the limits of the step."""
+        """(phi(u) - phi(l)) / sigma (Phi(u) - Phi(l)), where u and l are the limits of the step."""
         cell = self._cell(y, a)
         return ((a - y).sign() * cell.slope / cell.sigma).to(a)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """sqrt(sigma^2 + step^2 / 12), in the mean over where in its step a is."""
+        """sqrt(sigma^2 + step^2 / 12), averaged over the position of a in its step."""
         return (per_lane(self.sigma, a) ** 2 + per_lane(self.step, a) ** 2 / 12).sqrt().expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """The second derivative: 1 / sigma^2 times what y takes from the variance of n."""
+        """The second derivative, (1 - Var[n | y]) / sigma^2."""
         cell = self._cell(y, a)
         lower = cell.density * torch.exp(-cell.tilt)  # phi(l) / P, phi(u) / P = cell.density
         taken = cell.slope * (cell.slope + cell.upper) + cell.width * lower
@@ -104,9 +104,9 @@ class Rounded(Noise):
 
 
 class _Cell(NamedTuple):
-    """The step around y as a sees it, mirrored so that it is in the lower tail; in double.
+    """The step around y relative to a, mirrored into the lower tail; in float64.
 
-    Its limits u > l in units of sigma, u - l, and in terms of them: log Phi(u) / Phi(l),
+    Its limits u > l in units of sigma, u - l, and log Phi(u) / Phi(l),
     phi(u) / P with P = Phi(u) - Phi(l), log phi(u) / phi(l), and (phi(u) - phi(l)) / P.
     """
 

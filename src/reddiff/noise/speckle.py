@@ -20,22 +20,21 @@ class Speckle(Noise):
 
     .. math:: -\log p(y \mid a) = L y / a + L \log a - (L - 1) \log y + \log\Gamma(L) - L \log L
 
-    Below a = `floor` it goes on along its tangent where that falls towards larger a, and is
-    constant elsewhere, as for `Poisson`. A y below `floor` counts as `floor` in log y, which no
-    slope depends on: y = 0 has a finite likelihood.
+    Below a = `floor` it is continued along its tangent or as a constant, as for `Poisson`. In
+    log y, which does not affect gradients, y is at least `floor`: that of y = 0 is finite.
 
     Arguments:
         looks: L, positive, not necessarily whole: a number, or one per lane `(b,)`. The standard
             deviation of y is a / sqrt(L).
-        floor: The least intensity, in units of a, positive. A pixel there is measured to
-            `floor` / sqrt(L): the smaller, the stiffer is the data step.
+        floor: The smallest intensity, in units of a, positive. Its standard deviation is
+            `floor` / sqrt(L): the smaller it is, the stiffer are data steps.
 
     References:
         | Statistical Properties of Laser Speckle Patterns (Goodman, 1975)
         | https://doi.org/10.1007/978-3-662-43205-1_2
 
     Raises:
-        InvalidArgument: If an argument is not positive and finite, or (on `check`) y has negative
+        InvalidArgument: If an argument is not positive and finite, or (in `check`) y has negative
             entries.
     """
 
@@ -49,7 +48,7 @@ class Speckle(Noise):
         check_numbers("floor", self.floor)
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """A g, exact.
+        """a g, exact.
 
         Raises:
             InvalidArgument: If a has negative entries.
@@ -73,11 +72,11 @@ class Speckle(Noise):
         return torch.where(a < a.new_tensor(self.floor), slope.clamp(max=0), slope)
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """A / sqrt(L), a no less than `floor`."""
+        """max(a, floor) / sqrt(L)."""
         return a.clamp(min=self.floor) / per_lane(self.looks, a).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """L / a^2; below `floor` what a step to y needs, and no slope is as at |a|."""
+        """L / a^2; below `floor`, where a Newton step must reach y, or L / |a|^2 without slope."""
         floor = a.new_tensor(self.floor)
         pushed = (a < floor) & (y > floor)
         reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)
@@ -92,7 +91,7 @@ class Speckle(Noise):
 
 
 def _gamma(shape: Tensor, rng: Rng) -> Tensor:
-    """Draws of Gamma(shape, 1), by rejection; one of shape below 1 is made from one above.
+    """Gamma(shape, 1) draws by rejection; a shape below 1 uses a draw of shape + 1.
 
     References:
         | A Simple Method for Generating Gamma Variables (Marsaglia & Tsang, 2000), Sections 3
@@ -102,7 +101,7 @@ def _gamma(shape: Tensor, rng: Rng) -> Tensor:
     d = torch.where(small, shape + 1, shape) - 1 / 3
     boost = torch.where(small, (1 - rng.rand_like(shape)) ** (1 / shape), 1)
     out, open_ = torch.ones_like(d), torch.ones_like(d, dtype=torch.bool)
-    while bool(open_.any()):  # one in twenty stays open, so that a dozen rounds are many
+    while bool(open_.any()):  # about 5 % of the draws are rejected
         n, u = rng.randn_like(d), 1 - rng.rand_like(d)
         v = (1 + n / (9 * d).sqrt()) ** 3
         inside = torch.where(v > 0, v, 1)

@@ -17,11 +17,11 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Stacked(Noise):
-    """Each part of y has a noise of its own: that of `reddiff.operators.stack`, `(b, M)`.
+    """One noise model per part of y `(b, M)`, for operators of `reddiff.operators.stack`.
 
     Arguments:
         parts: The noises.
-        y_shapes: The shape of one y of each, in which the noise sees it.
+        y_shapes: The shape of one y of each part.
 
     Raises:
         InvalidArgument: If there are not as many shapes as noises.
@@ -36,7 +36,6 @@ class Stacked(Noise):
 
     @property
     def censored(self) -> bool:
-        """Whether that of any part has."""
         return any(part.censored for part in self.parts)
 
     def sample(self, a: Float[Tensor, "b m"], rng: Rng) -> Float[Tensor, "b m"]:

@@ -1,1 +1,1 @@
-"""The loop that every solver runs in, and what watches it."""
+"""The loop that runs every solver: validation, hooks, cost, diagnostics and resuming."""

@@ -14,18 +14,17 @@ from reddiff.hooks import Hook, Progress
 def call(
     hooks: Sequence[Hook], progress: Progress, names: dict[int, set[str]]
 ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
-    """Call each hook, and yield what it records and which runs it ends, validated.
+    """Call each hook, and yield its validated records and the runs that it ends.
 
     Arguments:
-        hooks: The hooks. Their exceptions pass through. Each is called when the results of the one
-            before it have been taken, so that a snapshot it makes holds them.
+        hooks: The hooks; their exceptions propagate. The records of a hook are stored before the
+            next one is called, so that a snapshot taken there contains them.
         progress: The step.
-        names: What each hook has recorded so far, by its place; filled in at the first step.
+        names: The names that each hook records, by its position; filled in at the first step.
 
     Raises:
-        InvalidArgument: If a hook records anything but tensors `(rows,)` by name, other names than
-            at the step before, or a name that another hook records; or ends something else than
-            runs.
+        InvalidArgument: If a hook does not return tensors `(rows,)` by name, changes its names
+            between steps or uses a name of another hook, or if `converged` is no mask of runs.
     """
     taken: set[str] = set()
     for place, hook in enumerate(hooks):

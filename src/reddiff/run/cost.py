@@ -1,4 +1,4 @@
-"""Counting what a run takes: network evaluations and memory."""
+"""The cost of a run: network evaluations and peak memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS = Path("/proc/self/status")
 
 
 class Metered(Prior):
-    """A prior that counts its rows; without gradients unless `vjp` is asked for.
+    """A prior that counts its evaluations and backward passes, row by row.
 
     Arguments:
         inner: The prior whose calls are counted.
@@ -43,7 +43,7 @@ class Metered(Prior):
         *,
         once: bool = False,
     ) -> tuple[Tensor, Pullback]:
-        """The inner prior's vjp, each use of its pullback counted."""
+        """The inner prior's vjp, with a pullback that is counted."""
         self.rows += len(x_t)
         x_0, inner = self.inner.vjp(x_t, sigma, alpha, once=once)
 
@@ -54,22 +54,21 @@ class Metered(Prior):
         return x_0, pullback
 
     def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
-        """That of the inner prior."""
         return self.inner.error_covariance(s, like)
 
     def take(self) -> tuple[int, int]:
-        """The rows evaluated and pulled back since the last call."""
+        """The evaluations and backward passes since the last call."""
         counts = self.rows, self.pulled
         self.rows = self.pulled = 0
         return counts
 
 
 class PeakMemory:
-    """The most memory above what is in use when it is made.
+    """Peak memory, above the amount in use at construction.
 
-    On CUDA that of torch's allocator; on a CPU the resident memory of the process, where the
-    system lets its high-water mark be reset (Linux). Memory that earlier work has freed is given
-    back to the system first, as far as the C library can, so that it is seen when it is used again.
+    On CUDA it is that of torch's allocator. On a CPU it is the resident set size of the process,
+    on systems where the high-water mark can be reset (Linux); free memory is returned to the system
+    first, so that using it again counts.
 
     Arguments:
         device: The device to watch.
@@ -86,7 +85,7 @@ class PeakMemory:
             self.start = _resident("VmRSS:") if self._reset() else None
 
     def peak(self) -> int | None:
-        """Bytes above the start; None where the system does not tell, or sees none."""
+        """Bytes above the start; None if it is unknown or did not grow."""
         if self.start is None:
             return None
         if self.device.type == "cuda":
@@ -113,6 +112,6 @@ def _resident(key: str) -> int | None:
 
 
 def _give_back() -> None:
-    """Return freed memory to the system, where the C library has a call for it (glibc)."""
+    """Return free memory to the system, if the C library supports it (glibc)."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -13,12 +13,12 @@ from reddiff.run.goodness_of_fit import OUTLYING, Fit
 
 # A ratio fluctuates by 1 / sqrt(2 M); four of those happen to one lane in 30 000.
 FLUCTUATIONS = 4.0
-# Beyond them: what a prior that does not quite fit, or a clipped picture, does to the ratio. The
-# default solver stays below 1.02 on photos at the right level (M from 1e3 to 5e4).
+# Tolerance beyond them, for an imperfect prior or a clipped picture. The default solver stays
+# below 1.02 on photos at the right level (M from 1e3 to 5e4).
 MISFIT = 0.15
 # Residual ratios below this fraction of `least_ratio` are reported as overfitting.
 FOLLOWED = 0.75
-# Fewer pairs say too little about the power of y.
+# With fewer pairs the estimate of the power of y is too uncertain.
 FEWEST_PAIRS = 100
 # Noise and residuals below this fraction of the rms of y (40 dB) are ignored: they are often set by
 # rounding or by a solver's own tolerance.
@@ -27,24 +27,24 @@ NEGLIGIBLE = 0.01
 # noise of y, relative to the size of y, or by less than `MOVING` in any case.
 MOVING_NOISE = 0.5
 MOVING = 0.01
-# Entries that miss A(x) by `OUTLYING` and are at most this part of y are broken ones: they do not
-# tell the noise level.
+# Up to this fraction of y, entries that are off by `OUTLYING` are reported as outliers; above it,
+# as too low a noise level.
 OUTLIERS = 0.05
 _TINY = 1e-300
 
 
 def least_ratio(smooth: float, rough: float) -> float:
-    r"""The least ratio that the posterior mean of a Gaussian prior can be expected to have.
+    r"""Lower bound on the expected residual ratio of the posterior mean of a Gaussian prior.
 
     With :math:`C = A \Sigma A^T / \sigma_y^2 + I` the covariance of :math:`y / \sigma_y`, its
     residual is :math:`C^{-1} y`, so that ratio^2 is :math:`\mathrm{tr}\, C^{-1} / M` in the mean;
-    :math:`(C^{-1})_{ii} \ge 1 / C_{ii}` in every orthonormal basis, and here it is that of the
-    sums and differences of neighbours. The signal of a picture is in the sums, so that the
-    differences show what noise there is.
+    :math:`(C^{-1})_{ii} \ge 1 / C_{ii}` in every orthonormal basis, here that of the sums and
+    differences of neighbours. In pictures the sums hold most of the signal, and the differences
+    show the noise.
 
     Arguments:
         smooth: The mean square of the sums over sqrt 2, in units of the noise: at least about 1.
-        rough: That of the differences.
+        rough: The same for the differences.
     """
     return math.sqrt((1 / max(smooth, 1.0) + 1 / max(rough, 1.0)) / 2)
 
@@ -52,12 +52,12 @@ def least_ratio(smooth: float, rough: float) -> float:
 def warn(
     numbers: Mapping[str, float], change: float, said: Sequence[str] = ()
 ) -> list[tuple[str, tuple[float, ...]]]:
-    """What to say of a run that ended: texts, each with its levels in the units of y.
+    """Warnings on a finished run: texts, each with the levels to insert, in the units of y.
 
     Arguments:
-        numbers: Those of `Fit`, by name.
-        change: The relative change of x by the last step; 0 where a rule ended the run.
-        said: What the solver says of the run.
+        numbers: The fields of `Fit`, by name.
+        change: The relative change of x in the last step; 0 if a stopping rule ended the run.
+        said: The warnings of the solver.
     """
     ratio, noise, size, pairs = (numbers[name] for name in ("ratio", "noise", "size", "pairs"))
     smooth, rough = numbers["smooth"], numbers["rough"]
@@ -98,10 +98,10 @@ def findings(
     """The warnings of all runs that ended, in the order of the runs.
 
     Arguments:
-        fit: How well the runs explain y: rows, lane by lane, its runs side by side.
-        change: As for `warn`.
-        ended: Which rows have ended as they should.
-        said: As for `warn`, of every row.
+        fit: The fit of every run; the runs of a lane are consecutive.
+        change: As for `warn`, per run.
+        ended: Whether each run completed or converged.
+        said: As for `warn`, per run.
         ids: The lanes' ids.
     """
     runs = len(said) // len(ids)
@@ -115,5 +115,5 @@ def findings(
 
 
 def _slack(count: float) -> float:
-    """How far from 1 a ratio over so many entries may be."""
+    """Accepted deviation from 1 of a ratio over `count` entries."""
     return MISFIT + FLUCTUATIONS / math.sqrt(2 * max(count, 1.0))

@@ -1,4 +1,4 @@
-"""The hashes by which a snapshot knows its problem and prior again."""
+"""Hashes that identify the problem and prior of a snapshot."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from reddiff.snapshot.origin import Origin
 
 
 def fingerprint(problem: Problem, prior: Prior) -> Origin:
-    """What a run that begins now is of.
+    """The identity of the problem and prior of a run that begins now.
 
     - y, the noise, and the parameters and buffers of operator and prior: exactly.
     - Operators and priors of this package: their settings as well.
-    - Operators that are functions or classes of the user's: what they and their adjoints (or
-      gradients) make of one x, to 1e-5.
-    - Priors that are classes of the user's: the code of the class, and those of its public
-      attributes that the run itself does not change.
+    - User-defined operators: the values of A(x) and of the adjoint (or gradient) at one x, to 1e-5.
+    - User-defined priors: the code of the class, and those of its public attributes that the run
+      does not change.
 
-    Nothing is computed before a snapshot is saved or resumed, or its `origin` looked at.
+    It is computed only when a snapshot is saved or resumed, or its `origin` is read.
     """
     return Origin(partial(_described, problem, prior, _attributes(prior)))
 
@@ -65,7 +64,7 @@ def _tensors(operator: Operator) -> Any:
 
 
 def _answers(problem: Problem) -> list[list[float]] | None:
-    """What A makes of one x, and its pullback of one direction; None where A refuses x."""
+    """A(x) and the pullback of one direction, as a few numbers; None if A refuses this x."""
     x = 0.5 * drawn(problem.y.new_empty(len(problem), *problem.x_shape))
     try:
         a, pullback = problem.operator.vjp(x)
@@ -76,12 +75,12 @@ def _answers(problem: Problem) -> list[list[float]] | None:
 
 
 def _parts(value: Tensor) -> list[float]:
-    """The size of a tensor, and its parts along two directions."""
+    """The norm of a tensor, and its inner products with two fixed tensors."""
     return [float(value.norm()), *(float((value * drawn(value, n)).sum()) for n in (1, 2))]
 
 
 def _attributes(prior: Prior) -> dict[str, object]:
-    """The public attributes of those parts of a prior whose classes are the user's."""
+    """The public attributes of the user-defined modules in a prior."""
     return {
         f"{path}.{name}": value
         for path, part in prior.named_modules()

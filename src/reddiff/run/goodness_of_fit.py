@@ -1,4 +1,4 @@
-"""How well an x is consistent with y and its noise, lane by lane."""
+"""Goodness of fit of x to y and its noise, per lane."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reddiff.lanes import dot
 from reddiff.noise import Gaussian, Noise
 from reddiff.problem import Problem
 
-# Entries so many standard deviations from A(x) are no noise.
+# Entries more than this many standard deviations from A(x) are outliers.
 OUTLYING = 8.0
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How well an x is consistent with y, by lane.
+    """Goodness of fit of x to y, per lane.
 
     Arguments:
         ratio: The rms of (y - A(x)) / std(y given A(x)) over the M measured entries.
@@ -28,11 +28,11 @@ class Fit:
         size: The rms of y.
         data_term: -log p(y | x) in nats; ||y - A(x)||^2 / 2 where sigma is 0, which has no density.
         smooth: The mean square of the sums (u + v) / sqrt 2 of neighbours in y / std.
-        rough: That of their differences (u - v) / sqrt 2.
-        pairs: How many pairs of neighbours were measured; none where y may be a bound.
+        rough: The mean square of their differences (u - v) / sqrt 2.
+        pairs: The number of measured pairs of neighbours; 0 for censored noise.
         count: M.
-        missed: How many entries are more than `OUTLYING` standard deviations from A(x).
-        others: The ratio of all others.
+        missed: The number of entries that are more than `OUTLYING` standard deviations from A(x).
+        others: `ratio` over the other entries.
     """
 
     ratio: Float[Tensor, " b"]
@@ -48,14 +48,14 @@ class Fit:
     others: Float[Tensor, " b"]
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """The numbers of one lane after the other."""
+        """The fields of each lane, as numbers."""
         columns = {f.name: getattr(self, f.name).tolist() for f in fields(self)}
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
 
 
 def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
-    """How well x is consistent with y, from one evaluation of A."""
+    """The fit of x to y, from one evaluation of A."""
     a = problem.operator(x)
     measured, count = problem.measured, problem.count.clamp(min=1)
     std = torch.where(measured, problem.noise.std(a), 0)

@@ -1,4 +1,4 @@
-"""The one loop: every solver runs in it, and convergence, hooks, snapshots and cost live here."""
+"""The loop that runs every solver, with convergence, hooks, snapshots and cost."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ NO_DRAWS = (
 )
 
 
-_CHECK_EVERY = 32  # steps between looks at a GPU for runs that failed: each look waits for it
+_CHECK_EVERY = 32  # steps between checks for diverged runs on a GPU: each check synchronises
 
 
 class Run:
-    """The variables of the loop. Rows are runs: lane by lane, side by side."""
+    """The state of the loop. A row is one run; the runs of a lane are consecutive."""
 
     step: int
     state: Any
@@ -50,9 +50,9 @@ class Run:
     previous: Tensor
     status: Tensor
     steps: Tensor
-    change: Tensor  # by the last step that changed the estimate
-    said: list[tuple[str, ...]]  # by the solver, of the runs that left the batch
-    noise_level: Tensor  # sigma_y as given, or as the solver found it; NaN if there is none
+    change: Tensor  # in the last step that changed the estimate
+    said: list[tuple[str, ...]]  # the solver's warnings on runs that left the batch
+    noise_level: Tensor  # sigma_y as given or estimated; NaN if there is none
 
     @ordinary
     @torch.no_grad()
@@ -87,11 +87,13 @@ class Run:
         self.all_problem = problem.repeated(runs)
         self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
-        self.prepared = self.solver.prepare(self.all_problem)  # the problem that the steps see
+        self.prepared = self.solver.prepare(
+            self.all_problem
+        )  # the problem that the steps are given
         self.problem, self.keys = self.prepared, self.all_keys
         self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = {}
-        self.names: dict[int, set[str]] = {}  # of what each hook records
+        self.names: dict[int, set[str]] = {}  # that each hook records
         if resume is None:
             self._begin()
         else:
@@ -114,7 +116,7 @@ class Run:
         moved = progress.alive & (progress.change > 0)  # some solvers end with an idle step
         self.change = torch.where(moved, progress.change, self.change)
         self._call(progress)
-        self.previous = self.x  # the one before is not kept in memory beside the network
+        self.previous = self.x  # the last but one is freed before the network runs
         return progress
 
     @ordinary
@@ -200,13 +202,13 @@ class Run:
             self._settle()
 
     def _told(self) -> Problem:
-        """The problem, with the noise level that the solver found where nobody gave one."""
+        """The problem, with the estimated noise level if none was given."""
         if not isinstance(self.all_problem.noise, UnknownGaussian):
             return self.all_problem
         return self.all_problem.derived(noise=Gaussian(self.noise_level.nan_to_num(1.0, 1.0)))
 
     def _said(self) -> list[tuple[str, ...]]:
-        """What the solver says of every run, as long as it was in the batch."""
+        """The solver's warnings on every run, from its last step in the batch."""
         said, rows = list(self.said), self.rows.tolist()
         new = self.solver.warnings(self.state) if rows else []
         for row, sentences in zip(rows, new, strict=bool(new)):
@@ -262,7 +264,7 @@ class Run:
         )
 
     def _call(self, progress: Progress) -> None:
-        """Call the hooks, record what they return, and let go of the runs that are done."""
+        """Call the hooks, record what they return, and drop the finished runs."""
         look = self.x.device.type == "cpu" or self.step % _CHECK_EVERY == 0
         for values, ended in call(self.hooks, progress, self.names):
             for name, value in values.items():
@@ -276,7 +278,7 @@ class Run:
             self._settle()
 
     def _settle(self) -> None:
-        """Let go of the runs that are done."""
+        """Drop the finished runs from the batch."""
         status = self.status[self.rows.to(self.x.device)].cpu()
         if not (status == Status.RUNNING).any():
             self._drop(torch.zeros_like(status, dtype=torch.bool))
@@ -284,7 +286,7 @@ class Run:
             self._drop(status != Status.CONVERGED)
 
     def _drop(self, kept: Tensor) -> None:
-        """Take runs out of the batch (a failed one stays: neighbours keep their rounding)."""
+        """Drop runs from the batch; diverged ones stay, so that rounding does not change."""
         self.said = self._said()
         index = kept.nonzero().flatten()
         if len(index):

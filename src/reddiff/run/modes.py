@@ -1,4 +1,4 @@
-"""Runs are the same whatever modes of torch are on around them."""
+"""Isolation of runs from the caller's inference mode and autocast."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Module = TypeVar("Module", bound=nn.Module)
 
-DEVICES = ("cpu", "cuda")  # that have an autocast
+DEVICES = ("cpu", "cuda")  # with autocast
 
 
 @contextmanager
 def ordinary_modes() -> Iterator[None]:
-    """Neither inference mode nor autocast.
+    """Disable inference mode and autocast.
 
-    Solvers differentiate, which inference mode forbids, and half precision is too little for their
-    own arithmetic. A network that is to compute in half precision turns autocast on itself, as
-    `EDMPrior` does with `compute`.
+    Solvers need gradients, which inference mode forbids, and their own arithmetic needs more than
+    half precision. A network that computes in half precision enables autocast itself, as `EDMPrior`
+    does with `compute`.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -51,7 +51,7 @@ def ordinary(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def differentiable(problem: Problem) -> Problem:
-    """The problem without tensors of inference mode: they are copied, as autograd refuses them."""
+    """The problem with inference tensors copied, because autograd refuses them."""
     operator = differentiable_module(problem.operator)
     if operator is problem.operator and not problem.y.is_inference():
         return problem
@@ -59,6 +59,6 @@ def differentiable(problem: Problem) -> Problem:
 
 
 def differentiable_module(module: Module) -> Module:
-    """The module, or a copy if it holds tensors of inference mode."""
+    """The module, or a copy if it holds inference tensors."""
     tensors = chain(module.parameters(), module.buffers())
     return copy.deepcopy(module) if any(t.is_inference() for t in tensors) else module

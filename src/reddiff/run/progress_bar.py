@@ -19,8 +19,8 @@ class ProgressBar(Hook):
     Arguments:
         label: The text before the bar.
         transient: Whether the bar vanishes at the end.
-        announce: Say in a line above what the run will cost, once its first step is made.
-        residual: Show the residual, which costs an evaluation of A at every step.
+        announce: Print the expected cost of the run above the bar, after its first step.
+        residual: Show the residual, which takes an evaluation of A per step.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ProgressBar(Hook):
 
 
 def cost(progress: Progress) -> str:
-    """What a run costs in all, from what its steps have cost so far."""
+    """The expected cost of a run, extrapolated from its steps so far."""
     runs, part = len(progress.alive), progress.steps / progress.step
     each, vjps = (round(n * part) for n in (progress.evaluations, progress.vjps))
     backward = f" and {vjps} backward passes" if vjps else ""

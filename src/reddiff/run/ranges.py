@@ -1,4 +1,4 @@
-"""Values that a prior knows nothing of: data in other units, and broken entries."""
+"""Values outside the range of the prior: data in other units, and outliers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from reddiff.operators.linear import LinearOperator
 from reddiff.operators.mask import Selection
 from reddiff.problem import Problem
 
-SPREAD = 6.0  # how many standard deviations of noise may carry y out of the range
-MARGIN = 0.1  # beyond which it must be, in halves of the range
-FAR = 0.5  # the same for x
-SHARE = 1e-3  # the least part of x that is worth a word, where x fits y
-# Where it does not: a noise level given too low spreads x, and is named by the residual.
+SPREAD = 6.0  # standard deviations of noise by which y may leave the range
+MARGIN = 0.1  # further tolerance for y, in half-widths of the range
+FAR = 0.5  # tolerance for x, in half-widths of the range
+SHARE = 1e-3  # smallest fraction of x outside that is reported, if x fits y
+# If it does not: too low a noise level also spreads x, and the residual tells of that.
 POOR_SHARE, POOR = 0.1, 1.15
-ROOM = 1.5  # for the norm of A, which is found from below
+ROOM = 1.5  # margin for the estimate of ||A||, which is a lower bound
 
-ADVICE = "bring y into the units of the prior (from_pixels takes pixels in [0, 1])"
+ADVICE = "convert y to the units of the prior (from_pixels converts pixels in [0, 1])"
 
 
 def beyond(
     problem: Problem, x: Tensor, values: tuple[float, float] | None, noise: Tensor, ratio: Tensor
 ) -> list[tuple[str, ...]]:
-    """What to say of each lane whose y or x leaves the range of the prior; nothing of most.
+    """Warnings for each lane whose y or x leaves the range of the prior.
 
     Arguments:
         problem: The problem.
         x: The results.
-        values: The range of x that the prior was trained on, if it is known.
+        values: The range of x that the prior was trained on; None if unknown.
         noise: The rms of the noise of y, per lane.
         ratio: The residual over the noise, per lane.
     """
@@ -50,10 +50,10 @@ def beyond(
             out = (y - middle).abs() > reach[lane]
             if bool(out.any()):
                 count = f"{int(out.sum())} of {y.numel()} entries of y lie outside {named},"
-                advice = f"{ADVICE}, or leave broken entries out with a Mask"
+                advice = f"{ADVICE}, or exclude broken entries with a Mask"
                 text = (f"{count} from {_span(y[out])}: {advice}",)
         elif strong[lane]:
-            text = (f"y is larger than any x in {named} makes it: {ADVICE}",)
+            text = (f"y is too large for any x in {named}: {ADVICE}",)
         if not text:
             out = (x[lane] - middle).abs() > half * (1 + FAR)
             least = POOR_SHARE if float(ratio[lane]) > POOR else SHARE
@@ -71,7 +71,7 @@ def _span(values: Tensor) -> str:
 def _too_large(
     problem: Problem, x: Tensor, largest: float, noise: Tensor, ratio: Tensor
 ) -> list[bool]:
-    """Whether ||y|| is more than ||A|| ||x|| and the noise allow, in lanes that do not fit."""
+    """Whether ||y|| exceeds ||A|| ||x|| plus the noise, in lanes where x does not fit y."""
     poor = (ratio > 2) & torch.isfinite(ratio)
     if not isinstance(problem.operator, LinearOperator) or not bool(poor.any()):
         return [False] * len(x)

@@ -1,4 +1,4 @@
-"""Whether a snapshot fits the problem and the solver that it is to go on with."""
+"""Validation of a snapshot against the problem and solver of the run that resumes it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from reddiff.solvers.base import Solver
 
 State = TypeVar("State")
 
-# What a damaged tree makes of code that expects a sound one.
+# Exceptions that a damaged tree can cause.
 _DAMAGE = AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
 def check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any], origin: Origin) -> None:
-    """Refuse a snapshot of something else, or one that is damaged, before any work.
+    """Raise if a snapshot belongs to another run or is damaged.
 
     Raises:
-        InvalidArgument: If it is no snapshot, or has gone further than the solver does.
-        SnapshotError: If it is of another solver, y, operator, noise, prior or dtype, or its tree
-            is not one of this loop.
+        InvalidArgument: If it is not a `Snapshot`, or has more steps than the solver.
+        SnapshotError: If its solver, y, operator, noise, prior or dtype differ, or its tree is
+            malformed.
     """
     good = isinstance(snapshot, Snapshot)
     require(good, "resume", expected="a Snapshot", got=type(snapshot).__name__)
@@ -54,7 +54,7 @@ def check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any], orig
 
 
 def load_state(solver: Solver[State], tree: Tree, rows: int, like: Tensor) -> State:
-    """The solver's state, of so many runs, whose estimates are like this x.
+    """The solver's state of so many `rows`, with estimates of the shape and dtype of `like`.
 
     Raises:
         SnapshotError: If it does not fit the solver.
@@ -64,20 +64,22 @@ def load_state(solver: Solver[State], tree: Tree, rows: int, like: Tensor) -> St
         x = solver.estimate(state)
     except _DAMAGE as error:
         raise _damaged(f"{type(error).__name__}: {error}") from error
-    shape = (rows, *like.shape[1:]) if rows else tuple(x.shape)  # once all ended, it is not cut
+    shape = (
+        (rows, *like.shape[1:]) if rows else tuple(x.shape)
+    )  # after the last run has ended it is kept whole
     if tuple(x.shape) != shape or x.dtype != like.dtype:
         raise _damaged(f"an estimate {tuple(x.shape)} of {x.dtype}, for {shape} of {like.dtype}")
     if rows and not _lanes_fit(tree, rows):
-        raise _damaged(f"a state of other than {rows} runs")
+        raise _damaged(f"a state that does not have {rows} runs")
     return state
 
 
 def _damaged(what: str) -> SnapshotError:
-    return SnapshotError(f"resume: expected a sound snapshot, got {what[:200]}")
+    return SnapshotError(f"resume: expected an undamaged snapshot, got {what[:200]}")
 
 
 def _apart(mine: Tree, other: Tree) -> tuple[str, str]:
-    """Both descriptions, as short as tells them apart."""
+    """The parts in which two descriptions differ."""
     if not isinstance(other, Mapping) or mine.get("class") != other.get("class"):
         names = [d.get("class") if isinstance(d, Mapping) else d for d in (mine, other)]
         return str(names[0]), f"one of {names[1]}"
@@ -87,11 +89,11 @@ def _apart(mine: Tree, other: Tree) -> tuple[str, str]:
 
 
 def _fault(snapshot: Snapshot, problem: Problem) -> str:
-    """What is wrong with the part of the tree that is the loop's; nothing if it is sound."""
+    """The first fault in the loop's part of the tree; empty if there is none."""
     tree = snapshot.tree
     keys = {"state", "rows", "loop", "said", "history"}
     if set(tree) != keys:
-        return f"the entries {sorted(map(str, tree))} in the place of {sorted(keys)}"
+        return f"entries {sorted(map(str, tree))} instead of {sorted(keys)}"
     if snapshot.samples < 1 or snapshot.step < 0 or len(snapshot.ids) != len(problem):
         return f"{len(snapshot.ids)} ids, {snapshot.samples} samples, step {snapshot.step}"
     runs = len(problem) * snapshot.samples
@@ -105,19 +107,19 @@ def _fault(snapshot: Snapshot, problem: Problem) -> str:
         "noise_level": ((runs,), (*real, problem.y.dtype)),
     }
     if set(tree["loop"]) != set(wanted):
-        return f"the entries {sorted(map(str, tree['loop']))} in the place of {sorted(wanted)}"
+        return f"entries {sorted(map(str, tree['loop']))} instead of {sorted(wanted)}"
     for name, (shape, dtypes) in wanted.items():
         value = tree["loop"][name]
         if tuple(value.shape) != shape or value.dtype not in dtypes:
             return f"{name} {tuple(value.shape)} of {value.dtype}, for {shape} of {dtypes[0]}"
     rows, status = tree["rows"], tree["loop"]["status"]
     if rows.dtype != torch.int64 or rows.ndim != 1 or not _rising(rows.tolist(), runs):
-        return "rows that are not numbers of runs"
+        return "rows that are not indices of runs"
     if not set(status.tolist()) <= {int(s) for s in Status}:
-        return "a status that is none"
+        return "an invalid status"
     said = tree["said"]
     if len(said) != runs or not all(isinstance(s, str) for each in said for s in each):
-        return "other than sentences for each run"
+        return "warnings that are not lists of strings, one per run"
     for name, value in tree["history"].items():
         if value.ndim != 2 or value.shape[1] != runs:
             return f"a history of {name} of shape {tuple(value.shape)}"

@@ -1,4 +1,4 @@
-"""Validation of the arguments of a run, before it costs anything."""
+"""Validation of the arguments of a run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
 
 def as_integers(ids: Sequence[Any]) -> tuple[int, ...]:
-    """The ids as Python's integers, whatever kind of integer they are."""
+    """The ids as Python integers."""
     return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
 
 
 def default_solver(
     problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
 ) -> Solver[Any]:
-    """The solver, or the default one, once all types are right."""
+    """The given solver, or the default one, after a check of all types."""
     for name, value, wanted in (
         ("problem", problem, Problem),
         ("prior", prior, Prior),
@@ -37,7 +37,7 @@ def default_solver(
 def check_run(
     problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
 ) -> None:
-    """All that can be wrong with a run, before it costs anything."""
+    """Raise if the arguments do not fit each other."""
     good = isinstance(runs, int) and runs >= 1
     require(good, "runs", expected="an integer of at least 1", got=repr(runs))
     require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")

@@ -54,7 +54,7 @@ class NoiseAwareState(State):
         previous: The mean a step earlier.
         sigma_y: The noise of y as it is known so far, `(b,)`.
         low: The last level, `(b,)`; 0 while it is not known yet.
-        gain: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
+        norm: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
         weight: Lambda, `(b,)`.
         solved: Whether the last data step reached its tolerance, `(b,)`.
     """
@@ -63,7 +63,7 @@ class NoiseAwareState(State):
     previous: Tensor
     sigma_y: Tensor
     low: Tensor
-    gain: Tensor
+    norm: Tensor
     weight: Tensor
     solved: Tensor
 
@@ -192,16 +192,16 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         mu = problem.initial_estimate()
         operator, noise = problem.operator, problem.noise
         near = operator.linearise(mu + rng.randn_like(mu))
-        gain = operator.norm(mu, near)
-        gain = torch.where(gain > 0, gain, 1)
+        norm = operator.norm(mu, near)
+        norm = torch.where(norm > 0, norm, 1)
         if isinstance(noise, UnknownGaussian):
-            sigma_y, low = _rms(problem.y, problem), torch.zeros_like(gain)
+            sigma_y, low = _rms(problem.y, problem), torch.zeros_like(norm)
         else:
             sigma_y = _rms(noise.std(near.a), problem)
             lower = 1.0 if problem.linear_gaussian else APART
-            low = self._last(lower * sigma_y / gain).clamp(max=prior.sigma_max)
+            low = self._last(lower * sigma_y / norm).clamp(max=prior.sigma_max)
         weight = self._weight(prior, mu, torch.where(low > 0, low, 1))
-        return NoiseAwareState(mu, mu, sigma_y, low, gain, weight, solved=torch.isfinite(gain))
+        return NoiseAwareState(mu, mu, sigma_y, low, norm, weight, solved=torch.isfinite(norm))
 
     def step(
         self,
@@ -245,7 +245,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
             scale, weight = self.noise_scale, state.weight
-            level = Level(s, sigma_y, state.gain, scale, weight, found=not known)
+            level = Level(s, sigma_y, state.norm, scale, weight, found=not known)
             view = SpectralView.of(problem, sigma_y)
             if view is not None:
                 return spectral_step(problem, view, prior, w, level, rng)
@@ -291,13 +291,13 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         """
         f = moved.freedom.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
         square = 2 * problem.misfit(moved.denoised) / problem.count
-        at = (s * state.gain) ** 2
+        at = (s * state.norm) ** 2
         found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
         found = torch.where(torch.isfinite(found), found, state.sigma_y)  # of a lane that diverged
         open_ = state.low == 0
         sigma_y = torch.where(open_, torch.minimum(state.sigma_y, found), state.sigma_y)
-        reached = open_ & (s * state.gain <= found)
-        return sigma_y, torch.where(reached, self._last(found / state.gain), state.low)
+        reached = open_ & (s * state.norm <= found)
+        return sigma_y, torch.where(reached, self._last(found / state.norm), state.low)
 
     def estimate(self, state: NoiseAwareState) -> Float[Tensor, "b *n"]:
         return state.mu
@@ -313,7 +313,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
 def _trusted(state: NoiseAwareState, *, known: bool) -> Float[Tensor, " b"]:
     """Sigma_y as it was given; where it was 0 or is a guess, at least `LEAST_NOISE` of x."""
-    least = torch.maximum(state.sigma_y, LEAST_NOISE * state.gain)
+    least = torch.maximum(state.sigma_y, LEAST_NOISE * state.norm)
     return torch.where(state.sigma_y > 0, state.sigma_y, least) if known else least
 
 

@@ -47,7 +47,7 @@ class Level:
     Arguments:
         s: The noise level of the step, `(b,)`.
         sigma_y: The noise of y, above 0, `(b,)`.
-        gain: The largest singular value of A, `(b,)`.
+        norm: The largest singular value of A, `(b,)`.
         scale: Rho, the ratio of the noise added to the noise that would bring z to the level s.
         weight: Lambda, the weight of the prior where A damps x, above 0 and at most 1, `(b,)`.
         found: Whether sigma_y is being found; only then are the degrees of freedom of use.
@@ -55,7 +55,7 @@ class Level:
 
     s: Float[Tensor, " b"]
     sigma_y: Float[Tensor, " b"]
-    gain: Float[Tensor, " b"]
+    norm: Float[Tensor, " b"]
     scale: float
     weight: Float[Tensor, " b"]
     found: bool
@@ -63,7 +63,7 @@ class Level:
     @property
     def best(self) -> Float[Tensor, " b"]:
         """Noise of the best measured coordinate, at most s."""
-        return torch.minimum(self.sigma_y / self.gain, self.s)
+        return torch.minimum(self.sigma_y / self.norm, self.s)
 
     @property
     def tau2(self) -> Float[Tensor, " b"]:
@@ -158,7 +158,7 @@ def iterative_step(
 def _noise(
     problem: Problem, operator: LinearOperator, w: Tensor, level: Level, rng: Rng
 ) -> Float[Tensor, "b *m"]:
-    """Noise of covariance (2 lambda - 1) sigma_y^2 + (2 tau^2 - s^2) A A^T, with A A^T <= gain^2.
+    """Noise of covariance (2 lambda - 1) sigma_y^2 + (2 tau^2 - s^2) A A^T, with A A^T <= norm^2.
 
     The first part is left out where it is negative. Where the second is positive it is a sum of two
     draws; else the square root of the covariance is expanded to its fourth power, which leaves at
@@ -185,4 +185,4 @@ def _freedom(
     """Degrees of freedom as in `spectral_step`; equal in the mean if A has one singular value."""
     a_eps, a_shift = operator(eps), operator(shift)
     taken = dot(a_eps, a_eps) - dot(a_shift, a_shift) / level.s**2
-    return taken / (level.gain**2 * problem.count)
+    return taken / (level.norm**2 * problem.count)

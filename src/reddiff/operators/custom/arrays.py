@@ -1,4 +1,4 @@
-"""Functions of NumPy arrays, and of flat vectors, as functions of tensors with a lane axis."""
+"""Adapters from functions of NumPy arrays, or of flat vectors, to functions of tensors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from reddiff.operators.base import Shape
 
 @dataclass(frozen=True, eq=False)
 class Looped:
-    """A function of the arrays of one lane, called lane by lane on copies, on the CPU.
+    """Calls a function of NumPy arrays lane by lane, on copies on the CPU.
 
-    The result has the dtype and the device of the first tensor, whatever the function makes of it.
+    The result has the dtype and device of the first tensor.
 
     Arguments:
-        name: What the function is called in messages.
-        function: Takes one array for every tensor, without the lane axis, and gives one.
+        name: The name of the function in messages.
+        function: Takes one array per tensor, without the lane axis, and returns one.
     """
 
     name: str
     function: Callable[..., Any]
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """The function of every lane."""
         first = tensors[0]
         arrays = [t.detach().cpu().numpy() for t in tensors]
         out = [self._one([a[i].copy() for a in arrays]) for i in range(len(first))]
@@ -37,18 +36,17 @@ class Looped:
 
     def _one(self, arrays: list[Any]) -> Tensor:
         value = np.atleast_1d(np.asarray(self.function(*arrays)))
-        expected = "an array of real numbers (a complex one has two channels: its two parts)"
+        expected = "an array of real numbers (a complex one is two channels, real and imaginary)"
         require(value.dtype.kind in "fiub", self.name, expected=expected, got=value.dtype)
         return torch.as_tensor(value.copy())
 
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """A function of vectors as one of arrays: flat on its way in, of a shape on its way out."""
+    """Calls a function of vectors on arrays: flattens the input, reshapes the output."""
 
     function: Callable[[Any], Any]
     shape: Shape
 
     def __call__(self, array: Any) -> Any:
-        """The array of the vector."""
         return np.reshape(self.function(array.reshape(-1)), self.shape)

@@ -24,7 +24,7 @@ from reddiff.random import drawn
 
 
 class Candidate:
-    """Functions on tensors, and the x that they are validated on, if its shape is known."""
+    """User functions, and an x to validate them on if its shape is known."""
 
     def __init__(
         self,
@@ -69,16 +69,16 @@ class Candidate:
 
     @torch.no_grad()
     def operator(self, linear: bool | None) -> Operator:
-        """The operator, if the functions pass every check that can be made."""
+        """Validate the functions as far as possible, and build the operator."""
         a = None if self.x is None else check_forward(self.forward, self.x, self.given)
         linear = self._decide(linear)
-        if linear and self.x is not None:  # the example may be zeros
+        if linear and self.x is not None:  # the example may be all zeros
             check_forward(self.forward, drawn(self.x), self.given)
         settings = {"find": self._finder(a), "like": self.like, "given": self.given}
         settings["parts"] = self.parts
         adjoint, vjp, jvp = (self.functions[n] for n in ("adjoint", "vjp", "jvp"))
         for name in ("vjp", "jvp") if linear else ("adjoint",):
-            what = "None, A being linear" if linear else "None, A not being linear"
+            what = "None, since A is linear" if linear else "None, since A is nonlinear"
             wrong = self.functions[name]
             require(wrong is None, name, expected=what, got=type(wrong).__name__)
         slope, name = (adjoint, "adjoint") if linear else (vjp, "vjp")
@@ -114,19 +114,19 @@ class Candidate:
             check_linear(self.forward, self.x, self.given)
         if linear is None:
             given = [self.functions[n] is not None for n in ("adjoint", "vjp")]
-            expected = "True or False, where neither x_shape nor example is given to test it on"
+            expected = "True or False, since neither x_shape nor example is given to test it on"
             require(any(given), "linear", expected=expected, got=None)
             return given[0]
         return linear
 
     def _check_autograd(self, a: Tensor | None, name: str) -> None:
-        """Check that autograd can follow the function."""
+        """Raise InvalidArgument unless autograd can differentiate `forward`."""
         if a is None or self.x is None:
             return
         try:
             transpose(self.forward, self.x, torch.ones_like(a), *self.given)
         except Exception as error:
-            expected = "a function, since autograd cannot follow forward"
+            expected = "a function, since autograd cannot differentiate forward"
             got = f"None, and {type(error).__name__}: {error}"
             raise InvalidArgument(name, expected=expected, got=got) from error
 

@@ -35,8 +35,8 @@ def operator(
 ) -> Operator:
     """An `Operator` from a function of x.
 
-    The function is validated on random numbers first: it treats lanes independently, it gives the
-    same A(x) at every call, it is linear if it is said to be, and the adjoint passes the dot test.
+    The function is validated on random numbers first: it treats lanes independently, returns the
+    same A(x) at every call, is linear if declared so, and the adjoint passes the dot test.
     For a matrix see `from_matrix`, for an operator on vectors `from_linear_operator`, for a physics
     of deepinv `reddiff.from_deepinv`.
 
@@ -44,24 +44,24 @@ def operator(
         forward: A function or an `nn.Module`, x `(b, ...)` -> A(x) `(b, ...)`, on tensors. Autograd
             differentiates it, unless `adjoint` or `vjp` is given. With `numpy=True`, a function of
             the NumPy array of one x, called lane by lane. An `Operator` is returned as it is.
-        adjoint: y -> A^T y, for a linear function that autograd cannot follow, or for speed. By
-            default the function's own method `adjoint`, if it has one.
+        adjoint: y -> A^T y, for a linear function that autograd cannot differentiate, or for
+            speed. By default the function's own method `adjoint`, if it has one.
         x_shape: The shape of one x; or a function from the shape of one y to that of its x, for a
             function of any size. By default the shape that the adjoint gives, or else that of y.
         example: An x `(b, ...)` to validate the function on: gives the shape of one x, and the
             dtype and device that the function needs, where they are not torch's defaults.
-        linear: Whether A is linear. By default tested, where the shape of x is known.
+        linear: Whether A is linear. By default it is tested, if the shape of x is known.
         lanes: Tensors `(b, ...)` with one entry per lane: passed to every function after its other
             arguments, and indexed by `select`.
-        vjp: (x, w) -> J(x)^T w, for a nonlinear function that autograd cannot follow.
+        vjp: (x, w) -> J(x)^T w, for a nonlinear function that autograd cannot differentiate.
         jvp: (x, v) -> J(x) v, beside `vjp`; by default central differences.
         numpy: Whether the functions take and return the NumPy arrays of one lane.
         adjoint_tolerance: Largest error of the adjoint that is accepted, relative to ||A x|| ||y||;
             0.02 for a back-projector that is off by a percent. By default the rounding error, about
-            3e-4 in float32. Gradients, data steps and the result are as inexact.
+            3e-4 in float32. Gradients, data steps and the result have errors of this size.
 
     Raises:
-        InvalidArgument: Names the argument that cannot be used, what was expected and what came.
+        InvalidArgument: If an argument is invalid, or a function fails its validation.
     """
     maps = {"adjoint": adjoint, "vjp": vjp, "jvp": jvp}
     if isinstance(forward, Operator):
@@ -98,7 +98,7 @@ def from_matrix(a: Any, *, x_shape: Shape | None = None) -> LinearOperator:
         x_shape: The shape of one x, of n entries; `(n,)` by default.
 
     Raises:
-        InvalidArgument: If `a` is no matrix of real numbers, or n does not fit the shape.
+        InvalidArgument: If `a` is not a matrix of real numbers, or n does not fit the shape.
     """
     sparse = hasattr(a, "tocoo") or (isinstance(a, Tensor) and a.layout != torch.strided)
     known = sparse or isinstance(a, Tensor | np.ndarray)
@@ -123,7 +123,7 @@ def from_linear_operator(
 ) -> LinearOperator:
     """A linear operator on vectors of another library, called lane by lane on the CPU.
 
-    It is validated in the precision that it computes in, float32 or float64.
+    It is validated in its own precision, float32 or float64.
 
     Arguments:
         a: A `scipy.sparse.linalg.LinearOperator`, or any object with `shape` (m, n), `matvec` and
@@ -132,14 +132,14 @@ def from_linear_operator(
         adjoint_tolerance: As of `operator`, for an `rmatvec` that is not the exact transpose.
 
     Raises:
-        InvalidArgument: If `a` is no such object, is complex or nonlinear, `rmatvec` fails the dot
-            test, or n does not fit the shape.
+        InvalidArgument: If `a` is not such an object, is complex or nonlinear, `rmatvec` fails the
+            dot test, or n does not fit the shape.
     """
     expected = "an operator with shape, matvec and rmatvec (y -> A^T y)"
     has = all(callable(getattr(a, name, None)) for name in ("matvec", "rmatvec"))
     require(has and hasattr(a, "shape"), "a", expected=expected, got=type(a).__name__)
     dtype = np.dtype(getattr(a, "dtype", None) or float)
-    expected = "a real operator (a complex y has two channels: its two parts)"
+    expected = "a real operator (a complex y is two channels, real and imaginary)"
     require(dtype.kind != "c", "a", expected=expected, got=dtype)
     m, n = (int(k) for k in a.shape)
     shape = (n,) if x_shape is None else tuple(x_shape)
@@ -166,7 +166,7 @@ def from_linear_operator(
 
 
 def _other_function(value: object) -> str | None:
-    """The function of this library that takes an object `operator` does not, for its message."""
+    """The function of this library for an object that `operator` does not accept."""
     if isinstance(value, Tensor | np.ndarray) or hasattr(value, "tocoo"):
         return "reddiff.from_matrix"
     if callable(getattr(value, "matvec", None)):
@@ -179,6 +179,6 @@ def _other_function(value: object) -> str | None:
 
 
 def _modules(*functions: Any) -> list[nn.Module]:
-    """The modules that functions are, or are methods of."""
+    """The modules among the functions, and those that functions are methods of."""
     owners = [f if isinstance(f, nn.Module) else getattr(f, "__self__", None) for f in functions]
     return list({id(m): m for m in owners if isinstance(m, nn.Module)}.values())

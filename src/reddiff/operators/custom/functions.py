@@ -1,4 +1,4 @@
-"""Operators made of a user's functions."""
+"""Operators built from user functions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from reddiff.random import drawn
 
 
 class Own(Operator):
-    """Base of linear and nonlinear functions: tensors per lane, modules, and the shape of x.
+    """Base class of linear and nonlinear functions: per-lane tensors, modules, shape of x.
 
     Arguments:
-        find: (the shape of one y, its dtype and device, the tensors per lane) to that of one x.
-        like: Of the dtype and device that the functions were validated with: they are as precise as
-            this dtype, whatever the dtype of x.
-        given: Tensors `(b, ...)` that are handed to the functions after x.
-        parts: The modules that the functions belong to: they move with the operator.
+        find: (shape of one y, dtype, device, per-lane tensors) -> shape of one x.
+        like: A tensor of the dtype and device of the validation. Its dtype is the precision of the
+            functions, whatever the dtype of x.
+        given: Per-lane tensors `(b, ...)`, passed to the functions after x.
+        parts: The modules that the functions belong to; `to` moves them with the operator.
     """
 
     like: Tensor
@@ -52,14 +52,14 @@ class Own(Operator):
 
     @property
     def given(self) -> tuple[Tensor, ...]:
-        """The tensors of the lanes."""
+        """The per-lane tensors."""
         return tuple(self.get_buffer(name) for name in self.batched)
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
-        """As for any module, but `.to(float64)` leaves complex buffers complex."""
+        """As `nn.Module`, but `.to(float64)` keeps complex buffers complex."""
         kept = [
             (module._buffers, name, value)
             for module in self.modules()
@@ -80,7 +80,7 @@ class Function(Own):
 
     Arguments:
         forward: (x, *given) -> A(x).
-        vjp: (x, w, *given) -> J(x)^T w; None where autograd can follow `forward`.
+        vjp: (x, w, *given) -> J(x)^T w; None where autograd differentiates `forward`.
         jvp: (x, v, *given) -> J(x) v; by default central differences, where there is a `vjp`.
     """
 
@@ -115,8 +115,8 @@ class LinearFunction(Own, LinearOperator):
 
     Arguments:
         forward: (x, *given) -> A x.
-        adjoint: (y, *given) -> A^T y; None where autograd can follow `forward`.
-        tolerance: How far `adjoint` may be from A^T, relative to ||A x|| ||y||.
+        adjoint: (y, *given) -> A^T y; None where autograd differentiates `forward`.
+        tolerance: The accepted error of `adjoint`, relative to ||A x|| ||y||.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Autograd functions with derivatives that a user wrote."""
+"""Autograd functions with user-supplied derivatives."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Map = Callable[..., Tensor]  # of x (and more), then of the tensors per lane
+Map = Callable[..., Tensor]  # takes x (and a direction), then the per-lane tensors
 
 
 def linear(forward: Map, back: Map, x: Tensor, *given: Tensor) -> Tensor:
-    """forward(x), with `back` as its pullback however `forward` is made."""
+    """forward(x), with `back` as its pullback."""
     out: Tensor = _Linear.apply(forward, back, x, *given)  # type: ignore[no-untyped-call]
     return out
 
 
 def curve(forward: Map, pull: Map, push: Map, x: Tensor, *given: Tensor) -> Tensor:
-    """forward(x), with `pull` as its pullback and `push` as the derivative of that."""
+    """forward(x), with `pull` as its pullback and `push` as its derivative."""
     out: Tensor = _Curve.apply(  # type: ignore[no-untyped-call]
         forward, pull, push, x, *given
     )
@@ -54,7 +54,7 @@ class _Curve(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """w -> J(x)^T w; its own derivative is J(x), for those that differentiate a gradient in w."""
+    """w -> J(x)^T w, whose derivative in w is pulled back by J(x)."""
 
     @staticmethod
     def forward(ctx: Any, pull: Map, push: Map, x: Tensor, w: Tensor, *given: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Matrices that are applied, not decomposed: sparse ones, and very large dense ones."""
+"""Sparse and very large dense matrices, which have no singular value decomposition."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class Dense(LinearOperator):
 
 
 class Sparse(LinearOperator):
-    """A x for a matrix given by its entries; y is `(b, m)`. Entries of one place are added up.
+    """A x for a sparse matrix by coordinates; y is `(b, m)`. Duplicate entries are added.
 
-    Sums run in a fixed order, row by row: the same x gives the same bits, on a GPU too.
+    Sums have a fixed order, so that results are reproducible to the bit, on GPUs too.
 
     Arguments:
         rows: The row of every entry, integers `(k,)`.
-        columns: Its column.
-        values: Its value, real floating point.
+        columns: The column of every entry, integers `(k,)`.
+        values: The value of every entry `(k,)`, real floating point.
         size: (m, n).
         shape: The shape of one x, of n entries; `(n,)` by default.
 
     Raises:
-        InvalidArgument: If there are no entries, one is not finite or outside the matrix, or n
-            does not fit the shape.
+        InvalidArgument: If there are no entries, an entry is not finite or outside the matrix, or
+            n does not fit the shape.
     """
 
     values: Tensor
@@ -129,7 +129,7 @@ class Sparse(LinearOperator):
         return linear(self._back, self._times, y)
 
     def measured(self, y: Float[Tensor, "b m"]) -> Bool[Tensor, "b m"]:
-        """The rows that are not empty."""
+        """The nonempty rows."""
         ones = self.values.new_ones(1, math.prod(self.shape))
         seen = _sums(self.values.abs(), self.columns, self.counts, ones)
         return (seen > 0).expand_as(y)
@@ -143,7 +143,7 @@ class Sparse(LinearOperator):
 
 
 def _sums(values: Tensor, index: Tensor, counts: Tensor, v: Tensor) -> Tensor:
-    """The sum of values v[index] over each run of so many entries."""
+    """Sums of values v[index] over consecutive segments of `counts` entries."""
     terms = values[:, None] * v.T[index]
     return torch.segment_reduce(terms, "sum", lengths=counts, axis=0, unsafe=True).T.contiguous()
 

@@ -1,4 +1,4 @@
-"""Validation of a user's function: each check names what was expected and what came."""
+"""Validation of user functions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from reddiff.operators.checks.measures import DotTest, accurate, coarse, lane_er
 from reddiff.operators.custom.gradients import Map
 from reddiff.random import drawn
 
-MATCHED = 0.1  # an adjoint with a larger error than this is that of another operator
+MATCHED = 0.1  # with a larger error, `adjoint` is not that of `forward` at all
 
 
 def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
-    """function(x, *more), or InvalidArgument: it fails, or gives no real tensor with lanes."""
+    """function(x, *more); InvalidArgument if it fails or returns no real tensor with lanes."""
     what = f"a function of x {tuple(x.shape)}, {x.dtype} on {x.device}"
     try:
         a = function(x, *more)
@@ -23,10 +23,15 @@ def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
     except Exception as error:
         got = f"{type(error).__name__}: {error}"
         raise InvalidArgument(name, expected=what, got=got) from error
-    hint = " (for functions of NumPy arrays say numpy=True)" * (type(a).__module__ == "numpy")
+    hint = " (for functions of NumPy arrays pass numpy=True)" * (type(a).__module__ == "numpy")
     got = type(a).__name__
-    require(isinstance(a, Tensor), name, expected=f"a torch.Tensor back{hint}", got=got)
-    expected = f"real values of {x.dtype}, as x (a complex y has two channels: its two parts)"
+    require(
+        isinstance(a, Tensor),
+        name,
+        expected=f"a function that returns a torch.Tensor{hint}",
+        got=got,
+    )
+    expected = f"real values of {x.dtype}, as x (a complex y is two channels, real and imaginary)"
     require(a.dtype == x.dtype, name, expected=expected, got=a.dtype)
     require(a.device == x.device, name, expected=f"a y on {x.device}, as x", got=a.device)
     lanes = a.ndim >= 2 and len(a) == len(x) and a.numel() > 0
@@ -35,27 +40,27 @@ def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
 
 
 def check_forward(forward: Map, x: Tensor, given: tuple[Tensor, ...]) -> Tensor:
-    """A(x); raises unless the function leaves x as it is, repeats itself, and separates lanes."""
+    """A(x); raises unless `forward` keeps x, is deterministic and treats lanes independently."""
     kept = x.clone()
     a = call("forward", forward, x, *given).detach().clone()
     same = torch.equal(x, kept)
-    require(same, "forward", expected="a function that leaves x as it is", got="a changed x")
+    require(same, "forward", expected="a function that does not modify x", got="a modified x")
     again = torch.equal(forward(x, *given).nan_to_num(), a.nan_to_num())
-    expected = "the same A(x) at every call (noise is drawn by `noise`, not by A)"
-    require(again, "forward", expected=expected, got="another A(x) for the same x")
+    expected = "the same A(x) at every call (noise belongs in `noise`, not in A)"
+    require(again, "forward", expected=expected, got="a different A(x) for the same x")
 
     def alone(i: int) -> Tensor:
         return call("forward", forward, x[i : i + 1], *(t[i : i + 1] for t in given))
 
     error = lane_error(a, alone, range(1, 2) if len(x) > 1 else ())
-    expected = "a function of (b, ...) that treats every lane as if it were alone"
-    got = "a lane that changes with its neighbours"
+    expected = "a function of (b, ...) that treats lanes independently"
+    got = "a lane that depends on others"
     require(error <= accurate(x.dtype), "forward", expected=expected, got=got)
     return a
 
 
 def linearity_error(forward: Map, like: Tensor, given: tuple[Tensor, ...]) -> float:
-    """`nonlinearity` on random numbers."""
+    """`nonlinearity` of the function on random numbers."""
 
     def of(x: Tensor) -> Tensor:
         return call("forward", forward, x, *given)
@@ -78,7 +83,7 @@ def check_linear(
     worst = linearity_error(forward, like, given)
     got = f"True, and a difference of {worst:.1e}"
     if like.dtype == torch.float64 and worst <= accurate(torch.float32):
-        got += ", as of code in float32 (which is validated there with an `example` in float32)"
+        got += ", typical of code in float32 (validate it with an `example` in float32)"
     require(worst <= accurate(like.dtype), "linear", expected=expected, got=got)
 
 
@@ -90,9 +95,9 @@ def check_adjoint(
     given: tuple[Tensor, ...],
     tolerance: float | None = None,
 ) -> None:
-    """Raise InvalidArgument unless <A u, w> = <u, adjoint(w)>, to `tolerance` ||A u|| ||w||.
+    """Raise InvalidArgument unless <A u, w> = <u, adjoint(w)> to `tolerance` ||A u|| ||w||.
 
-    By default that is the square root of the rounding error.
+    The default tolerance is the square root of the machine epsilon.
     """
     u, w = drawn(like, 3), drawn(y_like, 4)
     back = call("adjoint", adjoint, w, *given)
@@ -100,11 +105,11 @@ def check_adjoint(
     require(got == wanted, "adjoint", expected=f"shape {wanted}, as x", got=got)
     a = forward(u, *given)
     test = DotTest.of(a, w, u, back)
-    if tolerance is not None:  # also along A u, where a wrong scale is seen whole
+    if tolerance is not None:  # also with w = A u, which shows an error of scale in full
         test = test.and_(DotTest.of(a, a, u, call("adjoint", adjoint, a, *given)))
     law = "<A u, w> = <u, adjoint(w)>"
     if test.error < MATCHED:
-        law += " (adjoint_tolerance=... lets a pair pass that is a little off)"
+        law += " (adjoint_tolerance=... accepts an approximate adjoint)"
     _require_passed("adjoint", law, test, accurate(like.dtype) if tolerance is None else tolerance)
 
 
@@ -125,7 +130,7 @@ def check_slope(
 
 def _require_passed(name: str, law: str, test: DotTest, tolerance: float) -> None:
     sides = f"{_numbers(test.one)} and {_numbers(test.other)}"
-    got = f"{sides}, {test.error:.1e} apart of ||A u|| ||w||"
+    got = f"{sides}, which differ by {test.error:.1e} ||A u|| ||w||"
     require(test.error <= tolerance, name, expected=law, got=got)
 
 
