@@ -24,12 +24,18 @@ from pathlib import Path
 
 import torch
 from common import (
+    F64,
+    FIELD,
     PHOTOS,
+    SIGMAS,
+    FieldCell,
     Results,
     Row,
     Table,
     box_mask,
+    chosen,
     parser,
+    per_level,
     photo,
     random_mask,
     run_tables,
@@ -51,14 +57,12 @@ from reddiff.operators import (
     motion_psf,
 )
 from reddiff.optim import MakeOptimizer, cosine_lr
-from reddiff.priors import GaussianRandomField, Prior, photo_prior
-from reddiff.random import DRAWING, Rng
+from reddiff.priors import Prior, photo_prior
+from reddiff.random import Rng
 from reddiff.solvers import NoiseAwareREDDiff
 from reddiff.spectral_view import SpectralView
 
-F64 = torch.float64
 SIDE = 64
-SIGMAS = (0.01, 0.1, 0.4)  # of `fields`
 DRAWS = 8  # of the exact posterior, for its variance
 BISECTIONS = 40
 SOLVER = NoiseAwareREDDiff.default()
@@ -128,17 +132,14 @@ class Seen:
 Update = Callable[[View, State, Seen], State]
 
 
-def tweedie(view: View, state: State, net: Seen) -> State:
-    """Tweedie's formula where y has less noise than s; elsewhere, the error of fresh noise."""
-    known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
-    other = view.proximal(net.d, net.rho**2 * view.tau2(net.s))
-    return replace(state, z=torch.where(view.matched(net.s), known, other))
+def tweedie(view: View, state: State, net: Seen, *, fresh: bool = True) -> State:
+    """Tweedie's formula where y has less noise than s, elsewhere a proximal step.
 
-
-def threshold(view: View, state: State, net: Seen) -> State:
-    """Tweedie's formula where the measurement was shown, the proximal step elsewhere."""
+    Arguments:
+        fresh: The size of that step is the error of fresh noise, rather than s.
+    """
     known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
-    other = view.proximal(net.d, net.s**2)
+    other = view.proximal(net.d, net.rho**2 * view.tau2(net.s) if fresh else net.s**2)
     return replace(state, z=torch.where(view.matched(net.s), known, other))
 
 
@@ -278,7 +279,6 @@ def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tens
 
 # ------------------------------------------------------------------------------------- variants
 
-DEFAULT = Setting()
 MEAN = Setting(beta=0.8, rho=0.0)
 FREE = Setting(beta=0.0, matched=False)
 ADAM = {f"Adam, lr {lr:g}": partial(Adam, lr=lr) for lr in (0.02, 0.05, 0.1, 0.25, 0.5)}
@@ -294,7 +294,7 @@ def descent(make: MakeOptimizer, *, scaled: bool = False, diagonal: bool = False
 
 GRID = ((0, 0.707), (0, 1), (0, 1.414), (0.167, 1), (0.5, 1), (0.5, 0.707), (0.8, 0.632))
 VARIANTS: dict[str, Setting] = {
-    "default": DEFAULT,
+    "default": Setting(),
     **{f"seed {i}": Setting(seed=i) for i in (1, 2)},
     **{f"beta {beta:g}, rho {rho:g}": Setting(beta=beta, rho=rho) for beta, rho in GRID},
     "beta 0.8, rho 0.632, 200 steps": Setting(beta=0.8, rho=0.632, steps=200),
@@ -309,8 +309,8 @@ VARIANTS: dict[str, Setting] = {
     "last level sigma_y": Setting(in_y=True),
     **{f"{n} steps": Setting(steps=n) for n in (10, 20, 100)},
     **{f"rho 0, beta 0.8, {n} steps": replace(MEAN, steps=n) for n in (10, 20, 100)},
-    "hard": Setting(hard=True, update=threshold),
-    "rho 0, beta 0.8, hard": replace(MEAN, hard=True, update=threshold),
+    "hard": Setting(hard=True, update=partial(tweedie, fresh=False)),
+    "rho 0, beta 0.8, hard": replace(MEAN, hard=True, update=partial(tweedie, fresh=False)),
     "proximal": Setting(matched=False, update=proximal),
     "rho 0, beta 0.8, proximal": replace(MEAN, matched=False, update=proximal),
     "rho 0, beta 0.8, proximal, halved": replace(MEAN, matched=False, update=proximal, last=0.5),
@@ -326,60 +326,41 @@ VARIANTS: dict[str, Setting] = {
 
 # --------------------------------------------------------------------------------------- tables
 
-PRIOR = GaussianRandomField(-2.2, std=0.5)
-
 
 def operators(side: int, lanes: int) -> dict[str, SpectralOperator]:
-    """All of a spectral form, and so without the weak ones as functions."""
-    weak = weak_operators((side, side), 1)
+    """All have a spectral form, so the weak ones as functions are left out."""
     found: dict[str, Operator] = {
         "mask": random_mask((side, side), range(lanes)),
-        "box": box_mask(side),
+        "box": box_mask((side, side)),
         "blur": CircularBlur(gaussian_psf(2.0, 6)),
         "SR x4": BlockMean(4),
-        **{name: a for name, a in weak.items() if isinstance(a, SpectralOperator)},
+        **weak_operators((side, side), 1, functions=False),
     }
     return {name: a.to(F64) for name, a in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """One operator at all levels of noise; lanes are levels x fields."""
+    """A cell, and the posterior's variance in the coordinates that y leaves open, of each level."""
 
-    problem: Problem
-    truth: Tensor
-    mean: Tensor  # of the exact posterior
-    spread: Tensor  # its variance in the coordinates that y leaves open, of each level
+    cell: FieldCell
+    spread: Tensor
 
     @classmethod
-    def of(cls, operator: SpectralOperator, count: int, side: int) -> Fields:
-        like = torch.empty(count, 1, side, side, dtype=F64)
-        truth = PRIOR.sample(like, Keys(0, tuple(range(count))).at(DRAWING))
-        truth = truth.repeat(len(SIGMAS), 1, 1, 1)
-        noise = Gaussian(torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count))
-        problem = Problem.simulate(truth, operator, noise, seed=1)
-        posterior = PRIOR.posterior(problem)
-        mean = posterior.mean
-        off = [x - mean for x in posterior.sample(DRAWS).unbind(1)]
-        squares = torch.stack([open_part(problem, x).square() for x in off])
-        return cls(problem, truth, mean, per_level(squares.mean(0)))
-
-    def loss(self, x: Tensor) -> Tensor:
-        """In dB, of each level."""
-        lost = psnr(self.mean, self.truth, 2.0) - psnr(x, self.truth, 2.0)
-        return lost.view(len(SIGMAS), -1).mean(1)
-
-    def kept(self, runs: Tensor) -> Tensor:
-        """The variance over runs as part of the posterior's, of each level; nan if all is seen."""
-        return (
-            per_level(torch.stack([open_part(self.problem, x) for x in runs]).var(0)) / self.spread
-        )
+    def of(cls, cell: FieldCell) -> Fields:
+        draws = FIELD.posterior(cell.problem).sample(DRAWS)
+        off = [x - cell.exact for x in draws.unbind(1)]
+        squares = torch.stack([open_part(cell.problem, x).square() for x in off])
+        return cls(cell, per_level(squares.mean(0)))
 
     def measure(self, c: Setting, runs: int) -> Row:
-        """Losses of the estimate, and the variance over runs of last iterates, of each level."""
-        got = [run(c, self.problem, PRIOR, copy) for copy in range(runs)]
-        loss = torch.stack([self.loss(estimate) for estimate, _ in got]).mean(0)
-        kept = self.kept(torch.stack([last for _, last in got]))
+        """Per level the loss in dB, and the variance of last iterates over the posterior's."""
+        problem, truth = self.cell.problem, self.cell.truth
+        got = [run(c, problem, FIELD, copy) for copy in range(runs)]
+        best = psnr(self.cell.exact, truth, 2.0)
+        loss = torch.stack([per_level(best - psnr(x, truth, 2.0)) for x, _ in got]).mean(0)
+        last = torch.stack([open_part(problem, x) for _, x in got])
+        kept = per_level(last.var(0)) / self.spread
         return {"loss": loss.tolist(), "variance": [v if v == v else None for v in kept.tolist()]}
 
 
@@ -389,30 +370,21 @@ def open_part(problem: Problem, x: Tensor) -> Tensor:
     return torch.where(view.seen, 0, view.operator.vt(x))
 
 
-def per_level(x: Tensor) -> Tensor:
-    """The mean over all but the levels."""
-    return x.view(len(SIGMAS), -1).mean(1)
-
-
 def fields(results: Results, arguments: argparse.Namespace) -> None:
     """Losses on average over levels, and variances on average over operators."""
     count, runs, side = (1, 2, 16) if arguments.quick else (arguments.fields, arguments.runs, SIDE)
-    cells = {
-        name: Fields.of(a, count, side) for name, a in operators(side, len(SIGMAS) * count).items()
-    }
+    made = operators(side, len(SIGMAS) * count).items()
+    cells = {name: Fields.of(FieldCell.of(name, a, count, side)) for name, a in made}
     variances = [f"variance, {sigma:g}" for sigma in SIGMAS]
     printed, means = Table("variant", *cells, "mean", "largest", *variances), {}
-    key = {"fields": count, "runs": runs, "side": side}
-    for name, c in chosen(arguments).items():
+    key = {"table": "fields", "fields": count, "runs": runs, "side": side}
+    for name, c in variants(arguments).items():
         rows = [
-            results.cell(
-                partial(cell.measure, c, runs), table="fields", variant=name, operator=where, **key
-            )
+            results.cell(partial(cell.measure, c, runs), variant=name, operator=where, **key)
             for where, cell in cells.items()
         ]
         lost = torch.tensor([row["loss"] for row in rows])
-        nan = float("nan")
-        kept = [[nan if v is None else v for v in row["variance"]] for row in rows]
+        kept = [[torch.nan if v is None else v for v in row["variance"]] for row in rows]
         numbers = [*lost.mean(1), lost.mean(), lost.max(), *torch.tensor(kept).nanmean(0)]
         printed.row(name, *[f"{v:.2f}" for v in numbers])
         means[name] = float(lost.mean())
@@ -420,8 +392,8 @@ def fields(results: Results, arguments: argparse.Namespace) -> None:
     if "default" in means:
         results.expect("fields: mean loss of the default, dB", means["default"], most=1.5)
     if "rho 0, beta 0.8" in means:
-        most = 0.1
-        results.expect("fields: mean loss at realism 0, dB", means["rho 0, beta 0.8"], most=most)
+        zero = means["rho 0, beta 0.8"]
+        results.expect("fields: mean loss at realism 0, dB", zero, most=0.1)
 
 
 Cells = dict[str, Problem]
@@ -435,16 +407,16 @@ def photo_problems(arguments: argparse.Namespace) -> tuple[Tensor, Cells]:
     side = x.shape[-1]
     mask, sr = random_mask((side, side), range(len(x))), BlockMean(4)
     gaussian, motion = (CircularBlur(k.float()) for k in (gaussian_psf(1.6), motion_psf(9, 30)))
-    weak = weak_operators((side, side), 3)
+    weak = weak_operators((side, side), 3, functions=False)
     cells: tuple[tuple[str, Operator, float], ...] = (
         ("mask", mask, 0.01),
         ("mask", mask, 0.1),
-        ("box", box_mask(side), 0.05),
+        ("box", box_mask((side, side)), 0.05),
         ("SR x4", sr, 0.01),
         ("SR x4", sr, 0.1),
         ("blur", gaussian, 0.05),
         ("motion", motion, 0.05),
-        *((name, a.float(), 0.05) for name, a in weak.items() if isinstance(a, SpectralOperator)),
+        *((name, a.float(), 0.05) for name, a in weak.items()),
     )
     problems = {
         f"{name} {noise:g}": Problem.simulate(2 * x - 1, a, Gaussian(2 * noise), seed=1)
@@ -467,18 +439,12 @@ def photos(results: Results, arguments: argparse.Namespace) -> None:
     """PSNR in dB / LPIPS x 1000."""
     (truth, problems), lpips, prior = photo_problems(arguments), LPIPS(), photo_prior()
     printed = Table("variant", *problems, "mean")
-    for name, c in chosen(arguments).items():
+    for name, c in variants(arguments).items():
         c = replace(c, steps=3) if arguments.quick else c
+        key = {"table": "photos", "variant": name, "steps": c.steps, "images": arguments.images}
         got = [
-            results.cell(
-                lambda c=c, p=p: score(run(c, p, prior)[0], truth, lpips),
-                table="photos",
-                variant=name,
-                cell=where,
-                steps=c.steps,
-                images=arguments.images,
-            )
-            for where, p in problems.items()
+            results.cell(lambda c=c, p=p: score(run(c, p, prior)[0], truth, lpips), cell=w, **key)
+            for w, p in problems.items()
         ]
         mean = {k: sum(row[k] for row in got) / len(got) for k in ("psnr", "lpips")}
         printed.row(name, *map(shown, got), shown(mean))
@@ -511,10 +477,8 @@ def unknown(results: Results, arguments: argparse.Namespace) -> None:
 QUICK = ("default", "rho 0, beta 0.8", "hard", "proximal", "ADMM, rho 1")
 
 
-def chosen(arguments: argparse.Namespace) -> dict[str, Setting]:
-    """The variants."""
-    names = arguments.variants or (QUICK if arguments.quick else VARIANTS)
-    return {name: VARIANTS[name] for name in names}
+def variants(arguments: argparse.Namespace) -> dict[str, Setting]:
+    return chosen(VARIANTS, arguments.variants, QUICK if arguments.quick else None)
 
 
 TABLES = {"fields": fields, "photos": photos, "unknown": unknown}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: operators, rows in JSON lines, tables, and the verdict.
+"""What the benchmarks share: operators, fields, rows in JSON lines, tables, and the verdict.
 
 A benchmark computes rows, cell by cell. With `--out FILE` each row is added to the file as one line
 of JSON with the versions it was computed with, and a cell that the file has already, from the same
@@ -14,24 +14,31 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from reddiff import Keys, operator
+from reddiff import Gaussian, Keys, Problem, operator
 from reddiff.images.io import read_picture
+from reddiff.images.masks import make_mask
 from reddiff.operators import CircularBlur, Diagonal, Identity, LinearOperator, Mask, gaussian_psf
+from reddiff.priors import GaussianMixture, GaussianRandomField
 from reddiff.random import DRAWING
 
 Row = dict[str, Any]
+T = TypeVar("T")
+F64 = torch.float64
+FIELD = GaussianRandomField(-2.2, std=0.5)
+SIGMAS = (0.01, 0.1, 0.4)  # the noise levels of a `FieldCell`
 
 PHOTOS = ("astronaut", "chelsea", "coffee")  # in the package, 256 x 256
 
@@ -58,16 +65,15 @@ def random_mask(
     return Mask((torch.rand(size, generator=generator, dtype=torch.float64) > missing).float())
 
 
-def box_mask(side: int) -> Mask:
-    """A mask that drops the middle, 3 / 8 of each side."""
-    mask = torch.ones(side, side)
-    first = 5 * side // 16
-    mask[first : side - first, first : side - first] = 0
-    return Mask(mask)
+def box_mask(size: tuple[int, int]) -> Mask:
+    """A mask that drops a square in the middle, 3 / 8 of the shorter side."""
+    return Mask(make_mask(f"box:{3 * min(size) // 8}", size))
 
 
-def weak_operators(size: tuple[int, int], channels: int) -> dict[str, LinearOperator]:
-    """Operators that nearly leave x as it is: each as a class and as a function of x."""
+def weak_operators(
+    size: tuple[int, int], channels: int, *, functions: bool = True
+) -> dict[str, LinearOperator]:
+    """Operators that change x little, each as a class and, unless left out, as a function of x."""
     line = torch.linspace(-1, 1, size[1], dtype=torch.float64)
     vignette = (1 - 0.4 * line**2).expand(channels, *size).clone()
     near = (1 + 0.05 * line).expand(channels, *size).clone()
@@ -92,7 +98,8 @@ def weak_operators(size: tuple[int, int], channels: int) -> dict[str, LinearOper
     found: dict[str, LinearOperator] = {}
     for name, (known, function) in classes.items():
         found[name] = known
-        found[f"{name}, a function"] = operator(function, example=example, linear=True)
+        if functions:
+            found[f"{name}, a function"] = operator(function, example=example, linear=True)
     return found
 
 
@@ -103,6 +110,36 @@ def photo(name: str, side: int = 256) -> Tensor:
     if side == pixels.shape[-1]:
         return pixels
     return interpolate(pixels[None], (side, side), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def drawn(
+    prior: GaussianMixture | GaussianRandomField, count: int, shape: tuple[int, ...], seed: int = 0
+) -> Tensor:
+    """Draws of a prior `(count, *shape)`; each depends on the seed and its place alone."""
+    keys = Keys(seed, tuple(range(count)))
+    return prior.sample(torch.empty(count, *shape, dtype=F64), keys.at(DRAWING))
+
+
+@dataclass(frozen=True, eq=False)
+class FieldCell:
+    """One operator on draws of FIELD at all noise levels: lanes are levels x fields."""
+
+    name: str
+    truth: Tensor
+    problem: Problem
+    exact: Tensor  # the posterior mean
+
+    @classmethod
+    def of(cls, name: str, operator: LinearOperator, count: int, side: int) -> FieldCell:
+        truth = drawn(FIELD, count, (1, side, side)).repeat(len(SIGMAS), 1, 1, 1)
+        sigma = torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count)
+        problem = Problem.simulate(truth, operator, Gaussian(sigma), seed=1)
+        return cls(name, truth, problem, FIELD.posterior(problem).mean)
+
+
+def per_level(x: Tensor) -> Tensor:
+    """The mean of a value of every lane of a `FieldCell` over all but the levels."""
+    return x.view(len(SIGMAS), -1).mean(1)
 
 
 # ------------------------------------------------------------------------------ rows and tables
@@ -188,14 +225,18 @@ class Results:
         self.failed = 0
         self.expectations: list[tuple[str, str, str]] = []
 
+    def found(self, key: Row) -> list[Row]:
+        """The rows with these entries."""
+        key = json.loads(json.dumps(key))
+        return [row for row in self.rows if key == {k: row.get(k) for k in key}]
+
     def cell(self, compute: Callable[[], Row], **key: Any) -> Row:
         """The row of a cell: from the file, or computed and added to it."""
-        key = json.loads(json.dumps({"bench": self.bench, **key}))
-        for row in self.rows:
-            if key == {k: row.get(k) for k in key} and row["versions"]["source"] == source_hash():
+        for row in self.found({"bench": self.bench, **key}):
+            if row["versions"]["source"] == source_hash():
                 return row
         start = time.perf_counter()
-        row = key | compute()
+        row = json.loads(json.dumps(key)) | compute()
         row |= {"seconds": round(time.perf_counter() - start, 2)}
         self.keep(row)
         return row
@@ -226,6 +267,13 @@ class Results:
 
 
 # -------------------------------------------------------------------------------- command line
+
+
+def chosen(
+    known: Mapping[str, T], names: Sequence[str] | None, quick: Sequence[str] | None
+) -> dict[str, T]:
+    """What the user named; else, with `--quick`, those `quick`; else all."""
+    return {name: known[name] for name in names or quick or known}
 
 
 def parser(doc: str, tables: Iterable[str] = (), threads: int = 1) -> argparse.ArgumentParser:

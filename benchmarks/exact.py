@@ -17,26 +17,35 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import torch
-from common import Results, Table, box_mask, parser, random_mask, run_tables, weak_operators
+from common import (
+    F64,
+    FIELD,
+    SIGMAS,
+    FieldCell,
+    Results,
+    Table,
+    box_mask,
+    drawn,
+    parser,
+    per_level,
+    random_mask,
+    run_tables,
+    weak_operators,
+)
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from reddiff import Gaussian, Keys, Problem, solve
+from reddiff import Gaussian, Problem, solve
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
-from reddiff.priors import GaussianMixture, GaussianRandomField
-from reddiff.random import DRAWING
+from reddiff.priors import GaussianMixture
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver
 from reddiff.solvers.noise_aware import REALISM as DEFAULT
 
-F64 = torch.float64
 SIDE, QUICK_SIDE = 64, 16
-PRIOR = GaussianRandomField(-2.2, std=0.5)
-SIGMAS = (0.01, 0.1, 0.4)
 CHUNK = 128  # runs at a time
 SPREAD_FIELDS = 2
 STRONG = 4  # the first operators; those after them nearly leave x as it is
@@ -47,7 +56,7 @@ MEASURED = 8  # y's of each mixture
 def operators(side: int) -> dict[str, LinearOperator]:
     found: dict[str, LinearOperator] = {
         "mask, 70 % missing": random_mask((side, side)),
-        "mask, box of 3/8": box_mask(side),
+        "mask, box of 3/8": box_mask((side, side)),
         "Gaussian blur, 2 pixels": CircularBlur(gaussian_psf(2.0, 6)),
         "SR x4": BlockMean(4),
         **weak_operators((side, side), 1),
@@ -55,42 +64,26 @@ def operators(side: int) -> dict[str, LinearOperator]:
     return {name: a.to(F64) for name, a in found.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """One operator at all noise levels: lanes are levels x fields."""
+def psnr(c: FieldCell, x: Tensor) -> Tensor:
+    """PSNR at each noise level."""
+    return per_level(10 * (4 / (x - c.truth).square().flatten(1).mean(1)).log10())
 
-    name: str
-    truth: Tensor
-    problem: Problem
-    exact: Tensor
 
-    @classmethod
-    def of(cls, name: str, operator: LinearOperator, count: int, side: int) -> Cells:
-        like = torch.empty(count, 1, side, side, dtype=F64)
-        fields = PRIOR.sample(like, Keys(0, tuple(range(count))).at(DRAWING))
-        truth = fields.repeat(len(SIGMAS), 1, 1, 1)
-        sigma = torch.tensor(SIGMAS, dtype=F64).repeat_interleave(count)
-        problem = Problem.simulate(truth, operator, Gaussian(sigma), seed=1)
-        return cls(name, truth, problem, PRIOR.posterior(problem).mean)
-
-    def psnr(self, x: Tensor) -> Tensor:
-        """Of each noise level."""
-        each = 10 * (4 / (x - self.truth).square().flatten(1).mean(1)).log10()
-        return each.view(len(SIGMAS), -1).mean(1)
-
-    def run(self, solver: Solver[Any], factor: float = 1.0) -> Tensor:
-        """The PSNR of a solver that is given `factor` times the noise level."""
-        noise = Gaussian(self.problem.noise.sigma * factor)
-        problem = Problem(self.problem.y, self.problem.operator, noise)
-        return self.psnr(solve(problem, PRIOR, solver).x)
+def run(c: FieldCell, solver: Solver[Any], factor: float = 1.0) -> Tensor:
+    """The PSNR of a solver that is given `factor` times the noise level."""
+    noise = Gaussian(c.problem.noise.sigma * factor)
+    problem = Problem(c.problem.y, c.problem.operator, noise)
+    return psnr(c, solve(problem, FIELD, solver).x)
 
 
 @cache
-def cells(count: int, side: int) -> tuple[Cells, ...]:
-    return tuple(Cells.of(name, a, count, side) for name, a in operators(side).items())
+def cells(count: int, side: int) -> tuple[FieldCell, ...]:
+    return tuple(FieldCell.of(name, a, count, side) for name, a in operators(side).items())
 
 
-def of(arguments: argparse.Namespace, count: int, quick: int | None = None) -> tuple[Cells, ...]:
+def of(
+    arguments: argparse.Namespace, count: int, quick: int | None = None
+) -> tuple[FieldCell, ...]:
     """The cells; with `--quick` smaller ones, of the first `quick` operators."""
     return cells(1, QUICK_SIDE)[:quick] if arguments.quick else cells(count, SIDE)
 
@@ -106,17 +99,17 @@ def paper(steps: int) -> REDDiff:
 # ------------------------------------------------------------------------------------- fields
 
 ZERO = "realism 0, 50 steps"
-FIELDS: dict[str, Callable[[Cells], Tensor]] = {
-    "A^+ y": lambda c: c.psnr(c.problem.initial_estimate()),
-    "exact mean": lambda c: c.psnr(c.exact),
-    ZERO: lambda c: c.run(noise_aware(50, 0.0)),
-    "realism 0, 20": lambda c: c.run(noise_aware(20, 0.0)),
-    f"realism {DEFAULT:g} (default), 50": lambda c: c.run(noise_aware(50, DEFAULT)),
-    "realism 1, 50": lambda c: c.run(noise_aware(50, 1.0)),
+FIELDS: dict[str, Callable[[FieldCell], Tensor]] = {
+    "A^+ y": lambda c: psnr(c, c.problem.initial_estimate()),
+    "exact mean": lambda c: psnr(c, c.exact),
+    ZERO: lambda c: run(c, noise_aware(50, 0.0)),
+    "realism 0, 20": lambda c: run(c, noise_aware(20, 0.0)),
+    f"realism {DEFAULT:g} (default), 50": lambda c: run(c, noise_aware(50, DEFAULT)),
+    "realism 1, 50": lambda c: run(c, noise_aware(50, 1.0)),
 }
-PAPER: dict[str, Callable[[Cells], Tensor]] = {
-    "paper, 1000": lambda c: c.run(paper(1000)),
-    "paper, noisy inpainting, 100": lambda c: c.run(REDDiff.paper(100, weight=1.0, lr=0.25)),
+PAPER: dict[str, Callable[[FieldCell], Tensor]] = {
+    "paper, 1000": lambda c: run(c, paper(1000)),
+    "paper, noisy inpainting, 100": lambda c: run(c, REDDiff.paper(100, weight=1.0, lr=0.25)),
 }
 
 
@@ -164,13 +157,13 @@ def variance(problem: Problem) -> Tensor:
     """
     kept = problem.measured[0].flatten()
     unit = torch.eye(len(kept), dtype=F64)[kept].view(-1, *problem.y.shape[1:])
-    rows = PRIOR.covariance(problem.operator.adjoint(unit))  # of A C
+    rows = FIELD.covariance(problem.operator.adjoint(unit))  # of A C
     s = problem.operator(rows).flatten(1)[:, kept]
     traces = []
     for sigma in SIGMAS:
         factor = torch.linalg.cholesky(s + sigma**2 * torch.eye(len(s), dtype=F64))
         half = torch.linalg.solve_triangular(factor, rows.flatten(1), upper=False)
-        traces.append(PRIOR.std**2 * rows[0].numel() - half.square().sum())
+        traces.append(FIELD.std**2 * rows[0].numel() - half.square().sum())
     return torch.stack(traces)
 
 
@@ -178,13 +171,13 @@ def draws(problem: Problem, solver: Solver[Any], runs: int) -> tuple[Tensor, Ten
     """The mean over runs, and the sum over pixels of the variance over runs, of each lane."""
     total, square, per = torch.zeros(()), torch.zeros(()), max(1, CHUNK // len(problem))
     for seed, done in enumerate(range(0, runs, per)):
-        x = solve(problem, PRIOR, solver, runs=min(per, runs - done), seed=seed).samples
+        x = solve(problem, FIELD, solver, runs=min(per, runs - done), seed=seed).samples
         total, square = total + x.sum(1), square + x.square().sum(1)
     mean = total / runs
     return mean, ((square / runs - mean**2) * runs / (runs - 1)).flatten(1).sum(1)
 
 
-def spread_of(c: Cells, realism: float, runs: int) -> dict[str, list[float]]:
+def spread_of(c: FieldCell, realism: float, runs: int) -> dict[str, list[float]]:
     """Variance and squared bias over the trace of the exact posterior covariance, by level."""
     trace = variance(c.problem)
     mean, var = draws(c.problem, noise_aware(50, realism), runs)
@@ -283,8 +276,7 @@ def mixtures(results: Results, arguments: argparse.Namespace) -> None:
     columns = ("mean TV", "largest TV", "shares where y is least clear")
     printed = Table("mixture", "method", "runs", *columns)
     for name, (prior, a, sigma) in {"2-D": planar(), "16-D": sixteen()}.items():
-        like = torch.empty(MEASURED, *prior.shape, dtype=F64)
-        x = prior.sample(like, Keys(0, tuple(range(MEASURED))).at(DRAWING))
+        x = drawn(prior, MEASURED, prior.shape)
         problem = Problem.simulate(x, a, Gaussian(sigma), seed=1)
         wanted = prior.posterior(problem).weights
         example = int(torch.special.entr(wanted).sum(1).argmax())
@@ -314,8 +306,8 @@ def mixtures(results: Results, arguments: argparse.Namespace) -> None:
 # -------------------------------------------------------------------------------- sensitivity
 
 
-def psnr_of(c: Cells, solver: Solver[Any], factor: float) -> dict[str, Any]:
-    return {"psnr": c.run(solver, factor).tolist()}
+def psnr_of(c: FieldCell, solver: Solver[Any], factor: float) -> dict[str, Any]:
+    return {"psnr": run(c, solver, factor).tolist()}
 
 
 def sensitivity(results: Results, arguments: argparse.Namespace) -> None:

@@ -27,11 +27,11 @@ from statistics import median
 
 import numpy as np
 import torch
-from common import PHOTOS, Results, Row, Table, parser, photo, run_tables, weak_operators
+from common import PHOTOS, Results, Row, Table, drawn, parser, photo, run_tables, weak_operators
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from reddiff import Gaussian, Keys, Problem, solve
+from reddiff import Gaussian, Problem, solve
 from reddiff.images.masks import make_mask
 from reddiff.operators import (
     JPEG,
@@ -75,7 +75,6 @@ from reddiff.operators import (
 )
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.priors.photo import photo_prior
-from reddiff.random import DRAWING
 from reddiff.solvers import NoiseAwareREDDiff
 
 NOISE = 0.05
@@ -223,8 +222,7 @@ def on_pictures(case: Case, prior: Prior, side: int, steps: int) -> Row:
 def against_exact(case: Case, side: int, draws: int) -> Row:
     """The distance to the exact posterior mean, the PSNR it costs, and the residuals of both."""
     prior = GaussianRandomField(-2.2, std=0.5, channels=case.channels)
-    like = torch.empty(FIELDS, case.channels, side, side, dtype=torch.float64)
-    x = prior.sample(like, Keys(7, tuple(range(FIELDS))).at(DRAWING))
+    x = drawn(prior, FIELDS, (case.channels, side, side), seed=7)
     operator, sigma = make(case, side, x)
     if not isinstance(operator, LinearOperator):
         return {"distance": None}

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from statistics import fmean as mean
 from typing import Any
 
 import torch
@@ -27,12 +27,12 @@ from common import (
     PHOTOS,
     Results,
     Row,
-    append,
+    box_mask,
     load,
     parser,
     photo,
     random_mask,
-    versions,
+    table,
     weak_operators,
 )
 from torch import Tensor
@@ -56,13 +56,14 @@ Size = tuple[int, int]
 # From the size and the ids: the task whose published settings hold, and the operator of all lanes.
 MakeTask = Callable[[Size, Sequence[int]], tuple[Task, Operator]]
 Cell = tuple[str, float]
-Table = dict[Cell, dict[str, Row]]
+Cells = dict[Cell, dict[str, Row]]  # the rows of every cell by method
 
 SEED = 1
 NOISES = (0.01, 0.05, 0.1)
 INPAINT_WEIGHT = 1.0  # published for noisy inpainting
 WEIGHTS, RATES = (0.05, 0.25, 1.0, 4.0, 16.0), (0.02, 0.05, 0.1, 0.25)
 SIGNS = {"psnr": 1, "lpips": -1}  # larger is better, smaller is better
+DIGITS = {"psnr": 2, "lpips": 3}
 SHORT, FIRST_RATE = 100, 0.05  # steps of a trial; the rate of the first line
 
 
@@ -109,13 +110,8 @@ def random70(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
 
 
 def weak(name: str) -> MakeTask:
-    """An operator that nearly leaves x as it is, at the published settings of denoising."""
+    """An operator that changes x little, at the published settings of denoising."""
     return lambda size, _: (Denoise(), weak_operators(size, 3)[name].float())
-
-
-def box_mask(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
-    mask = make_mask(f"box:{3 * min(size) // 8}", size)
-    return Inpaint(mask), Mask(mask)
 
 
 def motion(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
@@ -123,18 +119,14 @@ def motion(size: Size, ids: Sequence[int]) -> tuple[Task, Operator]:
     return Deblur(psf), CircularBlur(psf)
 
 
-def fixed(task: Task, operator: Operator) -> MakeTask:
-    return lambda *_: (task, operator)
-
-
 PSF = gaussian_psf(1.6).float()
 TASKS: dict[str, MakeTask] = {
-    "denoise": fixed(Denoise(), Mask(torch.ones(1, 1, 1))),
+    "denoise": lambda *_: (Denoise(), Mask(torch.ones(1, 1, 1))),
     "text": text_mask,
     "random70": random70,
-    "box": box_mask,
-    "sr4": fixed(SuperResolve(4), BlockMean(4)),
-    "gaussian": fixed(Deblur(PSF), CircularBlur(PSF)),
+    "box": lambda size, _: (Inpaint(box_mask(size).mask), box_mask(size)),
+    "sr4": lambda *_: (SuperResolve(4), BlockMean(4)),
+    "gaussian": lambda *_: (Deblur(PSF), CircularBlur(PSF)),
     "motion": motion,
     **{name: weak(name) for name in weak_operators((8, 8), 3)},
 }
@@ -162,14 +154,15 @@ class Setting:
     steps: int
 
 
-def realism(share: float) -> Method:
-    return Method(
-        50, lambda _, __, steps, prior: NoiseAwareREDDiff.for_prior(prior, steps, realism=share)
-    )
+def realism(r: float) -> Method:
+    return Method(50, lambda _, __, n, prior: NoiseAwareREDDiff.for_prior(prior, n, realism=r))
 
 
 def released(prior: Prior, setting: Setting) -> Solver[Any]:
-    """The released recipe; at most all of the levels that the prior is good for."""
+    """The released recipe, on at most those of its 1000 levels that are in the prior's range.
+
+    For `photo_prior` these are 930; the preset would otherwise place as many levels as asked for.
+    """
     steps = min(setting.steps, len(vp(1000).restrict(prior.sigma_min, prior.sigma_max)))
     return REDDiff.paper(steps, prior, lr=setting.lr, weight=setting.weight)
 
@@ -196,40 +189,22 @@ DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
 TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
 
 
-def depends_on_source(method: str) -> bool:
-    return method.startswith(("noise-aware", "realism"))
-
-
 def source_hash() -> str:
     """A hash of the noise-aware solver's source, so that results of an older one are known."""
-    home = Path(str(files("reddiff")))
-    sources = sorted([*home.glob("solvers/noise_aware*.py"), *home.glob("proximal*.py")])
+    solvers = Path(str(files("reddiff"))) / "solvers"
+    sources = sorted([*solvers.glob("noise_aware*.py"), solvers / "steps" / "proximal.py"])
     return sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
 
 
 # --------------------------------------------------------------------------------------- results
 
 
-def identity(row: Row) -> tuple[Any, ...]:
-    """What two rows share of which one need not be run."""
-    names = ("kind", "task", "noise", "method", "steps", "weight", "lr")
-    where = (tuple(row["images"]), tuple(row["size"]))
-    source = row["source"] if depends_on_source(row["method"]) else None
-    return (*(row[n] for n in names), *where, source)
-
-
-def mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
-
-
-class Bench:
+class Bench(Results):
     """The pictures, the prior, and the file that results go to."""
 
-    def __init__(self, photos: Photos, prior: Prior, out: Path) -> None:
-        self.photos, self.prior, self.out = photos, prior, out
-        self.lpips, self.source = LPIPS(), source_hash()
-        self.rows = load(out)
+    def __init__(self, photos: Photos, prior: Prior, out: Path | None = None) -> None:
+        super().__init__("photos", out)
+        self.photos, self.prior, self.lpips = photos, prior, LPIPS()
 
     def measure(self, task: str, noise: float) -> tuple[Task, Problem]:
         """The cell's task and measurement."""
@@ -238,19 +213,15 @@ class Bench:
         return kind, Problem.simulate(x, operator, Gaussian(2 * noise), seed=SEED, ids=ids)
 
     def row(self, kind: str, task: str, noise: float, method: str, steps: int) -> Row:
-        """A row without results."""
+        """A row without results; only those of noise-aware methods depend on their source."""
         where = {"images": self.photos.names, "size": list(self.photos.size)}
         cell = {"kind": kind, "task": task, "noise": noise, "method": method, "steps": steps}
-        return cell | {"weight": None, "lr": None, "source": self.source} | where
-
-    def known(self, row: Row) -> bool:
-        """Whether the file has this row."""
-        return any(identity(r) == identity(row) for r in self.rows)
+        source = source_hash() if method.startswith(("noise-aware", "realism")) else None
+        return cell | {"weight": None, "lr": None, "source": source} | where
 
     def keep(self, row: Row) -> None:
         """Write a finished row."""
-        append(self.out, row | {"versions": versions()})
-        self.rows.append(row)
+        super().keep(row)
         cell = f"{row['kind']} {row['task']} {row['noise']:g} {row['method']} {row['steps']}"
         tuned = "" if row["lr"] is None else f" weight {row['weight']:g} lr {row['lr']:g}"
         scores = f"{mean(row['psnr']):.2f} dB, LPIPS {mean(row['lpips']):.3f}"
@@ -264,7 +235,7 @@ class Bench:
     def degraded(self, task: str, noise: float) -> None:
         """The row of y itself, at the size of x; missing pixels are mid-gray."""
         row = self.row("run", task, noise, "degraded", 0)
-        if self.known(row):
+        if self.found(row):
             return
         y = (self.measure(task, noise)[1].y + 1) / 2
         if y.shape[-2:] != self.photos.size:
@@ -274,7 +245,7 @@ class Bench:
 
     def solved(self, row: Row, method: Method) -> None:
         """Run what is missing."""
-        if self.known(row):
+        if self.found(row):
             return
         task, problem = self.measure(row["task"], row["noise"])
         solver = method.make(task, problem, row["steps"], self.prior)
@@ -283,23 +254,20 @@ class Bench:
         except Unsupported as error:
             print(f"{row['task']}: left out. {error}", file=sys.stderr)
             return
-        self.keep(
-            row
-            | self.scores((run.x + 1) / 2)
-            | {
-                "evaluations": run.cost.evaluations[0],
-                "settings": describe(solver),
-                "residual_ratio": problem.residual_ratio(run.x).tolist(),
-                "seconds": run.cost.seconds,
-            }
-        )
+        ends = {
+            "evaluations": run.cost.evaluations[0],
+            "settings": describe(solver),
+            "residual_ratio": problem.residual_ratio(run.x).tolist(),
+            "seconds": run.cost.seconds,
+        }
+        self.keep(row | self.scores((run.x + 1) / 2) | ends)
 
     def with_setting(self, kind: str, task: str, noise: float, method: str, s: Setting) -> None:
         """The released recipe with other settings, or a copy of the row that has them already."""
         row = self.row(kind, task, noise, method, s.steps) | {"weight": s.weight, "lr": s.lr}
         for twin in TUNED:
-            same = [r for r in self.rows if identity(r) == identity(row | {"method": twin})]
-            if same and twin != method and not self.known(row):
+            same = self.found(row | {"method": twin})
+            if same and not self.found(row):
                 self.keep(same[-1] | {"method": method})
         self.solved(row, Method(s.steps, lambda *_: released(self.prior, s)))
 
@@ -338,28 +306,22 @@ def missing(rows: Sequence[Row], short: int) -> list[Setting]:
         rates = [Setting(weight, lr, short) for lr in RATES]
         if rest := [s for s in rates if s not in done]:
             return rest
-        lr = min(rates, key=measure).lr
-        at = WEIGHTS.index(weight)
+        lr, at = min(rates, key=measure).lr, WEIGHTS.index(weight)
         near = [Setting(w, lr, short) for w in WEIGHTS[max(0, at - 1) : at + 2]]
         if rest := [s for s in near if s not in done]:
             return rest
     return []
 
 
-def tuning(rows: Sequence[Row], cell: Cell, size: Size) -> list[Row]:
-    """The cell's tuning lines, of the pictures that came last."""
-    of_cell = [r for r in rows if r["kind"] == "tune" and (r["task"], r["noise"]) == cell]
-    of_size = [r for r in of_cell if tuple(r["size"]) == size]
-    return [r for r in of_size if r["images"] == of_size[-1]["images"]]
-
-
 def choice(rows: Sequence[Row], cell: Cell, size: Size, metric: str) -> Setting:
-    """The best setting of a finished tuning by a metric's mean.
+    """The best setting of the cell's last tuning by a metric's mean.
 
     Raises:
         InvalidArgument: If the rows hold none, or one that was broken off.
     """
-    found = tuning(rows, cell, size)
+    tuned = [r for r in rows if r["kind"] == "tune" and (r["task"], r["noise"]) == cell]
+    tuned = [r for r in tuned if tuple(r["size"]) == size]
+    found = [r for r in tuned if r["images"] == tuned[-1]["images"]]
     todo = missing(found, min((r["steps"] for r in found), default=SHORT))
     expected = f"a finished `tune` of {cell[0]} at noise {cell[1]:g} for {size} in the same file"
     require(not todo, "out", expected=expected, got=f"{len(found)} lines, {len(todo)} to go")
@@ -372,79 +334,70 @@ def tune(bench: Bench, args: argparse.Namespace) -> None:
     for task in args.tasks:
         for noise in args.noise:
             short = args.steps or SHORT
-            while todo := missing([r for r in bench.rows if _same(r, bench, task, noise)], short):
+            key = bench.row("tune", task, noise, "paper", short)
+            key = {k: v for k, v in key.items() if k not in ("steps", "weight", "lr")}
+            while todo := missing(bench.found(key), short):
                 for setting in todo:
                     bench.with_setting("tune", task, noise, "paper", setting)
-
-
-def _same(row: Row, bench: Bench, task: str, noise: float) -> bool:
-    return row["kind"] == "tune" and identity(row) == identity(
-        bench.row("tune", task, noise, "paper", row["steps"])
-        | {"weight": row["weight"], "lr": row["lr"]}
-    )
 
 
 # ---------------------------------------------------------------------------------------- report
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """The results cell by cell, one table for each set of pictures; the last of equals counts."""
-    sets: dict[tuple[Any, ...], Table] = {}
+def by_pictures(rows: Sequence[Row]) -> list[Cells]:
+    """The results cell by cell, for each set of pictures; the last of equals counts."""
+    sets: dict[tuple[Any, ...], Cells] = {}
     for row in (r for r in rows if r["kind"] == "run"):
-        table = sets.setdefault((*row["size"], *row["images"]), {})
-        table.setdefault((row["task"], row["noise"]), {})[row["method"]] = row
-    return [dict(sorted(table.items(), key=_place)) for table in sets.values()]
+        cells = sets.setdefault((*row["size"], *row["images"]), {})
+        cells.setdefault((row["task"], row["noise"]), {})[row["method"]] = row
+    order = {task: i for i, task in enumerate(TASKS)}
+    return [
+        dict(sorted(cells.items(), key=lambda item: (order[item[0][0]], item[0][1])))
+        for cells in sets.values()
+    ]
 
 
-def _place(item: tuple[Cell, dict[str, Row]]) -> tuple[int, float]:
-    (task, noise), _ = item
-    return list(TASKS).index(task), noise
-
-
-def overview(table: Table, source: str) -> list[str]:
+def overview(cells: Cells) -> None:
     """PSNR / LPIPS of every method, the best in bold."""
     names = ["degraded", *(m for m in METHODS if not m.startswith("realism")), *TUNED]
-    shown = [m for m in names if any(m in cell for cell in table.values())]
-    lines = [f"| task | noise | {' | '.join(shown)} |", "|---" * (len(shown) + 2) + "|"]
-    for (task, noise), cell in table.items():
-        entries = [entry(cell, m, shown, source) for m in shown]
-        lines.append(f"| {task} | {noise:g} | {' | '.join(entries)} |")
-    return lines
+    shown = [m for m in names if any(m in cell for cell in cells.values())]
+    rows = [
+        [task, f"{noise:g}", *(entry(cell, m, shown) for m in shown)]
+        for (task, noise), cell in cells.items()
+    ]
+    table(("task", "noise", *shown), rows)
 
 
-def entry(cell: dict[str, Row], method: str, among: Sequence[str], source: str) -> str:
+def entry(cell: dict[str, Row], method: str, among: Sequence[str]) -> str:
     """One method's PSNR / LPIPS, with a dagger where the solver has changed since."""
     if method not in cell:
         return ""
     parts = []
-    for (metric, sign), digits in zip(SIGNS.items(), (2, 3), strict=True):
+    for metric, sign in SIGNS.items():
         best = max(sign * mean(cell[m][metric]) for m in among if m in cell)
         value = mean(cell[method][metric])
         bold = "**" * (sign * value == best)
-        parts.append(f"{bold}{value:.{digits}f}{bold}")
-    stale = depends_on_source(method) and cell[method]["source"] != source
+        parts.append(f"{bold}{value:.{DIGITS[metric]}f}{bold}")
+    stale = cell[method]["source"] not in (None, source_hash())
     return " / ".join(parts) + " †" * stale
 
 
-def counts(table: Table) -> list[str]:
+def counts(cells: Cells) -> list[str]:
     """In how many cells the noise-aware methods beat the published recipe, and which they lose."""
     rivals = [("paper", "psnr"), ("paper", "lpips"), *TUNED.items()]
     lines = []
     for method in ("noise-aware", "noise-aware-20"):
         for rival, metric in rivals:
-            both = {c: v for c, v in table.items() if method in v and rival in v}
+            both = {c: v for c, v in cells.items() if method in v and rival in v}
             if not both:
                 continue
             margin = {c: _margin(v[method], v[rival], metric) for c, v in both.items()}
             lost = {c: m for c, m in margin.items() if m <= 0}
             won = f"{len(both) - len(lost)} of {len(both)}"
             lines.append(f"- {method} beats {rival} in {metric.upper()} in {won} cells")
-            digits = {"psnr": 2, "lpips": 3}[metric]
-            worst = sorted(lost.items(), key=lambda item: item[1])
-            lines += [
-                f"    - lost: {task} at {noise:g}, worse by {-gap:.{digits}f}"
-                for (task, noise), gap in worst
-            ]
+            for (task, noise), gap in sorted(lost.items(), key=lambda item: item[1]):
+                by = f"{-gap:.{DIGITS[metric]}f}"
+                lines.append(f"    - lost: {task} at {noise:g}, worse by {by}")
     return lines
 
 
@@ -452,38 +405,33 @@ def _margin(a: Row, b: Row, metric: str) -> float:
     return SIGNS[metric] * (mean(a[metric]) - mean(b[metric]))
 
 
-def trade_off(table: Table, source: str) -> list[str]:
+def trade_off(cells: Cells) -> None:
     """What realism buys and costs, task by task."""
-    lines = []
-    shown = [m for m in METHODS if m.startswith("realism")]
-    shown = [m for m in shown if any(m in cell for cell in table.values())]
-    curves = {c: v for c, v in table.items() if any(m in v for m in shown)}
+    realisms = [m for m in METHODS if m.startswith("realism")]
+    shown = [m for m in realisms if any(m in cell for cell in cells.values())]
+    curves = {c: v for c, v in cells.items() if any(m in v for m in shown)}
     for task in dict.fromkeys(task for task, _ in curves):
-        cells = {n: v for (t, n), v in curves.items() if t == task}
-        lines += ["", f"| {task} | {' | '.join(f'noise {n:g}' for n in cells)} |"]
-        lines.append("|---" * (len(cells) + 1) + "|")
-        for m in shown:
-            entries = [entry(v, m, shown, source) for v in cells.values()]
-            lines.append(f"| {m} | {' | '.join(entries)} |")
-    return lines
+        of_task = {n: v for (t, n), v in curves.items() if t == task}
+        rows = [[m, *(entry(v, m, shown) for v in of_task.values())] for m in shown]
+        table((task, *(f"noise {n:g}" for n in of_task)), rows)
 
 
-def report(path: Path) -> None:
+def report(rows: Sequence[Row]) -> None:
     """Print the tables.
 
     Raises:
-        InvalidArgument: If the file holds no results of `run`.
+        InvalidArgument: If there are no results of `run`.
     """
-    found, source = tables(load(path)), source_hash()
-    require(bool(found), "out", expected="a file with results of `run`", got=str(path))
-    for table in found:
-        first = next(iter(next(iter(table.values())).values()))
+    found = by_pictures(rows)
+    require(bool(found), "out", expected="a file with results of `run`", got=f"{len(rows)} rows")
+    for cells in found:
+        first = next(iter(next(iter(cells.values())).values()))
         h, w = first["size"]
         print(f"\n## {len(first['images'])} pictures of {w}x{h}, from {first['images'][0]} on\n")
         print("PSNR in dB / LPIPS, means; the best in bold; † from an older solver.\n")
-        print("\n".join(overview(table, source)) + "\n")
-        print("\n".join(counts(table)))
-        print("\n".join(trade_off(table, source)))
+        overview(cells)
+        print("\n".join(counts(cells)) + "\n")
+        trade_off(cells)
 
 
 # -------------------------------------------------------------------------------------- commands
@@ -516,34 +464,29 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def quick(prior: Prior) -> int:
     """The default and the released recipe on small photos of the package, at few steps."""
     pixels = torch.stack([photo(name, 64) for name in PHOTOS])
-    results, noise = Results("photos"), 0.05
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.jsonl"
-        bench = Bench(Photos(list(PHOTOS), list(range(len(PHOTOS))), pixels), prior, path)
-        for task in ("denoise", "sr4", "double image", "double image, a function"):
-            bench.degraded(task, noise)
-            for name in ("noise-aware", "paper"):
-                bench.solved(bench.row("run", task, noise, name, 4), METHODS[name])
-        report(path)
-        (found,) = tables(bench.rows)
+    bench = Bench(Photos(list(PHOTOS), list(range(len(PHOTOS))), pixels), prior)
+    for task in ("denoise", "sr4", "double image", "double image, a function"):
+        bench.degraded(task, 0.05)
+        for name in ("noise-aware", "paper"):
+            bench.solved(bench.row("run", task, 0.05, name, 4), METHODS[name])
+    report(bench.rows)
+    (found,) = by_pictures(bench.rows)
     for (task, _), cell in found.items():
         gain = _margin(cell["noise-aware"], cell["degraded"], "psnr")
-        results.expect(f"{task}: gain of noise-aware at 4 steps, dB", gain, least=0)
-    return results.close()
+        bench.expect(f"{task}: gain of noise-aware at 4 steps, dB", gain, least=0)
+    return bench.close()
 
 
 def main(argv: Sequence[str] | None = None, make_prior: Callable[[], Prior] = photo_prior) -> int:
     args = arguments(argv)
+    torch.set_num_threads(args.threads)
     if args.quick:
-        torch.set_num_threads(args.threads)
         return quick(make_prior())
     if args.command == "report":
-        report(args.out)
-    if args.command not in ("run", "tune"):
-        return 0
-    torch.set_num_threads(args.threads)
-    bench = Bench(read_photos(args.images, args.skip, args.limit), make_prior(), args.out)
-    (run if args.command == "run" else tune)(bench, args)
+        report(load(args.out))
+    elif args.command is not None:
+        bench = Bench(read_photos(args.images, args.skip, args.limit), make_prior(), args.out)
+        (run if args.command == "run" else tune)(bench, args)
     return 0
 
 

@@ -23,15 +23,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import Results, Row, Table, parser, random_mask, run_tables, weak_operators
+from common import (
+    F64,
+    FIELD,
+    Results,
+    Row,
+    Table,
+    chosen,
+    drawn,
+    parser,
+    random_mask,
+    run_tables,
+    weak_operators,
+)
 from torch import Tensor
 
-from reddiff import Gaussian, Keys, Problem, Reconstruction, Unsupported, draw, solve
+from reddiff import Gaussian, Problem, Reconstruction, Unsupported, draw, solve
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
-from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
+from reddiff.priors import GaussianMixture, Prior
 from reddiff.priors.gaussian import dense_matrix
-from reddiff.random import DRAWING
 from reddiff.schedules import constant, geometric, karras, vp
 from reddiff.solvers import (
     DAPS,
@@ -53,9 +64,7 @@ from reddiff.solvers import (
 from reddiff.solvers.base_sampler import Sampler
 from reddiff.solvers.steps.conditional import PerturbAndSolve
 
-F64 = torch.float64
 SIDE = 8
-FIELD = GaussianRandomField(-2.2, std=0.5)
 SIGMAS = (0.02, 0.1, 0.4)
 CHUNK = 2**18  # numbers that the prior handles at a time: they fit into a cache
 
@@ -154,8 +163,8 @@ def runs(
     parts = []
     for seed, done in enumerate(range(0, count, per)):
         result = solve(problem, prior, solver, runs=min(per, count - done), seed=seed)
-        drawn = draw(result, solver, method.draws).flatten(1, 2) if method.draws else result.samples
-        parts.append(drawn)
+        got = draw(result, solver, method.draws).flatten(1, 2) if method.draws else result.samples
+        parts.append(got)
     return torch.cat(parts, 1), result
 
 
@@ -166,9 +175,8 @@ def cost(result: Reconstruction) -> str:
     return f"{evaluations}" + (f" + {vjps}" if vjps else "")
 
 
-def chosen(arguments: argparse.Namespace) -> dict[str, Method]:
-    names = arguments.methods or (QUICK if arguments.quick else METHODS)
-    return {name: METHODS[name] for name in names}
+def methods(arguments: argparse.Namespace) -> dict[str, Method]:
+    return chosen(METHODS, arguments.methods, QUICK if arguments.quick else None)
 
 
 # ----------------------------------------------------------------------------------- gaussian
@@ -199,14 +207,13 @@ class Cell:
 
     @classmethod
     def of(cls, name: str, operator: LinearOperator, sigma: float) -> Cell:
-        truth = FIELD.sample(torch.empty(1, 1, SIDE, SIDE, dtype=F64), Keys(0, (0,)).at(DRAWING))
+        truth = drawn(FIELD, 1, (1, SIDE, SIDE))
         problem = Problem.simulate(truth, operator, Gaussian(sigma), seed=1)
         n = SIDE * SIDE
         prior_cov = FIELD.covariance(torch.eye(n, dtype=F64).view(n, 1, SIDE, SIDE)).flatten(1)
         a = dense_matrix(problem)[0]
-        gain = (
-            prior_cov @ a.mT @ torch.linalg.inv(a @ prior_cov @ a.mT + sigma**2 * torch.eye(len(a)))
-        )
+        noise_cov = sigma**2 * torch.eye(len(a))
+        gain = prior_cov @ a.mT @ torch.linalg.inv(a @ prior_cov @ a.mT + noise_cov)
         cov = prior_cov - gain @ a @ prior_cov
         return cls(name, sigma, problem, FIELD.posterior(problem).mean, cov[None])
 
@@ -243,19 +250,14 @@ def gaussian(results: Results, arguments: argparse.Namespace) -> None:
     )
     columns = [f"error of the {m}{w}" for w in ("", ", weak") for m in ("mean", "covariance")]
     printed = Table("solver", "cost", *columns)
-    for name, method in chosen(arguments).items():
+    for name, method in methods(arguments).items():
         said, got = [], []
+        key = {"table": "gaussian", "solver": name, "runs": arguments.runs}
         for group in (strong, weak):
+            compute = [partial(c.errors, method, method.steps, arguments.runs) for c in group]
             got = [
-                results.cell(
-                    partial(c.errors, method, method.steps, arguments.runs),
-                    table="gaussian",
-                    solver=name,
-                    operator=c.name,
-                    sigma=c.sigma,
-                    runs=arguments.runs,
-                )
-                for c in group
+                results.cell(f, operator=c.name, sigma=c.sigma, **key)
+                for f, c in zip(compute, group, strict=True)
             ]
             got = [row for row in got if "mean" in row]
             for part in ("mean", "cov"):
@@ -291,7 +293,7 @@ def mixture_problem(n: int, seed: int) -> tuple[GaussianMixture, Problem, float]
     s = torch.rand(rows, generator=g, dtype=F64)
     a = u @ torch.diag(s) @ vt
     sigma = float(torch.rand((), generator=g, dtype=F64) * s.max()) / unit
-    x = prior.sample(torch.empty(1, n, dtype=F64), Keys(seed, (0,)).at(DRAWING))
+    x = drawn(prior, 1, (n,), seed)
     return prior, Problem.simulate(x, Matrix(a), Gaussian(sigma), seed=seed), unit
 
 
@@ -300,10 +302,10 @@ MIXTURE_PROBLEMS, DIMENSIONS = 20, (2, 8, 80)
 
 def drawing(arguments: argparse.Namespace) -> list[tuple[str, Method | int]]:
     """The solvers that give draws, after exact draws, as many as those of each solver."""
-    methods = [(n, m) for n, m in chosen(arguments).items() if not m.point]
+    drawing = [(n, m) for n, m in methods(arguments).items() if not m.point]
     most = arguments.draws
-    counts = sorted({most, *(min(m.few, most) for _, m in methods)}, reverse=True)
-    return [*(("exact draws", count) for count in counts), *methods]
+    counts = sorted({most, *(min(m.few, most) for _, m in drawing)}, reverse=True)
+    return [*(("exact draws", count) for count in counts), *drawing]
 
 
 def distances(method: Method | None, n: int, count: int, problems: int) -> Row:
@@ -334,15 +336,9 @@ def mixtures(results: Results, arguments: argparse.Namespace) -> None:
     for name, entry in drawing(arguments):
         method = entry if isinstance(entry, Method) else None
         count = min(method.few, arguments.draws) if method else entry
+        key = {"table": "mixtures", "solver": name, "draws": count, "problems": problems}
         rows = [
-            results.cell(
-                partial(distances, method, n, count, problems),
-                table="mixtures",
-                solver=name,
-                dimension=n,
-                draws=count,
-                problems=problems,
-            )
+            results.cell(partial(distances, method, n, count, problems), dimension=n, **key)
             for n in dims
         ]
         v = torch.tensor([row["distances"] for row in rows])
@@ -360,16 +356,14 @@ TRUTHS, QUICK_TRUTHS, DRAWS, BINS = 256, 64, 39, 8
 @cache
 def truths(count: int) -> tuple[tuple[Prior, Problem, Tensor], ...]:
     """Problems whose truth comes from the prior: a field under a mask and a blur, a mixture."""
-    ids = tuple(range(count))
     sigma = Gaussian(0.1)
-    like = torch.empty(count, 1, SIDE, SIDE, dtype=F64)
-    x = FIELD.sample(like, Keys(3, ids).at(DRAWING))
+    x = drawn(FIELD, count, (1, SIDE, SIDE), seed=3)
     got: list[tuple[Prior, Problem, Tensor]] = [
         (FIELD, Problem.simulate(x, operators()[name], sigma, seed=3), x)
         for name in ("mask", "blur")
     ]
     mixture, posed, _ = mixture_problem(8, 2)
-    x = mixture.sample(torch.empty(count, 8, dtype=F64), Keys(3, ids).at(DRAWING))
+    x = drawn(mixture, count, (8,), seed=3)
     got.append((mixture, Problem.simulate(x, posed.operator, sigma, seed=3), x))
     return tuple(got)
 
@@ -405,13 +399,8 @@ def calibration(results: Results, arguments: argparse.Namespace) -> None:
         if method is None and entry < arguments.draws:
             continue
         for k, what in enumerate(("mask", "blur", "mixture")):
-            row = results.cell(
-                partial(calibrated, method, k, count),
-                table="calibration",
-                solver=name,
-                problem=what,
-                truths=count,
-            )
+            key = {"table": "calibration", "solver": name, "problem": what, "truths": count}
+            row = results.cell(partial(calibrated, method, k, count), **key)
             histogram = " ".join(f"{v:.0f}" for v in row["ranks"])
             printed.row(name, what, *[f"{h:.0f}" for h in row["held"]], histogram)
             if method is None or name in EXACT:
@@ -429,21 +418,15 @@ def convergence(results: Results, arguments: argparse.Namespace) -> None:
         f"{arguments.runs} runs on the mask cell at sigma_y 0.1: error of the mean / of the "
         "covariance, against steps.\n"
     )
-    sweeps = {
-        name: m.sweep[:3] if arguments.quick else m.sweep for name, m in chosen(arguments).items()
-    }
+    end = 3 if arguments.quick else None
+    sweeps = {name: m.sweep[:end] for name, m in methods(arguments).items()}
     steps = sorted({n for sweep in sweeps.values() for n in sweep})
     printed = Table("solver", *[str(n) for n in steps])
     curves: dict[str, dict[int, tuple[float, float]]] = {}
     for name, sweep in sweeps.items():
+        key = {"table": "convergence", "solver": name, "runs": arguments.runs}
         rows = {
-            n: results.cell(
-                partial(cell.errors, METHODS[name], n, arguments.runs),
-                table="convergence",
-                solver=name,
-                steps=n,
-                runs=arguments.runs,
-            )
+            n: results.cell(partial(cell.errors, METHODS[name], n, arguments.runs), steps=n, **key)
             for n in sweep
         }
         curves[name] = {n: (row["mean"], row["cov"]) for n, row in rows.items()}
@@ -483,12 +466,7 @@ def plot(curves: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
     print(f"Figure: {path}\n")
 
 
-TABLES = {
-    "gaussian": gaussian,
-    "mixtures": mixtures,
-    "calibration": calibration,
-    "convergence": convergence,
-}
+TABLES = {f.__name__: f for f in (gaussian, mixtures, calibration, convergence)}
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from reddiff.priors import Prior
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
-photos = scripts.benchmark("photos")
+photos, common = scripts.benchmark("photos"), scripts.benchmark("common")
 
 
 class Shrink(Prior):
@@ -146,7 +146,7 @@ def test_the_report_counts_and_names_what_was_lost(
         for method, value in (("noise-aware", ours), ("paper", 30.5)):
             scores = row(1, 0.1, 10, value, 0.1)
             more = {"kind": "run", "task": task, "method": method, "source": "older"}
-            photos.append(out, scores | more)
+            common.append(out, scores | more)
     photos.main(["report", "--out", str(out)])
     text = capsys.readouterr().out
     assert "noise-aware beats paper in PSNR in 1 of 2 cells" in text
