@@ -1,4 +1,4 @@
-"""Transfer functions are computed once, and again when the PSF or what is asked of it changes."""
+"""Transfer functions and transforms: what is computed once, and again when its inputs change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 import zoo
-from reddiff.operators import Blur, CircularBlur, LinearOperator, SymmetricBlur, gaussian_psf
+from reddiff.operators import (
+    Blur,
+    CircularBlur,
+    LinearOperator,
+    SymmetricBlur,
+    VaryingBlur,
+    gaussian_psf,
+)
+from reddiff.operators.dct import dct2, idct2
 from reddiff.operators.kept import Kept
 
 X = zoo.randn(3, 1, 12, 10)
@@ -100,3 +108,29 @@ def test_threads_share_an_operator(kind: type[CircularBlur]):
         for _ in range(20):
             found = pool.map(operator, images)
             assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_varying_blur_keeps_what_each_node_needs():
+    nodes = [psf(width, lanes=3) for width in (0.4, 0.6, 0.8, 1.0)]
+    psfs = torch.stack(nodes, 1).unflatten(1, (2, 2))
+    operator = VaryingBlur(psfs, per_lane=True)
+    with torch.inference_mode():
+        operator(X)
+    for x in (X, X[..., :8], X.float(), X):
+        fresh = VaryingBlur(psfs, per_lane=True)
+        assert torch.equal(operator(x), fresh(x))
+        assert torch.equal(operator.adjoint(x), fresh.adjoint(x))
+    assert torch.equal(operator.select(torch.tensor([2, 0]))(X[[2, 0]]), operator(X)[[2, 0]])
+    doubled = VaryingBlur(2 * psfs, per_lane=True)
+    operator.psfs.mul_(2)
+    assert torch.equal(operator(X), doubled(X))
+
+
+def test_a_cosine_transform_in_inference_mode_leaves_what_autograd_takes():
+    x = zoo.randn(1, 1, 23, 29)  # of sizes that nothing else has
+    with torch.inference_mode():
+        wanted = idct2(dct2(x))
+    leaf = x.clone().requires_grad_()
+    idct2(dct2(leaf)).square().sum().backward()
+    torch.testing.assert_close(wanted, x)
+    torch.testing.assert_close(leaf.grad, 2 * x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from types import EllipsisType
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from reddiff.operators.base import Shape
 from reddiff.operators.blur.boundary import Boundary, extend, fold
 from reddiff.operators.blur.general import fast_size, inside, radius, transfer
 from reddiff.operators.blur.psf import as_psf, check_fits
+from reddiff.operators.kept import Kept
 from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
 
@@ -64,6 +65,8 @@ class VaryingBlur(LinearOperator):
         self.register_buffer("psfs", psfs)
         self.boundary = boundary
         self.batched = ("psfs",) if per_lane else ()
+        rows, columns = psfs.shape[-4:-2]
+        self._kept = [[Kept() for _ in range(columns)] for _ in range(rows)]
 
     def x_shape(self, y_shape: Shape) -> Shape:
         check_y_shape(y_shape, 3, "c, h, w")
@@ -80,7 +83,7 @@ class VaryingBlur(LinearOperator):
             part = node.weight * wide[node.inner]
             to = full[node.outer]
             size = fast_size(to)
-            blurred = irfft2(rfft2(part, s=size) * transfer(node.psf, x, size), s=size)
+            blurred = irfft2(rfft2(part, s=size) * self._transfer(node, x, size), s=size)
             to += blurred[..., : to.shape[-2], : to.shape[-1]]
         return inside(full, x, r)
 
@@ -93,9 +96,14 @@ class VaryingBlur(LinearOperator):
         for node in self._nodes(y):
             part, to = spread[node.outer], wide[node.inner]
             size = fast_size(part)
-            seen = irfft2(rfft2(part, s=size) * transfer(node.psf, y, size).conj(), s=size)
+            seen = irfft2(rfft2(part, s=size) * self._transfer(node, y, size).conj(), s=size)
             to += node.weight * seen[..., : to.shape[-2], : to.shape[-1]]
         return fold(wide, r, self.boundary)
+
+    def _transfer(self, node: _Node, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """The transfer function of the node's PSF, computed once per size and dtype."""
+        make = partial(transfer, node.psf, x[:0], size)
+        return node.kept.get(self.psfs, (size, x.dtype), make)
 
     def _check_size(self, height: int, width: int) -> None:
         check_fits(self.psfs, height, width, "psfs")
@@ -116,7 +124,7 @@ class VaryingBlur(LinearOperator):
             inner = (..., slice(top, bottom), slice(left, right))
             outer = (..., slice(top, bottom + 2 * r[0]), slice(left, right + 2 * r[1]))
             weight = (v[:, None] * u).to(x)
-            yield _Node(self.psfs[..., i, j, :, :], weight, inner, outer)
+            yield _Node(self.psfs[..., i, j, :, :], self._kept[i][j], weight, inner, outer)
 
 
 class _Node(NamedTuple):
@@ -124,12 +132,14 @@ class _Node(NamedTuple):
 
     Arguments:
         psf: `(kh, kw)` or `(b, kh, kw)`.
+        kept: Holds its transfer function between calls.
         weight: Its weights at the pixels of the extended image where they are not all zero.
         inner: Where those are.
         outer: Where their light falls.
     """
 
     psf: Tensor
+    kept: Kept
     weight: Tensor
     inner: tuple[EllipsisType | slice, ...]
     outer: tuple[EllipsisType | slice, ...]
