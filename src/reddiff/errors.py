@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -108,6 +109,27 @@ def require(condition: bool, argument: str, *, expected: str, got: object) -> No
     """Raise `InvalidArgument` unless the condition holds."""
     if not condition:
         raise InvalidArgument(argument, expected=expected, got=got)
+
+
+def require_count(argument: str, value: object, least: int = 1) -> None:
+    """Raise `InvalidArgument` unless the value is an integer of at least `least`."""
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(good, argument, expected=f"an integer of at least {least}", got=repr(value))
+
+
+def require_positive(argument: str, value: float) -> None:
+    """Raise `InvalidArgument` unless the value is positive and finite."""
+    require(0 < value < math.inf, argument, expected="a positive finite number", got=value)
+
+
+def require_nonnegative(argument: str, value: float) -> None:
+    """Raise `InvalidArgument` unless the value is nonnegative and finite."""
+    require(0 <= value < math.inf, argument, expected="a finite value >= 0", got=value)
+
+
+def require_share(argument: str, value: float) -> None:
+    """Raise `InvalidArgument` unless the value is in [0, 1]."""
+    require(0 <= value <= 1, argument, expected="a number from 0 to 1", got=value)
 
 
 def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:

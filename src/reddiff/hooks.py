@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_positive
 from reddiff.lanes import norm
 from reddiff.problem import Problem
 
@@ -92,8 +91,7 @@ class EarlyStop(Hook):
     """
 
     def __init__(self, tol: float, after: int = 2) -> None:
-        good = math.isfinite(tol) and tol > 0
-        require(good, "tol", expected="a positive finite number", got=tol)
+        require_positive("tol", tol)
         self.tol, self.after = tol, after
 
     def converged(self, progress: Progress) -> Bool[Tensor, " rows"] | None:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, SnapshotError, lookup, require
+from reddiff.errors import InvalidArgument, SnapshotError, lookup, require, require_count
 from reddiff.hooks import Hook
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Shape
@@ -60,8 +60,7 @@ def sample(
         Unsupported: If the solver has no theory for such a problem.
     """
     require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
-    good = isinstance(count, int) and count >= 1
-    require(good, "count", expected="an integer of at least 1", got=repr(count))
+    require_count("count", count)
     shape = tuple(shape)
     good = all(isinstance(n, int) and n >= 1 for n in shape) and prior.accepts(shape)
     require(good, "shape", expected=f"one that fits {prior.shape}", got=shape)
@@ -132,8 +131,7 @@ def draw(
     """
     snapshot = result.snapshot
     require(isinstance(solver, Solver), "solver", expected="a Solver", got=type(solver).__name__)
-    good = isinstance(n, int) and n >= 1
-    require(good, "n", expected="an integer of at least 1", got=repr(n))
+    require_count("n", n)
     if snapshot.solver != describe(solver):
         raise SnapshotError(
             f"result: expected one of {describe(solver)}, got one of {snapshot.solver}"

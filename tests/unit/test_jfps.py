@@ -96,7 +96,7 @@ def test_what_is_refused():
         with pytest.raises(InvalidArgument, match=next(iter(wrong))):
             JFPS(karras(3), **wrong)
     for kind in (White, PowerLaw):
-        with pytest.raises(InvalidArgument, match="std: expected a positive number, got 0"):
+        with pytest.raises(InvalidArgument, match="std: expected a positive finite number, got 0"):
             kind(0.0)
 
 

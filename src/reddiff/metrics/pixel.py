@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_positive
 
 WINDOW = 11  # pixels
 SIGMA = 1.5  # pixels
@@ -31,7 +31,7 @@ def psnr(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
             `data_range` is not positive.
     """
     check_pair(x, truth)
-    _check_range(data_range)
+    require_positive("data_range", data_range)
     error = (x - truth).double().square().flatten(1).mean(1)
     return (20 * math.log10(data_range) - 10 * error.log10()).to(x.dtype)
 
@@ -61,7 +61,7 @@ def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
             are smaller than the window, or `data_range` is not positive.
     """
     check_pair(x, truth, least=WINDOW)
-    _check_range(data_range)
+    require_positive("data_range", data_range)
     # In float64: in flat places the variances are differences of nearly equal numbers. In bands: a
     # large picture then needs little memory beside itself.
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -87,11 +87,6 @@ def check_pair(x: Tensor, truth: Tensor, least: int = 1) -> None:
     large = min(h, w) >= least
     expected = f"pictures of at least {least}x{least} pixels"
     require(large, "x", expected=expected, got=f"{w}x{h} (width x height)")
-
-
-def _check_range(data_range: float) -> None:
-    good = math.isfinite(data_range) and data_range > 0
-    require(good, "data_range", expected="a positive finite number", got=data_range)
 
 
 def _likeness(x: Tensor, y: Tensor, data_range: float) -> Tensor:

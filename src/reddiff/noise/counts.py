@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require, require_positive
 from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
@@ -38,9 +38,7 @@ class Poisson(Noise):
         if self.floor is None:
             object.__setattr__(self, "floor", 1e-6 / self.gain if self.gain else 1.0)
         for name in ("gain", "floor"):
-            value = getattr(self, name)
-            good = math.isfinite(value) and value > 0
-            require(good, name, expected="a positive finite number", got=value)
+            require_positive(name, getattr(self, name))
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
         """Poisson(g a) / g, exact: by inversion up to 64 counts, above as a sum of such draws.

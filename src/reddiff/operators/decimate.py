@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.operators.base import Shape
-from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.shapes import enlarged
 from reddiff.operators.spectral import SpectralOperator
 
 
@@ -29,9 +29,8 @@ class Decimate(SpectralOperator):
 
     def __init__(self, factor: int, offset: int = 0) -> None:
         super().__init__()
-        for name, value, low in (("factor", factor, 1), ("offset", offset, 0)):
-            integer = isinstance(value, int) and value >= low
-            require(integer, name, expected=f"an integer of at least {low}", got=repr(value))
+        require_count("factor", factor)
+        require_count("offset", offset, 0)
         require(offset < factor, "offset", expected=f"less than the factor {factor}", got=offset)
         self.factor, self.offset = factor, offset
 
@@ -39,9 +38,7 @@ class Decimate(SpectralOperator):
         return f"{self.factor}, {self.offset}"
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        check_y_shape(y_shape, 3, "c, h, w")
-        c, h, w = y_shape
-        return c, h * self.factor, w * self.factor
+        return enlarged(y_shape, self.factor)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k l"]:
         h, w = x.shape[-2:]

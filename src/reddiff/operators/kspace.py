@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.random import DRAWING, Keys
 
 GOLDEN_ANGLE = 90 * (math.sqrt(5) - 1)  # degrees: 180 over the golden ratio
@@ -74,7 +74,7 @@ def radial_mask(size: tuple[int, int], spokes: int, *, golden: bool = True) -> B
         | An Optimal Radial Profile Order Based on the Golden Ratio (Winkelmann et al., 2007)
     """
     _check_size(size)
-    require(spokes >= 1, "spokes", expected="at least 1", got=spokes)
+    require_count("spokes", spokes)
     h, w = size
     turn = math.radians(GOLDEN_ANGLE if golden else 180 / spokes)
     angle = turn * torch.arange(spokes, dtype=torch.float64)[:, None]
@@ -111,7 +111,7 @@ def birdcage_maps(
         | The NMR Phased Array (Roemer et al., 1990)
     """
     _check_size(size)
-    require(coils >= 1, "coils", expected="at least 1", got=coils)
+    require_count("coils", coils)
     good = math.isfinite(radius) and radius > math.sqrt(2)
     require(good, "radius", expected="a finite number above sqrt(2) = 1.414", got=radius)
     h, w = size

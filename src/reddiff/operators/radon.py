@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count, require_positive
 from reddiff.operators.base import Shape
 from reddiff.operators.linear import LinearOperator
 from reddiff.operators.ramp_filter import Window, hann, ramp, ramp_filtered
@@ -82,11 +82,9 @@ class Radon(LinearOperator):
     ) -> None:
         super().__init__()
         detectors = size if detectors is None else detectors
-        for name, value in (("size", size), ("detectors", detectors)):
-            integer = isinstance(value, int) and value >= 1
-            require(integer, name, expected="an integer of at least 1", got=repr(value))
-        good = math.isfinite(spacing) and spacing > 0
-        require(good, "spacing", expected="a positive finite number", got=spacing)
+        require_count("size", size)
+        require_count("detectors", detectors)
+        require_positive("spacing", spacing)
         self.size, self.spacing, self.detectors, self.circle = size, spacing, detectors, circle
         if center is None:
             self.center = self.radius = float(size // 2)

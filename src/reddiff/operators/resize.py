@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.lanes import per_lane
 from reddiff.operators.base import Shape
 from reddiff.operators.resampling import Filter, bicubic, resampling_factor
 from reddiff.operators.separable import Factor, Separable
-from reddiff.operators.shapes import check_y_shape
+from reddiff.operators.shapes import enlarged
 from reddiff.operators.spectral import SpectralOperator
 
 
@@ -33,7 +33,8 @@ class BlockMean(SpectralOperator):
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        self.factor = _checked(factor)
+        require_count("factor", factor)
+        self.factor = factor
         w = torch.full((factor**2,), -1.0 / factor, dtype=torch.float64)
         w[0] += 1.0  # H = I - 2 w w^T / w^T w takes e_0 to the constant vector, and back
         self.register_buffer("reflector", w / w.norm() if factor > 1 else 0 * w, persistent=False)
@@ -42,10 +43,7 @@ class BlockMean(SpectralOperator):
         return f"{self.factor}"
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h factor, w factor) for y of (c, h, w)."""
-        check_y_shape(y_shape, 3, "c, h, w")
-        c, h, w = y_shape
-        return c, h * self.factor, w * self.factor
+        return enlarged(y_shape, self.factor)
 
     def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
         _check_sides(x.shape[-2], x.shape[-1], self.factor)
@@ -128,7 +126,8 @@ class Resize(Separable):
         shift: float = 0.0,
     ) -> None:
         super().__init__()
-        self.factor, self.shift = _checked(factor), float(shift)
+        require_count("factor", factor)
+        self.factor, self.shift = factor, float(shift)
         good = abs(shift) < factor
         require(good, "shift", expected=f"less than {factor} pixels", got=shift)
         is_filter = isinstance(filter, Filter)
@@ -137,10 +136,7 @@ class Resize(Separable):
         self.filter = filter
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h factor, w factor) for y of (c, h, w)."""
-        check_y_shape(y_shape, 3, "c, h, w")
-        c, h, w = y_shape
-        return c, h * self.factor, w * self.factor
+        return enlarged(y_shape, self.factor)
 
     def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
         """The resampling matrices of both sides, memoised."""
@@ -151,12 +147,6 @@ class Resize(Separable):
             for n in sides
         )
         return down, across
-
-
-def _checked(factor: int) -> int:
-    integer = isinstance(factor, int) and not isinstance(factor, bool) and factor >= 1
-    require(integer, "factor", expected="an integer of at least 1", got=repr(factor))
-    return factor
 
 
 def _check_sides(height: int, width: int, factor: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fft import fft2, ifft2
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.operators.base import Shape
 from reddiff.operators.sampled import (
     Sampled,
@@ -109,8 +109,7 @@ class BlockGaussian(Sampled):
     basis: Tensor
 
     def __init__(self, block: int, ratio: float, seed: Seeds = 0) -> None:
-        integer = isinstance(block, int) and block >= 1
-        require(integer, "block", expected="an integer of at least 1", got=repr(block))
+        require_count("block", block)
         n = block**2
         super().__init__(torch.arange(kept(ratio, n)), n)
         self.block = block

@@ -20,6 +20,13 @@ def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:
         raise InvalidArgument("y", expected=f"shape (b, {form})", got=f"(b, {_join(y_shape)})")
 
 
+def enlarged(y_shape: Shape, factor: int) -> Shape:
+    """(c, h factor, w factor) for y of shape (c, h, w)."""
+    check_y_shape(y_shape, 3, "c, h, w")
+    c, h, w = y_shape
+    return c, h * factor, w * factor
+
+
 def check_broadcast(name: str, shape: Shape, wanted: Shape) -> None:
     """Raise InvalidArgument unless a parameter of this shape broadcasts to the wanted one."""
     pairs = zip(reversed(shape), reversed(wanted), strict=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.solvers.base import Solver
@@ -38,8 +38,7 @@ def check_run(
     problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
 ) -> None:
     """Raise if the arguments do not fit each other."""
-    good = isinstance(runs, int) and runs >= 1
-    require(good, "runs", expected="an integer of at least 1", got=repr(runs))
+    require_count("runs", runs)
     require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
     twice = [i for i, times in Counter(ids).items() if times > 1]
     require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")

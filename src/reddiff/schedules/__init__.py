@@ -11,6 +11,5 @@ from reddiff.schedules.families import vp_late_within as vp_late_within
 from reddiff.schedules.families import vp_within as vp_within
 from reddiff.schedules.schedule import SLACK as SLACK
 from reddiff.schedules.schedule import Schedule as Schedule
-from reddiff.schedules.schedule import check_steps as check_steps
 from reddiff.schedules.schedule import in_words as in_words
 from reddiff.schedules.schedule import preset as preset

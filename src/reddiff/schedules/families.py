@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reddiff.errors import require
-from reddiff.schedules.schedule import Schedule, check_steps, preset
+from reddiff.errors import require, require_count, require_positive
+from reddiff.schedules.schedule import Schedule, preset
 
 
 def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000) -> Schedule:
@@ -23,7 +23,7 @@ def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000
     Raises:
         InvalidArgument: If `steps` is below 1 or above T.
     """
-    check_steps(steps)
+    require_count("steps", steps)
     require(steps <= T, "steps", expected=f"at most T = {T}", got=steps)
     beta = torch.linspace(beta_min, beta_max, T, dtype=torch.float64)
     abar = torch.cumprod(1 - beta, 0).flip(0)
@@ -74,7 +74,7 @@ def _vp_late_levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
 
 def _vp_kept(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
     """The levels of the chain in a range."""
-    check_steps(steps)
+    require_count("steps", steps)
     require(steps <= 1000, "steps", expected="at most 1000 levels", got=steps)
     return vp(1000).restrict(sigma_min, sigma_max)
 
@@ -98,7 +98,7 @@ def cosine(steps: int, offset: float = 0.008, beta_max: float = 0.999, T: int = 
     Raises:
         InvalidArgument: If `steps` is below 1 or above T.
     """
-    check_steps(steps)
+    require_count("steps", steps)
     require(steps <= T, "steps", expected=f"at most T = {T}", got=steps)
     t = torch.linspace(0, 1, T + 1, dtype=torch.float64)
     f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -118,7 +118,7 @@ def karras(
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
     """
-    check_steps(steps)
+    require_count("steps", steps)
     _check_range(sigma_min, sigma_max)
     u = torch.linspace(0, 1, steps, dtype=torch.float64)
     s = (sigma_max ** (1 / rho) + u * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
@@ -132,7 +132,7 @@ def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
     """
-    check_steps(steps)
+    require_count("steps", steps)
     _check_range(sigma_min, sigma_max)
     log_s = torch.linspace(math.log(sigma_max), math.log(sigma_min), steps, dtype=torch.float64)
     s = torch.cat([log_s.exp(), log_s.new_zeros(1)])
@@ -148,7 +148,7 @@ def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < t_max < 1.
     """
-    check_steps(steps)
+    require_count("steps", steps)
     require(0 < t_max < 1, "t_max", expected="a number between 0 and 1", got=t_max)
     t = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     return Schedule(1 - t, t)
@@ -160,8 +160,8 @@ def constant(steps: int, sigma: float) -> Schedule:
     Raises:
         InvalidArgument: If `steps` < 1, or sigma is not positive.
     """
-    check_steps(steps)
-    require(0 < sigma < math.inf, "sigma", expected="a positive number", got=sigma)
+    require_count("steps", steps)
+    require_positive("sigma", sigma)
     s = torch.full((steps + 1,), sigma, dtype=torch.float64)
     return Schedule(torch.ones_like(s), s)
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 
 SLACK = 1e-3  # of a prior's range that levels may leave: tables in float32 are that far apart
 
@@ -94,7 +94,7 @@ class Schedule:
         Raises:
             InvalidArgument: If `steps` is below 1 or above K.
         """
-        check_steps(steps)
+        require_count("steps", steps)
         require(steps <= len(self), "steps", expected=f"at most {len(self)} levels", got=steps)
         index = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
         index = torch.cat([index, torch.tensor([len(self)])]).to(self.alpha.device)
@@ -154,12 +154,6 @@ def in_words(wanted: tuple[float, float], got: tuple[float, float]) -> tuple[str
             break
     first, second = (f"{low} to {high}" for low, high in texts)
     return first, second
-
-
-def check_steps(steps: int) -> None:
-    """Raise InvalidArgument unless `steps` is an integer of at least 1."""
-    integer = isinstance(steps, int) and not isinstance(steps, bool)
-    require(integer and steps >= 1, "steps", expected="an integer of at least 1", got=repr(steps))
 
 
 def _first(values: Tensor, bad: Tensor) -> str:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require_count, require_positive
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -60,11 +60,9 @@ class DAPS(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.ode_steps >= 1, "ode_steps", expected="at least 1", got=self.ode_steps)
-        for name in ("ode_end", "decay"):
-            value = getattr(self, name)
-            good = 0 < value < float("inf")
-            require(good, name, expected="a positive finite number", got=value)
+        require_count("ode_steps", self.ode_steps)
+        require_positive("ode_end", self.ode_end)
+        require_positive("decay", self.decay)
 
     @classmethod
     def paper(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_share
 from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
@@ -67,9 +67,8 @@ class DDRM(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("eta", "eta_b"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, name, expected="a number from 0 to 1", got=value)
+        require_share("eta", self.eta)
+        require_share("eta_b", self.eta_b)
 
     @classmethod
     def paper(cls, steps: int = 20, prior: Prior | None = None) -> DDRM:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_positive, require_share
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -55,9 +55,8 @@ class DiffPIR(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = 0 < self.lam < float("inf")
-        require(good, "lam", expected="a positive finite number", got=self.lam)
-        require(0 <= self.zeta <= 1, "zeta", expected="a number from 0 to 1", got=self.zeta)
+        require_positive("lam", self.lam)
+        require_share("zeta", self.zeta)
 
     @classmethod
     def paper(

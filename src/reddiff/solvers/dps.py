@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_nonnegative
 from reddiff.lanes import norm, per_lane
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Operator
@@ -49,8 +49,7 @@ class DPS(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = 0 <= self.zeta < float("inf")
-        require(good, "zeta", expected="a finite value >= 0", got=self.zeta)
+        require_nonnegative("zeta", self.zeta)
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 0.3) -> DPS:

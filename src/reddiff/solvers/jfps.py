@@ -9,7 +9,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_count, require_share
 from reddiff.noise import Gaussian, Noise
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -59,9 +59,8 @@ class JFPS(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole = isinstance(self.iterations, int) and self.iterations >= 1
-        require(whole, "iterations", expected="an integer of at least 1", got=self.iterations)
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        require_count("iterations", self.iterations)
+        require_share("eta", self.eta)
 
     @classmethod
     def default(

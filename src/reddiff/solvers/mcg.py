@@ -8,7 +8,7 @@ from typing import ClassVar
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_nonnegative
 from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
@@ -55,8 +55,7 @@ class MCG(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = 0 <= self.zeta < float("inf")
-        require(good, "zeta", expected="a finite value >= 0", got=self.zeta)
+        require_nonnegative("zeta", self.zeta)
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 1.0) -> MCG:

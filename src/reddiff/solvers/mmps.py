@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_count, require_share
 from reddiff.lanes import per_lane
 from reddiff.linalg import Map, cg
 from reddiff.noise import Gaussian, Noise
@@ -62,9 +62,8 @@ class MMPS(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole = isinstance(self.iterations, int) and self.iterations >= 1
-        require(whole, "iterations", expected="an integer of at least 1", got=self.iterations)
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        require_count("iterations", self.iterations)
+        require_share("eta", self.eta)
 
     @classmethod
     def paper(cls, steps: int = 256, prior: Prior | None = None, *, iterations: int = 1) -> MMPS:

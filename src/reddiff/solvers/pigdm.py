@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_share
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -52,7 +52,7 @@ class PiGDM(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        require_share("eta", self.eta)
 
     @classmethod
     def paper(cls, steps: int = 100, prior: Prior | None = None) -> PiGDM:

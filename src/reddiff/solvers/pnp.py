@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_positive
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
@@ -56,8 +56,7 @@ class PlugAndPlay(Solver[PnPState], ABC):
     start: Init = pinv
 
     def __post_init__(self) -> None:
-        good = 0 < self.lam < float("inf")
-        require(good, "lam", expected="a positive finite number", got=self.lam)
+        require_positive("lam", self.lam)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> PnPState:
         """z <- the start, u <- 0."""

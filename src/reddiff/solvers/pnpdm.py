@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, check_steps, preset
+from reddiff.schedules import Schedule, preset
 from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.inits import Init, zeros
@@ -78,9 +78,8 @@ class PnPDM(Solver[Chain]):
     has_fixed_point: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "average"):
-            value = getattr(self, name)
-            require(value >= 1, name, expected="at least 1", got=value)
+        require_count("evaluations", self.evaluations)
+        require_count("average", self.average)
         require(0 < self.end <= 1, "end", expected="a number above 0, up to 1", got=self.end)
 
     @classmethod
@@ -186,7 +185,7 @@ def harmonic(steps: int, low: float, high: float = 10.0) -> Schedule:
 
 
 def _published(steps: int, rho_min: float, sigma_min: float, sigma_max: float) -> Schedule:
-    check_steps(steps)
+    require_count("steps", steps)
     high, factor = min(10.0, sigma_max), 0.9 ** max(1.0, 60 / steps)
     return decaying(steps, min(max(rho_min, sigma_min), high), high, factor)
 
@@ -197,7 +196,7 @@ def _annealed(steps: int, rho_min: float, sigma_min: float, sigma_max: float) ->
 
 
 def _check_range(steps: int, low: float, high: float) -> None:
-    check_steps(steps)
+    require_count("steps", steps)
     good = 0 < low <= high < math.inf
     require(good, "low, high", expected="0 < low <= high < inf", got=f"{low}, {high}")
 

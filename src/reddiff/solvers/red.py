@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_positive
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -79,8 +79,7 @@ class RED(Solver[REDState]):
     start: Init = pinv
 
     def __post_init__(self) -> None:
-        good = 0 < self.weight < float("inf")
-        require(good, "weight", expected="a positive finite number", got=self.weight)
+        require_positive("weight", self.weight)
 
     @classmethod
     def paper(

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import Adam
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count, require_nonnegative
 from reddiff.lanes import dot, per_lane, repeat
 from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr, optimizers_of
 from reddiff.priors.base import Prior
@@ -124,11 +124,9 @@ class REDDiff(Solver[REDDiffState]):
     variant: Variant = ALGORITHM_1
 
     def __post_init__(self) -> None:
-        for name in ("weight", "sigma_q"):
-            value = getattr(self, name)
-            require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
-        integer = isinstance(self.draws, int) and self.draws >= 1
-        require(integer, "draws", expected="an integer of at least 1", got=self.draws)
+        require_nonnegative("weight", self.weight)
+        require_nonnegative("sigma_q", self.sigma_q)
+        require_count("draws", self.draws)
         positive = self.sigma_q > 0 or not self.learn_sigma_q
         require(positive, "sigma_q", expected="a positive start to learn from", got=self.sigma_q)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count, require_nonnegative
 from reddiff.lanes import per_lane, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -65,10 +65,8 @@ class RSD(REDDiff):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = 0 <= self.gamma < math.inf
-        require(good, "gamma", expected="a finite value >= 0", got=self.gamma)
-        good = isinstance(self.particles, int) and self.particles >= 1
-        require(good, "particles", expected="an integer of at least 1", got=self.particles)
+        require_nonnegative("gamma", self.gamma)
+        require_count("particles", self.particles)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
         """mu_i <- A^+ y; a random start draws anew for each particle."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_count, require_nonnegative, require_positive
 from reddiff.lanes import dot, per_lane, pick
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Operator
@@ -64,10 +63,9 @@ class SITCOM(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 < self.lr < math.inf, "lr", expected="a positive finite number", got=self.lr)
-        require(self.inner >= 1, "inner", expected="at least 1", got=self.inner)
-        good = 0 <= self.weight < math.inf
-        require(good, "weight", expected="a finite value >= 0", got=self.weight)
+        require_positive("lr", self.lr)
+        require_count("inner", self.inner)
+        require_nonnegative("weight", self.weight)
 
     @classmethod
     def paper(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_count, require_share
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -47,11 +47,9 @@ class Traveller(Sampler, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
-        for name in ("travel", "repeats"):
-            value = getattr(self, name)
-            good = isinstance(value, int) and value >= 1
-            require(good, name, expected="an integer of at least 1", got=repr(value))
+        require_share("eta", self.eta)
+        require_count("travel", self.travel)
+        require_count("repeats", self.repeats)
 
     @property
     def steps(self) -> int:

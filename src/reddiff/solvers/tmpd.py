@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_share
 from reddiff.lanes import dot, per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.priors.base import Prior
@@ -61,7 +61,7 @@ class TMPD(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        require_share("eta", self.eta)
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None) -> TMPD:

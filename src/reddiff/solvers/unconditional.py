@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_share
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -42,7 +42,7 @@ class DDIM(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.eta <= 1, "eta", expected="a number from 0 to 1", got=self.eta)
+        require_share("eta", self.eta)
 
     @classmethod
     def ddpm(cls, steps: int = 1000, prior: Prior | None = None) -> DDIM:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_nonnegative
 from reddiff.lanes import per_lane
 from reddiff.problem import Problem
 
@@ -35,9 +35,8 @@ class Variant:
     lag: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("noise_scale", "data_weight"):
-            value = getattr(self, name)
-            require(0 <= value < float("inf"), name, expected="a finite value >= 0", got=value)
+        require_nonnegative("noise_scale", self.noise_scale)
+        require_nonnegative("data_weight", self.data_weight)
 
     def total(
         self, problem: Problem, data: tuple[Tensor, Tensor], regulariser: tuple[Tensor, Tensor]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require, require_count, require_positive
 from reddiff.lanes import dot, finite, per_lane, pick
 from reddiff.noise import Gaussian
 from reddiff.problem import Problem
@@ -54,7 +54,7 @@ class Langevin(Conditional):
     tau: float | None = None
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", expected="at least 1", got=self.steps)
+        require_count("steps", self.steps)
         require(0 < self.step < 2, "step", expected="a number between 0 and 2", got=self.step)
         for name, value in (("lr", self.lr), ("tau", self.tau)):
             good = value is None or isinstance(value, Tensor) or 0 < value < math.inf
@@ -115,10 +115,9 @@ class HMC(Conditional):
     step: float = 1.5
 
     def __post_init__(self) -> None:
-        for name in ("steps", "leapfrog"):
-            value = getattr(self, name)
-            require(value >= 1, name, expected="at least 1", got=value)
-        require(0 < self.step < math.inf, "step", expected="a positive number", got=self.step)
+        require_count("steps", self.steps)
+        require_count("leapfrog", self.leapfrog)
+        require_positive("step", self.step)
 
     def __call__(
         self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import require
+from reddiff.errors import require_positive
 from reddiff.operators.dct import dct2, idct2
 from reddiff.priors.error_covariance import Covariance, white
 
@@ -39,7 +39,7 @@ class White(Spread):
     std: float = 0.5
 
     def __post_init__(self) -> None:
-        require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
+        require_positive("std", self.std)
 
     def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
         return white(self.std**2, like)
@@ -65,7 +65,7 @@ class PowerLaw(Spread):
     exponent: float = -2.2
 
     def __post_init__(self) -> None:
-        require(0 < self.std < float("inf"), "std", expected="a positive number", got=self.std)
+        require_positive("std", self.std)
 
     def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
         if like.ndim < 4:
