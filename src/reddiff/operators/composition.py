@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
@@ -140,6 +140,38 @@ class Transposed(LinearOperator):
 
     def __repr__(self) -> str:
         return f"{self.part!r}.T"
+
+
+class Several(Operator):
+    """An operator made of several others, its `parts`."""
+
+    def __init__(self, parts: Sequence[Operator]) -> None:
+        super().__init__()
+        self.operators = nn.ModuleList(parts)
+        self.straight_through = any(part.straight_through for part in parts)
+
+    @property
+    def parts(self) -> list[Operator]:
+        return list(self.operators)  # type: ignore[arg-type]
+
+    @property
+    def linear_parts(self) -> list[LinearOperator]:
+        """The parts, of a subclass whose parts are all linear."""
+        return self.parts  # type: ignore[return-value]
+
+    @property
+    def lanes(self) -> int | None:
+        return common_lanes(self.parts)
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(repr, self.parts))
+
+
+def common_shape(argument: str, shapes: Sequence[Shape]) -> Shape:
+    """The one shape of x that operators take which are used together."""
+    expected = f"operators of one shape of x, {shapes[0]} as the first"
+    require(len(set(shapes)) == 1, argument, expected=expected, got=shapes)
+    return shapes[0]
 
 
 def common_lanes(operators: Sequence[Operator]) -> int | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.composition import common_lanes
+from reddiff.operators.composition import Several, common_lanes, common_shape
 from reddiff.operators.linear import LinearOperator
 
 
@@ -31,26 +31,19 @@ def stack(operators: Sequence[Operator], y_shapes: Sequence[Shape]) -> Stack:
     return LinearStack(operators, y_shapes) if linear else Stack(operators, y_shapes)
 
 
-class Stack(Operator):
+class Stack(Several):
     """Several measurements of one x, flattened and joined: y is `(b, M)`. Use `stack`."""
 
     def __init__(self, operators: Sequence[Operator], y_shapes: Sequence[Shape]) -> None:
-        super().__init__()
+        super().__init__(operators)
         require(len(operators) > 0, "operators", expected="at least one", got="none")
         expected = f"one shape for each of {len(operators)} operators"
         require(len(y_shapes) == len(operators), "y_shapes", expected=expected, got=y_shapes)
-        self.parts = nn.ModuleList(operators)
-        self.straight_through = any(part.straight_through for part in operators)
         self.y_shapes = tuple(tuple(shape) for shape in y_shapes)
         self.sizes = [math.prod(shape) for shape in self.y_shapes]
         shapes = [part.x_shape(shape) for part, shape in zip(operators, self.y_shapes, strict=True)]
-        expected = f"operators of one shape of x, {shapes[0]} as the first"
-        require(len(set(shapes)) == 1, "operators", expected=expected, got=shapes)
-        self.shape = shapes[0]
+        self.shape = common_shape("operators", shapes)
         common_lanes(operators)
-
-    def extra_repr(self) -> str:
-        return ", ".join(map(repr, self.parts))
 
     def x_shape(self, y_shape: Shape) -> Shape:
         expected, got = f"shape (b, {sum(self.sizes)})", f"(b, {', '.join(map(str, y_shape))})"
@@ -71,42 +64,24 @@ class Stack(Operator):
         return torch.cat([part.measured(v).flatten(1) for part, v in self._each(y)], 1)
 
     def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """The mean of the parts' guesses."""
+        """The mean of the parts' estimates."""
         guesses = [part.initial_estimate(v) for part, v in self._each(y)]
         return torch.stack(guesses).mean(0)
 
     def _each(self, y: Tensor) -> list[tuple[Operator, Tensor]]:
-        parts: list[Operator] = list(self.parts)  # type: ignore[arg-type]
-        return list(zip(parts, self.split(y), strict=True))
+        return list(zip(self.parts, self.split(y), strict=True))
 
     def _select(self, index: Tensor) -> Operator:
-        parts: list[Operator] = list(self.parts)  # type: ignore[arg-type]
-        return type(self)([part.select(index) for part in parts], self.y_shapes)
-
-    @property
-    def lanes(self) -> int | None:
-        parts: list[Operator] = list(self.parts)  # type: ignore[arg-type]
-        return next((part.lanes for part in parts if part.lanes is not None), None)
+        return type(self)([part.select(index) for part in self.parts], self.y_shapes)
 
 
 class LinearStack(Stack, LinearOperator):
     """Several linear measurements of one x."""
 
     def adjoint(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        parts = self._each(y)
-        total = as_linear(parts[0][0]).adjoint(parts[0][1])
-        for part, v in parts[1:]:
-            total = total + as_linear(part).adjoint(v)
-        return total
-
-    def vjp(self, x: Float[Tensor, "b *n"]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        return self(x), self.adjoint
+        each = zip(self.linear_parts, self.split(y), strict=True)
+        first, *others = (part.adjoint(v) for part, v in each)
+        return sum(others, first)
 
     def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
         return LinearOperator.initial_estimate(self, y)
-
-
-def as_linear(operator: Operator) -> LinearOperator:
-    """The operator, known to be linear."""
-    assert isinstance(operator, LinearOperator)  # noqa: S101
-    return operator

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.operators.base import Operator, Shape
-from reddiff.operators.composition import common_lanes
+from reddiff.operators.composition import Several, common_lanes, common_shape
 from reddiff.operators.linear import LinearOperator
 
 
@@ -23,7 +23,7 @@ def total(first: Operator, second: Operator) -> Operator:
     return LinearSum(parts) if linear else Sum(parts)
 
 
-class Sum(Operator):
+class Sum(Several):
     """x -> the sum of the parts, all from the same shape of x to the same shape of y.
 
     Raises:
@@ -33,15 +33,8 @@ class Sum(Operator):
     loose = True
 
     def __init__(self, parts: Sequence[Operator]) -> None:
-        super().__init__()
+        super().__init__(parts)
         common_lanes(parts)
-        self.terms = nn.ModuleList(parts)
-        self.straight_through = any(part.straight_through for part in parts)
-
-    @property
-    def parts(self) -> list[Operator]:
-        """The terms."""
-        return list(self.terms)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
         first, *others = (part(x) for part in self.parts)
@@ -53,10 +46,7 @@ class Sum(Operator):
         return out
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        shapes = [part.x_shape(y_shape) for part in self.parts]
-        expected = f"operators of one shape of x, {shapes[0]} as the first"
-        require(len(set(shapes)) == 1, "A + B", expected=expected, got=shapes)
-        return shapes[0]
+        return common_shape("A + B", [part.x_shape(y_shape) for part in self.parts])
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
         """Where any of the parts measures something."""
@@ -64,10 +54,6 @@ class Sum(Operator):
 
     def _select(self, index: Tensor) -> Operator:
         return type(self)([part.select(index) for part in self.parts])
-
-    @property
-    def lanes(self) -> int | None:
-        return common_lanes(self.parts)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
@@ -77,13 +63,9 @@ class LinearSum(Sum, LinearOperator):
     """A sum of linear operators."""
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        first, *others = (part.adjoint(y) for part in self._linear_parts)
+        first, *others = (part.adjoint(y) for part in self.linear_parts)
         return sum(others, first)
 
     @property
     def T(self) -> LinearOperator:
-        return LinearSum([part.T for part in self._linear_parts])
-
-    @property
-    def _linear_parts(self) -> list[LinearOperator]:
-        return self.parts  # type: ignore[return-value]
+        return LinearSum([part.T for part in self.linear_parts])
