@@ -349,7 +349,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "jvp-alone",
         lambda: operator(torch.tanh, jvp=lambda x, v: v, x_shape=(3,)),
-        "vjp: expected a function beside jvp, got None",
+        "vjp: expected a function, as jvp is given, got None",
     ),
     (
         "no-gradient",

@@ -112,11 +112,11 @@ def test_a_run_with_an_adjoint_that_is_off(measure: Any) -> None:
         (lambda: operator(Identity(), adjoint_tolerance=0.1), "None beside an Operator"),
         (
             lambda: operator(lambda x: x, x_shape=(3,), adjoint_tolerance=0.1),
-            "a number between 0 and 1, beside an adjoint, got 0.1",
+            "a number between 0 and 1, together with an adjoint, got 0.1",
         ),
         (
             lambda: operator(lambda x: x, lambda y: y, x_shape=(3,), adjoint_tolerance=2.0),
-            "a number between 0 and 1, beside an adjoint, got 2.0",
+            "a number between 0 and 1, together with an adjoint, got 2.0",
         ),
     ],
 )

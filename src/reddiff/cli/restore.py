@@ -82,13 +82,13 @@ def restore(
 
     some_path(output)
     if force and on_existing not in (None, OnExisting.OVERWRITE):
-        expected = "overwrite, or nothing, beside --force"
+        expected = "overwrite or no value, together with --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
     found, pairs = _pairs(sources, output, recursive=recursive)
     todo = [Job(str(file), str(target), settings, keep_diverged) for file, target in pairs]
     many = len(todo) > 1 or todo[0].output != output
     if truth is not None and len(todo) > 1:
-        raise InvalidArgument("truth", expected="a single input beside it", got=len(todo))
+        raise InvalidArgument("truth", expected="a single input for one truth", got=len(todo))
     mode = OnExisting.OVERWRITE if force else on_existing or OnExisting.ERROR
     run_batch(
         todo,

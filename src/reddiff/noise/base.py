@@ -67,7 +67,7 @@ class Noise(ABC):
         return torch.where(measured, self.grad_each(y, a), 0)
 
     def scaled(self, factor: float) -> Noise | None:
-        """The noise model of `factor y`; None if the noise depends on a, as that of counts."""
+        """The noise model of `factor y`; None if the noise depends on a, as photon noise does."""
         return None
 
     def select(self, index: Tensor) -> Noise:

@@ -72,7 +72,7 @@ class Poisson(Noise):
         return (a.clamp(min=self.floor) / self.gain).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """g / a; below `floor`, where a Newton step must reach y, or g / |a| if the slope is 0.
+        """g / a; below `floor` such that a Newton step reaches y, or g / |a| if the slope is 0.
 
         The latter keeps steps from crossing the kink at zero of entries without counts.
         """

@@ -76,7 +76,7 @@ class Speckle(Noise):
         return a.clamp(min=self.floor) / per_lane(self.looks, a).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """L / a^2; below `floor`, where a Newton step must reach y, or L / |a|^2 without slope."""
+        """L / a^2; below `floor` such that a Newton step reaches y, or at |a| if the slope is 0."""
         floor = a.new_tensor(self.floor)
         pushed = (a < floor) & (y > floor)
         reach = torch.where(pushed, (y - floor) / torch.where(pushed, y - a, 1), 1)

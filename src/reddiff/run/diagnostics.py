@@ -73,7 +73,7 @@ def warn(
     if over and not found and few:
         text = (
             f"{int(missed)} of {int(count)} entries of y are more than {OUTLYING:g} noise levels "
-            "from A(x), and the others fit: if they are broken, leave them out with a mask"
+            "from A(x), and the others fit: exclude them with a mask if they are outliers"
         )
         found.append((text, ()))
     elif over and not found:

@@ -45,7 +45,7 @@ class Candidate:
         self.given, self.parts, self.numpy, self.tolerance = given, parts, numpy, tolerance
         if tolerance is not None:
             good = 0 < tolerance < 1 and functions["adjoint"] is not None
-            expected = "a number between 0 and 1, beside an adjoint"
+            expected = "a number between 0 and 1, together with an adjoint"
             require(good, "adjoint_tolerance", expected=expected, got=tolerance)
         b = lane_count(given)
         self.like = like_of(example, parts, given)
@@ -85,7 +85,7 @@ class Candidate:
         if slope is None:
             expected = "a function, since NumPy code has no gradient"
             require(not self.numpy, name, expected=expected, got=None)
-            require(jvp is None, "vjp", expected="a function beside jvp", got=None)
+            require(jvp is None, "vjp", expected="a function, as jvp is given", got=None)
             self._check_autograd(a, name)
         elif self.x is not None and a is not None:
             self._check_slopes(linear, slope, self.x, a)
