@@ -8,14 +8,14 @@ from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, SnapshotError, lookup, require, require_count
 from reddiff.hooks import Hook
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Shape
-from reddiff.operators.spectral import SpectralOperator
+from reddiff.operators.mask import Selection
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys
@@ -156,26 +156,11 @@ def _check_whole(snapshot: Snapshot, rows: int) -> None:
     )
 
 
-class _Nothing(SpectralOperator):
+class _Nothing(Selection):
     """Measures no entry: y has the shape of x, all singular values are 0."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape
 
-    def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        return torch.zeros_like(y, dtype=torch.bool)
-
     def spectrum(self, z: Float[Tensor, "b *k"]) -> Tensor:
         return z.new_zeros(())
-
-    def v(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *n"]:
-        return z
-
-    def vt(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *k"]:
-        return x
-
-    def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        return torch.zeros_like(z)
-
-    def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
-        return torch.zeros_like(y)

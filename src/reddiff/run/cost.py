@@ -36,12 +36,7 @@ class Metered(Prior):
             return self.inner.denoise(x, sigma)
 
     def vjp(
-        self,
-        x_t: Tensor,
-        sigma: Tensor | float,
-        alpha: Tensor | float = 1.0,
-        *,
-        once: bool = False,
+        self, x_t: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, once: bool = False
     ) -> tuple[Tensor, Pullback]:
         """The inner prior's vjp, with a pullback that is counted."""
         self.rows += len(x_t)

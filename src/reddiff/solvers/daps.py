@@ -66,12 +66,7 @@ class DAPS(Sampler):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 200,
-        prior: Prior | None = None,
-        *,
-        lr: float = 1e-4,
-        tau: float = 0.01,
+        cls, steps: int = 200, prior: Prior | None = None, *, lr: float = 1e-4, tau: float = 0.01
     ) -> DAPS:
         """The published settings, for pictures in [-1, 1]: 100 Langevin steps a level.
 

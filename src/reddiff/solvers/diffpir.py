@@ -60,12 +60,7 @@ class DiffPIR(Sampler):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 100,
-        prior: Prior | None = None,
-        *,
-        lam: float = 7.0,
-        zeta: float = 0.3,
+        cls, steps: int = 100, prior: Prior | None = None, *, lam: float = 7.0, zeta: float = 0.3
     ) -> DiffPIR:
         """The settings of the released code, for pictures in [-1, 1], with estimates cut to that.
 

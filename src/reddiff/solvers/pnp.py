@@ -113,11 +113,7 @@ class PnPHQS(PlugAndPlay):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 8,
-        prior: Prior | None = None,
-        *,
-        sigma_n: float = 7.65 / BYTE,
+        cls, steps: int = 8, prior: Prior | None = None, *, sigma_n: float = 7.65 / BYTE
     ) -> PnPHQS:
         """The published settings, for pictures in [-1, 1]: levels even in log from 49 / 127.5.
 

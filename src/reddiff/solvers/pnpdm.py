@@ -84,12 +84,7 @@ class PnPDM(Solver[Chain]):
 
     @classmethod
     def paper(
-        cls,
-        steps: int = 60,
-        prior: Prior | None = None,
-        *,
-        rho_min: float = 0.3,
-        average: int = 20,
+        cls, steps: int = 60, prior: Prior | None = None, *, rho_min: float = 0.3, average: int = 20
     ) -> PnPDM:
         """The published coupling, 10 * .9^k down to `rho_min`, and the mean of the last draws.
 
@@ -108,12 +103,7 @@ class PnPDM(Solver[Chain]):
 
     @classmethod
     def annealed(
-        cls,
-        steps: int = 100,
-        prior: Prior | None = None,
-        *,
-        rho_min: float,
-        average: int = 1,
+        cls, steps: int = 100, prior: Prior | None = None, *, rho_min: float, average: int = 1
     ) -> PnPDM:
         """Draws that are closer to the posterior: 1 / rho rises evenly, from 1 / 10.
 

@@ -11,13 +11,7 @@ from torch import Tensor
 from reddiff.errors import Unsupported
 from reddiff.lanes import norm
 from reddiff.operators.base import Operator
-from reddiff.operators.checks.measures import (
-    DotTest,
-    accurate,
-    exact,
-    nonlinearity,
-    relative,
-)
+from reddiff.operators.checks.measures import DotTest, accurate, exact, nonlinearity, relative
 from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, skipped
 from reddiff.operators.linear import LinearOperator
 from reddiff.random import drawn
