@@ -103,7 +103,6 @@ class DAPS(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """The flow, the draw, and the noise of the next level."""
         s, s_next = self.levels(k, state.x)
         table = inner_levels(s, torch.full_like(s, self.ode_end), self.ode_steps)
         centre = probability_flow(lambda x, v: self.denoise(prior, x, v), state.x, table)

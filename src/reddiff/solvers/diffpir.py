@@ -80,7 +80,6 @@ class DiffPIR(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """The data step, then noise."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         x_0 = proximal_map(problem, x_0, s / self.lam**0.5).x

@@ -79,7 +79,6 @@ class JFPS(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """DDIM with the posterior mean."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.guided(problem, self.denoise(prior, state.x, s), s)
         return arrive(ddim(state.x, x_0, s, s_next, self.eta, rng), x_0, s_next)

@@ -71,7 +71,6 @@ class PiGDM(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """DDIM, and the guidance."""
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)
         guidance = pullback(proximal_map(problem, x_0, s * vp_alpha(s), tol=TOL).x - x_0)

@@ -59,7 +59,6 @@ class PlugAndPlay(Solver[PnPState], ABC):
         require_positive("lam", self.lam)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> PnPState:
-        """z <- the start, u <- 0."""
         z = self.start(problem, rng)
         solved = torch.ones(len(z), dtype=torch.bool, device=z.device)
         return PnPState(z, torch.zeros_like(z), solved)
@@ -81,7 +80,6 @@ class PlugAndPlay(Solver[PnPState], ABC):
         return state.z
 
     def warnings(self, state: PnPState) -> list[tuple[str, ...]]:
-        """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)
 
 

@@ -105,7 +105,6 @@ class RED(Solver[REDState]):
         return preset_for(prior, cls(schedule, weight, accelerated))
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDState:
-        """x <- A^+ y."""
         x = self.start(problem, rng)
         t = x.new_ones(len(x))
         return REDState(x, x, t, torch.ones_like(t, dtype=torch.bool))
@@ -127,5 +126,4 @@ class RED(Solver[REDState]):
         return state.x
 
     def warnings(self, state: REDState) -> list[tuple[str, ...]]:
-        """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)

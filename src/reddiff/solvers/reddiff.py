@@ -200,7 +200,6 @@ class REDDiff(Solver[REDDiffState]):
         optimizers_of(self.optimizer, [problem.y.new_zeros(1).requires_grad_()])
 
     def needs_density(self) -> bool:
-        """With `nats` it does."""
         return self.nats and self.variant.data_weight > 0
 
     @property
@@ -208,7 +207,6 @@ class REDDiff(Solver[REDDiffState]):
         return StepCost(self.draws)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
-        """mu <- A^+ y."""
         return REDDiffState.start(self.start(problem, rng), self._learned)
 
     @property

@@ -125,7 +125,6 @@ class RSD(REDDiff):
         return f.detach(), pullback
 
     def estimate(self, state: REDDiffState) -> Float[Tensor, "b *n"]:
-        """The mean of the particles."""
         return self._by_lane(state.mu.x).mean(1)
 
     def sample(self, state: REDDiffState, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:

@@ -53,7 +53,6 @@ class Traveller(Sampler, ABC):
 
     @property
     def steps(self) -> int:
-        """The length of the walk."""
         return len(self._walk())
 
     def step(

@@ -83,7 +83,6 @@ class ULA(Solver[Walk]):
         return preset_for(prior, cls(preset(partial(held, steps, sigma))))
 
     def needs_density(self) -> bool:
-        """It follows the gradient of the likelihood in nats."""
         return True
 
     @property
