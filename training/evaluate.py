@@ -18,18 +18,15 @@ from torch import Tensor
 from reddiff.images.presets import PRIORS
 from reddiff.priors import EDMPrior, Prior, UNet
 from reddiff.priors.photo import BOUND
-from reddiff.priors.refined import Refined, raw_network
-
-RawNetwork = UNet | Refined
 
 
-def denoiser(net: RawNetwork, autocast: bool = True) -> Prior:
+def denoiser(net: UNet, autocast: bool = True) -> Prior:
     """D(x; sigma) for images in [-1, 1] and one noise level per image, in the same units."""
     compute = torch.bfloat16 if autocast else None
     return EDMPrior(net, (3, None, None), compute=compute, bound=BOUND)
 
 
-def channels_last(net: RawNetwork) -> RawNetwork:
+def channels_last(net: UNet) -> UNet:
     """The same network, its convolutions' weights stored channels last."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
@@ -48,11 +45,11 @@ def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensors[name].float() for name in chosen}
 
 
-def load(path: Path) -> RawNetwork:
+def load(path: Path) -> UNet:
     """The network of a bare weights file, or the moving average of a checkpoint."""
     metadata, tensors = read(path)
-    net, trained = raw_network(json.loads(metadata.get("config", "{}")))
-    trained.load_state_dict(select(tensors, "ema.") or select(tensors, ""))
+    net = UNet(**json.loads(metadata.get("config", "{}")))
+    net.load_state_dict(select(tensors, "ema.") or select(tensors, ""))
     return channels_last(net.eval())
 
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from reddiff.priors.parametric import edm_coefficients
 
 
-def edm_losses(
-    net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast: bool
-) -> Tensor:
+def edm_losses(net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast: bool) -> Tensor:
     """EDM's loss of each image: with its weights, the squared error of the raw network."""
     level = sigma[:, None, None, None]
     c_skip, c_out, c_in, c_noise = edm_coefficients(level)

@@ -12,7 +12,7 @@ from reddiff.priors import UNet
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """U V' of each matrix U S V', about, (n, rows, columns): five Newton-Schulz steps in bfloat16."""
+    """About U V' of each matrix U S V', (n, rows, columns): Newton-Schulz steps in bfloat16."""
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x

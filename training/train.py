@@ -24,8 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reddiff.priors.photo import ASSET
-from reddiff.priors.refined import raw_network
-from reddiff.priors.unet import ResidualBlock
+from reddiff.priors.unet import ResidualBlock, UNet
 
 LEVELS = (25, 50, 100)
 COLUMNS = ["hours", "cpu", "step", "images", "lr", "loss", *(f"psnr{level}" for level in LEVELS)]
@@ -39,25 +38,17 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> N
     temporary.replace(path)
 
 
-def widened(tensors: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """The weights of a U-Net whose first layer sees more channels, and ignores the new ones."""
-    head = tensors["head.weight"]
-    new = head.new_zeros(len(head), channels - head.shape[1], *head.shape[2:])
-    return tensors | {"head.weight": torch.cat([head, new], dim=1)}
-
-
 def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and the weights that a new run starts from; no weights at all if fresh."""
-    config: dict[str, Any] = {"channels": args.channels, "blocks": args.blocks}
-    config |= {"norm": args.norm, "gate": args.gate, "embedding": args.embedding}
+    config: dict[str, Any] = {
+        "channels": args.channels, "blocks": args.blocks, "embedding": args.embedding
+    }  # fmt: skip
     tensors: dict[str, Tensor] = {}
     if args.start:
         path = files("reddiff").joinpath(ASSET) if args.start == "photo" else args.start
         metadata, tensors = read(Path(str(path)))
         config = json.loads(metadata["config"])
         tensors = select(tensors, "ema.") or select(tensors, "")
-    if args.refine and "refines" not in config:
-        config |= {"refines": "ffdnet", "share": args.share}
     return config, tensors
 
 
@@ -76,13 +67,12 @@ class Run:
             self.config, weights = json.loads(metadata["config"]), select(tensors, "net.")
         else:
             self.config, weights = initial(args)
-        self.net, self.unet = raw_network(self.config)
+        self.net = UNet(**self.config)
         if weights:
-            seen = self.unet.head.in_channels
-            self.unet.load_state_dict(widened(weights, seen))
+            self.net.load_state_dict(weights)
         channels_last(self.net).to(args.device)
-        self.ema = copy.deepcopy(self.unet).requires_grad_(False)
-        self.optimizer = Optimizer(self.unet, args.muon, args.clip)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimizer = Optimizer(self.net, args.muon, args.clip)
         if resumed:
             self.ema.load_state_dict(select(tensors, "ema."))
             self.optimizer.load(tensors)
@@ -92,7 +82,7 @@ class Run:
             self.hours, self.cpu = progress["hours"], progress["cpu"]
         if args.compile:
             torch._dynamo.config.recompile_limit = 64  # a block has as many shapes as levels
-            for module in self.unet.modules():
+            for module in self.net.modules():
                 if isinstance(module, ResidualBlock):
                     module.compile(dynamic=False)
         self.decay = torch.zeros((), device=args.device)
@@ -125,11 +115,11 @@ class Run:
         """The part of a step that draws nothing and waits for nothing."""
         losses = edm_losses(self.net, x, noise, sigma, self.args.bf16)
         means = self.means.update(sigma, losses.detach())
-        self.unet.zero_grad()
+        self.net.zero_grad()
         (losses / means if self.args.weigh else losses).mean().backward()
         self.optimizer.step()
         with torch.no_grad():
-            ema, values = list(self.ema.parameters()), list(self.unet.parameters())
+            ema, values = list(self.ema.parameters()), list(self.net.parameters())
             away = torch._foreach_sub(values, ema)
             torch._foreach_mul_(away, 1 - self.decay)
             torch._foreach_add_(ema, away)
@@ -138,7 +128,7 @@ class Run:
     def save(self) -> None:
         """Everything that is needed to go on, and the bare moving average in half precision."""
         ema = self.ema.state_dict()
-        tensors = {f"net.{k}": v for k, v in self.unet.state_dict().items()}
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in ema.items()}
         tensors |= {"means": self.means.sums} | self.optimizer.state()
         progress = {
@@ -151,8 +141,8 @@ class Run:
 
     def log(self, loss: float, images: list[Tensor]) -> None:
         """One row of log.csv, also printed."""
-        net, unet = raw_network(self.config)
-        unet.load_state_dict(self.ema.state_dict())
+        net = UNet(**self.config)
+        net.load_state_dict(self.ema.state_dict())
         denoise = denoiser(channels_last(net.eval()), self.args.bf16).to(self.args.device)
         row: list[float] = [
             self.hours, self.cpu, self.steps, self.images, self.rate(), loss
@@ -260,17 +250,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--hours", type=float, help="wall-clock budget, earlier hours of the run included")
     add("--steps", type=int, help="budget in steps; without any budget, until SIGINT or SIGTERM")
     add("--start", help="weights that a new run starts from: a file, or 'photo'")
-    add("--refine", action=yes_no, default=True, help="correct FFDNet's estimate")
-    add("--share", type=float, default=0.75, help="of FFDNet in a new run's first estimate")
     add("--device", default="cpu", help="cpu or cuda")
     add("--bf16", action=yes_no, default=True, help="autocast; slow on CPUs without AVX512-BF16")
     add("--compile", action=yes_no, default=False, help="torch.compile of the U-Net")
     add("--graph", action=yes_no, default=False, help="CUDA graphs: far faster on a GPU")
-    add("--channels", type=int, nargs="+", default=[96, 128, 192, 256], help="at each level")
-    add("--blocks", type=int, nargs="+", default=[2, 2, 2, 1], help="at each level")
-    add("--embedding", type=int, default=128)
-    add("--norm", type=int, default=0)
-    add("--gate", type=int, default=0)
+    add("--channels", type=int, nargs="+", default=[96, 160, 192, 160], help="at each level")
+    add("--blocks", type=int, nargs="+", default=[4, 3, 2, 1], help="at each level")
+    add("--embedding", type=int, default=64, help="features of the noise level")
     add("--batch", type=int, default=32, help="scenes' worth of pixels a step")
     add("--patch", type=int, nargs="+", default=[64, 128], help="sides of the crops, one a step")
     add("--scenes", type=float, default=0.1, help="part that is scenes, in batches of their side")

@@ -15,12 +15,10 @@ from safetensors import SafetensorError, safe_open
 from reddiff.errors import WeightsError
 from reddiff.priors.error_covariance import ErrorSpectrum
 from reddiff.priors.parametric import EDMPrior
-from reddiff.priors.refined import raw_network
 from reddiff.priors.unet import UNet
 
 BOUND = 6.0  # the network, which has no normalisation, overshoots on rare textures
 MOST = 1 << 24  # of any number in a config
-REFINEMENT = ("refines", "share")  # what is no argument of the U-Net
 ASSET, ERRORS = "assets/photo/photo.safetensors", "assets/photo/errors.json"
 
 
@@ -52,8 +50,8 @@ def _load(path: Path) -> EDMPrior:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _check_size(config, shapes)
             _check_shapes(config, shapes)
-            net, trained = raw_network(config)
-            trained.load_state_dict({key: file.get_tensor(key).float() for key in shapes})
+            net = UNet(**config)
+            net.load_state_dict({key: file.get_tensor(key).float() for key in shapes})
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
     except KeyError as error:
@@ -79,11 +77,8 @@ def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise TypeError(f"expected a config of names and numbers, got a {type(config).__name__}")
     for name, value in config.items():
-        if name in REFINEMENT:
-            continue  # `raw_network` looks at them
         numbers = value if isinstance(value, list) else [value]
-        least = 0 if name in ("extra_channels", "norm", "gate") else 1
-        if not all(type(n) is int and least <= n < MOST for n in numbers):
+        if not all(type(n) is int and 1 <= n < MOST for n in numbers):
             got = str(value)[:60]
             raise ValueError(f"config {name}: expected whole numbers from 1, got {got}")
     return config
@@ -110,13 +105,10 @@ def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...
         ValueError: If it is not for RGB, or its tensors are of other shapes than the file's.
         TypeError: If the config has other names.
     """
-    options = {key: value for key, value in config.items() if key not in REFINEMENT}
-    extra = 3 if "refines" in config else 0
-    for name, wanted in (("image_channels", 3), ("extra_channels", extra)):
-        if options.get(name, wanted) != wanted:
-            raise ValueError(f"config {name}: expected {wanted}, got {options[name]}")
+    if config.get("image_channels", 3) != 3:
+        raise ValueError(f"config image_channels: expected 3, got {config['image_channels']}")
     with torch.device("meta"):
-        net = UNet(**({"extra_channels": extra} | options))
+        net = UNet(**config)
     wanted_shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     for key, shape in shapes.items():
         if shape != wanted_shapes.get(key, shape):

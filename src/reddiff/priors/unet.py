@@ -1,4 +1,4 @@
-"""The network of the embedded photo prior: a small, norm-free, fully convolutional U-Net."""
+"""The network of the embedded photo prior: a small, fully convolutional U-Net."""
 
 from __future__ import annotations
 
@@ -33,32 +33,35 @@ class NoiseEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    r"""Two convolutions around a noise-dependent scale and shift.
+    r"""Two convolutions around a noise-dependent gate, on normalised channels.
 
-    .. math:: h \leftarrow h + C_2 \, \mathrm{silu}\bigl((1 + a) \odot C_1 h + b\bigr)
+    .. math:: h \leftarrow h + C_2 (u \odot v), \quad (u, v) = (1 + a) \odot C_1 \bar h + b
 
-    where :math:`(a, b)` is a linear function of the noise embedding (FiLM). Nothing is normalised:
-    :math:`C_2` starts small instead, so that a fresh network is close to its skip connections.
+    where :math:`\bar h` has mean 0 and variance 1 over the channels of each pixel (a LayerNorm
+    without weights, so distant pixels stay independent) and :math:`(a, b)` is a linear function of
+    the noise embedding (FiLM). :math:`C_2` starts small: a fresh network is close to its skip
+    connections.
+
+    References:
+        | Simple Baselines for Image Restoration (Chen et al., 2022), Section 4: the normalisation
+        | and the gate, https://arxiv.org/abs/2204.04676
 
     Arguments:
-        channels: The number of channels in and out.
+        channels: The number of channels in and out; :math:`u` and :math:`v` have the multiple of 32
+            nearest to two thirds of it each.
         embedding: The number of features of the noise embedding.
         gain: The factor on the initial :math:`C_2`; about (number of blocks) ** -0.5.
     """
 
-    def __init__(
-        self, channels: int, embedding: int, gain: float, norm: int = 0, gate: int = 0
-    ) -> None:
+    def __init__(self, channels: int, embedding: int, gain: float) -> None:
         super().__init__()
-        self.norm, self.gate = norm, gate
-        half = max(32 * round(channels / 48), 8) if gate else channels  # as many multiplications
-        inner = 2 * half if gate else channels
-        self.first = nn.Conv2d(channels, inner, 3, padding=1)
-        self.film = nn.Linear(embedding, 2 * inner)
-        self.second = nn.Conv2d(half, channels, 3, padding=1)
+        hidden = max(32 * round(channels / 48), 8)
+        self.first = nn.Conv2d(channels, 2 * hidden, 3, padding=1)
+        self.film = nn.Linear(embedding, 4 * hidden)
+        self.second = nn.Conv2d(hidden, channels, 3, padding=1)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
-        for conv, factor in ((self.first, 0.7 if gate else 1.0), (self.second, gain)):
+        for conv, factor in ((self.first, 0.7), (self.second, gain)):
             nn.init.kaiming_normal_(conv.weight)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
             with torch.no_grad():
@@ -68,16 +71,9 @@ class ResidualBlock(nn.Module):
         self, h: Float[Tensor, "b c h w"], emb: Float[Tensor, "b e"]
     ) -> Float[Tensor, "b c h w"]:
         scale, shift = self.film(emb)[:, :, None, None].chunk(2, dim=1)
-        seen = h
-        if self.norm:
-            seen = F.layer_norm(h.permute(0, 2, 3, 1), h.shape[1:2]).permute(0, 3, 1, 2)
-        inner = torch.addcmul(shift, self.first(seen), 1 + scale)
-        if self.gate:
-            left, right = inner.chunk(2, dim=1)
-            inner = left * right
-        else:
-            inner = F.silu(inner)
-        out: Tensor = h + self.second(inner)
+        normal = F.layer_norm(h.permute(0, 2, 3, 1), h.shape[1:2]).permute(0, 3, 1, 2)
+        left, right = torch.addcmul(shift, self.first(normal), 1 + scale).chunk(2, dim=1)
+        out: Tensor = h + self.second(left * right)
         return out
 
 
@@ -86,8 +82,8 @@ class UNet(nn.Module):
 
     .. math:: D(x; \sigma) = c_{skip}\, x + c_{out}\, F(c_{in}\, x;\ \ln(\sigma) / 4)
 
-    The image is folded 2x2 into channels (pixel-unshuffle), then passes a U-Net of norm-free
-    residual blocks whose skip connections are sums. There is no attention: the cost is linear in
+    The image is folded 2x2 into channels (pixel-unshuffle), then passes a U-Net of residual
+    blocks whose skip connections are sums. There is no attention: the cost is linear in
     the number of pixels. The last layer is zero at the start, so that :math:`F = 0`.
 
     References:
@@ -101,19 +97,15 @@ class UNet(nn.Module):
             level has these once.
         embedding: The number of features that carry the noise level.
         unshuffle: The side of the fold into channels; 1 works at full resolution.
-        extra_channels: The number of channels of what the network sees beside the image.
     """
 
     def __init__(
         self,
         image_channels: int = 3,
-        channels: Sequence[int] = (96, 128, 192, 256),
-        blocks: Sequence[int] = (2, 2, 2, 1),
-        embedding: int = 128,
+        channels: Sequence[int] = (96, 160, 192, 160),
+        blocks: Sequence[int] = (4, 3, 2, 1),
+        embedding: int = 64,
         unshuffle: int = 2,
-        extra_channels: int = 0,
-        norm: int = 0,
-        gate: int = 0,
     ) -> None:
         super().__init__()
         if len(channels) != len(blocks):
@@ -126,13 +118,12 @@ class UNet(nn.Module):
         def stack(level: int) -> nn.ModuleList:
             width = channels[level]
             return nn.ModuleList(
-                ResidualBlock(width, embedding, gain, norm, gate) for _ in range(blocks[level])
+                ResidualBlock(width, embedding, gain) for _ in range(blocks[level])
             )
 
         coarse = range(1, len(channels))
         self.embed = NoiseEmbedding(embedding)
-        seen = (image_channels + extra_channels) * unshuffle**2
-        self.head = nn.Conv2d(seen, channels[0], 3, padding=1)
+        self.head = nn.Conv2d(folded, channels[0], 3, padding=1)
         self.down = nn.ModuleList(stack(i - 1) for i in coarse)
         self.shrink = nn.ModuleList(nn.Conv2d(channels[i - 1], channels[i], 2, 2) for i in coarse)
         self.middle = stack(len(channels) - 1)
@@ -145,12 +136,12 @@ class UNet(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, x: Float[Tensor, "b s h w"], c_noise: Float[Tensor, "b"]
+        self, x: Float[Tensor, "b c h w"], c_noise: Float[Tensor, "b"]
     ) -> Float[Tensor, "b c h w"]:
         r"""The raw output for scaled images.
 
         Arguments:
-            x: The noisy images, times :math:`c_{in}`, and after them the extra channels.
+            x: The noisy images, times :math:`c_{in}`.
             c_noise: One noise level per image, :math:`\ln(\sigma) / 4`.
         """
         height, width = x.shape[-2:]
