@@ -47,6 +47,10 @@ CLASSES: dict[str, LinearOperator] = {
 }
 
 
+# y says nothing of colors there: they are drawn, and so is their error (16 to 19 dB with the seed).
+SEEN: dict[str, Callable[[Tensor], Tensor]] = {"channel mean": lambda x: x.mean(1, keepdim=True)}
+
+
 class Hidden(LinearOperator):
     """An operator of which nobody knows the spectrum."""
 
@@ -100,13 +104,14 @@ def pictures() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def quality() -> Callable[[Operator, Tensor], float]:
+def quality() -> Callable[[str, Operator, Tensor], float]:
     prior, truth = photo_prior(), pictures()
     solver = NoiseAwareREDDiff.for_prior(prior, STEPS)
 
-    def run(a: Operator, y: Tensor) -> float:
+    def run(name: str, a: Operator, y: Tensor) -> float:
         x = solve(Problem(y, a, Gaussian(SIGMA)), prior, solver, check=False).x
-        return float(psnr((x + 1) / 2, (truth + 1) / 2).mean())
+        seen = SEEN.get(name, lambda v: v)
+        return float(psnr((seen(x) + 1) / 2, (seen(truth) + 1) / 2).mean())
 
     return run
 
@@ -117,7 +122,7 @@ def best(quality) -> dict[str, tuple[Tensor, float]]:
     found = {}
     for name, a in CLASSES.items():
         y = Problem.simulate(pictures(), a, Gaussian(SIGMA)).y
-        found[name] = y, quality(a, y)
+        found[name] = y, quality(name, a, y)
     return found
 
 
@@ -129,7 +134,7 @@ def test_every_form_of_an_operator_is_restored_alike(
     monkeypatch.setattr("reddiff.problem.simplified", lambda a, y: a)
     y, wanted = best[name]
     y = y.flatten(1) if form == "SciPy" else y
-    got = quality(FORMS[form](CLASSES[name]), y)
+    got = quality(name, FORMS[form](CLASSES[name]), y)
     measure(f"{name} as {form}: {got:.2f} dB, spectral {wanted:.2f}")
     assert abs(got - wanted) < 0.3
 

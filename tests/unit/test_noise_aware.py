@@ -10,9 +10,10 @@ from torch import Tensor
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, operator, sample, solve
 from reddiff.metrics import psnr
-from reddiff.operators import CircularBlur, LinearOperator, Mask, Matrix, gaussian_psf
+from reddiff.operators import CircularBlur, Identity, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
+from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -225,15 +226,38 @@ def test_the_weight_of_the_prior_without_a_spectral_form(realism, measure):
     assert found[0] > found[2] + 0.1
 
 
-def test_the_weight_of_the_prior_falls_from_half_of_the_realism_on():
-    prior, like = photo_prior(), torch.zeros(2, 3, 32, 32)
-    s = torch.tensor([0.02, 0.2])
-    weights = [
-        NoiseAwareREDDiff.for_prior(prior, realism=r)._weight(prior, like, s)
-        for r in (0, 0.25, 0.5, 1)
-    ]
-    eta = prior.gaussianity(s, like)
+def test_what_a_prior_that_is_not_gaussian_changes_ends_at_half_of_the_realism():
+    prior, sigma = photo_prior(), torch.tensor([0.02, 0.2])
+    problem = Problem(torch.zeros(2, 3, 32, 32), Identity(), Gaussian(sigma))
+    eta = prior.gaussianity(sigma, problem.y)
+    weights, duals = [], []
+    for r in (0, 0.25, 0.5, 1):
+        solver = NoiseAwareREDDiff.for_prior(prior, realism=r)
+        state = solver.init(problem, prior, Keys(0, (0, 1)).at(0))
+        weights.append(solver._weight(state))
+        duals.append(solver._dual(state))
     torch.testing.assert_close(weights[0], eta**1.5)
     torch.testing.assert_close(weights[1], (1 + eta**1.5) / 2)
-    assert (weights[2] == 1).all()
-    assert (weights[3] == 1).all()
+    torch.testing.assert_close(duals[0], (2 - 2 * eta).clamp(max=1))
+    torch.testing.assert_close(duals[1], duals[0] / 2)
+    for r in (2, 3):
+        assert (weights[r] == 1).all()
+        assert (duals[r] == 0).all()
+
+
+@pytest.mark.parametrize("spectral", [True, False])
+def test_a_mask_without_noise_gains_by_the_dual_variable(spectral, measure):
+    """Against the same prior as if it were Gaussian, for which there is none."""
+    pixels = torch.from_numpy(data.astronaut()[64:112, 200:248].copy()).permute(2, 0, 1)
+    x, prior = pixels[None] / 127.5 - 1, photo_prior()
+    mask = Mask((torch.rand(48, 48, generator=torch.Generator().manual_seed(0)) < 0.3).float())
+    a = mask if spectral else operator(lambda v: mask(v), x_shape=x.shape[1:])
+    problem = Problem.simulate(x, mask, Gaussian(0.02))
+    problem = Problem(problem.y, a, Gaussian(0.02))
+    found = []
+    for errors in (prior.errors, None):
+        prior.errors = errors
+        solver = NoiseAwareREDDiff.for_prior(prior, 50, realism=0.0)
+        found.append(float(psnr(solve(problem, prior, solver).x / 2, x / 2)))
+    measure(f"dB, with and without: {found}")
+    assert found[0] > found[1] + 0.2

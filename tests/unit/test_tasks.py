@@ -363,7 +363,7 @@ def test_an_operator_of_the_users_own_is_a_task(name, tmp_path):
     ("name", "words"),
     [
         ("mine.py:none", ["darker", "none"]),
-        ("mine.py:normalised", ["alone"]),
+        ("mine.py:normalised", ["independently"]),
         ("mine.py:number", ["function"]),
         ("broken.py:x", ["broken.py", "NameError"]),
         ("missing.py:x", ["missing.py"]),

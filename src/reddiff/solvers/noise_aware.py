@@ -41,7 +41,8 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
 APART = 0.25
 LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
-EXPONENT, LEAST_WEIGHT = 1.5, 0.1  # of the prior's weight at realism 0
+EXPONENT, LEAST = 1.5, 0.2  # of the prior's weight at realism 0; of the gaussianity
+ROUNDING = 1e-4  # of the gaussianity, in single precision
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
@@ -55,7 +56,8 @@ class NoiseAwareState(State):
         sigma_y: The noise of y as it is known so far, `(b,)`.
         low: The last level, `(b,)`; 0 while it is not known yet.
         norm: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
-        weight: Lambda, `(b,)`.
+        gaussianity: Eta, `(b,)`.
+        error: What the denoiser took away in the step before, the dual variable.
         solved: Whether the last data step reached its tolerance, `(b,)`.
     """
 
@@ -64,7 +66,8 @@ class NoiseAwareState(State):
     sigma_y: Tensor
     low: Tensor
     norm: Tensor
-    weight: Tensor
+    gaussianity: Tensor
+    error: Tensor
     solved: Tensor
 
 
@@ -74,13 +77,15 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     One step shows the denoiser :math:`z = x + s\,n` as nearly as y allows, then moves what it
     returns towards y. With :math:`\sigma` the noise of the coordinate that y measures best, or s
-    if that is less, :math:`\tau^2 = s^2 - \lambda \sigma^2`, and momentum
-    :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})`:
+    if that is less, momentum :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})` and e the
+    z - D of the step before:
 
-    .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
+    .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A (w - \omega e))
+        + \rho\,\xi, \qquad
         \mu \leftarrow D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A D),
 
-    where :math:`D = D(z, s)` and :math:`\tau_\rho^2 = \rho^2 (s^2 - \sigma^2)`.
+    where :math:`D = D(z, s)`, :math:`\tau^2 = s^2 - \lambda \sigma^2 + \omega s^2`, at most
+    :math:`s^2`, and :math:`\tau_\rho^2 = \theta (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`.
 
     **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
     up to s in every direction, so that the input of the denoiser has the noise level it is given
@@ -99,13 +104,22 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more. Its
     answer is then close to a mean, and sharper with larger r.
 
-    **The weight** :math:`\lambda` of the prior is 1 for r of 1/2 and more. Without noise the answer
-    is a mode of the posterior of x at the level s, and not the mean, unless the prior is Gaussian:
-    it is too smooth where A damps x. At r = 0, :math:`\lambda = \eta^{3/2}` makes up for that, with
-    :math:`\eta` the variance of the prior's error (`Prior.error_covariance`) as a part of what a
-    Gaussian prior with the same covariance of x would leave: 1 for Gaussian priors and for those
-    whose error nobody measured, and about 0.56 for photos. Directions that A does not damp are not
-    changed. The exponent was chosen on photos (docs/research/noise-aware.md).
+    **A prior that is not Gaussian.** Its :math:`\eta` is the variance of its error
+    (`Prior.error_covariance`) as a part of what a Gaussian prior with the same covariance of x
+    would leave: about 0.55 for photos, and 1 for Gaussian priors and those whose error nobody
+    measured, for which :math:`\lambda = \theta = 1` and :math:`\omega = 0`. Otherwise,
+
+    - without noise the answer is a mode of the posterior of x at the level s, and too smooth where
+      A damps x: the weight of the prior is :math:`\lambda = \eta^{3/2}` at r = 0;
+    - what the denoiser took away stays in play, as the dual variable of ADMM: at r = 0,
+      :math:`\omega = u \lambda` with :math:`u = 2 (1 - \eta)`, at most 1, and the momentum is
+      smaller by the factor :math:`1 - u`;
+    - D errs by less than s, so y corrects it less, by the factor
+      :math:`\theta = 1 - u + u\,(\mathrm{tr}\,C_s / n s^2)^{1/4}`.
+
+    In the first half of the steps :math:`\rho` is 1 for such a prior, whatever r: noise finds what
+    fits into large holes. From r = 0 to 1/2, :math:`\lambda` rises to 1 and :math:`\omega` falls
+    to 0. The exponents were chosen on photos (docs/research/noise-aware.md).
 
     **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
     of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's
@@ -200,8 +214,9 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y = _rms(noise.std(near.a), problem)
             lower = 1.0 if problem.linear_gaussian else APART
             low = self._last(lower * sigma_y / norm).clamp(max=prior.sigma_max)
-        weight = self._weight(prior, mu, torch.where(low > 0, low, 1))
-        return NoiseAwareState(mu, mu, sigma_y, low, norm, weight, solved=torch.isfinite(norm))
+        eta = prior.gaussianity(torch.where(low > 0, low, 1), mu).clamp(LEAST, 1)
+        error, solved = torch.zeros_like(mu), torch.isfinite(norm)
+        return NoiseAwareState(mu, mu, sigma_y, low, norm, eta, error, solved)
 
     def step(
         self,
@@ -214,8 +229,9 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         """One denoising and one exact data step."""
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
-        w = state.mu + self.momentum * (state.mu - state.previous)
-        moved = self._move(w, state, problem, prior, s, rng, known=not unknown)
+        momentum = self.momentum * (1 - self._dual(state))
+        w = state.mu + per_lane(momentum, state.mu) * (state.mu - state.previous)
+        moved = self._move(w, state, problem, prior, s, k, rng, known=not unknown)
         sigma_y, low = state.sigma_y, state.low
         if unknown:
             sigma_y, low = self._discrepancy(state, problem, moved, s)
@@ -225,6 +241,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             previous=state.mu,
             sigma_y=sigma_y,
             low=low,
+            error=moved.error,
             solved=moved.solved,
         )
 
@@ -235,6 +252,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         problem: Problem,
         prior: Prior,
         s: Tensor,
+        k: Int[Tensor, " b"],
         rng: Rng,
         *,
         known: bool,
@@ -244,25 +262,42 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
-            scale, weight = self.noise_scale, state.weight
-            level = Level(s, sigma_y, state.norm, scale, weight, found=not known)
+            weight = self._weight(state)
+            level = Level(
+                s,
+                sigma_y,
+                state.norm,
+                self._scale(state, k),
+                weight,
+                dual=weight * self._dual(state),
+                trust=_trust(prior, w, s, state),
+                found=not known,
+            )
             view = SpectralView.of(problem, sigma_y)
             if view is not None:
-                return spectral_step(problem, view, prior, w, level, rng)
-            return iterative_step(problem, operator, prior, w, level, rng)
+                return spectral_step(problem, view, prior, w, state.error, level, rng)
+            return iterative_step(problem, operator, prior, w, state.error, level, rng)
         d = prior(w + self.noise_scale * per_lane(s, w) * rng.randn_like(w), s)
         if sigma_y is not None:  # NaN in a lane is its own affair
             sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
             problem = problem.derived(noise=Gaussian(sigma_y))
         found = proximal_map(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
-        return Moved(found.x, d, torch.zeros_like(s), found.converged)
+        return Moved(found.x, d, torch.zeros_like(d), torch.zeros_like(s), found.converged)
 
-    def _weight(self, prior: Prior, like: Tensor, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    def _weight(self, state: NoiseAwareState) -> Float[Tensor, " b"]:
         """Lambda."""
-        if self.realism >= 0.5:
-            return torch.ones_like(s)
-        least = prior.gaussianity(s, like).clamp(LEAST_WEIGHT, 1) ** EXPONENT
-        return least + 2 * self.realism * (1 - least)
+        least = state.gaussianity**EXPONENT
+        return least + min(2 * self.realism, 1) * (1 - least)
+
+    def _dual(self, state: NoiseAwareState) -> Float[Tensor, " b"]:
+        """Omega over lambda."""
+        return max(0.0, 1 - 2 * self.realism) * _other(state)
+
+    def _scale(self, state: NoiseAwareState, k: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Rho, in this step."""
+        early = (2 * k < len(self.schedule)).to(state.low.device)
+        least = torch.where(early, (2 * _other(state)).clamp(max=1), 0)
+        return least.clamp(min=self.noise_scale)
 
     def _last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The last level of lanes whose best coordinate has this noise."""
@@ -309,6 +344,20 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     def warnings(self, state: NoiseAwareState) -> list[tuple[str, ...]]:
         """Names the lanes whose last data step did not reach its tolerance."""
         return unsolved(state.solved)
+
+
+def _other(state: NoiseAwareState) -> Float[Tensor, " b"]:
+    """How little Gaussian the prior is, from 0 to 1; 0 if it is so but for rounding."""
+    u = (2 - 2 * state.gaussianity).clamp(max=1)
+    return torch.where(u > ROUNDING, u, 0)
+
+
+def _trust(
+    prior: Prior, like: Tensor, s: Float[Tensor, " b"], state: NoiseAwareState
+) -> Float[Tensor, " b"]:
+    """Theta. Roots, unlike powers, have the same bits whatever the other lanes are."""
+    mean = prior.error_covariance(s, like).variance.flatten(1).mean(1)
+    return 1 - _other(state) * (1 - (mean / s**2).clamp(max=1).sqrt().sqrt())
 
 
 def _trusted(state: NoiseAwareState, *, known: bool) -> Float[Tensor, " b"]:

@@ -1,18 +1,21 @@
 r"""Steps of noise-aware RED-diff for a linear A and Gaussian noise of y.
 
 With :math:`\sigma` the noise of the coordinate that y measures best, or the level s if that is
-less, :math:`\tau^2 = s^2 - \lambda \sigma^2`, :math:`\tau_\rho^2 = \rho^2 (s^2 - \sigma^2)` and
-:math:`D = D(z, s)`, both forms compute
+less, :math:`\tau^2 = s^2 - \lambda \sigma^2 + \omega s^2`, at most :math:`s^2`,
+:math:`\tau_\rho^2 = \theta (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`, :math:`D = D(z, s)`
+and e the z - D of the step before, both forms compute
 
-.. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A w) + \rho\,\xi, \qquad
+.. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A (w - \omega e))
+    + \rho\,\xi, \qquad
     \mu = D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A D)
 
 where :math:`\xi` brings the noise that z has from y up to s in every direction, so that the
 input of the denoiser has the noise level it is given. The second step corrects the error that this
 fresh noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is
-not counted again. At :math:`s = \sigma` and :math:`\lambda = 1` the first is a gradient step on the
-data term and the second is the identity: proximal gradient descent, whose fixed point on a Gaussian
-prior is the posterior mean.
+not counted again. At :math:`s = \sigma`, :math:`\lambda = 1` and :math:`\omega = 0` the first is a
+gradient step on the data term and the second is the identity: proximal gradient descent, whose
+fixed point on a Gaussian prior is the posterior mean. At :math:`\omega = \lambda` and
+:math:`\rho = 0` they are those of ADMM, with e the scaled dual variable.
 """
 
 from __future__ import annotations
@@ -32,12 +35,8 @@ from reddiff.random import Rng
 from reddiff.spectral_view import SpectralView
 
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # a tighter one is lost under the noise added next
-SQRT = (
-    -1 / 2,
-    1 / 4,
-    1 / 2,
-    5 / 8,
-)  # ratios of the terms of sqrt(1 - t): -t/2, -t^2/8, -t^3/16, ...
+# sqrt(1 - t) for t in [0, 1] in powers of t; its square is within 0.009 of 1 - t everywhere.
+SQRT = (1, -0.3756, -1.1342, 2.2264, -1.6214)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +47,21 @@ class Level:
         s: The noise level of the step, `(b,)`.
         sigma_y: The noise of y, above 0, `(b,)`.
         norm: The largest singular value of A, `(b,)`.
-        scale: Rho, the ratio of the noise added to the noise that would bring z to the level s.
+        scale: Rho, the ratio of the noise added to the noise that would bring z to the level s,
+            `(b,)`.
         weight: Lambda, the weight of the prior where A damps x, above 0 and at most 1, `(b,)`.
+        dual: Omega, from 0 to lambda, `(b,)`.
+        trust: The part of :math:`s^2` that D's error takes where y corrects D, up to 1, `(b,)`.
         found: Whether sigma_y is being found; only then are the degrees of freedom of use.
     """
 
     s: Float[Tensor, " b"]
     sigma_y: Float[Tensor, " b"]
     norm: Float[Tensor, " b"]
-    scale: float
+    scale: Float[Tensor, " b"]
     weight: Float[Tensor, " b"]
+    dual: Float[Tensor, " b"]
+    trust: Float[Tensor, " b"]
     found: bool
 
     @property
@@ -68,7 +72,12 @@ class Level:
     @property
     def tau2(self) -> Float[Tensor, " b"]:
         """Tau^2 of the step before the denoiser."""
-        return self.s**2 - self.weight * self.best**2
+        return self.s**2 - (self.weight * self.best**2 - self.dual * self.s**2).clamp(min=0)
+
+    @property
+    def left(self) -> Float[Tensor, " b"]:
+        """The part of the correction by y after the denoiser that the dual variable leaves."""
+        return self.trust * (1 - self.dual / self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +87,26 @@ class Moved:
     Arguments:
         mu: The next mean.
         denoised: D.
+        error: z - D, what the denoiser took away.
         freedom: Degrees of freedom of D for each measured entry of y (Stein), `(b,)`.
         solved: Whether the data steps reached their tolerance, `(b,)`.
     """
 
     mu: Tensor
     denoised: Tensor
+    error: Tensor
     freedom: Float[Tensor, " b"]
     solved: Bool[Tensor, " b"]
 
 
 def spectral_step(
-    problem: Problem, view: SpectralView, prior: Prior, w: Tensor, level: Level, rng: Rng
+    problem: Problem,
+    view: SpectralView,
+    prior: Prior,
+    w: Tensor,
+    error: Tensor,
+    level: Level,
+    rng: Rng,
 ) -> Moved:
     """The step in the spectral coordinates of A, exactly.
 
@@ -103,24 +120,36 @@ def spectral_step(
         max=1
     )  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
-    eps = level.scale * operator.vt(rng.randn_like(w))
-    z = weight * z_y + (1 - weight) * operator.vt(w) + fresh * eps
-    denoised = prior(operator.v(z), level.s)
+    eps = per_lane(level.scale, z_y) * operator.vt(rng.randn_like(w))
+    dual = per_lane(level.dual, w) * error
+    z = weight * z_y + (1 - weight) * operator.vt(w) + weight * operator.vt(dual) + fresh * eps
+    given = operator.v(z)
+    denoised = prior(given, level.s)
     d = operator.vt(denoised)
-    tweedie = z_y + (sigma / s) ** 2 * (d - z)
-    fresh2 = level.scale**2 * (s**2 - best**2).clamp(min=0)
-    moved = torch.where(seen, (fresh2 * z_y + noise2 * d) / (fresh2 + noise2), d)
+    left, share = per_lane(level.left, z_y), (sigma / s) ** 2
+    own2 = left * (s**2 - sigma**2)
+    open2 = left * per_lane(level.scale, z_y) ** 2 * (s**2 - best**2).clamp(min=0)
+    to_y = torch.where(matched, own2 / (own2 + sigma**2), open2 / (open2 + noise2))
+    mu = torch.where(seen, to_y * z_y + (1 - to_y) * d, d)
+    mu = mu - torch.where(matched, left * share * (z - z_y), 0)
     taken = torch.where(matched, 1 - ((d - z) / s) ** 2, 0)
     return Moved(
-        mu=operator.v(torch.where(matched, tweedie, moved)),
+        mu=operator.v(mu),
         denoised=denoised,
+        error=given - denoised,
         freedom=taken.flatten(1).sum(1) / problem.count,
         solved=torch.ones_like(level.s, dtype=torch.bool),
     )
 
 
 def iterative_step(
-    problem: Problem, operator: LinearOperator, prior: Prior, w: Tensor, level: Level, rng: Rng
+    problem: Problem,
+    operator: LinearOperator,
+    prior: Prior,
+    w: Tensor,
+    error: Tensor,
+    level: Level,
+    rng: Rng,
 ) -> Moved:
     r"""The step by conjugate gradients, for an A without a spectral form.
 
@@ -137,17 +166,19 @@ def iterative_step(
         return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     eps = rng.randn_like(w)
-    moved = w + level.scale * per_lane(level.s, w) * eps
-    residual = problem.residual(moved)
-    residual = residual + level.scale * _noise(problem, operator, w, level, rng)
+    moved = w + per_lane(level.scale * level.s, w) * eps
+    residual = problem.residual(moved - per_lane(level.dual, w) * error)
+    noise = _noise(problem, operator, w, level, rng)
+    residual = residual + per_lane(level.scale, noise) * noise
     found = towards_y(residual, level.s**2, level.tau2)
     z = moved + found.x
     denoised = prior(z, level.s)
-    fresh2 = level.scale**2 * (level.s**2 - level.best**2)
+    fresh2 = level.left * level.scale**2 * (level.s**2 - level.best**2)
     step = towards_y(problem.residual(denoised), fresh2, fresh2)
     return Moved(
         mu=denoised + step.x,
         denoised=denoised,
+        error=z - denoised,
         freedom=_freedom(problem, operator, eps, denoised - z, level)
         if level.found
         else torch.zeros_like(level.s),
@@ -161,18 +192,17 @@ def _noise(
     """Noise of covariance (2 lambda - 1) sigma_y^2 + (2 tau^2 - s^2) A A^T, with A A^T <= norm^2.
 
     The first part is left out where it is negative. Where the second is positive it is a sum of two
-    draws; else the square root of the covariance is expanded to its fourth power, which leaves at
-    most 7 % too much in the best coordinates.
+    draws; else the square root of the covariance is a polynomial in A A^T (`SQRT`).
     """
     white = (2 * level.weight - 1).clamp(min=1e-3).sqrt() * level.sigma_y
     excess = 2 * level.tau2 - level.s**2
     n = rng.randn_like(problem.y)
     lacking = (-excess).clamp(min=0) / white**2
     if bool((lacking > 0).any()):
-        term = n
-        for ratio in SQRT:
-            term = per_lane(ratio * lacking, n) * operator(operator.adjoint(term))
-            n = n + term
+        total = SQRT[-1] * n
+        for factor in SQRT[-2::-1]:
+            total = factor * n + per_lane(lacking, n) * operator(operator.adjoint(total))
+        n = total
     n = per_lane(white, n) * n
     if bool((excess > 0).any()):
         n = n + operator(per_lane(excess.clamp(min=0).sqrt(), w) * rng.randn_like(w))
