@@ -37,7 +37,7 @@ def slices(number: int) -> tuple[Tensor, Tensor]:
     return head[[number]], head[far]
 
 
-def learn(pictures: Tensor, make: Callable[[Tensor], Tensor], steps: int = 120) -> Head:
+def learn(pictures: Tensor, make: Callable[[Tensor], Tensor], steps: int = 50) -> Head:
     """Fine-tune on pictures `(n, 1, h, w)`, turned, mirrored and scaled, as `make` shows them.
 
     The loss is that of EDM: the squared error of the raw network, at levels even in log sigma.
