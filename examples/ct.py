@@ -21,7 +21,7 @@ clean = radon(truth)
 sigma = NOISE * float(clean.max())
 y = noisy(clean, sigma)
 
-prior = learn(others, lambda p: 2 * p - 1)
+prior = learn(others, lambda p: 2 * p - 1, steps=120)
 problem = reddiff.from_pixels(y, radon, reddiff.Gaussian(sigma))
 result = reddiff.solve(problem, prior)
 
