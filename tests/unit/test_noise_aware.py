@@ -261,3 +261,14 @@ def test_a_mask_without_noise_gains_by_the_dual_variable(spectral, measure):
         found.append(float(psnr(solve(problem, prior, solver).x / 2, x / 2)))
     measure(f"dB, with and without: {found}")
     assert found[0] > found[1] + 0.2
+
+
+def test_noise_in_the_first_half_finds_what_fits_into_a_hole(measure):
+    pixels = torch.from_numpy(data.chelsea()[100:148, 150:198].copy()).permute(2, 0, 1)
+    x, prior, hole = pixels[None] / 127.5 - 1, photo_prior(), torch.ones(1, 48, 48)
+    hole[:, 14:34, 14:34] = 0
+    problem = Problem.simulate(x, Mask(hole), Gaussian(0.1))
+    found = solve(problem, prior, NoiseAwareREDDiff.for_prior(prior, 30, realism=0.0)).x
+    quality = float(psnr(found / 2, x / 2))
+    measure(f"{quality:.2f} dB")
+    assert quality > 20  # without noise 18.7, with three seeds 21.8 to 23.0

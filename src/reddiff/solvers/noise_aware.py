@@ -41,7 +41,7 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 # Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
 APART = 0.25
 LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
-EXPONENT, LEAST = 1.5, 0.2  # of the prior's weight at realism 0; of the gaussianity
+EXPONENT, LEAST = 1.5, 0.1  # of the prior's weight at realism 0; of the gaussianity
 ROUNDING = 1e-4  # of the gaussianity, in single precision
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
@@ -115,11 +115,13 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
       :math:`\omega = u \lambda` with :math:`u = 2 (1 - \eta)`, at most 1, and the momentum is
       smaller by the factor :math:`1 - u`;
     - D errs by less than s, so y corrects it less, by the factor
-      :math:`\theta = 1 - u + u\,(\mathrm{tr}\,C_s / n s^2)^{1/4}`.
+      :math:`\theta = 1 - u + u\,(c / s^2)^{1/4}` with c the mean eigenvalue of its error's
+      covariance.
 
     In the first half of the steps :math:`\rho` is 1 for such a prior, whatever r: noise finds what
     fits into large holes. From r = 0 to 1/2, :math:`\lambda` rises to 1 and :math:`\omega` falls
-    to 0. The exponents were chosen on photos (docs/research/noise-aware.md).
+    to 0. All this is for linear A and Gaussian noise. The exponents were chosen on photos
+    (docs/research/noise-aware.md).
 
     **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
     of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's
@@ -229,9 +231,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         """One denoising and one exact data step."""
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
-        momentum = self.momentum * (1 - self._dual(state))
-        w = state.mu + per_lane(momentum, state.mu) * (state.mu - state.previous)
-        moved = self._move(w, state, problem, prior, s, k, rng, known=not unknown)
+        moved = self._move(state, problem, prior, s, k, rng, known=not unknown)
         sigma_y, low = state.sigma_y, state.low
         if unknown:
             sigma_y, low = self._discrepancy(state, problem, moved, s)
@@ -247,7 +247,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     def _move(
         self,
-        w: Tensor,
         state: NoiseAwareState,
         problem: Problem,
         prior: Prior,
@@ -262,21 +261,25 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
         if sigma_y is not None and isinstance(operator, LinearOperator):
-            weight = self._weight(state)
+            weight, dual = self._weight(state), self._dual(state)
             level = Level(
                 s,
                 sigma_y,
                 state.norm,
                 self._scale(state, k),
                 weight,
-                dual=weight * self._dual(state),
-                trust=_trust(prior, w, s, state),
+                dual=weight * dual,
+                trust=_trust(prior, state, s),
                 found=not known,
             )
+            base = w = _ahead(state, self.momentum * (1 - dual))
+            if self.realism < 0.5:
+                base = w - per_lane(level.dual, w) * state.error
             view = SpectralView.of(problem, sigma_y)
             if view is not None:
-                return spectral_step(problem, view, prior, w, state.error, level, rng)
-            return iterative_step(problem, operator, prior, w, state.error, level, rng)
+                return spectral_step(problem, view, prior, w, base, level, rng)
+            return iterative_step(problem, operator, prior, w, base, level, rng)
+        w = _ahead(state, torch.full_like(s, self.momentum))
         d = prior(w + self.noise_scale * per_lane(s, w) * rng.randn_like(w), s)
         if sigma_y is not None:  # NaN in a lane is its own affair
             sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
@@ -346,17 +349,20 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         return unsolved(state.solved)
 
 
+def _ahead(state: NoiseAwareState, momentum: Float[Tensor, " b"]) -> Float[Tensor, "b *n"]:
+    """w."""
+    return state.mu + per_lane(momentum, state.mu) * (state.mu - state.previous)
+
+
 def _other(state: NoiseAwareState) -> Float[Tensor, " b"]:
     """How little Gaussian the prior is, from 0 to 1; 0 if it is so but for rounding."""
     u = (2 - 2 * state.gaussianity).clamp(max=1)
     return torch.where(u > ROUNDING, u, 0)
 
 
-def _trust(
-    prior: Prior, like: Tensor, s: Float[Tensor, " b"], state: NoiseAwareState
-) -> Float[Tensor, " b"]:
+def _trust(prior: Prior, state: NoiseAwareState, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Theta. Roots, unlike powers, have the same bits whatever the other lanes are."""
-    mean = prior.error_covariance(s, like).variance.flatten(1).mean(1)
+    mean = prior.error_covariance(s, state.mu).variance.flatten(1).mean(1)
     return 1 - _other(state) * (1 - (mean / s**2).clamp(max=1).sqrt().sqrt())
 
 

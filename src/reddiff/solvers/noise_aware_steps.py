@@ -104,11 +104,11 @@ def spectral_step(
     view: SpectralView,
     prior: Prior,
     w: Tensor,
-    error: Tensor,
+    base: Tensor,
     level: Level,
     rng: Rng,
 ) -> Moved:
-    """The step in the spectral coordinates of A, exactly.
+    """The step in the spectral coordinates of A, exactly; base is w - omega e.
 
     Coordinates with less noise than s take Tweedie's formula at their own noise.
     """
@@ -116,13 +116,14 @@ def spectral_step(
     s, best = per_lane(level.s, z_y), per_lane(level.best, z_y)
     matched = view.reach(level.s)
     noise2 = per_lane(level.weight, z_y) * sigma**2
-    weight = torch.where(seen, s**2 / (per_lane(level.tau2, z_y) + noise2), 0).clamp(
-        max=1
-    )  # of y in z
+    weight = s**2 / (per_lane(level.tau2, z_y) + noise2)
+    weight = torch.where(seen, weight, 0).clamp(max=1)  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
     eps = per_lane(level.scale, z_y) * operator.vt(rng.randn_like(w))
-    dual = per_lane(level.dual, w) * error
-    z = weight * z_y + (1 - weight) * operator.vt(w) + weight * operator.vt(dual) + fresh * eps
+    start = operator.vt(w)
+    z = weight * z_y + (1 - weight) * start + fresh * eps
+    if base is not w:
+        z = z + weight * (start - operator.vt(base))
     given = operator.v(z)
     denoised = prior(given, level.s)
     d = operator.vt(denoised)
@@ -147,11 +148,11 @@ def iterative_step(
     operator: LinearOperator,
     prior: Prior,
     w: Tensor,
-    error: Tensor,
+    base: Tensor,
     level: Level,
     rng: Rng,
 ) -> Moved:
-    r"""The step by conjugate gradients, for an A without a spectral form.
+    r"""The step by conjugate gradients, for an A without a spectral form; base is w - omega e.
 
     With :math:`\varepsilon` and n independent, :math:`\xi` is
     :math:`(I - K A)\, s\,\varepsilon + K n`, where :math:`K (y - A w)` is the move towards y and n
@@ -166,8 +167,8 @@ def iterative_step(
         return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
 
     eps = rng.randn_like(w)
-    moved = w + per_lane(level.scale * level.s, w) * eps
-    residual = problem.residual(moved - per_lane(level.dual, w) * error)
+    added = per_lane(level.scale * level.s, w) * eps
+    moved, residual = w + added, problem.residual(base + added)
     noise = _noise(problem, operator, w, level, rng)
     residual = residual + per_lane(level.scale, noise) * noise
     found = towards_y(residual, level.s**2, level.tau2)
