@@ -1,7 +1,7 @@
 """Sparse-view CT: a head from 30 directions, with a prior that has seen other slices of it.
 
 The data: an axial slice of Colin27, 27 scans of one head by MRI; as a map of absorption it is a
-stand-in. The prior is the photo prior, trained on for half a minute with slices 10 mm away and
+stand-in. The prior is the photo prior, trained on for 50 steps with slices 10 mm away and
 more. Filtered back-projection is what a scanner would do with so few views.
 """
 
@@ -13,15 +13,17 @@ from reddiff.operators import Radon, hann, ramp
 from reddiff.units import to_pixels
 
 VIEWS, SIZE, NOISE = 30, 128, 0.003  # the noise is relative to the densest line
+DETECTORS = 182  # as wide as the diagonal: rays pass through the corners too
 
 path = output("ct.png")
 truth, others = slices(24)
-radon = Radon(SIZE, [180 * k / VIEWS for k in range(VIEWS)], spacing=1 / SIZE)
+angles = [180 * k / VIEWS for k in range(VIEWS)]
+radon = Radon(SIZE, angles, spacing=1 / SIZE, detectors=DETECTORS, circle=False)
 clean = radon(truth)
 sigma = NOISE * float(clean.max())
 y = noisy(clean, sigma)
 
-prior = learn(others, lambda p: 2 * p - 1, steps=120)
+prior = learn(others, lambda p: 2 * p - 1)
 problem = reddiff.from_pixels(y, radon, reddiff.Gaussian(sigma))
 result = reddiff.solve(problem, prior)
 

@@ -1,4 +1,4 @@
-"""Slices of a head, and a prior for them: the photo prior, shown other slices for half a minute."""
+"""Slices of a head, and a prior for them: the photo prior, shown other slices for 50 steps."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Parallel MRI, four times faster: a head from 8 coils and a quarter of the Fourier plane.
 
 x is complex, two channels (Re, Im): an axial slice of Colin27 with a smooth phase, what is left of
-it once the sensitivity maps hold most. The prior is the photo prior, trained on for half a minute
+it once the sensitivity maps hold most. The prior is the photo prior, trained on for 50 steps
 with other slices of the same head, 10 mm away and more, and other phases.
 """
 
