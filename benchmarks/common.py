@@ -165,9 +165,10 @@ def append(path: Path, row: Row) -> None:
 
 @cache
 def source_hash() -> str:
-    """A hash of the library's source: rows of another one are computed again."""
+    """A hash of the library's source and weights: rows of another one are computed again."""
     home = Path(str(files("reddiff")))
-    return sha256(b"".join(p.read_bytes() for p in sorted(home.rglob("*.py")))).hexdigest()[:12]
+    paths = [*home.rglob("*.py"), *(p for p in home.glob("assets/*/*") if p.is_file())]
+    return sha256(b"".join(p.read_bytes() for p in sorted(paths))).hexdigest()[:12]
 
 
 @cache

@@ -46,7 +46,7 @@ from reddiff.images.presets import PUBLISHED, preset
 from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
-from reddiff.priors import Prior, photo_prior
+from reddiff.priors import Prior, photo_prior, weights_hash
 from reddiff.schedules import vp
 from reddiff.snapshot import describe
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff, catalogue
@@ -205,6 +205,7 @@ class Bench(Results):
     def __init__(self, photos: Photos, prior: Prior, out: Path | None = None) -> None:
         super().__init__("photos", out)
         self.photos, self.prior, self.lpips = photos, prior, LPIPS()
+        self.weights = weights_hash(prior)
 
     def measure(self, task: str, noise: float) -> tuple[Task, Problem]:
         """The cell's task and measurement."""
@@ -214,7 +215,8 @@ class Bench(Results):
 
     def row(self, kind: str, task: str, noise: float, method: str, steps: int) -> Row:
         """A row without results; only those of noise-aware methods depend on their source."""
-        where = {"images": self.photos.names, "size": list(self.photos.size)}
+        photos = self.photos
+        where = {"prior": self.weights, "images": photos.names, "size": list(photos.size)}
         cell = {"kind": kind, "task": task, "noise": noise, "method": method, "steps": steps}
         source = source_hash() if method.startswith(("noise-aware", "realism")) else None
         return cell | {"weight": None, "lr": None, "source": source} | where
@@ -277,7 +279,8 @@ def run(bench: Bench, args: argparse.Namespace) -> None:
     wanted = [(task, noise) for task in args.tasks for noise in args.noise]
     tuned = [m for m in args.methods if m in TUNED]
     size = bench.photos.size
-    choices = {(c, m): choice(bench.rows, c, size, TUNED[m]) for m in tuned for c in wanted}
+    rows = bench.found({"prior": bench.weights})
+    choices = {(c, m): choice(rows, c, size, TUNED[m]) for m in tuned for c in wanted}
     for cell in wanted:
         bench.degraded(*cell)
         for name in args.methods:
@@ -345,10 +348,10 @@ def tune(bench: Bench, args: argparse.Namespace) -> None:
 
 
 def by_pictures(rows: Sequence[Row]) -> list[Cells]:
-    """The results cell by cell, for each set of pictures; the last of equals counts."""
+    """The results cell by cell, for each prior and set of pictures; the last of equals counts."""
     sets: dict[tuple[Any, ...], Cells] = {}
     for row in (r for r in rows if r["kind"] == "run"):
-        cells = sets.setdefault((*row["size"], *row["images"]), {})
+        cells = sets.setdefault((row.get("prior"), *row["size"], *row["images"]), {})
         cells.setdefault((row["task"], row["noise"]), {})[row["method"]] = row
     order = {task: i for i, task in enumerate(TASKS)}
     return [

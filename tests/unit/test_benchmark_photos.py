@@ -78,6 +78,17 @@ def test_only_the_noise_aware_methods_depend_on_the_source(
     assert photos.load(out)[-1]["method"] == "noise-aware"
 
 
+def test_the_rows_of_another_prior_are_not_taken(
+    out: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--tasks", "denoise", "--methods", "paper", "--limit", "1")
+    assert call("run", out, images, *few) == call("run", out.with_name("other"), images, *few)
+    assert call("run", out, images, *few) == 0
+    monkeypatch.setattr(photos, "weights_hash", lambda prior: "others")
+    assert call("run", out, images, *few) == 2
+    assert len(photos.by_pictures(photos.load(out))) == 2
+
+
 @pytest.mark.parametrize("task", list(photos.TASKS))
 def test_a_pictures_measurement_does_not_depend_on_the_slice(
     task: str, out: Path, images: list[str]
