@@ -21,7 +21,8 @@ from reddiff.operators import (
     gaussian_psf,
 )
 from reddiff.operators.base import Shape
-from reddiff.priors import GaussianMixture, GaussianRandomField
+from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
+from reddiff.priors.error_covariance import Covariance
 from reddiff.random import DRAWING
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 
@@ -158,6 +159,37 @@ def test_a_level_of_noise_per_lane(operator):
     for i in range(3):
         one = Problem(problem.y[i : i + 1], operator, Gaussian(float(sigma[i])))
         assert_same(together[i : i + 1], solve(one, PRIOR, solver, ids=(i,)).x, tol=1e-9)
+
+
+class Sharp(Prior):
+    """A Gaussian prior that claims an error as small as one that is not Gaussian has."""
+
+    def __init__(self) -> None:
+        super().__init__(PRIOR.shape, PRIOR.sigma_min, PRIOR.sigma_max)
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return PRIOR.denoise(x, sigma)
+
+    def error_covariance(self, s: Tensor, like: Tensor) -> Covariance:
+        return PRIOR.error_covariance(s, like).scaled(torch.where(s < 2, 0.6, 1.0).to(s))
+
+
+@pytest.mark.parametrize("realism", [0.0, 0.3, 0.65])
+@pytest.mark.parametrize("operator", [*CELLS.values(), COMPOSED["mask of blur"][0]])
+def test_a_prior_that_is_not_gaussian_keeps_lanes_apart_and_resumes(operator, realism):
+    """The dual variable, the trust and the noise in the first half are per lane, and kept."""
+    sigma, prior = torch.tensor([0.4, 0.05, 0.1], dtype=zoo.F64), Sharp()
+    problem = Problem.simulate(fields(3), operator, Gaussian(sigma))
+    solver = NoiseAwareREDDiff.default(12, realism=realism)
+    together = solve(problem, prior, solver).x
+    for i in range(3):
+        one = Problem(problem.y[i : i + 1], operator, Gaussian(float(sigma[i])))
+        assert_same(together[i : i + 1], solve(one, prior, solver, ids=(i,)).x, tol=1e-9)
+    for stop in (3, 9):
+        half = solve(problem, prior, solver, stop_at=stop)
+        assert torch.equal(solve(problem, prior, solver, resume=half.snapshot).x, together)
+    if realism < 0.5:
+        assert (together - solve(problem, PRIOR, solver).x).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("realism", [0.0, 0.6, 1.0])
