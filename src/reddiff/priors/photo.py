@@ -17,7 +17,7 @@ from reddiff.priors.error_covariance import ErrorSpectrum
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.unet import UNet
 
-BOUND = 6.0  # a guard: on photos the raw output stays within it
+BOUND = 6.0  # a guard against overshoot: of the raw output, whose deviation is 1
 MOST = 1 << 24  # of any number in a config
 ASSET, ERRORS = "assets/photo/photo.safetensors", "assets/photo/errors.json"
 
