@@ -17,7 +17,7 @@ from reddiff import degrade, restore
 from reddiff.images.comparison import compare
 from reddiff.images.io import Picture
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import load_prior
+from reddiff.interop import door
 from reddiff.priors import Prior
 from reddiff.solvers.catalogue import METHODS
 
@@ -69,7 +69,7 @@ def scores(task: str, solver: str | None, steps: int | None, side: int, prior: P
 
 def quality(results: Results, arguments: argparse.Namespace) -> None:
     side, steps = (QUICK_SIDE, QUICK_STEPS) if arguments.quick else (SIDE, arguments.steps)
-    prior = load_prior(arguments.prior)
+    prior = door.prior(arguments.prior)
     print(f"mean over {', '.join(PHOTOS)} ({side} x {side})\n")
     columns = ("evaluations", "PSNR", "SSIM", "LPIPS", "seconds a picture")
     printed = Table("task", "solver", *columns)

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reddiff.images.presets import PRIORS
 from reddiff.priors import ErrorSpectrum, photo_prior
+from reddiff.priors.named import PRIORS
 
 
 def crops(sources: list[Path], size: int, count: int) -> Tensor:

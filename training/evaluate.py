@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from reddiff.images.presets import PRIORS
 from reddiff.priors import EDMPrior, Prior, UNet
+from reddiff.priors.named import PRIORS
 from reddiff.priors.photo import BOUND
 
 

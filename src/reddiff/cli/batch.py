@@ -44,7 +44,7 @@ def run_batch(
     """
     from reddiff.files import check_target
     from reddiff.images import batch
-    from reddiff.images.presets import load_prior
+    from reddiff.interop import door
     from reddiff.run.progress_bar import ProgressBar
 
     for job in todo:
@@ -53,7 +53,7 @@ def run_batch(
         again = on_existing is not OnExisting.ERROR and reports.is_report(report)
         again = again or on_existing is OnExisting.OVERWRITE
         check_target(report, force=again)
-    prior = load_prior(str(todo[0].settings.prior))
+    prior = door.prior(str(todo[0].settings.prior))
     films = _films(todo, folder, preview)
     for note in notes:
         say(note, error=True)

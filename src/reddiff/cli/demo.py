@@ -74,14 +74,14 @@ def demo(
     from rich.table import Table
 
     from reddiff.files import check_target, write_together
-    from reddiff.images.presets import load_prior
     from reddiff.images.settings import Settings, check_number, options
     from reddiff.images.sheets import contact_sheet
+    from reddiff.interop import door
 
     check_number("steps", steps, options(Settings)["steps"])
     for file in (*_files(output), output / "sheet.png"):
         check_target(file, force=force, parents=True)
-    network = load_prior(prior)
+    network = door.prior(prior)
     interruptions.raise_from_now_on()
     table = Table("photo", "what was done", "solver", "evaluations", "seconds", "before", "after")
     rows, captions = [], []

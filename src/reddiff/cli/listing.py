@@ -20,8 +20,8 @@ def priors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from reddiff.images.presets import PRIORS
     from reddiff.priors import weights_hash
+    from reddiff.priors.named import PRIORS
 
     table = Table("name", "what it is", "levels", "parameters", "weights")
     for name, entry in PRIORS.items():

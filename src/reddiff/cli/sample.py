@@ -44,8 +44,8 @@ def sample(
     from reddiff.errors import Diverged, require
     from reddiff.images.io import check_output
     from reddiff.images.memory import require_memory
-    from reddiff.images.presets import load_prior
     from reddiff.images.settings import Settings, check_number, options
+    from reddiff.interop import door
     from reddiff.run.progress_bar import ProgressBar
 
     shape = 3, *_size(size)
@@ -59,7 +59,7 @@ def sample(
     names = [output / f"sample-{i:0{len(str(count - 1))}d}.png" for i in range(count)]
     for name in names:
         check_output(name, force=force, parents=True)
-    network = load_prior(prior)
+    network = door.prior(prior)
     method = sampling.sampler(solver, network, steps)
     bar = ProgressBar("sample", transient=True)
     interruptions.raise_from_now_on()

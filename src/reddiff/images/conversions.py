@@ -1,4 +1,4 @@
-"""Convert masks, kernels, priors and numbers of any kind to what tasks and solvers take."""
+"""Convert masks, kernels and numbers of any kind to what tasks and solvers take."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from reddiff.errors import require
 from reddiff.images.io import Picture, as_kernel, as_picture, read_kernel
 from reddiff.images.io.inputs import kernel_of, mask_of
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import load_prior
 from reddiff.images.settings import Degradation, check_numbers, options
-from reddiff.priors.base import Prior
 
 Mask = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
 Kernel = Tensor | NDArray[Any] | PIL.Image.Image | Picture | str | Path
@@ -104,15 +102,6 @@ def take_kernel(kernel: Kernel, notes: list[str]) -> Tensor:
         found = as_kernel(kernel)
     notes.extend(found.notes)
     return found.psf
-
-
-def take_prior(prior: str | Path | Prior) -> Prior:
-    """A prior, from its name, its file, or itself."""
-    if isinstance(prior, str | Path):
-        return load_prior(str(prior))
-    expected = "a name, a .safetensors file or a Prior"
-    require(isinstance(prior, Prior), "prior", expected=expected, got=type(prior).__name__)
-    return prior
 
 
 def take_whole(name: str, value: Any) -> int | None:

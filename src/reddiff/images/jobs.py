@@ -13,10 +13,10 @@ from reddiff.errors import require
 from reddiff.files import open_regular
 from reddiff.images.io.inputs import WORDS as KERNELS
 from reddiff.images.masks import WORDS as MASKS
-from reddiff.images.presets import PRIORS
 from reddiff.images.settings import Settings, check_numbers, options, words
 from reddiff.images.tasks import check_name
 from reddiff.images.tasks.custom import OWN
+from reddiff.priors.named import PRIORS
 from reddiff.solvers.catalogue import method
 
 MASK_WORDS = frozenset(word.partition(":")[0] for word in MASKS)

@@ -1,16 +1,13 @@
-"""The published settings of each method for a task, and the priors by name."""
+"""The published settings of each method for a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from reddiff.errors import InvalidArgument
 from reddiff.noise import Gaussian
 from reddiff.priors.base import Prior
-from reddiff.priors.ffdnet import FFDNetPrior
-from reddiff.priors.photo import photo_prior
 from reddiff.problem import Problem
 from reddiff.solvers import diffpir
 from reddiff.solvers.base import Solver
@@ -46,25 +43,6 @@ PUBLISHED: dict[str, Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-@dataclass(frozen=True)
-class PriorEntry:
-    """A prior for pictures.
-
-    Arguments:
-        summary: One line on what it is.
-        make: Loads it.
-    """
-
-    summary: str
-    make: Callable[[], Prior]
-
-
-PRIORS = {
-    "photo": PriorEntry("our U-Net, trained on photos; levels 0.002 to 80", photo_prior),
-    "ffdnet": PriorEntry("FFDNet (Zhang et al., 2018), low and middle levels", FFDNetPrior),
-}
-
-
 def preset(
     name: str, task: str, prior: Prior, problem: Problem, steps: int | None, realism: float | None
 ) -> Solver[Any]:
@@ -97,18 +75,3 @@ def default_steps(name: str, task: str, problem: Problem, realism: float | None)
     faithful = (REALISM if realism is None else realism) <= SETTLED
     denoises = name == "noise-aware" and task == "denoise"
     return 1 if denoises and known and faithful else method(name).steps
-
-
-def load_prior(name: str) -> Prior:
-    """The prior of this name, or the photo network with the weights in this safetensors file.
-
-    Raises:
-        InvalidArgument: If it is neither.
-        WeightsError: If the file does not fit the network.
-    """
-    if name in PRIORS:
-        return PRIORS[name].make()
-    if name.endswith(".safetensors"):
-        return photo_prior(name)
-    expected = f"one of {', '.join(PRIORS)}, or a .safetensors file"
-    raise InvalidArgument("prior", expected=expected, got=name)

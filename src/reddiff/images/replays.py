@@ -11,10 +11,10 @@ import torch
 
 from reddiff.errors import RecordError
 from reddiff.images.jobs import Job, file_hash
-from reddiff.images.presets import load_prior
 from reddiff.images.records import FORMAT, read_record, record_path
 from reddiff.images.runs import run
 from reddiff.images.tasks.custom import OWN
+from reddiff.interop import door
 from reddiff.priors.photo import weights_hash
 
 
@@ -62,7 +62,7 @@ def replay(
     for name, file in files.items():
         if not file.is_file() or file_hash(file) != known[name]:
             raise RecordError(f"{path}: expected {name} {file} as it was, got another or none")
-    prior = load_prior(str(job.settings.prior))
+    prior = door.prior(str(job.settings.prior))
     if weights_hash(prior) != record["weights"]:
         raise RecordError(
             f"{path}: expected weights {record['weights']}, got {weights_hash(prior)}"

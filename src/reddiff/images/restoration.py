@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from reddiff.errors import InvalidArgument, require
 from reddiff.hooks import Hook, Progress
 from reddiff.images.arguments import Source, keywords, open_image, open_task, outside
-from reddiff.images.conversions import take_numbers, take_prior
+from reddiff.images.conversions import take_numbers
 from reddiff.images.gray import for_channels
 from reddiff.images.io import Picture
 from reddiff.images.level import choose_level, doubts
@@ -22,6 +22,7 @@ from reddiff.images.presets import preset
 from reddiff.images.settings import Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
+from reddiff.interop import door
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -109,7 +110,7 @@ def restore_with(
     problem = task.problem(pixels, level)
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
     notes += doubts(problem, estimated, unit) + outside(pixels, reading.measured, level)
-    network = take_prior(settings.prior).to(where)
+    network = door.prior(settings.prior).to(where)
     network = for_channels(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:

@@ -27,11 +27,11 @@ from reddiff.images.io import (
 )
 from reddiff.images.jobs import Job, file_hash
 from reddiff.images.memory import require_memory
-from reddiff.images.presets import load_prior
 from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
 from reddiff.images.restoration import Restored, restore_with
 from reddiff.images.tasks import Compressed, Task, make_task
 from reddiff.images.tasks.custom import OWN, blamed
+from reddiff.interop import door
 from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.orientation import Orientation
 from reddiff.priors.base import Prior
@@ -83,7 +83,7 @@ def run(
     check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
     wanted, scale = None, settings.scale or 1
     replaced = file_hash(output) if output.is_file() else None
-    network = load_prior(str(settings.prior)) if prior is None else prior
+    network = door.prior(str(settings.prior)) if prior is None else prior
     inputs = job.input_hashes()
     stop = [] if job.keep_diverged else [_StopDiverged()]
     with blamed(str(settings.task)):

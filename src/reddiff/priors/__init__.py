@@ -1,6 +1,8 @@
 """Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
 
 from reddiff.priors.base import Prior as Prior
+from reddiff.priors.conditions import ConditionalPrior as ConditionalPrior
+from reddiff.priors.conditions import Conditions as Conditions
 from reddiff.priors.error_covariance import Covariance as Covariance
 from reddiff.priors.error_covariance import ErrorSpectrum as ErrorSpectrum
 from reddiff.priors.ffdnet import FFDNet as FFDNet
@@ -8,9 +10,12 @@ from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
 from reddiff.priors.gaussian import GaussianPosterior as GaussianPosterior
 from reddiff.priors.gaussian import GaussianPrior as GaussianPrior
 from reddiff.priors.gaussian import GaussianRandomField as GaussianRandomField
+from reddiff.priors.gray import ChannelwisePrior as ChannelwisePrior
 from reddiff.priors.gray import GrayPrior as GrayPrior
 from reddiff.priors.mixture import GaussianMixture as GaussianMixture
 from reddiff.priors.mixture import MixturePosterior as MixturePosterior
+from reddiff.priors.network_prior import NetworkPrior as NetworkPrior
+from reddiff.priors.network_prior import Units as Units
 from reddiff.priors.parametric import EDMPrior as EDMPrior
 from reddiff.priors.parametric import EpsPrior as EpsPrior
 from reddiff.priors.parametric import FlowPrior as FlowPrior

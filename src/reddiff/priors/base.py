@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reddiff.errors import require
+from reddiff.errors import InvalidArgument, require
 from reddiff.lanes import dot, per_lane
 from reddiff.priors.error_covariance import Covariance, ErrorSpectrum, isotropic
 from reddiff.random import MEASURING, Keys
@@ -120,6 +120,41 @@ class Prior(nn.Module, ABC):
         """The floating-point type that x must have; None if any will do."""
         tensors = (*self.parameters(), *self.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), None)
+
+    @property
+    def evaluations(self) -> int:
+        """How often the network is evaluated to denoise one x."""
+        return 1
+
+    @property
+    def lanes(self) -> int | None:
+        """The number of lanes that its conditions are for; None if they are shared."""
+        return None
+
+    def select(self, index: Tensor) -> Prior:
+        """The prior of the lanes of these indices, in this order; indices may repeat."""
+        return self
+
+    def given(
+        self,
+        *,
+        label: int | Tensor | None = None,
+        embedding: Tensor | None = None,
+        guidance: float | Tensor = 1.0,
+    ) -> Prior:
+        """A view of a conditional prior under a condition; the weights are shared.
+
+        Arguments:
+            label: A class, or one per lane `(b,)`.
+            embedding: One embedding, or one per lane `(b, ...)`.
+            guidance: The weight of classifier-free guidance, one number or one per lane. 1 is the
+                conditional network; any other costs a second evaluation.
+
+        Raises:
+            InvalidArgument: If the network takes no such condition, or guidance without a null one.
+        """
+        expected, got = "a network with conditions", type(self).__name__
+        raise InvalidArgument("prior", expected=expected, got=got)
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether one x of this shape fits."""

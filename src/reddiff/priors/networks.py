@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from reddiff.errors import InvalidArgument, require
 
-Network = Callable[[Tensor, Tensor], Any]  # a module or a function of x and its time
+Network = Callable[..., Any]  # a module or a function of x, its time, and a condition if any
 
 LEARNED_SIGMA = 2  # times the channels of x: those of networks that learn the variance too
 
@@ -45,7 +45,9 @@ def _cpu_has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def evaluate(net: Network, x: Tensor, t: Tensor, multiple: int) -> Tensor:
+def evaluate(
+    net: Network, x: Tensor, t: Tensor, multiple: int, condition: Tensor | None = None
+) -> Tensor:
     """The output of a network, of the shape of x.
 
     Arguments:
@@ -55,6 +57,7 @@ def evaluate(net: Network, x: Tensor, t: Tensor, multiple: int) -> Tensor:
         x: `(b, c, ...)`.
         t: `(b,)`.
         multiple: The sides of x are extended to a multiple of it, and the output is cut.
+        condition: `(b, ...)`, if the network takes one.
 
     Raises:
         InvalidArgument: If the network gives anything else, or fails at a side that is no multiple
@@ -65,7 +68,7 @@ def evaluate(net: Network, x: Tensor, t: Tensor, multiple: int) -> Tensor:
     if any(more):
         x = pad(x, [m for n in reversed(more) for m in (0, n)], mode="replicate")
     try:
-        out = net(x, t)
+        out = net(x, t) if condition is None else net(x, t, condition)
     except RuntimeError as error:
         odd = any(n % 8 for n in x.shape[2:])
         if type(error) is not RuntimeError or not odd:

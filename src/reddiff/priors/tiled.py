@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from reddiff.errors import require
+from reddiff.priors.around import Around
 from reddiff.priors.base import Prior
 
 
-class TiledPrior(Prior):
+class TiledPrior(Around):
     """The estimates of a prior on overlapping tiles, blended by smooth weights.
 
     The solver still works on the whole image: only the network sees tiles, so neither y nor the
@@ -27,11 +28,10 @@ class TiledPrior(Prior):
     """
 
     def __init__(self, inner: Prior, tile: int = 512, overlap: int = 64) -> None:
-        super().__init__(inner.shape, inner.sigma_min, inner.sigma_max)
+        super().__init__(inner, inner.shape)
         good = 0 < overlap < tile / 2
         require(good, "overlap", expected=f"between 1 and {tile / 2:g} pixels", got=overlap)
-        self.inner, self.tile, self.overlap = inner, tile, overlap
-        self.values, self.errors = inner.values, inner.errors
+        self.tile, self.overlap, self.errors = tile, overlap, inner.errors
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Tensor) -> Float[Tensor, "b c h w"]:
         """The inner estimates, blended."""

@@ -31,7 +31,7 @@ class Metered(Prior):
         self.pulled = 0
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        self.rows += len(x)
+        self.rows += len(x) * self.inner.evaluations
         with torch.no_grad():
             return self.inner.denoise(x, sigma)
 
@@ -39,11 +39,11 @@ class Metered(Prior):
         self, x_t: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, once: bool = False
     ) -> tuple[Tensor, Pullback]:
         """The inner prior's vjp, with a pullback that is counted."""
-        self.rows += len(x_t)
+        self.rows += len(x_t) * self.inner.evaluations
         x_0, inner = self.inner.vjp(x_t, sigma, alpha, once=once)
 
         def pullback(v: Tensor) -> Tensor:
-            self.pulled += len(v)
+            self.pulled += len(v) * self.inner.evaluations
             return inner(v)
 
         return x_0, pullback

@@ -83,7 +83,10 @@ class Run:
             require_sane(whole, problem.x_shape, problem.y)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
-        self.solver, self.prior, self.hooks = solver.to(problem.y.device), Metered(prior), hooks
+        lanes = torch.arange(len(problem)).repeat_interleave(runs)
+        self.all_prior = prior.select(lanes)
+        self.prior = Metered(self.all_prior)
+        self.solver, self.hooks = solver.to(problem.y.device), hooks
         self.all_problem = problem.repeated(runs)
         self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
@@ -299,4 +302,5 @@ class Run:
         self.rows = rows
         if len(rows):
             self.problem = self.prepared.select(rows.to(self.x.device))
+            self.prior.inner = self.all_prior.select(rows)
             self.keys = self.all_keys.select(rows.tolist())

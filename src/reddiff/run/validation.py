@@ -46,6 +46,8 @@ def check_run(
     shape = problem.x_shape
     fits = prior.accepts(shape)
     require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
+    fits = prior.lanes in (None, len(problem))
+    require(fits, "prior", expected=f"conditions of {len(problem)} lanes", got=prior.lanes)
     for tensor in (*prior.parameters(), *prior.buffers()):
         if tensor.is_floating_point():
             same = tensor.device == problem.y.device

@@ -1,0 +1,138 @@
+"""`reddiff.prior`: a prior from whatever holds a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.interop.weights import load_weights
+from reddiff.interop.wiring import Wiring
+from reddiff.priors.base import Prior
+from reddiff.priors.named import PRIORS
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of source.
+
+    Arguments:
+        words: What it is, in a message.
+        knows: Whether an object is of this kind.
+        load: Makes the prior, from the object and what the caller declared of it.
+    """
+
+    words: str
+    knows: Callable[[Any], bool]
+    load: Callable[[Any, Wiring], Prior]
+
+
+def _ended(*ends: str) -> Callable[[Any], bool]:
+    """Whether an object is a path with one of these endings."""
+    return lambda source: isinstance(source, str | Path) and str(source).lower().endswith(ends)
+
+
+def _is_name(source: Any) -> bool:
+    return isinstance(source, str) and source in PRIORS
+
+
+def _as_it_is(source: Prior, declared: Wiring) -> Prior:
+    _check_nothing(declared, type(source).__name__)
+    return source
+
+
+def _by_name(source: str, declared: Wiring) -> Prior:
+    _check_nothing(declared, source)
+    return PRIORS[source].make()
+
+
+def _check_nothing(declared: Wiring, name: str) -> None:
+    """Refuse what is said of a prior that knows it already."""
+    said = list(declared.to_json())
+    require(not said, ", ".join(said), expected=f"nothing more about {name}", got="a value")
+
+
+# The first that knows the source loads it. A new kind is a line here, and a file beside this one.
+SOURCES = [
+    Source("a Prior", lambda source: isinstance(source, Prior), _as_it_is),
+    Source(f"one of {', '.join(PRIORS)}", _is_name, _by_name),
+    Source("a .safetensors file", _ended(".safetensors"), load_weights),
+    Source("a module or function", callable, lambda source, declared: declared.prior(source)),
+]
+
+
+def prior(
+    source: Any,
+    *,
+    prediction: str | None = None,
+    schedule: object = None,
+    shape: Sequence[int | None] | None = None,
+    values: Sequence[float] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    multiple: int | None = None,
+    levels: Sequence[float] | None = None,
+    sigma_data: float | None = None,
+    classes: int | None = None,
+    embedding: Sequence[int | None] | None = None,
+    null: int | Tensor | None = None,
+) -> Prior:
+    """A diffusion prior from a network, a file, a folder or a name.
+
+    What a source brings itself need not be said; what is said goes before it.
+
+    Arguments:
+        source: "photo", "ffdnet", a `.safetensors` file that `reddiff convert` or `reddiff train`
+            wrote, a module or function `net(x_t, t)`, or a `Prior`, which comes back as it is.
+        prediction: What the network predicts: "eps" (the noise), "v", "x0", "score" (the gradient
+            of ln p(x_t)), "flow" (a velocity), "edm" (F of EDM's preconditioning) or "denoiser"
+            (D(x, sigma): EDM's preconditioned network, Gaussian denoisers, consistency models).
+            diffusers' "epsilon", "v_prediction", "sample" and "flow_prediction" are understood.
+        schedule: How x_t and t depend on the noise level: the vector of alpha^2 of a chain (the
+            products of 1 - beta; a list, an array or a tensor), "linear" (DDPM, ADM),
+            "scaled-linear" (Stable Diffusion), "cosine", "vp" (t in (0, 1]), "ve" (t = sigma) or
+            "flow" (data at t = 0), a dict of such a name and its numbers, as
+            {"name": "flow", "data_at": 1, "times": 1000}, or a `Path`. Not needed for "flow", "edm"
+            and "denoiser".
+        shape: The shape of one x, None for sides of any length: `(3, None, None)`.
+        values: The range of pixels the network knows, (-1, 1) by default. x stays in [-1, 1] for
+            solvers; (-inf, inf) for data that are no pictures, where x is what the network knows.
+        mean: In place of values: the network knows (pixel - mean) / std, of pixels in [0, 1].
+        std: See mean; the same number for all channels.
+        multiple: Sides of x that are no multiple of it are extended for the network.
+        levels: The lowest and the highest sigma / alpha that the network is good for, in its own
+            units, if they are not those of the schedule.
+        sigma_data: Of EDM's preconditioning, 0.5 by default.
+        classes: The number of labels of a network that is called `net(x_t, t, label)`; see
+            `Prior.given`.
+        embedding: The shape of one embedding, for `net(x_t, t, embedding)`.
+        null: The label or embedding of the unconditional network, for guidance.
+
+    Raises:
+        InvalidArgument: If there is no such source, or what is said of it does not fit.
+        WeightsError: If a file is damaged, or its tensors are not those of its network.
+    """
+    declared = Wiring(
+        prediction=prediction,
+        schedule=schedule,
+        shape=shape,
+        values=values,
+        mean=mean,
+        std=std,
+        multiple=multiple,
+        levels=levels,
+        sigma_data=sigma_data,
+        classes=classes,
+        embedding=embedding,
+        null=null,
+    )
+    for kind in SOURCES:
+        if kind.knows(source):
+            return kind.load(source, declared)
+    expected = f"{', '.join(kind.words for kind in SOURCES[:-1])} or {SOURCES[-1].words}"
+    got = source if isinstance(source, str | Path) else type(source).__name__
+    raise InvalidArgument("prior", expected=expected, got=got)

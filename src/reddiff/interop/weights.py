@@ -1,0 +1,152 @@
+"""Weights files of this package: safetensors whose metadata say what network they are for.
+
+The entry `reddiff` of the metadata is a JSON object:
+
+- `architecture`: a name in `architectures.ARCHITECTURES`;
+- `arguments`: an object, its keyword arguments;
+- `wiring`: an object, the fields of `Wiring` that are set.
+
+An entry `errors` may hold the measured error (`ErrorSpectrum.to_json`). Tensors have the names of
+the network's state dict. The first photo networks have an entry `config` in place of `reddiff`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reddiff.errors import ReddiffError, WeightsError
+from reddiff.interop.architectures import ARCHITECTURES
+from reddiff.interop.wiring import Wiring
+from reddiff.priors.base import Prior
+from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.photo import photo_prior
+
+ENTRY = "reddiff"
+SHOWN = 5  # names of tensors in a message
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the metadata of a weights file say.
+
+    Arguments:
+        architecture: A name in `ARCHITECTURES`.
+        arguments: Its keyword arguments.
+        wiring: How the network was trained.
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    wiring: Wiring
+
+    def to_json(self) -> str:
+        """The entry `reddiff`."""
+        wiring = self.wiring.to_json()
+        entry = {"architecture": self.architecture, "arguments": dict(self.arguments)}
+        return json.dumps(entry | {"wiring": wiring}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """From what `to_json` gave.
+
+        Raises:
+            ValueError: If it is no JSON, or has other entries.
+        """
+        entry = json.loads(text)
+        if not isinstance(entry, dict) or set(entry) != {"architecture", "arguments", "wiring"}:
+            raise ValueError("expected an object of architecture, arguments and wiring")
+        if entry["architecture"] not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(f"architecture: expected one of {known}, got {entry['architecture']}")
+        return cls(entry["architecture"], entry["arguments"], Wiring.from_json(entry["wiring"]))
+
+
+def save_weights(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    header: Header,
+    errors: ErrorSpectrum | None = None,
+) -> None:
+    """Write a weights file that `reddiff.prior` reads.
+
+    Arguments:
+        path: The file.
+        tensors: The state dict of the network.
+        header: The network, and how it was trained.
+        errors: The measured error of the prior, if any.
+    """
+    metadata = {ENTRY: header.to_json()}
+    if errors is not None:
+        metadata["errors"] = errors.to_json()
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata)
+
+
+def load_weights(path: str | Path, declared: Wiring) -> Prior:
+    """The prior in a weights file.
+
+    Arguments:
+        path: The file.
+        declared: What the caller says, which goes before what the file says.
+
+    Raises:
+        WeightsError: If the file is not safetensors, or its tensors are not those of the network.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if ENTRY not in metadata:
+                return photo_prior(path)
+            header = Header.from_json(metadata[ENTRY])
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            make = ARCHITECTURES[header.architecture]
+            with torch.device("meta"):
+                net = make(**header.arguments)
+            compare({k: tuple(v.shape) for k, v in net.state_dict().items()}, shapes, f"{path}")
+            net = make(**header.arguments)
+            net.load_state_dict({key: file.get_tensor(key).float() for key in shapes}, assign=True)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
+    except ReddiffError as error:
+        raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    except (RuntimeError, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise WeightsError(f"{path}: {' '.join(str(error).split())}") from error
+    prior = declared.over(header.wiring).prior(net)
+    if "errors" in metadata:
+        prior.errors = ErrorSpectrum.from_json(metadata["errors"])
+    return prior.requires_grad_(False).eval()
+
+
+def compare(
+    wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], name: str
+) -> None:
+    """Compare the names and shapes of tensors.
+
+    Raises:
+        WeightsError: With the first five of each kind that differ.
+    """
+    kinds = {
+        "missing": [k for k in wanted if k not in got],
+        "unexpected": [k for k in got if k not in wanted],
+        "of another shape": [
+            f"{k} {got[k]} for {wanted[k]}" for k in wanted if k in got and got[k] != wanted[k]
+        ],
+    }
+    parts = [
+        f"{len(keys)} {kind}: {', '.join(keys[:SHOWN])}{', ...' * (len(keys) > SHOWN)}"
+        for kind, keys in kinds.items()
+        if keys
+    ]
+    if parts:
+        raise WeightsError(f"{name}: expected the tensors of the network, got {'; '.join(parts)}")

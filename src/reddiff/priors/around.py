@@ -1,0 +1,63 @@
+"""Priors made of another prior."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from reddiff.priors.base import Prior
+
+
+class Around(Prior):
+    """A prior that calls another one: conditions, lanes and costs are those of the inner prior.
+
+    Arguments:
+        inner: The other prior.
+        shape: The shape of one x.
+        sigma_min: The lowest level; that of the inner prior by default.
+        sigma_max: The highest; that of the inner prior by default.
+    """
+
+    def __init__(
+        self,
+        inner: Prior,
+        shape: tuple[int | None, ...],
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+    ) -> None:
+        low = inner.sigma_min if sigma_min is None else sigma_min
+        high = inner.sigma_max if sigma_max is None else sigma_max
+        super().__init__(shape, low, high)
+        self.inner, self.values = inner, inner.values
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        return self.inner.dtype
+
+    @property
+    def evaluations(self) -> int:
+        return self.inner.evaluations
+
+    @property
+    def lanes(self) -> int | None:
+        return self.inner.lanes
+
+    def select(self, index: Tensor) -> Prior:
+        return self if self.inner.lanes is None else self._of(self.inner.select(index))
+
+    def given(
+        self,
+        *,
+        label: int | Tensor | None = None,
+        embedding: Tensor | None = None,
+        guidance: float | Tensor = 1.0,
+    ) -> Prior:
+        return self._of(self.inner.given(label=label, embedding=embedding, guidance=guidance))
+
+    def _of(self, inner: Prior) -> Prior:
+        """The same of another inner prior."""
+        new = copy.copy(self)
+        new._modules = {**self._modules, "inner": inner}
+        return new

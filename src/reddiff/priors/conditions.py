@@ -1,0 +1,175 @@
+"""Conditions of a network, such as class labels or embeddings of texts, and views under them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.priors.base import Prior
+
+if TYPE_CHECKING:
+    from reddiff.priors.network_prior import NetworkPrior
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What a conditional network is given beside x and its time: `net(x_t, t, condition)`.
+
+    Arguments:
+        classes: The number of labels, from 0: the condition is `(b,)`, integers.
+        embedding: The shape of one embedding: the condition is `(b, *embedding)`.
+        null: The label, or the embedding, of the unconditional network; None if there is none.
+
+    Raises:
+        InvalidArgument: Unless there are either classes or an embedding.
+    """
+
+    classes: int | None = None
+    embedding: tuple[int | None, ...] | None = None
+    null: int | Tensor | None = None
+
+    def __post_init__(self) -> None:
+        one = (self.classes is None) != (self.embedding is None)
+        got = f"{self.classes} and {self.embedding}"
+        require(one, "classes, embedding", expected="one of them", got=got)
+
+    def labels(self, label: int | Tensor) -> Tensor:
+        """Labels `(1,)` for all lanes, or `(b,)`.
+
+        Raises:
+            InvalidArgument: If they are no labels of this network.
+        """
+        expected = f"integers from 0 to {(self.classes or 0) - 1}, one or one per lane"
+        if self.classes is None:
+            got = "a label"
+            raise InvalidArgument("label", expected=f"an embedding of {self.embedding}", got=got)
+        values = torch.as_tensor(label)
+        whole = not (values.is_floating_point() or values.is_complex() or values.ndim > 1)
+        got = f"{values.dtype} of shape {tuple(values.shape)}"
+        require(whole and values.numel() > 0, "label", expected=expected, got=got)
+        values = values.long()
+        low, high = int(values.min()), int(values.max())
+        good = low >= 0 and high < self.classes
+        require(good, "label", expected=expected, got=high if high >= self.classes else low)
+        return values.reshape(-1)
+
+    def embeddings(self, embedding: Tensor) -> Tensor:
+        """Embeddings `(1, *e)` for all lanes, or `(b, *e)`.
+
+        Raises:
+            InvalidArgument: If they are of another shape.
+        """
+        if self.embedding is None:
+            expected = f"a label from 0 to {(self.classes or 0) - 1}"
+            raise InvalidArgument("embedding", expected=expected, got="an embedding")
+        rank, shape = len(self.embedding), tuple(embedding.shape)
+        pairs = zip(self.embedding, shape[len(shape) - rank :], strict=False)
+        good = len(shape) - rank in (0, 1) and all(a in (None, b) for a, b in pairs)
+        expected = f"shape {self.embedding}, or one per lane"
+        require(good, "embedding", expected=expected, got=shape)
+        return embedding[None] if len(shape) == rank else embedding
+
+    def without(self) -> Tensor | None:
+        """The condition `(1, ...)` of the unconditional network."""
+        if self.null is None:
+            return None
+        null = torch.as_tensor(self.null)
+        return null.reshape(1) if self.classes is not None else null[None]
+
+
+class ConditionalPrior(Prior):
+    r"""A conditional network under given conditions, without a copy of its weights.
+
+    .. math:: D = D_\emptyset + w\,(D_c - D_\emptyset)
+
+    where :math:`D_c` is given the condition and :math:`D_\emptyset` the null one: classifier-free
+    guidance of the estimate, which is the same as that of the noise. With a weight of 1 only
+    :math:`D_c` is evaluated; else both, in one call, and each counts as an evaluation.
+
+    References:
+        | Classifier-Free Diffusion Guidance (Ho & Salimans, 2022), https://arxiv.org/abs/2207.12598
+
+    Arguments:
+        inner: The network; `NetworkPrior.given` makes this object.
+        condition: `(1, ...)` for all lanes, or `(b, ...)`.
+        guidance: w, one number or one per lane.
+        shared: Whether the condition is that of all lanes.
+
+    Raises:
+        InvalidArgument: If guidance is asked for and the network has no null condition.
+    """
+
+    condition: Tensor
+    weight: Tensor
+    null: Tensor | None
+
+    def __init__(
+        self, inner: NetworkPrior, condition: Tensor, guidance: float | Tensor, shared: bool
+    ) -> None:
+        super().__init__(inner.shape, inner.sigma_min, inner.sigma_max)
+        self.inner, self.values, self.errors = inner, inner.values, inner.errors
+        weight = torch.as_tensor(guidance, dtype=torch.float64)
+        good = weight.ndim <= 1 and bool(torch.isfinite(weight).all())
+        require(good, "guidance", expected="a number, or one per lane", got=guidance)
+        null = None if inner.conditions is None else inner.conditions.without()
+        self.guided = weight.ndim == 1 or float(weight) != 1
+        expected = "1, as the network has no null condition to compare with"
+        require(not self.guided or null is not None, "guidance", expected=expected, got=guidance)
+        sizes = {*([] if shared else [len(condition)]), *(weight.shape)}
+        got = f"{len(condition)} and {tuple(weight.shape)}"
+        require(len(sizes) <= 1, "guidance", expected="one per condition", got=got)
+        self._lanes = next(iter(sizes), None)
+        self._shared = shared
+        place = next((t.device for t in inner.parameters()), condition.device)
+        for name, value in (("condition", condition), ("weight", weight), ("null", null)):
+            held = None if value is None else value.to(place)
+            self.register_buffer(name, held, persistent=False)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        return self.inner.dtype
+
+    @property
+    def lanes(self) -> int | None:
+        return self._lanes
+
+    @property
+    def evaluations(self) -> int:
+        return 2 if self.guided else 1
+
+    def select(self, index: Tensor) -> Prior:
+        if self._lanes is None:
+            return self
+        new = copy.copy(self)
+        new._buffers = dict(self._buffers)
+        index = index.to(self.condition.device)
+        if not self._shared:
+            new._buffers["condition"] = self.condition[index]
+        if self.weight.ndim == 1:
+            new._buffers["weight"] = self.weight[index]
+        new._lanes = len(index)
+        return new
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        condition = self._rows(self.condition, x)
+        if not self.guided or self.null is None:
+            return self.inner.conditioned(x, sigma, condition)
+        null = self.null.to(condition).expand_as(condition)
+        pairs = ((x, x), (sigma, sigma), (condition, null))
+        both = self.inner.conditioned(*(torch.cat(pair) for pair in pairs))
+        with_it, without = both.chunk(2)
+        w = self._rows(self.weight.reshape(-1), x).to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+        return without + w * (with_it - without)
+
+    def _rows(self, value: Tensor, x: Tensor) -> Tensor:
+        """One entry for each row of x; the rows of a lane are consecutive."""
+        times, rest = divmod(len(x), len(value))
+        got = f"{len(x)} rows of x for {len(value)} conditions"
+        require(rest == 0, "x", expected="as many rows for each condition", got=got)
+        return value if times == 1 else value.repeat_interleave(times, 0)

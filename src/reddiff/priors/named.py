@@ -1,0 +1,29 @@
+"""The priors in the package, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reddiff.priors.base import Prior
+from reddiff.priors.ffdnet import FFDNetPrior
+from reddiff.priors.photo import photo_prior
+
+
+@dataclass(frozen=True)
+class PriorEntry:
+    """A prior for pictures.
+
+    Arguments:
+        summary: One line on what it is.
+        make: Loads it.
+    """
+
+    summary: str
+    make: Callable[[], Prior]
+
+
+PRIORS = {
+    "photo": PriorEntry("our U-Net, trained on photos; levels 0.002 to 80", photo_prior),
+    "ffdnet": PriorEntry("FFDNet (Zhang et al., 2018), low and middle levels", FFDNetPrior),
+}

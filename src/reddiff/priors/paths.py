@@ -1,0 +1,297 @@
+r"""Where a network expects its input: the scale of x_t and the network's own time, at a level s.
+
+A prior's level is :math:`s = \sigma / \alpha`. A network was trained on
+:math:`x_t = \alpha(t)\,x_0 + \sigma(t)\,n`; a path finds the t, and the alpha, that belong to s.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reddiff.errors import InvalidArgument, require
+from reddiff.priors.networks import read_abar
+
+
+class Path(nn.Module, ABC):
+    """The inputs a network was trained on, as a function of the level s.
+
+    Arguments:
+        sigma_min: The lowest level s of the path.
+        sigma_max: The highest.
+    """
+
+    def __init__(self, sigma_min: float, sigma_max: float) -> None:
+        super().__init__()
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+
+    @abstractmethod
+    def alpha(self, s: Tensor) -> Tensor:
+        """The scale of the network's input x_t = alpha (x_0 + s n), of the shape of s."""
+
+    @abstractmethod
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        """The network's time at the level s."""
+
+    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        r"""(p, q) such that x_0 = p x + q u, of the velocity :math:`u = \alpha' x_0 + \sigma' n`.
+
+        Raises:
+            InvalidArgument: If the path is a table, or has no time to differentiate by.
+        """
+        expected, got = "one that the path has, and no velocity", type(self).__name__
+        raise InvalidArgument("prediction", expected=expected, got=got)
+
+
+class Chain(Path):
+    """The T steps of a variance-preserving chain (DDPM).
+
+    Arguments:
+        abar: The T values of alpha^2, decreasing; a tensor, an array or a list. Where the last is 0
+            (a terminal signal-to-noise ratio of zero) that step is left out.
+        integer_time: Round t to the nearest trained step, for networks that look it up; else t,
+            from 0 to T - 1, is interpolated in log s.
+
+    Raises:
+        InvalidArgument: If abar is not a decreasing vector between 0 and 1.
+    """
+
+    log_levels: Tensor
+
+    def __init__(
+        self, abar: Tensor | NDArray[Any] | Sequence[float], *, integer_time: bool = False
+    ) -> None:
+        values = read_abar(abar)
+        levels = ((1 - values) / values).sqrt()
+        super().__init__(float(levels[0]), float(levels[-1]))
+        self.integer_time = integer_time
+        if isinstance(abar, Tensor):
+            levels = levels.to(abar.device)
+        self.register_buffer("log_levels", levels.log(), persistent=False)
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return torch.rsqrt(1 + s**2)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        """The step t at which the chain has the level s."""
+        log_s, levels = s.double().log(), self.log_levels.double()
+        i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
+        t = i - 1 + (log_s - levels[i - 1]) / (levels[i] - levels[i - 1])
+        t = t.clamp(0, len(levels) - 1)
+        return t.round().long() if self.integer_time else t.to(s.dtype)
+
+
+class ContinuousVP(Path):
+    r"""The variance-preserving SDE: :math:`\alpha^2 = e^{-B(t)}`, t in (0, 1].
+
+    .. math:: B(t) = \beta_{min}\, t + (\beta_{max} - \beta_{min})\, t^2 / 2
+
+    Arguments:
+        beta_min: The rate at t = 0.
+        beta_max: The rate at t = 1.
+        t_min: The least t the network is good for.
+        times: The network is given `times` t; 999 for those of the authors' code.
+
+    References:
+        | Score-Based Generative Modeling through SDEs (Song et al., 2021), Equation 32,
+        | https://arxiv.org/abs/2011.13456
+    """
+
+    def __init__(
+        self,
+        beta_min: float = 0.1,
+        beta_max: float = 20.0,
+        *,
+        t_min: float = 1e-3,
+        times: float = 1.0,
+    ) -> None:
+        good = 0 < beta_min < beta_max < math.inf
+        got = f"{beta_min}, {beta_max}"
+        require(good, "beta_min, beta_max", expected="0 < beta_min < beta_max", got=got)
+        require(0 < t_min < 1, "t_min", expected="a number between 0 and 1", got=t_min)
+        b = [beta_min * t + (beta_max - beta_min) * t**2 / 2 for t in (t_min, 1)]
+        super().__init__(*(math.sqrt(math.expm1(v)) for v in b))
+        self.beta_min, self.beta_max, self.times = beta_min, beta_max, times
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return torch.rsqrt(1 + s**2)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        return (self.times * self._t(s)).to(s.dtype)
+
+    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """With alpha' = -beta alpha / 2 and sigma' = beta alpha^2 / 2 sigma, by t in (0, 1]."""
+        alpha = self.alpha(s)
+        beta = self.beta_min + (self.beta_max - self.beta_min) * self._t(s).to(s.dtype)
+        return _solved(s, -beta * alpha / 2, beta * alpha / (2 * s))
+
+    def _t(self, s: Tensor) -> Tensor:
+        """The positive root of B(t) = ln(1 + s^2)."""
+        b, rise = torch.log1p(s.double() ** 2), self.beta_max - self.beta_min
+        return 2 * b / (self.beta_min + (self.beta_min**2 + 2 * rise * b).sqrt())
+
+
+class Unscaled(Path):
+    """x itself and its noise level: the input of variance-exploding models and of denoisers.
+
+    Arguments:
+        sigma_min: The lowest level the network is good for.
+        sigma_max: The highest.
+    """
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return torch.ones_like(s)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        return s
+
+    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The velocity by sigma is n."""
+        return torch.ones_like(s), -s
+
+
+class Straight(Path):
+    r"""The rectified flow's :math:`x_t = (1 - t) x_0 + t n`.
+
+    Arguments:
+        t_min: The least t, as the share of noise, that the network is good for.
+        t_max: The largest.
+        data_at: The network's time of clean data. 0 (rectified flow, Stable Diffusion 3, FLUX) has
+            the velocity n - x_0; 1 (flow matching) has x_0 - n, and the network is given 1 - t.
+        times: The network is given so many times its time: 1000 for diffusers' models.
+
+    References:
+        | Flow Straight and Fast (Liu et al., 2023), https://arxiv.org/abs/2209.03003
+        | Flow Matching for Generative Modeling (Lipman et al., 2023), https://arxiv.org/abs/2210.02747
+    """
+
+    def __init__(
+        self, t_min: float = 0.0, t_max: float = 0.9999, *, data_at: int = 0, times: float = 1.0
+    ) -> None:
+        good = 0 <= t_min < t_max < 1
+        got = f"{t_min}, {t_max}"
+        require(good, "t_min, t_max", expected="0 <= t_min < t_max < 1", got=got)
+        require(data_at in (0, 1), "data_at", expected="0 or 1", got=data_at)
+        super().__init__(t_min / (1 - t_min), t_max / (1 - t_max))
+        self.data_at, self.times = data_at, times
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return 1 - s / (1 + s)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        t = s / (1 + s)
+        t = 1 - t if self.data_at else t
+        return t if self.times == 1 else self.times * t
+
+    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """x_t - t u, or x_t + t u where data are at 1."""
+        t = s / (1 + s)
+        return 1 - t, t if self.data_at else -t
+
+
+class Curve(Path):
+    """Any other path, given as two functions of the network's time.
+
+    Arguments:
+        alpha_of: t `(n,)` in float64 to alpha, positive.
+        sigma_of: t to sigma; sigma / alpha rises or falls all the way.
+        t_min: The first time the network is good for.
+        t_max: The last.
+
+    Raises:
+        InvalidArgument: If sigma / alpha is not monotone, or not finite and positive.
+    """
+
+    grid: Tensor
+    log_levels: Tensor
+
+    def __init__(
+        self,
+        alpha_of: Callable[[Tensor], Tensor],
+        sigma_of: Callable[[Tensor], Tensor],
+        t_min: float,
+        t_max: float,
+    ) -> None:
+        require(t_min < t_max, "t_min, t_max", expected="t_min < t_max", got=f"{t_min}, {t_max}")
+        t = torch.linspace(t_min, t_max, _POINTS, dtype=torch.float64)
+        levels = (sigma_of(t) / alpha_of(t)).log()
+        if levels[-1] < levels[0]:
+            t, levels = t.flip(0), levels.flip(0)
+        good = bool(torch.isfinite(levels).all()) and bool((levels.diff() > 0).all())
+        got = f"sigma / alpha from {float(levels[0].exp()):.4g} to {float(levels[-1].exp()):.4g}"
+        expected = "sigma / alpha finite, above 0, and rising or falling all the way"
+        require(good, "alpha_of, sigma_of", expected=expected, got=got)
+        super().__init__(float(levels[0].exp()), float(levels[-1].exp()))
+        self.alpha_of, self.sigma_of = alpha_of, sigma_of
+        self.register_buffer("grid", t, persistent=False)
+        self.register_buffer("log_levels", levels, persistent=False)
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return self.alpha_of(self._t(s)).to(s.dtype)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        return self._t(s).to(s.dtype)
+
+    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """By automatic differentiation of both functions."""
+        rates = []
+        with torch.enable_grad():
+            t = self._t(s).detach().requires_grad_()
+            for function in (self.alpha_of, self.sigma_of):
+                (rate,) = torch.autograd.grad(function(t).sum(), t)
+                rates.append(rate.to(s.dtype))
+        return _solved(s, *rates)
+
+    def _t(self, s: Tensor) -> Tensor:
+        """The time of the level s: from the table, then by the secant rule within its interval."""
+        log_s, levels, grid = s.double().log(), self.log_levels.double(), self.grid.double()
+        i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
+        t, low, high = grid[i - 1], levels[i - 1], levels[i]
+        width = grid[i] - grid[i - 1]
+        share = ((log_s - low) / (high - low)).clamp(0, 1)
+        for _ in range(_REFINEMENTS):
+            at = t + share * width
+            error = log_s - (self.sigma_of(at) / self.alpha_of(at)).log()
+            share = (share + error / (high - low)).clamp(0, 1)
+        return t + share * width
+
+
+def _solved(s: Tensor, alpha_rate: Tensor, sigma_rate: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, q) from u = alpha' x_0 + sigma' n and x = x_0 + s n."""
+    total = s * alpha_rate - sigma_rate
+    return -sigma_rate / total, s / total
+
+
+_POINTS = 1025  # of a curve's table
+_REFINEMENTS = 3  # each divides the error by about the number of points
+
+
+class EDMInput(Path):
+    """EDM's c_in x, and c_noise = ln(sigma) / 4.
+
+    Arguments:
+        sigma_min: The lowest level the network is good for.
+        sigma_max: The highest.
+        sigma_data: The standard deviation of the data the network was trained with.
+    """
+
+    def __init__(
+        self, sigma_min: float = 0.002, sigma_max: float = 80.0, sigma_data: float = 0.5
+    ) -> None:
+        super().__init__(sigma_min, sigma_max)
+        good = sigma_data > 0 and math.isfinite(sigma_data)
+        require(good, "sigma_data", expected="a positive number", got=sigma_data)
+        self.sigma_data = sigma_data
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return torch.rsqrt(s**2 + self.sigma_data**2)
+
+    def time(self, s: Float[Tensor, " b"]) -> Tensor:
+        return s.log() / 4
