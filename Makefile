@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv lint format docs bench bench-check clean
+.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv test-diffusers lint format docs bench bench-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-oldest: $(STAMP) ## Use the command line with the oldest versions allowed, 
 
 test-deepinv: $(STAMP) ## Run the tests against the real deepinv, in .venv/deepinv
 	@$(BIN)/python tests/deepinv/run.py $(ARGS)
+
+test-diffusers: $(STAMP) ## Run the tests against the real diffusers, in .venv/diffusers
+	@$(BIN)/python tests/diffusers/run.py $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check

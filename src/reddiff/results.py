@@ -74,12 +74,16 @@ class Cost:
         seconds: Wall-clock time.
         peak_bytes: Peak memory above that at the start: of the process on a CPU (Linux only), of
             the allocator on CUDA; None if it is not known, or too little to be measured.
+        decodings: Evaluations of the decoder of a latent problem, of each lane.
+        decoder_vjps: Products with the decoder's Jacobian or its transpose, of each lane.
     """
 
     evaluations: tuple[int, ...]
     vjps: tuple[int, ...]
     seconds: float
     peak_bytes: int | None
+    decodings: tuple[int, ...] = ()
+    decoder_vjps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +171,8 @@ class Reconstruction:
         steps = f"{int(self.steps.min())} to {int(self.steps.max())}"
         most, vjps = max(self.cost.evaluations), max(self.cost.vjps)
         passes = f" and {vjps} backward passes" if vjps else ""
+        decoded = max(self.cost.decodings, default=0)
+        passes += f", {decoded} decodings" if decoded else ""
         warnings = self.warnings
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         return "\n".join(

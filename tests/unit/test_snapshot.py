@@ -103,11 +103,11 @@ def test_files_that_are_no_snapshots_are_refused(tmp_path):
     save_file({"x": torch.ones(2)}, tmp_path / "weights")
     save_file({"x": torch.ones(2)}, tmp_path / "json", metadata={"reddiff": "{"})
     save_file({"x": torch.ones(2)}, tmp_path / "string", metadata={"reddiff": '"1"'})
-    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 4}'})
+    save_file({"x": torch.ones(2)}, tmp_path / "fields", metadata={"reddiff": '{"format": 5}'})
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for path in tmp_path.iterdir():
-        message = f"{path.name}: expected (a reddiff snapshot|format 4), got "
+        message = f"{path.name}: expected (a reddiff snapshot|format 5), got "
         with pytest.raises(SnapshotError, match=message):
             Snapshot.load(path)
     with pytest.raises(FileNotFoundError):

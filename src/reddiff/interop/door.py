@@ -10,6 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
+from reddiff.interop.diffusers import (
+    Pipeline,
+    folder_prior,
+    is_folder,
+    is_network,
+    network_prior,
+    pipeline_prior,
+)
 from reddiff.interop.weights import load_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.base import Prior
@@ -61,6 +69,9 @@ SOURCES = [
     Source("a Prior", lambda source: isinstance(source, Prior), _as_it_is),
     Source(f"one of {', '.join(PRIORS)}", _is_name, _by_name),
     Source("a .safetensors file", _ended(".safetensors"), load_weights),
+    Source("a folder of diffusers", is_folder, folder_prior),
+    Source("a pipeline", lambda source: isinstance(source, Pipeline), pipeline_prior),
+    Source("a network of diffusers", is_network, network_prior),
     Source("a module or function", callable, lambda source, declared: declared.prior(source)),
 ]
 

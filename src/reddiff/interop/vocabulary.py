@@ -81,18 +81,20 @@ SCHEDULES: dict[str, Callable[..., Path]] = {
 
 
 def prediction_named(
-    name: str, sigma_data: float | None = None, bound: float | None = None
+    name: str | Prediction, sigma_data: float | None = None, bound: float | None = None
 ) -> Prediction:
     """The training target of this name.
 
     Arguments:
-        name: A word of `PREDICTIONS` or `SPELLINGS`.
+        name: A word of `PREDICTIONS` or `SPELLINGS`, or the object.
         sigma_data: Of EDM's preconditioning, 0.5 by default.
         bound: Of its F; none by default.
 
     Raises:
         InvalidArgument: If there is none, or it has no such numbers.
     """
+    if isinstance(name, Prediction):
+        return name
     kind = lookup(PREDICTIONS, "prediction", SPELLINGS.get(name, name))
     given = {"sigma_data": sigma_data, "bound": bound}
     numbers = {key: value for key, value in given.items() if value is not None}
@@ -103,7 +105,9 @@ def prediction_named(
     return kind()
 
 
-def path_of(schedule: object, prediction: str, sigma_data: float | None = None) -> Path:
+def path_of(
+    schedule: object, prediction: str | Prediction, sigma_data: float | None = None
+) -> Path:
     """The path that a schedule stands for.
 
     Arguments:
@@ -115,7 +119,7 @@ def path_of(schedule: object, prediction: str, sigma_data: float | None = None) 
     Raises:
         InvalidArgument: If it is none of these, or None for a prediction without a path of its own.
     """
-    word = SPELLINGS.get(prediction, prediction)
+    word = SPELLINGS.get(prediction, prediction) if isinstance(prediction, str) else "an object"
     if schedule is None:
         known = word in PATHS
         expected = f"alpha^2 of each step, or one of {', '.join(SCHEDULES)}"

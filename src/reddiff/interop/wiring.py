@@ -14,6 +14,7 @@ from reddiff.interop.vocabulary import path_of, prediction_named
 from reddiff.priors.conditions import Conditions
 from reddiff.priors.network_prior import NetworkPrior, Units
 from reddiff.priors.networks import Network
+from reddiff.priors.predictions import Prediction
 
 PIXELS = (-1.0, 1.0)
 
@@ -26,7 +27,7 @@ class Wiring:
     then a name, an object of a name and its numbers, or the list of alpha^2.
 
     Arguments:
-        prediction: A word of `vocabulary.PREDICTIONS`, or diffusers' word for it.
+        prediction: A word of `vocabulary.PREDICTIONS`, or diffusers' word for it; or the object.
         schedule: See `vocabulary.path_of`.
         shape: The shape of one x, None for sides of any length.
         values: The range of pixels the network knows, (-1, 1) by default; (-inf, inf) for data that
@@ -43,7 +44,7 @@ class Wiring:
         null: The unconditional label, or embedding.
     """
 
-    prediction: str | None = None
+    prediction: str | Prediction | None = None
     schedule: Any = None
     shape: Sequence[int | None] | None = None
     values: Sequence[float] | None = None
@@ -75,7 +76,7 @@ class Wiring:
         shape = tuple(self.shape or ())
         expected = "what the network predicts, such as eps, v, x0, flow, edm or denoiser"
         require(self.prediction is not None, "prediction", expected=expected, got="none")
-        word = str(self.prediction)
+        word = self.prediction or ""
         prediction = prediction_named(word, self.sigma_data, self.bound)
         prior = NetworkPrior(
             net,

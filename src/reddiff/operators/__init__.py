@@ -26,6 +26,7 @@ from reddiff.operators.composition import Transposed as Transposed
 from reddiff.operators.custom import from_linear_operator as from_linear_operator
 from reddiff.operators.custom import from_matrix as from_matrix
 from reddiff.operators.decimate import Decimate as Decimate
+from reddiff.operators.decoder import Decoder as Decoder
 from reddiff.operators.diagonal import Diagonal as Diagonal
 from reddiff.operators.hadamard import WalshHadamard as WalshHadamard
 from reddiff.operators.jpeg.coefficients import JPEGCoefficients as JPEGCoefficients

@@ -12,6 +12,7 @@ from reddiff.priors.gaussian import GaussianPrior as GaussianPrior
 from reddiff.priors.gaussian import GaussianRandomField as GaussianRandomField
 from reddiff.priors.gray import ChannelwisePrior as ChannelwisePrior
 from reddiff.priors.gray import GrayPrior as GrayPrior
+from reddiff.priors.latent import LatentPrior as LatentPrior
 from reddiff.priors.mixture import GaussianMixture as GaussianMixture
 from reddiff.priors.mixture import MixturePosterior as MixturePosterior
 from reddiff.priors.network_prior import NetworkPrior as NetworkPrior

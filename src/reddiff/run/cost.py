@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reddiff.operators.base import Operator
+from reddiff.operators.decoder import Decoder
 from reddiff.priors.base import Prior, Pullback
 from reddiff.priors.error_covariance import Covariance
+from reddiff.problem import Problem
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -56,6 +61,58 @@ class Metered(Prior):
         counts = self.rows, self.pulled
         self.rows = self.pulled = 0
         return counts
+
+
+class Decodings:
+    """The rows that the decoder of a latent problem has decoded, and those of its derivatives."""
+
+    rows = pulled = 0
+
+    def of(self, problem: Problem) -> Problem:
+        """The problem with its decoders counted; the problem itself where it has none."""
+        operator = self._counted(problem.operator)
+        return problem if operator is problem.operator else problem.derived(operator=operator)
+
+    def take(self) -> tuple[int, int]:
+        """The decodings and products with the decoder's Jacobian since the last call."""
+        counts = self.rows, self.pulled
+        self.rows = self.pulled = 0
+        return counts
+
+    def _counted(self, operator: Operator) -> Operator:
+        if isinstance(operator, Decoder):
+            decoder = copy.copy(operator)
+            decoder.tap = self._tick
+            return decoder
+        parts = {
+            name: self._counted(part) if isinstance(part, Operator) else part
+            for name, part in operator._modules.items()
+        }
+        if all(part is operator._modules[name] for name, part in parts.items()):
+            return operator
+        new = copy.copy(operator)
+        new._modules = parts
+        return new
+
+    def _tick(self, z: Tensor) -> Tensor:
+        self.rows += len(z)
+        ticked: Tensor = _Tick.apply(z, self)  # type: ignore[no-untyped-call]
+        return ticked
+
+
+class _Tick(torch.autograd.Function):
+    """The identity, which counts the passes through its derivatives of any order."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, counts: Decodings) -> Tensor:
+        ctx.counts = counts
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        ctx.counts.pulled += len(grads[0])
+        out: Tensor = _Tick.apply(grads[0], ctx.counts)  # type: ignore[no-untyped-call]
+        return out, None
 
 
 class PeakMemory:

@@ -18,13 +18,13 @@ from reddiff.problem import Problem
 from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Finding, Reconstruction, Status
 from reddiff.run.calls import call
-from reddiff.run.cost import Metered, PeakMemory
+from reddiff.run.cost import Decodings, Metered, PeakMemory
 from reddiff.run.diagnostics import findings
 from reddiff.run.fingerprints import fingerprint
 from reddiff.run.goodness_of_fit import Fit, fit
 from reddiff.run.modes import differentiable, differentiable_module, ordinary
 from reddiff.run.ranges import beyond
-from reddiff.run.resuming import check_resume, load_state
+from reddiff.run.resuming import COUNTS, check_resume, load_state
 from reddiff.run.validation import as_integers, check_run, default_solver
 from reddiff.snapshot import Snapshot, Tree, describe, to_device
 from reddiff.solvers.base import Solver
@@ -90,11 +90,11 @@ class Run:
         self.all_problem = problem.repeated(runs)
         self.all_keys = keys.repeat(runs)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
-        self.prepared = self.solver.prepare(
-            self.all_problem
-        )  # the problem that the steps are given
+        self.decodings = Decodings()
+        # The problem that the steps are given:
+        self.prepared = self.solver.prepare(self.decodings.of(self.all_problem))
         self.problem, self.keys = self.prepared, self.all_keys
-        self.spent = torch.zeros(len(self.rows), 2, dtype=torch.int64)
+        self.spent = torch.zeros(len(self.rows), COUNTS, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = {}
         self.names: dict[int, set[str]] = {}  # that each hook records
         if resume is None:
@@ -136,7 +136,7 @@ class Run:
             torch.where(failed, torch.nan, v).view(b, s)
             for v in (found.ratio, self.change, found.data_term)
         )
-        spent = self.spent.view(b, s, 2).sum(1).tolist()
+        spent = self.spent.view(b, s, COUNTS).sum(1).T.tolist()
         return Reconstruction(
             x=samples[:, 0] if s == 1 else samples.mean(1),
             samples=samples,
@@ -145,8 +145,10 @@ class Run:
             ids=self.ids,
             history={k: torch.stack(v).unflatten(1, (b, s)) for k, v in self.history.items()},
             cost=Cost(
-                evaluations=tuple(e for e, _ in spent),
-                vjps=tuple(v for _, v in spent),
+                evaluations=tuple(spent[0]),
+                vjps=tuple(spent[1]),
+                decodings=tuple(spent[2]),
+                decoder_vjps=tuple(spent[3]),
                 seconds=time.perf_counter() - self.clock,
                 peak_bytes=self.memory.peak(),
             ),
@@ -232,9 +234,9 @@ class Run:
         return warnings
 
     def _count(self) -> None:
-        evaluated, pulled = self.prior.take()
-        per_run = torch.tensor([evaluated, pulled]) // len(self.rows)
-        self.spent = self.spent.index_add(0, self.rows, per_run.expand(len(self.rows), 2))
+        counts = (*self.prior.take(), *self.decodings.take())
+        per_run = torch.tensor(counts) // len(self.rows)
+        self.spent = self.spent.index_add(0, self.rows, per_run.expand(len(self.rows), COUNTS))
 
     def _accept(self, x: Tensor) -> None:
         """Take the new estimates of the runs that are alive and finite."""

@@ -17,6 +17,8 @@ from reddiff.solvers.base import Solver
 
 State = TypeVar("State")
 
+COUNTS = 4  # the tuples that `Cost` begins with
+
 # Exceptions that a damaged tree can cause.
 _DAMAGE = AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
@@ -102,7 +104,7 @@ def _fault(snapshot: Snapshot, problem: Problem) -> str:
         "x": ((runs, *problem.x_shape), (problem.y.dtype,)),
         "status": ((runs,), integer),
         "steps": ((runs,), integer),
-        "spent": ((runs, 2), integer),
+        "spent": ((runs, COUNTS), integer),
         "change": ((runs,), (*real, problem.y.dtype)),
         "noise_level": ((runs,), (*real, problem.y.dtype)),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from reddiff.errors import require, require_count
 from reddiff.priors.base import Prior
+from reddiff.priors.latent import LatentPrior
 from reddiff.problem import Problem
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
@@ -44,8 +45,9 @@ def check_run(
     require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
     solver.check(problem, prior)
     shape = problem.x_shape
-    fits = prior.accepts(shape)
-    require(fits, "prior", expected=f"a prior for x of shape {shape}", got=f"one for {prior.shape}")
+    latents = ", of latents: solve problem.pullback(prior.decoder)"
+    given = f"one for {prior.shape}{latents * isinstance(prior, LatentPrior)}"
+    require(prior.accepts(shape), "prior", expected=f"a prior for x of shape {shape}", got=given)
     fits = prior.lanes in (None, len(problem))
     require(fits, "prior", expected=f"conditions of {len(problem)} lanes", got=prior.lanes)
     for tensor in (*prior.parameters(), *prior.buffers()):

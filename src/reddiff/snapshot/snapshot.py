@@ -21,7 +21,7 @@ from reddiff.snapshot.description import hashed
 from reddiff.snapshot.origin import Origin
 from reddiff.snapshot.trees import Tree, flatten, unflatten
 
-FORMAT = 4
+FORMAT = 5
 
 
 HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser

@@ -1,0 +1,56 @@
+"""A prior of latents, with the decoder that makes pictures of them."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require
+from reddiff.operators.decoder import Decoder
+from reddiff.priors.around import Around
+from reddiff.priors.base import Prior
+from reddiff.priors.error_covariance import Covariance
+
+
+class LatentPrior(Around):
+    """A diffusion model of the latents z of an autoencoder: pictures are x = decoder(z).
+
+    Problems are solved in z: `solve(problem.pullback(prior.decoder), prior)` gives a result in z,
+    and `prior.decode(result.x)` the picture. Operators of nonlinear decoders have no closed form,
+    so solvers that need one (DDRM, DDNM, MCG) refuse them.
+
+    Arguments:
+        inner: The prior of z, `(c, h, w)`.
+        decoder: From z to x.
+
+    Raises:
+        InvalidArgument: If the decoder's z is of another number of channels.
+    """
+
+    decoder: Decoder
+
+    def __init__(self, inner: Prior, decoder: Decoder) -> None:
+        got = f"latents of {decoder.channels} channels"
+        good = inner.shape[0] in (None, decoder.channels)
+        require(good, "decoder", expected=f"latents of shape {inner.shape}", got=got)
+        super().__init__(inner, inner.shape)
+        self.decoder, self.errors = decoder, inner.errors
+
+    def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
+        return self.inner.denoise(x, sigma)
+
+    def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
+        return self.inner.error_covariance(s, like)
+
+    def decode(self, z: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
+        """The pictures of z."""
+        x: Tensor = self.decoder(z)
+        return x
+
+    def encode(self, x: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
+        """The latents of pictures.
+
+        Raises:
+            InvalidArgument: If the decoder came without an encoder.
+        """
+        return self.decoder.encode(x)
