@@ -34,16 +34,18 @@ class Poisoned(Prior):
         lanes: How many lanes there are.
     """
 
+    trusted = True
+
     def __init__(self, inner: Prior, value: float, lanes: int = LANES) -> None:
         super().__init__(inner.shape)
-        self.lanes = lanes
+        self.count = lanes
         self.inner, self.value, self.armed = inner, value, False
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The inner denoiser, or not."""
         out = self.inner.denoise(x, sigma).clone()
         if self.armed:
-            out.view(self.lanes, -1, *out.shape[1:])[SICK] = self.value
+            out.view(self.count, -1, *out.shape[1:])[SICK] = self.value
         return out
 
 

@@ -28,6 +28,8 @@ class Spy(Prior):
         inner: The prior behind it.
     """
 
+    trusted = True
+
     def __init__(self, inner: Prior) -> None:
         super().__init__(inner.shape)
         self.inner = inner

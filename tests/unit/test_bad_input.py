@@ -55,6 +55,8 @@ SOLVER = REDDiff(karras(4, 0.01, 1.0))
 class Tripwire(Prior):
     """A prior in float64 for images of two channels, that must not be called."""
 
+    trusted = True
+
     def __init__(self) -> None:
         super().__init__((2, None, None), sigma_min=0.005, sigma_max=50.0)
         self.register_buffer("buffer", torch.zeros(1, dtype=torch.float64))

@@ -22,6 +22,8 @@ photos, common = scripts.benchmark("photos"), scripts.benchmark("common")
 class Shrink(Prior):
     """The denoiser of pixels of variance 1/4; counts its calls."""
 
+    trusted = True
+
     def __init__(self) -> None:
         super().__init__((3, None, None), 0.002, 80.0)
         self.calls = 0

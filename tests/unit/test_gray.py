@@ -13,13 +13,13 @@ from skimage import data
 
 import reddiff
 from reddiff import Gaussian, InvalidArgument, Problem, solve
-from reddiff.images.gray import for_channels, gray_spread, on_gray
+from reddiff.images.gray import gray_spread, on_gray
 from reddiff.images.masks import make_mask
 from reddiff.images.tasks import OwnTask, make_task
 from reddiff.metrics import psnr
 from reddiff.operators import BlockMean, CircularBlur, Identity, gaussian_psf
 from reddiff.operators.spectral import SpectralOperator
-from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, photo_prior
+from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, adapted, photo_prior
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -257,8 +257,8 @@ def test_gray_prior_levels():
     with pytest.raises(InvalidArgument, match="prior"):
         GrayPrior(GaussianRandomField(channels=1))
     one = GaussianRandomField(channels=1)
-    assert for_channels(one, (1, 8, 8)) is one
-    assert for_channels(photo_prior(), (3, 8, 8)).shape == (3, None, None)
+    assert adapted(one, (1, 8, 8)) is one
+    assert adapted(photo_prior(), (3, 8, 8)).shape == (3, None, None)
 
 
 @pytest.mark.parametrize("solver", ["paper", "dps", "ddrm", "pnp-admm", "diffpir", "red"])

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("untyped")
 class Recorder(Prior):
     """The denoiser of independent entries of variance 1; keeps the levels it is asked for."""
 
+    trusted = True
+
     def __init__(self, shape: Shape, low: float = 0.002, high: float = 80.0) -> None:
         super().__init__(shape, low, high)
         self.levels: list[Tensor] = []

@@ -28,6 +28,8 @@ class Step:
 class Spoiled(Prior):
     """A prior that answers NaN for one row from a given call on."""
 
+    trusted = True
+
     def __init__(self, step: Step) -> None:
         super().__init__((2, None, None))
         self.inner, self.spoil, self.calls = GaussianRandomField(channels=2), step, 0

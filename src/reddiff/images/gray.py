@@ -10,8 +10,6 @@ from torch import Tensor
 
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.linear import LinearOperator
-from reddiff.priors.base import Prior
-from reddiff.priors.gray import GrayPrior
 
 # How far the channels of a gray picture may be apart, in [0, 1] pixels: JPEG's chroma is rounded
 # to whole levels, which moves R, G and B by up to 3 of them against each other, and quantized.
@@ -38,13 +36,6 @@ def gray_spread(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> 
     if not len(apart) or float(apart.max()) > FAR:
         return None
     return float(apart.max()) if float((apart > NEARLY).double().mean()) <= ODD else None
-
-
-def for_channels(prior: Prior, x_shape: Shape) -> Prior:
-    """The prior for one x of this shape: `GrayPrior` if a color prior meets one channel."""
-    color = len(prior.shape) == 3 and prior.shape[0] == 3
-    gray = len(x_shape) == 3 and x_shape[0] == 1
-    return GrayPrior(prior) if color and gray else prior
 
 
 class Repeated(LinearOperator):

@@ -15,7 +15,6 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.hooks import Hook, Progress
 from reddiff.images.arguments import Source, keywords, open_image, open_task, outside
 from reddiff.images.conversions import take_numbers
-from reddiff.images.gray import for_channels
 from reddiff.images.io import Picture
 from reddiff.images.level import choose_level, doubts
 from reddiff.images.presets import preset
@@ -23,6 +22,7 @@ from reddiff.images.settings import Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.interop import door
+from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
@@ -111,7 +111,7 @@ def restore_with(
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
     notes += doubts(problem, estimated, unit) + outside(pixels, reading.measured, level)
     network = door.prior(settings.prior).to(where)
-    network = for_channels(network, problem.x_shape)
+    network = adapted(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:
         expected = "a level (--noise), as too few pixels are measured to estimate it"
@@ -122,8 +122,11 @@ def restore_with(
         return out.expand(max(len(out), len(degraded.pixels)), -1, -1).contiguous()
 
     watch = [] if preview is None else [_Preview(preview, finish)]
-    tiled = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
-    run = solve(problem, tiled, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False)
+    if None in network.shape[1:]:
+        network = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
+    run = solve(
+        problem, network, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False
+    )
     if level is None:
         level = PIXELS * float(run.noise_level)
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")

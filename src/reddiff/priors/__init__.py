@@ -1,5 +1,6 @@
 """Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
 
+from reddiff.priors.adapting import adapted as adapted
 from reddiff.priors.base import Prior as Prior
 from reddiff.priors.conditions import ConditionalPrior as ConditionalPrior
 from reddiff.priors.conditions import Conditions as Conditions

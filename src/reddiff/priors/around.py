@@ -30,19 +30,12 @@ class Around(Prior):
         low = inner.sigma_min if sigma_min is None else sigma_min
         high = inner.sigma_max if sigma_max is None else sigma_max
         super().__init__(shape, low, high)
-        self.inner, self.values = inner, inner.values
+        self.inner, self.values, self.trusted = inner, inner.values, inner.trusted
+        self.lanes, self.evaluations = inner.lanes, inner.evaluations
 
     @property
     def dtype(self) -> torch.dtype | None:
         return self.inner.dtype
-
-    @property
-    def evaluations(self) -> int:
-        return self.inner.evaluations
-
-    @property
-    def lanes(self) -> int | None:
-        return self.inner.lanes
 
     def select(self, index: Tensor) -> Prior:
         return self if self.inner.lanes is None else self._of(self.inner.select(index))
@@ -60,4 +53,6 @@ class Around(Prior):
         """The same of another inner prior."""
         new = copy.copy(self)
         new._modules = {**self._modules, "inner": inner}
+        new.lanes = inner.lanes
+        new.evaluations = self.evaluations // self.inner.evaluations * inner.evaluations
         return new

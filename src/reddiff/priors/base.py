@@ -42,6 +42,9 @@ class Prior(nn.Module, ABC):
 
     values: tuple[float, float] | None = None  # the range of x it was trained on, if known
     errors: ErrorSpectrum | None = None  # its measured error, for pictures
+    evaluations: int = 1  # of the network, to denoise one x
+    lanes: int | None = None  # that its conditions are for; None if they are shared
+    trusted: bool = False  # known to be a denoiser: `solve` need not try it
 
     @abstractmethod
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
@@ -52,12 +55,21 @@ class Prior(nn.Module, ABC):
         self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
         """E[x_0 | x_t]; sigma and alpha are numbers, or per lane."""
+        self._check(x_t)
         x = x_t
         sigma = per_lane(sigma, x_t)
         if isinstance(alpha, Tensor) or alpha != 1:  # else x_t is not copied
             alpha = per_lane(alpha, x_t)
             x, sigma = x_t / alpha, sigma / alpha
         return self.denoise(x, sigma.expand(len(x_t), *[1] * (x_t.ndim - 1)))
+
+    def _check(self, x_t: Tensor) -> None:
+        """Refuse an x of whole or complex numbers, or of another shape."""
+        real = x_t.is_floating_point()
+        require(real, "x_t", expected="a floating-point dtype", got=x_t.dtype)
+        shape = tuple(x_t.shape)
+        good = self.accepts(shape[1:])
+        require(good, "x_t", expected=f"shape {('b', *self.shape)}", got=shape)
 
     def vjp(
         self,
@@ -120,16 +132,6 @@ class Prior(nn.Module, ABC):
         """The floating-point type that x must have; None if any will do."""
         tensors = (*self.parameters(), *self.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), None)
-
-    @property
-    def evaluations(self) -> int:
-        """How often the network is evaluated to denoise one x."""
-        return 1
-
-    @property
-    def lanes(self) -> int | None:
-        """The number of lanes that its conditions are for; None if they are shared."""
-        return None
 
     def select(self, index: Tensor) -> Prior:
         """The prior of the lanes of these indices, in this order; indices may repeat."""

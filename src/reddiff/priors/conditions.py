@@ -124,7 +124,7 @@ class ConditionalPrior(Prior):
         sizes = {*([] if shared else [len(condition)]), *(weight.shape)}
         got = f"{len(condition)} and {tuple(weight.shape)}"
         require(len(sizes) <= 1, "guidance", expected="one per condition", got=got)
-        self._lanes = next(iter(sizes), None)
+        self.lanes, self.evaluations = next(iter(sizes), None), 2 if self.guided else 1
         self._shared = shared
         place = next((t.device for t in inner.parameters()), condition.device)
         for name, value in (("condition", condition), ("weight", weight), ("null", null)):
@@ -135,16 +135,8 @@ class ConditionalPrior(Prior):
     def dtype(self) -> torch.dtype | None:
         return self.inner.dtype
 
-    @property
-    def lanes(self) -> int | None:
-        return self._lanes
-
-    @property
-    def evaluations(self) -> int:
-        return 2 if self.guided else 1
-
     def select(self, index: Tensor) -> Prior:
-        if self._lanes is None:
+        if self.lanes is None:
             return self
         new = copy.copy(self)
         new._buffers = dict(self._buffers)
@@ -153,7 +145,7 @@ class ConditionalPrior(Prior):
             new._buffers["condition"] = self.condition[index]
         if self.weight.ndim == 1:
             new._buffers["weight"] = self.weight[index]
-        new._lanes = len(index)
+        new.lanes = len(index)
         return new
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:

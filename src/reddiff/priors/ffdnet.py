@@ -70,7 +70,7 @@ class FFDNetPrior(Prior):
         self.net = FFDNet()
         self.net.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
         self.net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.values = (-1.0, 1.0)
+        self.values, self.trusted = (-1.0, 1.0), True
         self.errors = ErrorSpectrum.from_json(files("reddiff").joinpath(ERRORS).read_text())
         self.requires_grad_(False).eval()
 

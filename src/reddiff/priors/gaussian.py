@@ -31,6 +31,8 @@ Spectral = Callable[[Tensor], Tensor]
 class GaussianBase(Prior):
     r"""A Gaussian prior N(m, C) of which `filter` applies functions of C."""
 
+    trusted = True
+
     mean: Tensor
 
     @abstractmethod

@@ -73,11 +73,7 @@ class ChannelwisePrior(Around):
         gray = len(inner.shape) == 3 and inner.shape[0] == 1
         require(gray, "prior", expected="a prior on (1, h, w)", got=f"one on {inner.shape}")
         super().__init__(inner, (channels, *inner.shape[1:]))
-        self.channels = channels
-
-    @property
-    def evaluations(self) -> int:
-        return self.channels * self.inner.evaluations
+        self.channels, self.evaluations = channels, channels * inner.evaluations
 
     def denoise(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "b 1 1 1"]

@@ -31,6 +31,8 @@ class GaussianMixture(Prior):
         InvalidArgument: If the shapes do not fit, or a weight is not positive.
     """
 
+    trusted = True
+
     weights: Tensor
     means: Tensor
     covs: Tensor

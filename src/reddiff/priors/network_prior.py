@@ -143,6 +143,8 @@ class NetworkPrior(Prior):
         held = self._held()
         if held in HALF:
             z_t = z_t.to(held)
+        good = held in (None, z_t.dtype)
+        require(good, "x", expected=f"{held}, as the network", got=z_t.dtype)
         with torch.autocast(x.device.type, self.compute, enabled=half):
             out = evaluate(self.net, z_t, t, self.multiple, condition)
         x_0 = self.prediction.x_0(out.to(x.dtype), z, s, self.path)

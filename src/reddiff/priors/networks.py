@@ -15,6 +15,8 @@ from reddiff.errors import InvalidArgument, require
 
 Network = Callable[..., Any]  # a module or a function of x, its time, and a condition if any
 
+MOST_BETA, HIGHEST_BETA = 0.02, 0.999  # a table that rises from and to less than these holds betas
+SOME_STEPS, SLOWEST = 100, 0.9  # a table of as many steps that ends above it holds 1 - beta
 LEARNED_SIGMA = 2  # times the channels of x: those of networks that learn the variance too
 
 
@@ -60,8 +62,8 @@ def evaluate(
         condition: `(b, ...)`, if the network takes one.
 
     Raises:
-        InvalidArgument: If the network gives anything else, or fails at a side that is no multiple
-            of 8.
+        InvalidArgument: If the network gives anything else, fails at a side that is no multiple of
+            8, or gives no gradient where x asks for one.
     """
     sides = x.shape[2:]
     more = [-n % multiple for n in sides]
@@ -89,6 +91,9 @@ def evaluate(
     good = like and out.shape[1] in (channels, LEARNED_SIGMA * channels)
     expected = "an output of the shape of x (or of twice its channels: a learned variance)"
     require(good, "net", expected=expected, got=got)
+    if x.requires_grad and torch.is_grad_enabled() and not out.requires_grad:
+        got = "one without, as under torch.no_grad() or from another library"
+        raise InvalidArgument("net", expected="an output with a gradient", got=got)
     for axis, n in enumerate((channels, *sides), start=1):
         out = out.narrow(axis, 0, n)
     whole: Tensor = out
@@ -104,7 +109,8 @@ def read_abar(abar: Any) -> Tensor:
         InvalidArgument: If the values are not a vector that falls from below 1 to 0 at the least.
     """
     try:
-        array = abar.detach().cpu().numpy() if isinstance(abar, Tensor) else np.asarray(abar)
+        array = abar.detach().cpu().double() if isinstance(abar, Tensor) else np.asarray(abar)
+        array = np.asarray(array)
         values = torch.as_tensor(array.astype(np.float64))
     except (TypeError, ValueError) as error:
         expected = "a vector, as a tensor, an array or a list"
@@ -112,17 +118,30 @@ def read_abar(abar: Any) -> Tensor:
     got = f"shape {tuple(values.shape)}"
     vector = values.ndim == 1 and len(values) >= 2
     require(vector, "abar", expected="a vector of alpha^2, two values or more", got=got)
+    half = array.dtype.itemsize < 4 or (isinstance(abar, Tensor) and abar.dtype.itemsize < 4)
+    expected = "float32 or float64, as half precision rounds the first steps to 1"
+    require(not half, "abar", expected=expected, got="half precision")
     if values[-1] == 0:
         values = values[:-1]
+    rising = 0 < float(values[0]) < MOST_BETA and float(values[-1]) <= HIGHEST_BETA
+    rising = rising and bool((values.diff() >= 0).all())
+    slow = len(values) >= SOME_STEPS and SLOWEST < float(values[-1]) < float(values[0]) < 1
+    for bad, looks, factors in (
+        (rising, "betas", "1 - betas"),
+        (slow, "alphas, 1 - beta", "alphas"),
+    ):
+        expected = f"alpha^2, the products of 1 - beta (torch.cumprod({factors}, 0))"
+        ends = f"{float(values[0]):.4g} to {float(values[-1]):.4g}"
+        require(not bad, "abar", expected=expected, got=f"what looks like {looks}, {ends}")
     outside = ~((values > 0) & (values < 1))
     rises = torch.cat([outside[:1], ~(values.diff() < 0)])
-    for bad, expected in (
+    for wrong, expected in (
         (outside, "values of alpha^2 between 0 and 1"),
         (rises, "alpha^2 (the products of 1 - beta) that fall from step to step"),
     ):
-        if bool(bad.any()):
-            i = int(bad.nonzero()[0])
+        if bool(wrong.any()):
+            i = int(wrong.nonzero()[0])
             some = f"{float(values[i]):.6g} at step {i} of {len(values)}"
-            after = f" after {float(values[i - 1]):.6g}" if bad is rises else ""
+            after = f" after {float(values[i - 1]):.6g}" if wrong is rises else ""
             raise InvalidArgument("abar", expected=expected, got=some + after)
     return values

@@ -36,6 +36,7 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
     with as_file(files("reddiff").joinpath(ASSET)) as path:
         prior = _load(path)
     prior.errors = ErrorSpectrum.from_json(files("reddiff").joinpath(ERRORS).read_text())
+    prior.trusted = True
     return prior
 
 

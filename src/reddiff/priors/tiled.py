@@ -19,22 +19,41 @@ class TiledPrior(Around):
     noise knows of them, and memory is that of one tile plus the image itself.
 
     Arguments:
-        inner: The prior, for `(c, h, w)` of any h and w.
-        tile: The side of a tile in pixels.
-        overlap: How far neighbours overlap, less than half a tile.
+        inner: The prior, for `(c, h, w)` of any h and w, or of one fixed square size: smaller
+            images are then extended to it, by repeating the edge, and cut.
+        tile: The side of a tile in pixels; by default 512, or that of the inner prior.
+        overlap: How far neighbors overlap, less than half a tile; by default 64, or a quarter of a
+            smaller tile.
 
     Raises:
-        InvalidArgument: If the overlap does not fit the tile.
+        InvalidArgument: If the overlap does not fit the tile, or the tile the inner prior.
     """
 
-    def __init__(self, inner: Prior, tile: int = 512, overlap: int = 64) -> None:
-        super().__init__(inner, inner.shape)
+    def __init__(self, inner: Prior, tile: int | None = None, overlap: int | None = None) -> None:
+        sides = set(inner.shape[1:])
+        fixed = next(iter(sides)) if len(sides) == 1 else None
+        good = len(inner.shape) == 3 and (sides == {None} or fixed is not None)
+        expected = "a prior for (c, h, w) of any size, or of one square size"
+        require(good, "inner", expected=expected, got=f"one for {inner.shape}")
+        tile = (fixed or 512) if tile is None else tile
+        overlap = min(64, tile // 4) if overlap is None else overlap
+        super().__init__(inner, (inner.shape[0], None, None))
         good = 0 < overlap < tile / 2
         require(good, "overlap", expected=f"between 1 and {tile / 2:g} pixels", got=overlap)
+        good = fixed in (None, tile)
+        require(good, "tile", expected=f"{fixed}, as the prior's", got=tile)
         self.tile, self.overlap, self.errors = tile, overlap, inner.errors
+        self.least = fixed or 1
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Tensor) -> Float[Tensor, "b c h w"]:
         """The inner estimates, blended."""
+        height, width = x.shape[-2:]
+        more = [max(self.least - n, 0) for n in (width, height)]
+        if any(more):
+            x = pad(x, (0, more[0], 0, more[1]), mode="replicate")
+        return self._blended(x, sigma)[..., :height, :width]
+
+    def _blended(self, x: Tensor, sigma: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         if max(height, width) <= self.tile:
             return self.inner.denoise(x, sigma)

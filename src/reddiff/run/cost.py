@@ -35,6 +35,10 @@ class Metered(Prior):
         self.rows = 0
         self.pulled = 0
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        return self.inner.dtype
+
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         self.rows += len(x) * self.inner.evaluations
         with torch.no_grad():

@@ -19,6 +19,7 @@ from reddiff.random import STARTING, Keys
 from reddiff.results import Cost, Finding, Reconstruction, Status
 from reddiff.run.calls import call
 from reddiff.run.cost import Decodings, Metered, PeakMemory
+from reddiff.run.denoiser_check import require_denoiser
 from reddiff.run.diagnostics import findings
 from reddiff.run.fingerprints import fingerprint
 from reddiff.run.goodness_of_fit import Fit, fit
@@ -81,6 +82,9 @@ class Run:
         check_run(problem, prior, solver, self.ids, runs)
         if check:
             require_sane(whole, problem.x_shape, problem.y)
+            if resume is None:
+                vjp = solver.cost.vjps > 0
+                require_denoiser(prior, problem.x_shape, problem.y, vjp=vjp)
         self.clock, self.memory = time.perf_counter(), PeakMemory(problem.y.device)
         self.y_shape, self.settings, self.origin = tuple(problem.y.shape), describe(solver), origin
         lanes = torch.arange(len(problem)).repeat_interleave(runs)

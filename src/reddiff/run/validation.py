@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from reddiff.errors import require, require_count
+from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
 from reddiff.priors.latent import LatentPrior
 from reddiff.problem import Problem
@@ -47,7 +48,9 @@ def check_run(
     shape = problem.x_shape
     latents = ", of latents: solve problem.pullback(prior.decoder)"
     given = f"one for {prior.shape}{latents * isinstance(prior, LatentPrior)}"
-    require(prior.accepts(shape), "prior", expected=f"a prior for x of shape {shape}", got=given)
+    hint = "" if adapted(prior, shape) is prior else " (reddiff.priors.adapted makes one)"
+    expected = f"a prior for x of shape {shape}{hint}"
+    require(prior.accepts(shape), "prior", expected=expected, got=given)
     fits = prior.lanes in (None, len(problem))
     require(fits, "prior", expected=f"conditions of {len(problem)} lanes", got=prior.lanes)
     for tensor in (*prior.parameters(), *prior.buffers()):

@@ -1,0 +1,79 @@
+"""Every block of code of docs/bring-your-model.md runs, on stand-ins of the models it is about."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import reddiff
+from reddiff import Gaussian, Problem
+from reddiff.operators import Identity
+from zoo.priors import chain
+
+PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
+BLOCKS = re.findall(r"\n## ([^\n]*)|```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+VAR = 0.09
+
+
+class Even(nn.Module):
+    """The noise in white x over the steps of DDPM, and a learned variance; sides in eights."""
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        assert not any(n % 8 for n in x_t.shape[2:])
+        alpha, sigma = (v.to(x_t).view(-1, 1, 1, 1) for v in chain(t.double()))
+        eps = sigma * x_t / (VAR * alpha**2 + sigma**2)
+        return torch.cat([eps, eps], 1)
+
+
+def velocity(x_t: Tensor, t: Tensor) -> Tensor:
+    """Of any path near its middle."""
+    return x_t * t.view(-1, 1, 1, 1)
+
+
+def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+    return x * VAR / (VAR + sigma.view(-1, 1, 1, 1) ** 2)
+
+
+def names() -> dict[str, Any]:
+    """What the page takes for granted."""
+    x = 0.3 * torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    two = Problem.simulate(x, Identity(), Gaussian(0.1))
+    return {
+        "reddiff": reddiff,
+        "torch": torch,
+        "math": math,
+        "net": Even(),
+        "labelled": Even(),
+        "score": lambda x, t: -x,
+        "velocity": velocity,
+        "denoise": denoise,
+        "two_lanes": two,
+        "problem": two.select(torch.tensor([0])),
+    }
+
+
+def recipes() -> list[Any]:
+    """The blocks, each under the heading that it follows."""
+    found, heading = [], ""
+    for title, code in BLOCKS:
+        heading = title or heading
+        if code:
+            found.append(pytest.param(code, id=f"{heading}-{len(found)}"))
+    return found
+
+
+@pytest.mark.parametrize("code", recipes())
+def test_recipe(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = names() | {
+        "prior": reddiff.prior(denoise, prediction="denoiser", shape=(3, None, None))
+    }
+    exec(code, given)
+    if "result" in given:
+        assert torch.isfinite(given["result"].x).all()
