@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from reddiff.priors.base import Prior
 from reddiff.priors.gray import ChannelwisePrior, GrayPrior
+from reddiff.priors.latent import LatentPrior
 from reddiff.priors.tiled import TiledPrior
+
+LEAST = 8  # pixels of the side of a tile
 
 
 def adapted(prior: Prior, shape: tuple[int, ...]) -> Prior:
@@ -18,13 +21,15 @@ def adapted(prior: Prior, shape: tuple[int, ...]) -> Prior:
         prior: The prior.
         shape: The shape of one x.
     """
-    if len(shape) != 3 or len(prior.shape) != 3 or prior.accepts(shape):
+    pictures = len(shape) == len(prior.shape) == 3 and not isinstance(prior, LatentPrior)
+    if not pictures or prior.accepts(shape):
         return prior
     new = prior
     if (prior.shape[0], shape[0]) == (3, 1):
         new = GrayPrior(new)
     elif prior.shape[0] == 1 and shape[0] > 1:
         new = ChannelwisePrior(new, shape[0])
-    if not new.accepts(shape) and new.shape[1] is not None and new.shape[1] == new.shape[2]:
+    side = new.shape[1]
+    if not new.accepts(shape) and side is not None and side >= LEAST and side == new.shape[2]:
         new = TiledPrior(new)
     return new if new.accepts(shape) else prior
