@@ -18,6 +18,7 @@ from reddiff.interop.diffusers import (
     network_prior,
     pipeline_prior,
 )
+from reddiff.interop.onnx import onnx_prior
 from reddiff.interop.weights import load_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.base import Prior
@@ -69,6 +70,7 @@ SOURCES = [
     Source("a Prior", lambda source: isinstance(source, Prior), _as_it_is),
     Source(f"one of {', '.join(PRIORS)}", _is_name, _by_name),
     Source("a .safetensors file", _ended(".safetensors"), load_weights),
+    Source("an .onnx file", _ended(".onnx"), onnx_prior),
     Source("a folder of diffusers", is_folder, folder_prior),
     Source("a pipeline", lambda source: isinstance(source, Pipeline), pipeline_prior),
     Source("a network of diffusers", is_network, network_prior),

@@ -32,6 +32,7 @@ class Around(Prior):
         super().__init__(shape, low, high)
         self.inner, self.values, self.trusted = inner, inner.values, inner.trusted
         self.lanes, self.evaluations = inner.lanes, inner.evaluations
+        self.differentiable = inner.differentiable
 
     @property
     def dtype(self) -> torch.dtype | None:

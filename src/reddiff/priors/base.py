@@ -45,6 +45,7 @@ class Prior(nn.Module, ABC):
     evaluations: int = 1  # of the network, to denoise one x
     lanes: int | None = None  # that its conditions are for; None if they are shared
     trusted: bool = False  # known to be a denoiser: `solve` need not try it
+    differentiable: bool = True  # whether it has a vjp
 
     @abstractmethod
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:

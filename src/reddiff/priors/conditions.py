@@ -114,6 +114,7 @@ class ConditionalPrior(Prior):
     ) -> None:
         super().__init__(inner.shape, inner.sigma_min, inner.sigma_max)
         self.inner, self.values, self.errors = inner, inner.values, inner.errors
+        self.differentiable = inner.differentiable
         weight = torch.as_tensor(guidance, dtype=torch.float64)
         good = weight.ndim <= 1 and bool(torch.isfinite(weight).all())
         require(good, "guidance", expected="a number, or one per lane", got=guidance)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from reddiff.errors import InvalidArgument, require
 from reddiff.priors.base import Prior
 from reddiff.priors.conditions import ConditionalPrior, Conditions
-from reddiff.priors.networks import Network, check_network, computes_in, evaluate
+from reddiff.priors.networks import Network, Opaque, check_network, computes_in, evaluate
 from reddiff.priors.paths import Path
 from reddiff.priors.predictions import Prediction
 
@@ -114,6 +114,7 @@ class NetworkPrior(Prior):
         super().__init__(shape, low / scale, high / scale)
         self.net, self.prediction, self.path, self.units = net, prediction, path, units
         self.multiple, self.compute, self.conditions = multiple, compute, conditions
+        self.differentiable = not isinstance(net, Opaque)
 
     @property
     def dtype(self) -> torch.dtype | None:

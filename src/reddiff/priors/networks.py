@@ -20,6 +20,10 @@ SOME_STEPS, SLOWEST = 100, 0.9  # a table of as many steps that ends above it ho
 LEARNED_SIGMA = 2  # times the channels of x: those of networks that learn the variance too
 
 
+class Opaque:
+    """A network of another library, whose output has no gradient."""
+
+
 @runtime_checkable
 class Sampled(Protocol):
     """An output that holds a tensor, as diffusers' UNet2DOutput does."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from reddiff.errors import require, require_count
+from reddiff.errors import Unsupported, require, require_count
 from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
 from reddiff.priors.latent import LatentPrior
@@ -45,6 +45,9 @@ def check_run(
     twice = [i for i, times in Counter(ids).items() if times > 1]
     require(not twice, "ids", expected="distinct ids", got=f"more than one of {twice[:5]}")
     solver.check(problem, prior)
+    if solver.cost.vjps > 0 and not prior.differentiable:
+        name, wanted = type(solver).__name__, "a prior with gradients"
+        raise Unsupported(f"{name}: expected {wanted}, got one of ONNX, which has none")
     shape = problem.x_shape
     latents = ", of latents: solve problem.pullback(prior.decoder)"
     given = f"one for {prior.shape}{latents * isinstance(prior, LatentPrior)}"
