@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,12 +14,12 @@ from reddiff.errors import PictureError
 from reddiff.staging import place, staged
 
 
-def write_whole(path: str | Path, data: bytes, *, force: bool = False) -> None:
+def write_whole(path: str | Path, data: bytes | Iterable[bytes], *, force: bool = False) -> None:
     """Write a file so that, whatever happens, it is either complete or not there.
 
     Arguments:
         path: The file, in a folder that exists.
-        data: Its content.
+        data: Its content, or the parts of it in order, which are written one by one.
         force: Replace a regular file or a symbolic link (the link, not what it points to).
 
     Raises:
@@ -29,7 +29,9 @@ def write_whole(path: str | Path, data: bytes, *, force: bool = False) -> None:
     write_together([(Path(path), data)], force=force)
 
 
-def write_together(files: Sequence[tuple[Path, bytes]], *, force: bool = False) -> None:
+def write_together(
+    files: Sequence[tuple[Path, bytes | Iterable[bytes]]], *, force: bool = False
+) -> None:
     """Write several files, so that the last is there only if all others are.
 
     All bytes reach the disk before the first file takes its name; the names are given in order.

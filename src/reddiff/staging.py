@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
@@ -18,8 +18,11 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENO
 
 
 @contextmanager
-def staged(folder: Path, data: bytes | None) -> Iterator[str]:
-    """A file without a name, or a hidden one, that holds the data; gone at the end."""
+def staged(folder: Path, data: bytes | Iterable[bytes] | None) -> Iterator[str]:
+    """A file without a name, or a hidden one, that holds the data; gone at the end.
+
+    Data that come in parts are written one by one, and need no memory for all of them.
+    """
     descriptor, hidden = None, folder / f".{secrets.token_hex(8)}.part"
     try:
         if sys.platform == "linux" and Path(DESCRIPTORS).is_dir():
@@ -35,9 +38,10 @@ def staged(folder: Path, data: bytes | None) -> Iterator[str]:
         else:
             name = f"{DESCRIPTORS}/{descriptor}"
         if data is not None:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for part in (data,) if isinstance(data, bytes) else data:
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(descriptor, view) :]
             fsync(descriptor)
         if name == str(hidden):
             os.close(descriptor)

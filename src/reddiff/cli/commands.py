@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reddiff.cli.convert import convert
 from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
@@ -55,5 +56,6 @@ def options(
     debugging.set(debug)
 
 
-for command in (restore, replay, degrade, sample, check, tasks, priors, solvers, show, demo):
+COMMANDS = (restore, replay, degrade, sample, check, tasks, priors, solvers, show, convert, demo)
+for command in COMMANDS:
     app.command()(command)

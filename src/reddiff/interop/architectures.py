@@ -1,13 +1,26 @@
-"""The networks that a weights file may name."""
+"""The networks that a weights file may name, each made of the arguments in its metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
+from reddiff.priors.adm import ADM, ADMClassifier, Plan
 from reddiff.priors.unet import UNet
+
+
+def _adm(plan: Mapping[str, Any], outputs: int, classes: int | None = None) -> ADM:
+    return ADM(Plan(**plan), outputs, classes)
+
+
+def _adm_classifier(plan: Mapping[str, Any], side: int, classes: int) -> ADMClassifier:
+    return ADMClassifier(Plan(**plan), side, classes)
+
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
+    "adm": _adm,
+    "adm-classifier": _adm_classifier,
 }

@@ -13,17 +13,18 @@ the network's state dict. The first photo networks have an entry `config` in pla
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from reddiff.errors import ReddiffError, WeightsError
+from reddiff.files import write_whole
 from reddiff.interop.architectures import ARCHITECTURES
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.base import Prior
@@ -31,6 +32,7 @@ from reddiff.priors.error_covariance import ErrorSpectrum
 from reddiff.priors.photo import photo_prior
 
 ENTRY = "reddiff"
+DTYPES = {torch.float32: "F32", torch.float16: "F16"}  # by the names of safetensors
 SHOWN = 5  # names of tensors in a message
 
 
@@ -75,19 +77,45 @@ def save_weights(
     tensors: Mapping[str, Tensor],
     header: Header,
     errors: ErrorSpectrum | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    force: bool = True,
 ) -> None:
-    """Write a weights file that `reddiff.prior` reads.
+    """Write a weights file that `reddiff.prior` reads; it appears whole or not at all.
 
     Arguments:
         path: The file.
         tensors: The state dict of the network.
         header: The network, and how it was trained.
         errors: The measured error of the prior, if any.
+        dtype: Of the numbers in the file.
+        force: Replace a file.
+
+    Raises:
+        PictureError: If the file cannot be written.
     """
     metadata = {ENTRY: header.to_json()}
     if errors is not None:
         metadata["errors"] = errors.to_json()
-    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata)
+    write_whole(path, _serialized(tensors, metadata, dtype), force=force)
+
+
+def _serialized(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype
+) -> Iterator[bytes]:
+    """The bytes of a safetensors file, one tensor at a time."""
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * dtype.itemsize
+        shape, offsets = list(tensor.shape), [start, end]
+        entries[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": offsets}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    yield struct.pack("<Q", len(header)) + header
+    for tensor in tensors.values():
+        flat = tensor.detach().to("cpu", dtype).contiguous().flatten()
+        yield flat.view(torch.uint8).numpy().tobytes()
 
 
 def load_weights(path: str | Path, declared: Wiring) -> Prior:
@@ -114,7 +142,6 @@ def load_weights(path: str | Path, declared: Wiring) -> Prior:
             with torch.device("meta"):
                 net = make(**header.arguments)
             compare({k: tuple(v.shape) for k, v in net.state_dict().items()}, shapes, f"{path}")
-            net = make(**header.arguments)
             net.load_state_dict({key: file.get_tensor(key).float() for key in shapes}, assign=True)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
@@ -129,7 +156,10 @@ def load_weights(path: str | Path, declared: Wiring) -> Prior:
 
 
 def compare(
-    wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], name: str
+    wanted: Mapping[str, tuple[int, ...]],
+    got: Mapping[str, tuple[int, ...]],
+    name: str,
+    of: str = "the network",
 ) -> None:
     """Compare the names and shapes of tensors.
 
@@ -149,4 +179,4 @@ def compare(
         if keys
     ]
     if parts:
-        raise WeightsError(f"{name}: expected the tensors of the network, got {'; '.join(parts)}")
+        raise WeightsError(f"{name}: expected the tensors of {of}, got {'; '.join(parts)}")

@@ -1,0 +1,86 @@
+"""Published networks by name: what each is made of, and how it was trained.
+
+References:
+    | Diffusion Models Beat GANs on Image Synthesis (Dhariwal & Nichol, 2021), Appendix I, and the
+    | flags of its public files, https://github.com/openai/guided-diffusion
+    | Diffusion Posterior Sampling (Chung et al., 2023), Appendix D.1: FFHQ,
+    | https://arxiv.org/abs/2209.14687
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reddiff.interop.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network whose weights are public.
+
+    Arguments:
+        summary: What it was trained on.
+        architecture: A name in `ARCHITECTURES`.
+        arguments: Those of the architecture.
+        wiring: How it was trained.
+    """
+
+    summary: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    wiring: Wiring
+
+
+# The multipliers of the width at each level, by the side of the pictures.
+_LEVELS: dict[int, Sequence[float]] = {
+    64: (1, 2, 3, 4),
+    128: (1, 1, 2, 3, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+}
+
+
+def _plan(side: int, width: int, blocks: int, attention: Sequence[int] = (32, 16, 8)) -> Any:
+    """A `Plan` with attention at these sides, whose heads are 64 wide."""
+    levels = list(_LEVELS[side])
+    reductions = [side // a for a in attention]
+    plan = {"channels": 3, "width": width, "multipliers": levels, "blocks": blocks}
+    return plan | {"attention": reductions, "head_width": 64}
+
+
+def _adm(
+    side: int,
+    plan: Mapping[str, Any],
+    what: str,
+    classes: int | None = None,
+    schedule: str = "linear",
+) -> Published:
+    """An ADM network that predicts eps and a variance, on a chain of 1000 steps."""
+    multiple = 2 ** (len(_LEVELS[side]) - 1)
+    wiring = Wiring("eps", schedule, (3, side, side), multiple=multiple, classes=classes)
+    arguments = {"plan": plan, "outputs": 6, "classes": classes}
+    labels = "no labels" if classes is None else f"{classes} labels"
+    return Published(f"{what} at {side} x {side}, {labels}", "adm", arguments, wiring)
+
+
+def _classifier(side: int, blocks: int = 2, schedule: str = "linear") -> Published:
+    wiring = Wiring(schedule=schedule, shape=(3, side, side), classes=1000)
+    arguments = {"plan": _plan(side, 128, blocks), "side": side, "classes": 1000}
+    summary = f"the labels of noisy ImageNet at {side} x {side}"
+    return Published(summary, "adm-classifier", arguments, wiring)
+
+
+PUBLISHED = {
+    "adm-64": _adm(64, _plan(64, 192, 3) | {"heads_first": False}, "ImageNet", 1000, "cosine"),
+    "adm-128": _adm(128, _plan(128, 256, 2) | {"heads": 4, "head_width": None}, "ImageNet", 1000),
+    "adm-256": _adm(256, _plan(256, 256, 2), "ImageNet or LSUN"),
+    "adm-256-cond": _adm(256, _plan(256, 256, 2), "ImageNet", 1000),
+    "adm-512": _adm(512, _plan(512, 256, 2), "ImageNet", 1000),
+    "adm-ffhq-256": _adm(256, _plan(256, 128, 1, (16,)), "FFHQ"),
+    "adm-64-classifier": _classifier(64, 4, "cosine"),
+    "adm-128-classifier": _classifier(128),
+    "adm-256-classifier": _classifier(256),
+    "adm-512-classifier": _classifier(512),
+}

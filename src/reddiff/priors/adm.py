@@ -1,0 +1,242 @@
+r"""The U-Net of guided diffusion (ADM), and its first half as a classifier of noisy pictures.
+
+The parameters have the names and shapes of the authors' files.
+
+References:
+    | Diffusion Models Beat GANs on Image Synthesis (Dhariwal & Nichol, 2021), Section 3 and
+    | Appendix I, https://arxiv.org/abs/2105.05233
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from reddiff.errors import require
+from reddiff.priors.adm_blocks import (
+    GROUPS,
+    AttentionBlock,
+    Double,
+    Halve,
+    ResBlock,
+    Stage,
+    attend,
+    positions,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a U-Net is made of.
+
+    Arguments:
+        channels: That of the pictures.
+        width: The number of channels that `multipliers` multiply.
+        multipliers: One for each level, finest first; sides halve from level to level.
+        blocks: The number of residual blocks at each level.
+        attention: The reductions of the sides (1, 2, 4, ...) at which there is attention.
+        heads: The number of attention heads, where `head_width` is None.
+        head_width: The number of channels of a head.
+        heads_first: See `attend`.
+        scale_shift: See `ResBlock`.
+        resblock_updown: Whether residual blocks change the sides; else single convolutions.
+    """
+
+    channels: int
+    width: int
+    multipliers: Sequence[float]
+    blocks: int
+    attention: Sequence[int]
+    heads: int = 1
+    head_width: int | None = None
+    heads_first: bool = True
+    scale_shift: bool = True
+    resblock_updown: bool = True
+
+    @property
+    def widths(self) -> list[int]:
+        """The number of channels of each level."""
+        return [int(m * self.width) for m in self.multipliers]
+
+    @property
+    def embedding(self) -> int:
+        """The number of features of the noise level."""
+        return 4 * self.width
+
+    def heads_of(self, width: int) -> int:
+        """The number of attention heads of so many channels."""
+        return self.heads if self.head_width is None else width // self.head_width
+
+    def embed(self) -> nn.Sequential:
+        """The two layers of the features of the noise level."""
+        inner, outer = (nn.Linear(n, self.embedding) for n in (self.width, self.embedding))
+        return nn.Sequential(inner, nn.SiLU(), outer)
+
+    def stage(self, before: int, level: int) -> Stage:
+        """A residual block of a level, and its attention."""
+        width = self.widths[level]
+        stage = Stage(self._block(before, width))
+        if 2**level in self.attention:
+            stage.append(self._attention(width))
+        return stage
+
+    def middle(self) -> Stage:
+        """The stage between the two halves."""
+        width = self.widths[-1]
+        return Stage(self._block(width, width), self._attention(width), self._block(width, width))
+
+    def descend(self) -> tuple[nn.ModuleList, list[int]]:
+        """The stages of the first half, and the number of channels after each."""
+        width = self.widths[0]
+        stages, widths = [Stage(nn.Conv2d(self.channels, width, 3, padding=1))], [width]
+        for level, width in enumerate(self.widths):
+            for _ in range(self.blocks):
+                stages.append(self.stage(widths[-1], level))
+                widths.append(width)
+            if level < len(self.widths) - 1:
+                halve = partial(F.avg_pool2d, kernel_size=2)
+                down = self._block(width, width, halve) if self.resblock_updown else Halve(width)
+                stages.append(Stage(down))
+                widths.append(width)
+        return nn.ModuleList(stages), widths
+
+    def ascend(self, skips: Sequence[int]) -> nn.ModuleList:
+        """The stages of the second half; each is given one output of the first half too."""
+        stages, left, before = nn.ModuleList(), list(skips), self.widths[-1]
+        for level in reversed(range(len(self.widths))):
+            for _ in range(self.blocks + 1):
+                stage = self.stage(before + left.pop(), level)
+                stages.append(stage)
+                before = self.widths[level]
+            if level:
+                double = partial(F.interpolate, scale_factor=2.0, mode="nearest")
+                resblock = self.resblock_updown
+                stage.append(self._block(before, before, double) if resblock else Double(before))
+        return stages
+
+    def _block(
+        self, before: int, width: int, resample: Callable[[Tensor], Tensor] | None = None
+    ) -> ResBlock:
+        of = self.embedding
+        return ResBlock(before, width, of, scale_shift=self.scale_shift, resample=resample)
+
+    def _attention(self, width: int) -> AttentionBlock:
+        return AttentionBlock(width, self.heads_of(width), heads_first=self.heads_first)
+
+
+class ADM(nn.Module):
+    """The network of guided diffusion.
+
+    Sides of x are multiples of `2 ** (len(plan.multipliers) - 1)`.
+
+    Arguments:
+        plan: What it is made of.
+        outputs: The number of channels that come out; twice those of x for a learned variance.
+        classes: The number of labels, if it is given one.
+    """
+
+    def __init__(self, plan: Plan, outputs: int, classes: int | None = None) -> None:
+        super().__init__()
+        self.width = plan.width
+        self.time_embed = plan.embed()
+        self.label_emb = None if classes is None else nn.Embedding(classes, plan.embedding)
+        self.input_blocks, skips = plan.descend()
+        self.middle_block = plan.middle()
+        self.output_blocks = plan.ascend(skips)
+        width = plan.widths[0]
+        last = nn.Conv2d(width, outputs, 3, padding=1)
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), last)
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], t: Tensor, y: Int[Tensor, "b"] | None = None
+    ) -> Float[Tensor, "b d h w"]:
+        """What the network predicts of x_t.
+
+        Arguments:
+            x: x_t.
+            t: The step of the chain, from 0; fractions are allowed.
+            y: Labels, for a class-conditional network.
+
+        Raises:
+            InvalidArgument: If a label is given and not taken, or taken and not given.
+        """
+        emb = _embedded(self.time_embed, t, self.width)
+        wants, given = self.label_emb is not None, y is not None
+        require(wants == given, "y", expected="a label" if wants else "no label", got=given)
+        if self.label_emb is not None and y is not None:
+            emb = emb + self.label_emb(y)
+        h, skips = x, []
+        for stage in self.input_blocks:
+            h = stage(h, emb)
+            skips.append(h)
+        h = self.middle_block(h, emb)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, skips.pop()], dim=1), emb)
+        return self.out(h)
+
+
+class AttentionPool(nn.Module):
+    """One vector for all pixels: what attention gives their mean.
+
+    Arguments:
+        side: That of the input, in pixels.
+        width: The number of channels.
+        heads: The number of heads.
+        outputs: The length of the vector.
+    """
+
+    def __init__(self, side: int, width: int, heads: int, outputs: int) -> None:
+        super().__init__()
+        self.heads = heads
+        place = torch.randn(width, side**2 + 1) * width**-0.5
+        self.positional_embedding = nn.Parameter(place)
+        self.qkv_proj = nn.Conv1d(width, 3 * width, 1)
+        self.c_proj = nn.Conv1d(width, outputs, 1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        flat = x.flatten(2)
+        flat = torch.cat([flat.mean(2, keepdim=True), flat], dim=2) + self.positional_embedding
+        pooled = attend(self.qkv_proj(flat), self.heads, heads_first=False)[:, :, :1]
+        return self.c_proj(pooled).squeeze(2)
+
+
+class ADMClassifier(nn.Module):
+    """The logits of the labels of a noisy picture, by the first half of an ADM network.
+
+    Arguments:
+        plan: What it is made of; heads are `head_width` wide.
+        side: That of x, in pixels.
+        classes: The number of labels.
+    """
+
+    def __init__(self, plan: Plan, side: int, classes: int) -> None:
+        super().__init__()
+        self.width, self.side, self.classes = plan.width, side, classes
+        self.time_embed = plan.embed()
+        self.input_blocks, _ = plan.descend()
+        self.middle_block = plan.middle()
+        width, smallest = plan.widths[-1], side // 2 ** (len(plan.multipliers) - 1)
+        pool = AttentionPool(smallest, width, plan.heads_of(width), classes)
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), pool)
+
+    def forward(self, x: Float[Tensor, "b c h w"], t: Tensor) -> Float[Tensor, "b k"]:
+        """The logits of x_t at step t."""
+        emb = _embedded(self.time_embed, t, self.width)
+        h = x
+        for stage in self.input_blocks:
+            h = stage(h, emb)
+        return self.out(self.middle_block(h, emb))
+
+
+def _embedded(layers: nn.Module, t: Tensor, width: int) -> Tensor:
+    """The features of the step t."""
+    held = next(layers.parameters()).dtype
+    t = t if t.is_floating_point() else t.float()
+    out: Tensor = layers(positions(t, width).to(held))
+    return out
