@@ -19,6 +19,7 @@ from torch import Tensor
 
 import reddiff
 import zoo
+from commands import run
 from reddiff import InvalidArgument, PictureError, WeightsError
 from reddiff.interop import conversion
 from reddiff.interop.conversion import convert, shapes_of
@@ -202,3 +203,18 @@ def test_files_that_are_none(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="expected a new file"):
         convert(tmp_path / "some.pt", new, "adm-256")
     assert new.read_text() == "mine"
+
+
+def test_the_command(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"ema": {f"module.{k}": v for k, v in tiny.items()}, "old": tiny}, tmp_path / "a.pt")
+    new = tmp_path / "new.safetensors"
+    text = run("convert", tmp_path / "a.pt", new, "--arch", "adm-256", "--half")
+    assert "adm-256, 0.8 M parameters, 1.7 MB" in text
+    assert f"from ema/module.; {len(tiny)} other tensors left out" in text
+    assert reddiff.prior(new).shape == (3, 16, 16)
+    again = ("convert", tmp_path / "a.pt", new, "--arch", "adm-256")
+    assert "expected a new file" in run(*again, code=4)
+    run(*again, "--force")
+    assert "safetensors, got" in run("convert", new, tmp_path / "b.pt", *again[3:], code=3)
+    assert "one of adm-256" in run(*again[:3], "--arch", "nothing", code=3)
+    assert "no such file" in run("convert", "none.pt", "c.safetensors", *again[3:], code=4)
