@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import reddiff
 import zoo
-from reddiff import InvalidArgument, WeightsError
+from reddiff import Gaussian, InvalidArgument, Problem, WeightsError, solve
 from reddiff.interop.weights import Header, save_weights
 from reddiff.interop.wiring import Wiring
-from reddiff.priors import EDMPrior, EpsPrior, Prior, UNet
+from reddiff.operators import Identity
+from reddiff.priors import EDMPrior, EpsPrior, Prior, UNet, adapted
 from reddiff.priors.paths import ContinuousVP, Curve, Path, Straight
 from reddiff.schedules import vp
+from reddiff.solvers import PiGDM
 
 F64 = torch.float64
 ABAR = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=F64), 0)
@@ -178,11 +180,131 @@ def test_a_file_of_another_network(tmp_path: Any) -> None:
         ({"prediction": "edm", "mean": [0.5] * 3, "std": (0.2, 0.3, 0.2)}, "std: expected one std"),
         ({"prediction": "edm", "values": (1, 0)}, "values: expected a low end below a high one"),
         ({"prediction": "x0", "schedule": "ve", "sigma_data": 1.0}, "sigma_data: expected none"),
+        ({"prediction": "edm", "schedule": "linear"}, "schedule: expected that of EDM"),
+        ({"prediction": "eps", "schedule": {"name": "linear", "steps": -3}}, "steps: expected an"),
+        ({"prediction": "edm", "shape": 3}, "shape: expected a tuple of sides"),
+        ({"prediction": "edm", "shape": (3, 0, None)}, r"got \(3, 0, None\)"),
+        ({"prediction": "edm", "values": 1}, "values: expected two numbers, .* got 1"),
+        ({"prediction": "edm", "levels": (1, 2, 3)}, "levels: expected two numbers"),
+        ({"prediction": "edm", "levels": (3, 1)}, "expected 0 <= sigma_min < sigma_max"),
+        ({"prediction": "edm", "mean": 0.5, "std": 0.5}, "mean: expected a tuple of numbers"),
+        ({"prediction": "edm", "classes": 3, "embedding": (4,)}, "classes, embedding: expected"),
+        ({"prediction": "edm", "classes": 3, "null": -1}, "null: expected a label"),
     ],
 )
-def test_what_does_not_fit(more: Any, words: str) -> None:
+def test_what_does_not_fit(more: Any, words: str, untyped: None) -> None:
     with pytest.raises(InvalidArgument, match=words):
-        reddiff.prior(lambda x, t: x, shape=SHAPE, **more)
+        reddiff.prior(lambda x, t: x, **{"shape": SHAPE, **more})
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it() -> None:
+    for name in ("model.pt", "a.CKPT", "x/pytorch_model.bin"):
+        with pytest.raises(InvalidArgument, match=f"reddiff convert {name} model.safetensors"):
+            reddiff.prior(name)
+
+
+def test_betas_are_not_taken_for_alpha() -> None:
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=F64)
+    for wrong, factors in ((betas, "1 - betas"), (1 - betas, "alphas")):
+        words = (
+            rf"abar: expected alpha.2, the products of 1 - beta \(torch.cumprod\({factors}, 0\)\)"
+        )
+        for kind in (wrong, wrong.float(), wrong.numpy(), wrong.tolist()):
+            with pytest.raises(InvalidArgument, match=words):
+                reddiff.prior(lambda x, t: x, prediction="eps", schedule=kind, shape=SHAPE)
+    with pytest.raises(InvalidArgument, match="abar: expected float32 or float64, as half"):
+        EpsPrior(lambda x, t: x, SHAPE, ABAR.half())
+
+
+@pytest.mark.parametrize("x", [torch.ones(1, 3, 8, 8, dtype=torch.int64), torch.ones(3, 8, 8) * 1j])
+def test_numbers_that_are_none(x: Tensor, untyped: None) -> None:
+    prior = EpsPrior(lambda x, t: x, SHAPE, ABAR)
+    with pytest.raises(InvalidArgument, match="x_t: expected a floating-point dtype"):
+        prior(x, 0.1)
+    with pytest.raises(InvalidArgument, match=r"x_t: expected shape \('b', 3, None, None\), got"):
+        prior(torch.ones(3, 8, 8), 0.1)
+
+
+class Half(nn.Module):
+    """Tells the dtype that it is given."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((1,), 0.5, dtype=dtype))
+        self.seen: set[torch.dtype] = set()
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        self.seen |= {x.dtype}
+        return self.gain * x
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_is_given_it(dtype: torch.dtype) -> None:
+    net = Half(dtype)
+    prior = reddiff.prior(net, prediction="denoiser", shape=SHAPE)
+    x = zoo.randn(1, 3, 4, 4)
+    for like in (x, x.float()):
+        assert prior(like, 0.1).dtype == like.dtype
+    assert net.seen == {dtype}
+    torch.testing.assert_close(prior(x, 0.1), 0.5 * x, rtol=2**-7, atol=0)
+    assert prior.dtype is None
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
+@pytest.mark.parametrize("inside", [False, True])
+def test_compiled_networks_and_modes_of_torch(inside: bool) -> None:
+    problem = Problem.simulate(0.3 * zoo.randn(1, 3, 8, 8).float(), Identity(), Gaussian(0.1))
+    torch.set_default_dtype(F64)
+    try:
+        with torch.inference_mode(inside):
+            net = Half(torch.float32)
+            compiled = torch.compile(net, backend="aot_eager")
+            plain, fast = (
+                reddiff.prior(n, prediction="eps", schedule="vp", shape=SHAPE, values=(0, 1))
+                for n in (net, compiled)
+            )
+            wanted = solve(problem, plain, PiGDM.paper(3)).x
+            x = solve(problem, fast, PiGDM.paper(3)).x
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert x.dtype == torch.float32
+    torch.testing.assert_close(x, wanted)
+
+
+@pytest.mark.parametrize(
+    ("known", "shape"),
+    [
+        ((3, None, None), (1, 9, 12)),
+        ((1, None, None), (3, 9, 12)),
+        ((3, 16, 16), (3, 16, 16)),
+        ((3, 16, 16), (3, 9, 40)),
+        ((3, 16, 16), (1, 40, 20)),
+        ((1, 16, 16), (3, 9, 12)),
+    ],
+)
+def test_a_prior_is_adapted_to_pictures(known: Any, shape: Any) -> None:
+    """White pictures: every form of the prior has the same estimates."""
+    sizes = set()
+
+    def net(x: Tensor, sigma: Tensor) -> Tensor:
+        sizes.add(tuple(x.shape[1:]))
+        return x * COV / (COV + sigma.view(-1, 1, 1, 1) ** 2)
+
+    # (g, g, g) under a color prior is as likely as g of a third of the variance, at one level
+    prior = reddiff.prior(net, prediction="denoiser", shape=known)
+    x, s = zoo.randn(2, *shape), torch.tensor([0.3, 2.0], dtype=F64)
+    new = adapted(prior, shape)
+    assert new.accepts(shape)
+    var = COV / 3 if (known[0], shape[0]) == (3, 1) else COV
+    wanted = x * var / (var + s.view(-1, 1, 1, 1) ** 2)
+    torch.testing.assert_close(new(x, s), wanted, rtol=1e-6, atol=1e-6)
+    assert new.evaluations == (shape[0] if known[0] == 1 else 1)
+    assert known[1] is None or sizes == {known}
+    assert (new is prior) == (known == shape)
+    if new is not prior:
+        problem = Problem.simulate(x, Identity(), Gaussian(0.1))
+        with pytest.raises(InvalidArgument, match=r"\(reddiff.priors.adapted makes one\)"):
+            solve(problem, prior)
 
 
 def test_sources_that_are_none() -> None:

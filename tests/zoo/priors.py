@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from reddiff.operators.base import Shape
 from reddiff.priors import (
+    ChannelwisePrior,
+    Conditions,
     EDMPrior,
     EpsPrior,
     FFDNetPrior,
@@ -19,12 +21,16 @@ from reddiff.priors import (
     GaussianPrior,
     GaussianRandomField,
     GrayPrior,
+    NetworkPrior,
     Prior,
     TiledPrior,
     UNet,
+    Units,
     VPrior,
     X0Prior,
 )
+from reddiff.priors.paths import ContinuousVP, Curve, Unscaled
+from reddiff.priors.predictions import X0, Score, Velocity
 from reddiff.schedules import vp
 from zoo.tensors import CPU, F64, randn, spd
 
@@ -103,6 +109,57 @@ def straight(t: Tensor) -> tuple[Tensor, Tensor]:
     return 1 - t, t
 
 
+def continuous(t: Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) of the variance-preserving SDE with betas of 0.1 and 20."""
+    b = 0.1 * t + 19.9 * t**2 / 2
+    return (-b / 2).exp(), (-torch.expm1(-b)).sqrt()
+
+
+def _cos(t: Tensor) -> Tensor:
+    return (t * math.pi / 2).cos()
+
+
+def _sin(t: Tensor) -> Tensor:
+    return (t * math.pi / 2).sin()
+
+
+def _arc_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """The velocity on the quarter circle."""
+    return (alpha * eps - sigma * x_0) * math.pi / 2
+
+
+def _score_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    return -eps / sigma
+
+
+class Shifted(nn.Module):
+    """An exact denoiser of z = k x + c, from one of x."""
+
+    def __init__(self, prior: Prior, k: float, c: float) -> None:
+        super().__init__()
+        self.prior, self.k, self.c = prior, k, c
+
+    def forward(self, z: Tensor, sigma: Tensor) -> Tensor:
+        """D_z(z, s) = k D((z - c) / k, s / k) + c."""
+        return self.k * self.prior((z - self.c) / self.k, sigma / self.k) + self.c
+
+
+class ByClass(nn.Module):
+    """A white prior around one of two means."""
+
+    def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        """The Wiener filter, and the mean."""
+        mean, s = (v.to(x).view(-1, 1, 1, 1) for v in (label - 0.5, sigma))
+        return mean + (x - mean) * 0.1 / (0.1 + s**2)
+
+
+def _conditional() -> Prior:
+    net = NetworkPrior(
+        ByClass(), (1, None, None), X0(), Unscaled(0.002, 80.0), conditions=Conditions(2, null=1)
+    )
+    return net.given(label=0, guidance=1.5)
+
+
 def _eps_network(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     return eps
 
@@ -146,6 +203,13 @@ def _unet() -> EDMPrior:
 def _semidefinite() -> GaussianPrior:
     root = randn(6, 4, seed=22)
     return GaussianPrior(randn(1, 2, 3, seed=23), root @ root.mT)
+
+
+def _fixed() -> Prior:
+    """For 8 x 8 pixels alone."""
+    return NetworkPrior(
+        lambda x, s: GaussianRandomField()(x, s), (1, 8, 8), X0(), Unscaled(0.002, 80.0)
+    )
 
 
 VP_LEVELS = tuple(float(vp(1000).levels[k]) for k in (999, 640, 333, 0))
@@ -197,6 +261,40 @@ PRIORS = [
     ),
     PriorCase("gray", (1, 6, 8), lambda: GrayPrior(GaussianRandomField(channels=3))),
     PriorCase("edm-unet", (3, 8, 12), _unet),
+    PriorCase(
+        "score-vp",
+        (6,),
+        lambda: NetworkPrior(
+            Network(gaussian(), continuous, _score_network), (6,), Score(), ContinuousVP()
+        ),
+        gaussian=True,
+    ),
+    PriorCase(
+        "flow-arc",
+        (6,),
+        lambda: NetworkPrior(
+            Network(gaussian(), lambda t: (_cos(t), _sin(t)), _arc_network),
+            (6,),
+            Velocity(),
+            Curve(_cos, _sin, 1e-3, 0.9999),
+        ),
+        gaussian=True,
+    ),
+    PriorCase(
+        "units",
+        (6,),
+        lambda: NetworkPrior(
+            Shifted(gaussian(), 127.5, 127.5),
+            (6,),
+            X0(),
+            Unscaled(0.01, 1e5),
+            units=Units(127.5, 127.5),
+        ),
+        gaussian=True,
+    ),
+    PriorCase("conditional", (1, 3, 4), _conditional),
+    PriorCase("channelwise", (3, 6, 8), lambda: ChannelwisePrior(GaussianRandomField())),
+    PriorCase("tiled-fixed", (1, 5, 15), lambda: TiledPrior(_fixed())),
 ]
 
 

@@ -24,13 +24,15 @@ from reddiff.interop.wiring import Wiring
 from reddiff.priors.base import Prior
 from reddiff.priors.named import PRIORS
 
+PICKLES = ".pt", ".pth", ".ckpt", ".pkl", ".bin"
+
 
 @dataclass(frozen=True)
 class Source:
     """A kind of source.
 
     Arguments:
-        words: What it is, in a message.
+        words: What it is, in a message; empty if it is refused.
         knows: Whether an object is of this kind.
         load: Makes the prior, from the object and what the caller declared of it.
     """
@@ -65,12 +67,19 @@ def _check_nothing(declared: Wiring, name: str) -> None:
     require(not said, ", ".join(said), expected=f"nothing more about {name}", got="a value")
 
 
+def _refused(source: str | Path, declared: Wiring) -> Prior:
+    expected = f"a .safetensors file (reddiff convert {source} model.safetensors makes one of it)"
+    got = f"{source}, a pickle, which may run code when it is read"
+    raise InvalidArgument("prior", expected=expected, got=got)
+
+
 # The first that knows the source loads it. A new kind is a line here, and a file beside this one.
 SOURCES = [
     Source("a Prior", lambda source: isinstance(source, Prior), _as_it_is),
     Source(f"one of {', '.join(PRIORS)}", _is_name, _by_name),
     Source("a .safetensors file", _ended(".safetensors"), load_weights),
     Source("an .onnx file", _ended(".onnx"), onnx_prior),
+    Source("", _ended(*PICKLES), _refused),
     Source("a folder of diffusers", is_folder, folder_prior),
     Source("a pipeline", lambda source: isinstance(source, Pipeline), pipeline_prior),
     Source("a network of diffusers", is_network, network_prior),
@@ -146,6 +155,7 @@ def prior(
     for kind in SOURCES:
         if kind.knows(source):
             return kind.load(source, declared)
-    expected = f"{', '.join(kind.words for kind in SOURCES[:-1])} or {SOURCES[-1].words}"
+    *some, last = [kind.words for kind in SOURCES if kind.words]
+    expected = f"{', '.join(some)} or {last}"
     got = source if isinstance(source, str | Path) else type(source).__name__
     raise InvalidArgument("prior", expected=expected, got=got)

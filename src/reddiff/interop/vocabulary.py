@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, lookup, require
+from reddiff.errors import InvalidArgument, lookup, require, require_count
 from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
 from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, Score, V, Velocity
 from reddiff.schedules import Schedule, cosine
@@ -45,7 +45,8 @@ PATHS: dict[str, Callable[[], Path]] = {
 def _linear(
     beta_min: float = 1e-4, beta_max: float = 0.02, steps: int = 1000, integer_time: bool = False
 ) -> Path:
-    beta = torch.linspace(beta_min, beta_max, int(steps), dtype=torch.float64)
+    require_count("steps", steps, 2)
+    beta = torch.linspace(beta_min, beta_max, steps, dtype=torch.float64)
     return Chain(torch.cumprod(1 - beta, 0), integer_time=integer_time)
 
 
@@ -55,12 +56,13 @@ def _scaled_linear(
     steps: int = 1000,
     integer_time: bool = False,
 ) -> Path:
-    root = torch.linspace(beta_min**0.5, beta_max**0.5, int(steps), dtype=torch.float64)
+    require_count("steps", steps, 2)
+    root = torch.linspace(beta_min**0.5, beta_max**0.5, steps, dtype=torch.float64)
     return Chain(torch.cumprod(1 - root**2, 0), integer_time=integer_time)
 
 
 def _cosine(steps: int = 1000, integer_time: bool = False) -> Path:
-    alpha = cosine(int(steps), T=int(steps)).alpha[:-1].flip(0)
+    alpha = cosine(steps, T=steps).alpha[:-1].flip(0)
     return Chain(alpha**2, integer_time=integer_time)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +15,8 @@ from reddiff.interop.vocabulary import path_of, prediction_named
 from reddiff.priors.conditions import Conditions
 from reddiff.priors.network_prior import NetworkPrior, Units
 from reddiff.priors.networks import Network
-from reddiff.priors.predictions import Prediction
+from reddiff.priors.paths import EDMInput
+from reddiff.priors.predictions import EDMOutput, Prediction
 
 PIXELS = (-1.0, 1.0)
 
@@ -58,6 +60,28 @@ class Wiring:
     embedding: Sequence[int | None] | None = None
     null: Any = None
 
+    def __post_init__(self) -> None:
+        """Take lists, arrays and tuples alike.
+
+        Raises:
+            InvalidArgument: If one is none of these, or of another length.
+        """
+        sides = "a tuple of sides, None for any, such as (3, None, None)"
+        for name, wanted, expected in (
+            ("shape", None, sides),
+            ("embedding", None, sides),
+            ("values", 2, "two numbers, the range of pixels"),
+            ("levels", 2, "two numbers, the lowest and the highest level"),
+            ("mean", None, "a tuple of numbers, one per channel"),
+            ("std", None, "a tuple of numbers, one per channel"),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                found = _numbers(value, sides=expected is sides)
+                good = found is not None and wanted in (None, len(found))
+                require(good, name, expected=expected, got=repr(value))
+                object.__setattr__(self, name, found)
+
     def over(self, other: Wiring) -> Wiring:
         """What is set here, and what the other one has for the rest."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -72,17 +96,23 @@ class Wiring:
         Raises:
             InvalidArgument: If something is missing or does not fit.
         """
-        require(self.shape is not None, "shape", expected="that of one x, (3, None, None)", got="-")
+        require(
+            self.shape is not None, "shape", expected="that of one x, (3, None, None)", got="none"
+        )
         shape = tuple(self.shape or ())
         expected = "what the network predicts, such as eps, v, x0, flow, edm or denoiser"
         require(self.prediction is not None, "prediction", expected=expected, got="none")
         word = self.prediction or ""
         prediction = prediction_named(word, self.sigma_data, self.bound)
+        path = path_of(self.schedule, word, self.sigma_data)
+        same = isinstance(prediction, EDMOutput) == isinstance(path, EDMInput)
+        expected = "that of EDM for prediction 'edm', and for no other"
+        require(same, "schedule", expected=expected, got=type(path).__name__)
         prior = NetworkPrior(
             net,
             shape,
             prediction,
-            path_of(self.schedule, word, self.sigma_data),
+            path,
             units=self._units(shape),
             levels=None if self.levels is None else (self.levels[0], self.levels[1]),
             multiple=1 if self.multiple is None else self.multiple,
@@ -132,6 +162,20 @@ class Wiring:
             return None
         embedding = None if self.embedding is None else tuple(self.embedding)
         return Conditions(self.classes, embedding, self.null)
+
+
+def _numbers(value: Any, *, sides: bool) -> tuple[Any, ...] | None:
+    """A tuple of Python's numbers, or of sides; None if the value is no such thing."""
+    try:
+        items = [] if isinstance(value, str) else list(value)
+    except TypeError:
+        return None
+    if sides:
+        good = all(n is None or (isinstance(n, Integral) and int(n) >= 1) for n in items)
+    else:
+        good = all(isinstance(n, Real) for n in items)
+    kind = int if sides else float
+    return tuple(None if n is None else kind(n) for n in items) or None if good else None
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require, require_count
 from reddiff.priors.base import Prior
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Conditions:
         one = (self.classes is None) != (self.embedding is None)
         got = f"{self.classes} and {self.embedding}"
         require(one, "classes, embedding", expected="one of them", got=got)
+        if self.classes is not None:
+            require_count("classes", self.classes)
+            whole = self.null is None or (isinstance(self.null, int) and self.null >= 0)
+            require(whole, "null", expected="a label of the network", got=repr(self.null))
 
     def labels(self, label: int | Tensor) -> Tensor:
         """Labels `(1,)` for all lanes, or `(b,)`.
