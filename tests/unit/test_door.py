@@ -17,7 +17,8 @@ from reddiff.interop.weights import Header, save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.operators import Identity
 from reddiff.priors import EDMPrior, EpsPrior, Prior, UNet, adapted
-from reddiff.priors.paths import ContinuousVP, Curve, Path, Straight
+from reddiff.priors.curve import Curve
+from reddiff.priors.paths import ContinuousVP, Path, Straight
 from reddiff.schedules import vp
 from reddiff.solvers import PiGDM
 

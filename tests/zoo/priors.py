@@ -29,7 +29,8 @@ from reddiff.priors import (
     VPrior,
     X0Prior,
 )
-from reddiff.priors.paths import ContinuousVP, Curve, Unscaled
+from reddiff.priors.curve import Curve
+from reddiff.priors.paths import ContinuousVP, Unscaled
 from reddiff.priors.predictions import X0, Score, Velocity
 from reddiff.schedules import vp
 from zoo.tensors import CPU, F64, randn, spd

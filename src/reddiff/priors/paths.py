@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ class ContinuousVP(Path):
         """With alpha' = -beta alpha / 2 and sigma' = beta alpha^2 / 2 sigma, by t in (0, 1]."""
         alpha = self.alpha(s)
         beta = self.beta_min + (self.beta_max - self.beta_min) * self._t(s).to(s.dtype)
-        return _solved(s, -beta * alpha / 2, beta * alpha / (2 * s))
+        return from_rates(s, -beta * alpha / 2, beta * alpha / (2 * s))
 
     def _t(self, s: Tensor) -> Tensor:
         """The positive root of B(t) = ln(1 + s^2)."""
@@ -196,81 +196,10 @@ class Straight(Path):
         return 1 - t, t if self.data_at else -t
 
 
-class Curve(Path):
-    """Any other path, given as two functions of the network's time.
-
-    Arguments:
-        alpha_of: t `(n,)` in float64 to alpha, positive.
-        sigma_of: t to sigma; sigma / alpha rises or falls all the way.
-        t_min: The first time the network is good for.
-        t_max: The last.
-
-    Raises:
-        InvalidArgument: If sigma / alpha is not monotone, or not finite and positive.
-    """
-
-    grid: Tensor
-    log_levels: Tensor
-
-    def __init__(
-        self,
-        alpha_of: Callable[[Tensor], Tensor],
-        sigma_of: Callable[[Tensor], Tensor],
-        t_min: float,
-        t_max: float,
-    ) -> None:
-        require(t_min < t_max, "t_min, t_max", expected="t_min < t_max", got=f"{t_min}, {t_max}")
-        t = torch.linspace(t_min, t_max, _POINTS, dtype=torch.float64)
-        levels = (sigma_of(t) / alpha_of(t)).log()
-        if levels[-1] < levels[0]:
-            t, levels = t.flip(0), levels.flip(0)
-        good = bool(torch.isfinite(levels).all()) and bool((levels.diff() > 0).all())
-        got = f"sigma / alpha from {float(levels[0].exp()):.4g} to {float(levels[-1].exp()):.4g}"
-        expected = "sigma / alpha finite, above 0, and rising or falling all the way"
-        require(good, "alpha_of, sigma_of", expected=expected, got=got)
-        super().__init__(float(levels[0].exp()), float(levels[-1].exp()))
-        self.alpha_of, self.sigma_of = alpha_of, sigma_of
-        self.register_buffer("grid", t, persistent=False)
-        self.register_buffer("log_levels", levels, persistent=False)
-
-    def alpha(self, s: Tensor) -> Tensor:
-        return self.alpha_of(self._t(s)).to(s.dtype)
-
-    def time(self, s: Float[Tensor, " b"]) -> Tensor:
-        return self._t(s).to(s.dtype)
-
-    def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """By automatic differentiation of both functions."""
-        rates = []
-        with torch.enable_grad():
-            t = self._t(s).detach().requires_grad_()
-            for function in (self.alpha_of, self.sigma_of):
-                (rate,) = torch.autograd.grad(function(t).sum(), t)
-                rates.append(rate.to(s.dtype))
-        return _solved(s, *rates)
-
-    def _t(self, s: Tensor) -> Tensor:
-        """The time of the level s: from the table, then by the secant rule within its interval."""
-        log_s, levels, grid = s.double().log(), self.log_levels.double(), self.grid.double()
-        i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
-        t, low, high = grid[i - 1], levels[i - 1], levels[i]
-        width = grid[i] - grid[i - 1]
-        share = ((log_s - low) / (high - low)).clamp(0, 1)
-        for _ in range(_REFINEMENTS):
-            at = t + share * width
-            error = log_s - (self.sigma_of(at) / self.alpha_of(at)).log()
-            share = (share + error / (high - low)).clamp(0, 1)
-        return t + share * width
-
-
-def _solved(s: Tensor, alpha_rate: Tensor, sigma_rate: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, q) from u = alpha' x_0 + sigma' n and x = x_0 + s n."""
+def from_rates(s: Tensor, alpha_rate: Tensor, sigma_rate: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, q) of `Path.from_velocity`, from the derivatives of alpha and sigma."""
     total = s * alpha_rate - sigma_rate
     return -sigma_rate / total, s / total
-
-
-_POINTS = 1025  # of a curve's table
-_REFINEMENTS = 3  # each divides the error by about the number of points
 
 
 class EDMInput(Path):
