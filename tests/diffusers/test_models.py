@@ -191,8 +191,13 @@ def test_latents_and_pictures(kind: str) -> None:
     assert prior.values is None
 
 
-@pytest.mark.parametrize("kind", AUTOENCODERS)
-@pytest.mark.parametrize("method", [NoiseAwareREDDiff.for_prior, lambda p, n: DPS.paper(n, p)])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *((kind, lambda p, n: DPS.paper(n, p)) for kind in AUTOENCODERS),
+        ("kl", NoiseAwareREDDiff.for_prior),
+    ],
+)
 def test_latent_problems(kind: str, method: object) -> None:
     """The wiring of random weights: a finite answer of the right shape, and counts."""
     prior = latent_prior(kind)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 import reddiff
 from reddiff import Gaussian, Problem
 from reddiff.operators import Identity
+from stand_ins import DDPM, DIFFUSERS, ONNXRUNTIME, AutoencoderTiny, DDPMScheduler, UNet2DModel
 from zoo.priors import chain
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
@@ -44,7 +48,13 @@ def names() -> dict[str, Any]:
     """What the page takes for granted."""
     x = 0.3 * torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     two = Problem.simulate(x, Identity(), Gaussian(0.1))
+    scheduler, unet = DDPMScheduler(prediction_type="sample"), UNet2DModel()
+    parts = {"unet": unet, "scheduler": scheduler}
     return {
+        "unet": unet,
+        "scheduler": scheduler,
+        "pipeline": SimpleNamespace(components=parts),
+        "latent_pipeline": SimpleNamespace(components=parts | {"vae": AutoencoderTiny()}),
         "reddiff": reddiff,
         "torch": torch,
         "math": math,
@@ -56,6 +66,21 @@ def names() -> dict[str, Any]:
         "two_lanes": two,
         "problem": two.select(torch.tensor([0])),
     }
+
+
+def lay_out(folder: Path) -> None:
+    """The files that the page reads."""
+    (folder / "denoiser.onnx").write_bytes(b"")
+    files = {
+        "model_index.json": {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", ""]},
+        "unet/config.json": {"_class_name": "UNet2DModel"},
+        "unet/model.safetensors": {},
+        "scheduler/scheduler_config.json": DDPM,
+    }
+    for name, entries in files.items():
+        path = folder / "ddpm-celebahq" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(entries))
 
 
 def recipes() -> list[Any]:
@@ -71,6 +96,9 @@ def recipes() -> list[Any]:
 @pytest.mark.parametrize("code", recipes())
 def test_recipe(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    lay_out(tmp_path)
+    monkeypatch.setitem(sys.modules, "diffusers", DIFFUSERS)
+    monkeypatch.setitem(sys.modules, "onnxruntime", ONNXRUNTIME)
     given = names() | {
         "prior": reddiff.prior(denoise, prediction="denoiser", shape=(3, None, None))
     }

@@ -7,51 +7,29 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 import reddiff
 from reddiff import InvalidArgument, WeightsError
 from reddiff.interop.diffusers.schedulers import alphas_bar, read_scheduler
-
-DDPM = {"_class_name": "DDPMScheduler", "beta_schedule": "linear", "num_train_timesteps": 1000}
-UNET = {"in_channels": 3, "out_channels": 3, "sample_size": 16, "block_out_channels": (8, 16, 16)}
-
-
-class StandIn(nn.Module):
-    """Half of x_t plus the condition, as sides of a multiple of 4."""
-
-    def __init__(self, **config):
-        super().__init__()
-        self.config = {**UNET, **config}
-        self.scale = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, sample, timestep, condition=None):
-        assert sample.shape[-1] % 4 == sample.shape[-2] % 4 == 0
-        more = (
-            0 if condition is None else condition.reshape(len(sample), -1).sum(1).view(-1, 1, 1, 1)
-        )
-        return SimpleNamespace(sample=self.scale * sample + more)
-
-
-class DDPMScheduler:
-    def __init__(self, **config):
-        self.config = {**DDPM, **config}
+from stand_ins import DDPM, DDPMScheduler, UNet2DModel
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_a_network_and_its_scheduler(prediction):
     scheduler = DDPMScheduler(prediction_type=prediction)
-    prior, x = reddiff.prior(StandIn(), schedule=scheduler), torch.randn(2, 3, 6, 9)
+    prior, x = reddiff.prior(UNet2DModel(), schedule=scheduler), torch.randn(2, 3, 6, 9)
     out = x / 8**0.5
     wanted = {"epsilon": x - out, "v_prediction": x / 2 - out / 2**0.5, "sample": out}
     torch.testing.assert_close(prior(x, 1.0), wanted[prediction])
     assert (prior.shape, prior.multiple, prior.values) == ((3, None, None), 4, (-1, 1))
-    pipeline = SimpleNamespace(components={"unet": StandIn(), "scheduler": scheduler, "vae": None})
+    pipeline = SimpleNamespace(
+        components={"unet": UNet2DModel(), "scheduler": scheduler, "vae": None}
+    )
     assert torch.equal(reddiff.prior(pipeline)(x, 1.0), prior(x, 1.0))
 
 
 def test_a_last_step_without_signal_is_left_out():
-    prior = reddiff.prior(StandIn(), schedule=DDPMScheduler(rescale_betas_zero_snr=True))
+    prior = reddiff.prior(UNet2DModel(), schedule=DDPMScheduler(rescale_betas_zero_snr=True))
     assert len(prior.path.log_levels) == 999
     assert 100 < prior.sigma_max < 1e5
     assert alphas_bar({**DDPM, "rescale_betas_zero_snr": True})[-1] == 0
@@ -59,13 +37,13 @@ def test_a_last_step_without_signal_is_left_out():
 
 def test_labels_and_embeddings():
     x, scheduler = torch.zeros(2, 3, 8, 8), DDPMScheduler(prediction_type="sample")
-    labelled = reddiff.prior(StandIn(num_class_embeds=7), schedule=scheduler)
+    labelled = reddiff.prior(UNet2DModel(num_class_embeds=7), schedule=scheduler)
     assert labelled.given(label=torch.tensor([2, 6]))(x, 1.0)[:, 0, 0, 0].tolist() == [2, 6]
-    net = StandIn(cross_attention_dim=5)
+    net = UNet2DModel(cross_attention_dim=5)
     told = reddiff.prior(net, schedule=scheduler, null=torch.zeros(3, 5))
     words = torch.ones(3, 5)
     assert float(told.given(embedding=words, guidance=2.0)(x, 1.0).detach().max()) == 30
-    transformer = StandIn(num_embeds_ada_norm=10, patch_size=2, block_out_channels=None)
+    transformer = UNet2DModel(num_embeds_ada_norm=10, patch_size=2, block_out_channels=None)
     prior = reddiff.prior(transformer, schedule=scheduler)
     assert prior.shape == (3, 16, 16)
     free = prior.given(label=3, guidance=0.0)(torch.zeros(1, 3, 16, 16), 1.0)
@@ -92,7 +70,7 @@ def test_labels_and_embeddings():
 )
 def test_what_does_not_fit_is_said_in_one_line(config, schedule, message):
     with pytest.raises(InvalidArgument, match=message) as error:
-        reddiff.prior(StandIn(**config), schedule=schedule)
+        reddiff.prior(UNet2DModel(**config), schedule=schedule)
     assert "\n" not in str(error.value)
 
 
@@ -117,8 +95,8 @@ def test_levels_of_schedulers(config, levels):
 def test_a_flow_with_data_at_1_has_the_other_sign():
     config = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
     x = torch.randn(2, 3, 8, 8)
-    forth = reddiff.prior(StandIn(), schedule=config)
-    back = reddiff.prior(StandIn(), schedule={**config, "invert_sigmas": True})
+    forth = reddiff.prior(UNet2DModel(), schedule=config)
+    back = reddiff.prior(UNet2DModel(), schedule={**config, "invert_sigmas": True})
     x_t = x / 2
     torch.testing.assert_close(forth(x, 1.0), x_t - x_t / 4)
     torch.testing.assert_close(back(x, 1.0), x_t + x_t / 4)

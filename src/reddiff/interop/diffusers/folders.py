@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from reddiff.errors import InvalidArgument, WeightsError
@@ -116,7 +115,7 @@ def _loaded(folder: Path, known: tuple[str, ...]) -> Any:
     return net.requires_grad_(False).eval()
 
 
-def _library() -> ModuleType:
+def _library() -> Any:
     """The package diffusers.
 
     Raises:
@@ -127,8 +126,7 @@ def _library() -> ModuleType:
     except ImportError as error:
         expected = "the package diffusers (pip install 'reddiff[diffusers]')"
         raise InvalidArgument("prior", expected=expected, got=str(error)) from error
-    found: ModuleType = diffusers
-    return found
+    return diffusers
 
 
 def _scheduler(folder: Path) -> Mapping[str, Any]:
