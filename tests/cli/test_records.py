@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from commands import run
+from reddiff.images.jobs import file_hash
+from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.wiring import Wiring
+from reddiff.priors import UNet
 from tiny import save_tiny
 
 CODE = "from pathlib import Path\nPath('RAN').touch()\ndef f(x): return 0.5 * x\n"
@@ -271,3 +276,37 @@ def test_threads_are_bounded(folder, monkeypatch):
     changed("t.json", threads=60_000)
     run("replay", "t.json", "-o", "x.png")
     assert max(asked) <= (os.cpu_count() or 1)
+
+
+def test_a_network_of_gray_pictures_with_its_wiring_restores_color(folder):
+    """What a weights file says of itself is all that `--prior` needs."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = UNet(1, channels=[8, 8], blocks=[1, 1], embedding=8)
+    wiring = Wiring(prediction="edm", shape=(1, 16, 16), values=(0, 1), levels=(0.002, 40))
+    arguments = {"image_channels": 1, "channels": [8, 8], "blocks": [1, 1], "embedding": 8}
+    save_weights("mine.safetensors", net.state_dict(), Header("unet", arguments, wiring))
+    words = "--task", "denoise", "--noise", 0.05, "--steps", 2, "--prior", "mine.safetensors"
+    run("restore", "a.png", "-o", "mine.png", *words)
+    with Image.open("mine.png") as picture:
+        assert (picture.size, picture.mode) == ((20, 16), "RGB")
+    run("sample", "-o", "draws", "--prior", "mine.safetensors", "--size", 16, "--count", 1)
+    with Image.open("draws/sample-0.png") as picture:
+        assert (picture.size, picture.mode) == ((16, 16), "L")
+    before = Path("mine.png").read_bytes()
+    replay("mine.png.json", "--force")
+    assert Path("mine.png").read_bytes() == before
+    save_weights("mine.safetensors", net.state_dict(), Header("unet", arguments, Wiring()))
+    text = run("restore", "a.png", "-o", "b.png", *words, code=3)
+    assert "shape: expected that of one x" in text
+
+
+def test_the_hash_of_a_folder_is_that_of_its_files(tmp_path):
+    (tmp_path / "m" / "unet").mkdir(parents=True)
+    (tmp_path / "m" / "unet" / "config.json").write_text("{}")
+    one = file_hash(tmp_path / "m")
+    assert one == file_hash(tmp_path / "m")
+    (tmp_path / "m" / "unet" / "config.json").rename(tmp_path / "m" / "config.json")
+    two = file_hash(tmp_path / "m")
+    (tmp_path / "m" / "config.json").write_text("{ }")
+    assert len({one, two, file_hash(tmp_path / "m")}) == 3

@@ -28,7 +28,10 @@ def sample(
         ),
     ],
     prior: Annotated[
-        str, typer.Option(help="The prior, see `reddiff priors`, or a .safetensors file.")
+        str,
+        typer.Option(
+            help="The prior: a name (`reddiff priors`), a .safetensors or .onnx file, or a folder."
+        ),
     ] = "photo",
     count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 4,
     size: Annotated[str, typer.Option(help="Side of a picture in pixels, or HEIGHTxWIDTH.")] = "64",
@@ -60,6 +63,7 @@ def sample(
     for name in names:
         check_output(name, force=force, parents=True)
     network = door.prior(prior)
+    shape = network.shape[0] or 3, *shape[1:]
     method = sampling.sampler(solver, network, steps)
     bar = ProgressBar("sample", transient=True)
     interruptions.raise_from_now_on()

@@ -122,9 +122,17 @@ def _file_part(name: str, text: str) -> str | None:
 
 
 def file_hash(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with open_regular(path) as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
+    """The SHA-256 of a file, in hexadecimal digits; of a folder, that of its files and their names.
+
+    Raises:
+        PictureError: If a file cannot be read.
+    """
+    digest, top = sha256(), Path(path)
+    if top.is_dir():
+        for file in sorted(p for p in top.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(top).as_posix()}\0{file_hash(file)}\0".encode())
+        return digest.hexdigest()
+    with open_regular(path) as opened:
+        while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

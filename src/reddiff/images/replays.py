@@ -60,7 +60,7 @@ def replay(
         expected = f"hashes of {', '.join(files)}"
         raise RecordError(f"{path}: expected {expected}, got {', '.join(known) or 'none'}")
     for name, file in files.items():
-        if not file.is_file() or file_hash(file) != known[name]:
+        if not (file.is_file() or file.is_dir()) or file_hash(file) != known[name]:
             raise RecordError(f"{path}: expected {name} {file} as it was, got another or none")
     prior = door.prior(str(job.settings.prior))
     if weights_hash(prior) != record["weights"]:

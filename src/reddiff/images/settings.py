@@ -152,7 +152,10 @@ class Settings(Degradation):
     )
     prior: str | Path | Prior = field(
         default="photo",
-        metadata=_option(str, "The prior, see `reddiff priors`, or a .safetensors file."),
+        metadata=_option(
+            str,
+            "The prior: a name (`reddiff priors`), a .safetensors or .onnx file, or a folder.",
+        ),
     )
     device: str | torch.device = field(
         default="auto", metadata=_option(str, "cpu, cuda, ...; auto uses a GPU if there is one.")
