@@ -16,6 +16,7 @@ from .images.restoration import restore as restore
 from .interop.deepinv import as_reconstructor as as_reconstructor
 from .interop.deepinv import from_deepinv as from_deepinv
 from .interop.door import prior as prior
+from .interop.weights import load_classifier as load_classifier
 from .noise import Clipped as Clipped
 from .noise import DiagonalGaussian as DiagonalGaussian
 from .noise import Gaussian as Gaussian

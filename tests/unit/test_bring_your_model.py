@@ -16,7 +16,10 @@ from torch import Tensor, nn
 
 import reddiff
 from reddiff import Gaussian, Problem
+from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.wiring import Wiring
 from reddiff.operators import Identity
+from reddiff.priors.adm import ADM, ADMClassifier, Plan
 from stand_ins import DDPM, DIFFUSERS, ONNXRUNTIME, AutoencoderTiny, DDPMScheduler, UNet2DModel
 from zoo.priors import chain
 
@@ -93,15 +96,37 @@ def recipes() -> list[Any]:
     return found
 
 
+def save_files() -> None:
+    """Narrow networks in place of those of the converted files that the page reads."""
+    plan = {"channels": 3, "width": 32, "multipliers": [1, 2], "blocks": 1, "attention": [2]}
+    wiring = Wiring("eps", "linear", (3, None, None), multiple=2)
+    torch.manual_seed(0)
+    net = ADM(Plan(**plan), 6)
+    with torch.no_grad():  # a fresh network is far from a denoiser: this one estimates no noise
+        for tensor in net.out[2].parameters():
+            tensor.zero_()
+    header = Header("adm", {"plan": plan, "outputs": 6}, wiring)
+    save_weights("imagenet.safetensors", net.state_dict(), header)
+    judge = ADMClassifier(Plan(**plan), 16, 5)
+    wiring = Wiring(schedule="linear", shape=(3, 16, 16))
+    header = Header("adm-classifier", {"plan": plan, "side": 16, "classes": 5}, wiring)
+    save_weights("classifier.safetensors", judge.state_dict(), header)
+
+
 @pytest.mark.parametrize("code", recipes())
 def test_recipe(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lay_out(tmp_path)
     monkeypatch.setitem(sys.modules, "diffusers", DIFFUSERS)
     monkeypatch.setitem(sys.modules, "onnxruntime", ONNXRUNTIME)
+    if ".safetensors" in code:
+        save_files()
     given = names() | {
         "prior": reddiff.prior(denoise, prediction="denoiser", shape=(3, None, None))
     }
+    if "classifier" in code:  # of squares
+        x = 0.3 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+        given["problem"] = Problem.simulate(x, Identity(), Gaussian(0.1))
     exec(code, given)
     if "result" in given:
         assert torch.isfinite(given["result"].x).all()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from reddiff.operators.base import Shape
 from reddiff.priors import (
     ChannelwisePrior,
+    ClassifierGuidance,
     Conditions,
     EDMPrior,
     EpsPrior,
@@ -22,6 +23,7 @@ from reddiff.priors import (
     GaussianRandomField,
     GrayPrior,
     NetworkPrior,
+    NoisyClassifier,
     Prior,
     TiledPrior,
     UNet,
@@ -60,6 +62,22 @@ def mixture() -> GaussianMixture:
     """Three overlapping components."""
     covs = torch.stack([spd(4, seed=s) for s in (31, 32, 33)])
     return GaussianMixture(torch.tensor([1.0, 2.0, 0.5], dtype=F64), randn(3, 4, seed=30), covs)
+
+
+def component_logits(x: Tensor, s: Tensor) -> Tensor:
+    """Those of the component of `mixture()` that x_0 + s n is from, by Bayes' rule."""
+    columns = []
+    for weight, mean, seed in zip((1.0, 2.0, 0.5), randn(3, 4, seed=30), (31, 32, 33), strict=True):
+        cov = spd(4, seed=seed) + s.view(-1, 1, 1) ** 2 * torch.eye(4, dtype=F64)
+        density = torch.distributions.MultivariateNormal(mean, cov)
+        columns.append(density.log_prob(x) + math.log(weight))
+    return torch.stack(columns, 1)
+
+
+def component(label: int | Tensor, scale: float | Tensor = 1.0) -> ClassifierGuidance:
+    """The mixture under the label of one of its components."""
+    classifier = NoisyClassifier(component_logits, Unscaled(0.01, 100.0), 3, (4,))
+    return ClassifierGuidance(mixture(), classifier, label, scale)
 
 
 def diagonal_mixture() -> GaussianMixture:
@@ -222,6 +240,7 @@ PRIORS = [
     PriorCase("field-even", (3, 6, 8), lambda: GaussianRandomField(-1.0, channels=3)),
     PriorCase("mixture", (4,), mixture),
     PriorCase("mixture-diagonal", (1, 2, 2), diagonal_mixture),
+    PriorCase("classifier-guided", (4,), lambda: component(2)),
     PriorCase("ffdnet", (3, 7, 6), FFDNetPrior, (0.02, 0.2, 0.5)),
     PriorCase(
         "eps",

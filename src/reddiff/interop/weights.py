@@ -15,19 +15,23 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from reddiff.errors import ReddiffError, WeightsError
 from reddiff.files import write_whole
 from reddiff.interop.architectures import ARCHITECTURES
+from reddiff.interop.vocabulary import path_of
 from reddiff.interop.wiring import Wiring
+from reddiff.priors.adm import ADMClassifier
 from reddiff.priors.base import Prior
+from reddiff.priors.classifier_guidance import NoisyClassifier
 from reddiff.priors.error_covariance import ErrorSpectrum
 from reddiff.priors.photo import photo_prior
 
@@ -128,31 +132,70 @@ def load_weights(path: str | Path, declared: Wiring) -> Prior:
     Raises:
         WeightsError: If the file is not safetensors, or its tensors are not those of the network.
     """
-    path = Path(path)
+    with _open(Path(path)) as (file, metadata):
+        if ENTRY not in metadata:
+            return photo_prior(path)
+        net, header = _network(file, metadata, str(path))
+    expected = "a prior, got a classifier (reddiff.load_classifier reads it)"
+    if isinstance(net, ADMClassifier):
+        raise WeightsError(f"{path}: expected {expected}")
+    prior = declared.over(header.wiring).prior(net)
+    if "errors" in metadata:
+        prior.errors = ErrorSpectrum.from_json(metadata["errors"])
+    return prior.requires_grad_(False).eval()
+
+
+def load_classifier(path: str | Path) -> NoisyClassifier:
+    """The classifier of noisy pictures in a weights file, for `ClassifierGuidance`.
+
+    Arguments:
+        path: A file that `reddiff convert --arch adm-256-classifier` wrote.
+
+    Raises:
+        WeightsError: If the file is none, or its tensors are not those of the network.
+    """
+    with _open(Path(path)) as (file, metadata):
+        if ENTRY not in metadata:
+            raise WeightsError(f"{path}: expected a file of reddiff convert, got other weights")
+        net, header = _network(file, metadata, str(path))
+    wiring = header.wiring
+    if not isinstance(net, ADMClassifier):
+        got = f"a network {header.architecture} (reddiff.prior reads it)"
+        raise WeightsError(f"{path}: expected a classifier, got {got}")
+    chain = path_of(wiring.schedule, "eps")
+    classifier = NoisyClassifier(net, chain, net.classes, tuple(wiring.shape or ()))
+    return classifier.requires_grad_(False).eval()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A weights file and its metadata; errors name the file, in one line.
+
+    Raises:
+        WeightsError: If it is none, or what is done with it fails.
+    """
     if path.exists() and not path.is_file():  # a pipe has no end
         raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if ENTRY not in metadata:
-                return photo_prior(path)
-            header = Header.from_json(metadata[ENTRY])
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            make = ARCHITECTURES[header.architecture]
-            with torch.device("meta"):
-                net = make(**header.arguments)
-            compare({k: tuple(v.shape) for k, v in net.state_dict().items()}, shapes, f"{path}")
-            net.load_state_dict({key: file.get_tensor(key).float() for key in shapes}, assign=True)
+            yield file, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
     except ReddiffError as error:
         raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except (RuntimeError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise WeightsError(f"{path}: {' '.join(str(error).split())}") from error
-    prior = declared.over(header.wiring).prior(net)
-    if "errors" in metadata:
-        prior.errors = ErrorSpectrum.from_json(metadata["errors"])
-    return prior.requires_grad_(False).eval()
+
+
+def _network(file: Any, metadata: Mapping[str, str], name: str) -> tuple[nn.Module, Header]:
+    """The network in a file; no more memory is taken than the tensors need."""
+    header = Header.from_json(metadata[ENTRY])
+    shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    with torch.device("meta"):
+        net = ARCHITECTURES[header.architecture](**header.arguments)
+    compare({k: tuple(v.shape) for k, v in net.state_dict().items()}, shapes, name)
+    net.load_state_dict({key: file.get_tensor(key).float() for key in shapes}, assign=True)
+    return net, header
 
 
 def compare(

@@ -2,6 +2,8 @@
 
 from reddiff.priors.adapting import adapted as adapted
 from reddiff.priors.base import Prior as Prior
+from reddiff.priors.classifier_guidance import ClassifierGuidance as ClassifierGuidance
+from reddiff.priors.classifier_guidance import NoisyClassifier as NoisyClassifier
 from reddiff.priors.conditions import ConditionalPrior as ConditionalPrior
 from reddiff.priors.conditions import Conditions as Conditions
 from reddiff.priors.error_covariance import Covariance as Covariance

@@ -31,7 +31,7 @@ class Around(Prior):
         high = inner.sigma_max if sigma_max is None else sigma_max
         super().__init__(shape, low, high)
         self.inner, self.values, self.trusted = inner, inner.values, inner.trusted
-        self.lanes, self.evaluations = inner.lanes, inner.evaluations
+        self.lanes, self.evaluations, self.vjps = inner.lanes, inner.evaluations, inner.vjps
         self.differentiable = inner.differentiable
 
     @property
@@ -55,5 +55,6 @@ class Around(Prior):
         new = copy.copy(self)
         new._modules = {**self._modules, "inner": inner}
         new.lanes = inner.lanes
-        new.evaluations = self.evaluations // self.inner.evaluations * inner.evaluations
+        times = self.evaluations // self.inner.evaluations
+        new.evaluations, new.vjps = times * inner.evaluations, times * inner.vjps
         return new

@@ -43,6 +43,7 @@ class Prior(nn.Module, ABC):
     values: tuple[float, float] | None = None  # the range of x it was trained on, if known
     errors: ErrorSpectrum | None = None  # its measured error, for pictures
     evaluations: int = 1  # of the network, to denoise one x
+    vjps: int = 0  # backward passes within it
     lanes: int | None = None  # that its conditions are for; None if they are shared
     trusted: bool = False  # known to be a denoiser: `solve` need not try it
     differentiable: bool = True  # whether it has a vjp

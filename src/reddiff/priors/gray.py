@@ -73,7 +73,8 @@ class ChannelwisePrior(Around):
         gray = len(inner.shape) == 3 and inner.shape[0] == 1
         require(gray, "prior", expected="a prior on (1, h, w)", got=f"one on {inner.shape}")
         super().__init__(inner, (channels, *inner.shape[1:]))
-        self.channels, self.evaluations = channels, channels * inner.evaluations
+        self.channels = channels
+        self.evaluations, self.vjps = channels * inner.evaluations, channels * inner.vjps
 
     def denoise(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "b 1 1 1"]

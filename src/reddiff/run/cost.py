@@ -40,7 +40,7 @@ class Metered(Prior):
         return self.inner.dtype
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        self.rows += len(x) * self.inner.evaluations
+        self._made(len(x))
         with torch.no_grad():
             return self.inner.denoise(x, sigma)
 
@@ -48,14 +48,18 @@ class Metered(Prior):
         self, x_t: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, once: bool = False
     ) -> tuple[Tensor, Pullback]:
         """The inner prior's vjp, with a pullback that is counted."""
-        self.rows += len(x_t) * self.inner.evaluations
+        self._made(len(x_t))
         x_0, inner = self.inner.vjp(x_t, sigma, alpha, once=once)
 
         def pullback(v: Tensor) -> Tensor:
-            self.pulled += len(v) * self.inner.evaluations
+            self.pulled += len(v) * (self.inner.evaluations + self.inner.vjps)
             return inner(v)
 
         return x_0, pullback
+
+    def _made(self, rows: int) -> None:
+        self.rows += rows * self.inner.evaluations
+        self.pulled += rows * self.inner.vjps
 
     def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
         return self.inner.error_covariance(s, like)
