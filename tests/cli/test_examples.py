@@ -23,6 +23,7 @@ GAINS = {
     "mri": [("zero filled", "reddiff", 5), ("sense", "reddiff", 2)],
     "ct": [("back projection", "reddiff", 1), ("back projection hann", "reddiff", 1)],
     "phase": [("projections", "reddiff", 20)],
+    "latent": [("recorded", "latent", 10), ("gaussian", "latent", 1)],
 }
 RATIO = (0.5, 1.35)  # of the residual to the noise
 

@@ -109,7 +109,8 @@ def prior(
 
     Arguments:
         source: "photo", "ffdnet", a `.safetensors` file that `reddiff convert` or `reddiff train`
-            wrote, a module or function `net(x_t, t)`, or a `Prior`, which comes back as it is.
+            wrote, an `.onnx` file, a network, pipeline or folder of diffusers, a module or function
+            `net(x_t, t)`, or a `Prior`, which comes back as it is.
         prediction: What the network predicts: "eps" (the noise), "v", "x0", "score" (the gradient
             of ln p(x_t)), "flow" (a velocity), "edm" (F of EDM's preconditioning) or "denoiser"
             (D(x, sigma): EDM's preconditioned network, Gaussian denoisers, consistency models).
