@@ -194,8 +194,7 @@ class AttentionPool(nn.Module):
     def __init__(self, side: int, width: int, heads: int, outputs: int) -> None:
         super().__init__()
         self.heads = heads
-        place = torch.randn(width, side**2 + 1) * width**-0.5
-        self.positional_embedding = nn.Parameter(place)
+        self.positional_embedding = nn.Parameter(torch.zeros(width, side**2 + 1))
         self.qkv_proj = nn.Conv1d(width, 3 * width, 1)
         self.c_proj = nn.Conv1d(width, outputs, 1)
 
