@@ -92,6 +92,22 @@ def test_levels_of_schedulers(config, levels):
     assert (path.sigma_min, path.sigma_max) == pytest.approx(levels)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {**DDPM, "timestep_type": "continuous", "prediction_type": "v_prediction"},
+        {"_class_name": "CMStochasticIterativeScheduler"},
+        {"_class_name": "EDMEulerScheduler", "prediction_type": "v_prediction"},
+        {"_class_name": "ScoreSdeVeScheduler"},
+    ],
+)
+def test_networks_on_the_paths_of_their_schedulers(config):
+    x = torch.randn(2, 3, 8, 8)
+    prior = reddiff.prior(UNet2DModel(), schedule=config)
+    assert torch.isfinite(prior(x, 1.0)).all()
+    torch.testing.assert_close(prior(x, prior.sigma_min), x, rtol=0.02, atol=0.02)
+
+
 def test_a_flow_with_data_at_1_has_the_other_sign():
     config = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
     x = torch.randn(2, 3, 8, 8)

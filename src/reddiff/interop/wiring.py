@@ -106,6 +106,7 @@ class Wiring:
         prediction = prediction_named(word, self.sigma_data, self.bound)
         path = path_of(self.schedule, word, self.sigma_data)
         same = isinstance(prediction, EDMOutput) == isinstance(path, EDMInput)
+        same = same or isinstance(word, Prediction)  # which was made for the path
         expected = "that of EDM for prediction 'edm', and for no other"
         require(same, "schedule", expected=expected, got=type(path).__name__)
         prior = NetworkPrior(

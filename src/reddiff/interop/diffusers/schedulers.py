@@ -15,7 +15,7 @@ from torch import Tensor
 from reddiff.errors import lookup, require
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.paths import Chain, EDMInput, Path, Straight, Unscaled
-from reddiff.priors.predictions import EDMOutput, Prediction
+from reddiff.priors.predictions import EDMOutput, Prediction, V
 
 Config = Mapping[str, Any]
 T = TypeVar("T")
@@ -45,10 +45,10 @@ def read_scheduler(config: Config, *, integer_time: bool = False) -> Wiring:
         return _flow(config)
     prediction = _prediction(config, _CHAIN)
     if config.get("timestep_type") == "continuous" and prediction == "v":
-        path: Path = EDMInput(*_levels(config, 0.002, 700.0), sigma_data=1.0)
-    else:
-        path = Chain(alphas_bar(config), integer_time=integer_time)
-    return Wiring(prediction=prediction, schedule=path)
+        path = EDMInput(*_levels(config, 0.002, 700.0), sigma_data=1.0)
+        return Wiring(prediction=V(), schedule=path)
+    chain = Chain(alphas_bar(config), integer_time=integer_time)
+    return Wiring(prediction=prediction, schedule=chain)
 
 
 def alphas_bar(config: Config) -> Float64[Tensor, " T"]:
