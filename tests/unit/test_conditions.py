@@ -132,6 +132,8 @@ def test_embeddings_per_lane() -> None:
         (lambda p: p.given(label=4), "label: expected integers from 0 to 2, .* got 4"),
         (lambda p: p.given(label=3), "label: expected integers from 0 to 2, .* got 3"),
         (lambda p: p.given(label=-1), "label: .* got -1"),
+        (lambda p: p.given(label="cat"), "label: expected integers .* got 'cat'"),
+        (lambda p: p.given(label=True), "label: expected integers .* got torch.bool"),
         (lambda p: p.given(label=1.0), "label: expected integers .* got torch.float32"),
         (lambda p: p.given(label=torch.zeros(2, 2, dtype=torch.int64)), r"shape \(2, 2\)"),
         (lambda p: p.given(), "label, embedding: expected one of them"),

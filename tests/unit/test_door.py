@@ -187,6 +187,10 @@ def test_a_file_of_another_network(tmp_path: Any) -> None:
         ({"prediction": "edm", "shape": (3, 0, None)}, r"got \(3, 0, None\)"),
         ({"prediction": "edm", "values": 1}, "values: expected two numbers, .* got 1"),
         ({"prediction": "edm", "levels": (1, 2, 3)}, "levels: expected two numbers"),
+        (
+            {"prediction": "eps", "schedule": "linear", "levels": (0.01, 1e4)},
+            "levels: expected levels of the schedule, 0.010001 to 157.41, got 0.01 to 10000",
+        ),
         ({"prediction": "edm", "levels": (3, 1)}, "expected 0 <= sigma_min < sigma_max"),
         ({"prediction": "edm", "mean": 0.5, "std": 0.5}, "mean: expected a tuple of numbers"),
         ({"prediction": "edm", "classes": 3, "embedding": (4,)}, "classes, embedding: expected"),

@@ -16,6 +16,8 @@ from reddiff.priors.base import Prior
 if TYPE_CHECKING:
     from reddiff.priors.network_prior import NetworkPrior
 
+WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
+
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
@@ -53,8 +55,11 @@ class Conditions:
         if self.classes is None:
             got = "a label"
             raise InvalidArgument("label", expected=f"an embedding of {self.embedding}", got=got)
-        values = torch.as_tensor(label)
-        whole = not (values.is_floating_point() or values.is_complex() or values.ndim > 1)
+        try:
+            values = torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidArgument("label", expected=expected, got=repr(label)) from error
+        whole = values.dtype in WHOLE and values.ndim <= 1
         got = f"{values.dtype} of shape {tuple(values.shape)}"
         require(whole and values.numel() > 0, "label", expected=expected, got=got)
         values = values.long()

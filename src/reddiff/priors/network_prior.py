@@ -14,6 +14,7 @@ from reddiff.priors.conditions import ConditionalPrior, Conditions
 from reddiff.priors.networks import Network, Opaque, check_network, computes_in, evaluate
 from reddiff.priors.paths import Path
 from reddiff.priors.predictions import Prediction
+from reddiff.schedules import SLACK, in_words
 
 Shape = tuple[int | None, ...]
 HALF = (torch.float16, torch.bfloat16)
@@ -110,7 +111,12 @@ class NetworkPrior(Prior):
         one = torch.ones(1, dtype=torch.float64)
         prediction.x_0(one, one, one * path.sigma_max / 2, path)  # raises where they do not fit
         scale = 1.0 if units is None else units.scale
-        low, high = (path.sigma_min, path.sigma_max) if levels is None else levels
+        ends = path.sigma_min, path.sigma_max
+        low, high = ends if levels is None else levels
+        known = ends[0] * (1 - SLACK) <= low and high <= ends[1] * (1 + SLACK)
+        wanted, got = in_words(ends, (low, high))
+        good = known or not path.bounded
+        require(good, "levels", expected=f"levels of the schedule, {wanted}", got=got)
         super().__init__(shape, low / scale, high / scale)
         self.net, self.prediction, self.path, self.units = net, prediction, path, units
         self.multiple, self.compute, self.conditions = multiple, compute, conditions

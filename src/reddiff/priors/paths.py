@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,8 @@ class Path(nn.Module, ABC):
         sigma_min: The lowest level s of the path.
         sigma_max: The highest.
     """
+
+    bounded: ClassVar[bool] = True  # there are no inputs for other levels
 
     def __init__(self, sigma_min: float, sigma_max: float) -> None:
         super().__init__()
@@ -146,6 +148,8 @@ class Unscaled(Path):
         sigma_max: The highest.
     """
 
+    bounded = False
+
     def alpha(self, s: Tensor) -> Tensor:
         return torch.ones_like(s)
 
@@ -210,6 +214,8 @@ class EDMInput(Path):
         sigma_max: The highest.
         sigma_data: The standard deviation of the data the network was trained with.
     """
+
+    bounded = False
 
     def __init__(
         self, sigma_min: float = 0.002, sigma_max: float = 80.0, sigma_data: float = 0.5
