@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -82,5 +83,9 @@ class Session:
         return [feed["x"] / 4 + total]
 
 
-ONNXRUNTIME = SimpleNamespace(InferenceSession=Session, SessionOptions=SimpleNamespace)
+ONNXRUNTIME = SimpleNamespace(
+    InferenceSession=Session,
+    SessionOptions=SimpleNamespace,
+    __spec__=ModuleSpec("onnxruntime", None),  # torch looks for it
+)
 DIFFUSERS = SimpleNamespace(UNet2DModel=UNet2DModel)
