@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluate import read, samples
+from evaluate import samples
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from reddiff.priors import ErrorSpectrum, photo_prior
 from reddiff.priors.named import PRIORS
+from reddiff.training.trainer import read
 
 
 def crops(sources: list[Path], size: int, count: int) -> Tensor:

@@ -5,44 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 from torch import Tensor
 
 from reddiff.priors import EDMPrior, Prior, UNet
 from reddiff.priors.named import PRIORS
 from reddiff.priors.photo import BOUND
+from reddiff.training.logs import denoising_psnr
+from reddiff.training.trainer import channels_last, read, select
 
 
 def denoiser(net: UNet, autocast: bool = True) -> Prior:
     """D(x; sigma) for images in [-1, 1] and one noise level per image, in the same units."""
     compute = torch.bfloat16 if autocast else None
     return EDMPrior(net, (3, None, None), compute=compute, bound=BOUND)
-
-
-def channels_last(net: UNet) -> UNet:
-    """The same network, its convolutions' weights stored channels last."""
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net
-
-
-def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a safetensors file."""
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-
-
-def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with the prefix, without it, in single precision."""
-    chosen = [name for name in tensors if name.startswith(prefix)]
-    return {name.removeprefix(prefix): tensors[name].float() for name in chosen}
 
 
 def load(path: Path) -> UNet:
@@ -58,21 +40,6 @@ def read_images(sources: Sequence[Path]) -> dict[str, Tensor]:
     paths = [p for s in sources for p in (sorted(s.glob("*.png")) if s.is_dir() else [s])]
     arrays = {path.stem: np.array(Image.open(path).convert("RGB")) for path in paths}
     return {k: torch.from_numpy(a).permute(2, 0, 1)[None] / 127.5 - 1 for k, a in arrays.items()}
-
-
-@torch.no_grad()
-def denoising_psnr(
-    denoise: Prior, images: Iterable[Tensor], level: float, device: str = "cpu"
-) -> list[float]:
-    """PSNR in dB of each image for noise of `level`/255, seeded by its place in the list."""
-    values = []
-    sigma = torch.full((1,), 2 * level / 255, device=device)
-    for seed, image in enumerate(images):
-        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
-        clean = image.to(device)
-        restored = denoise(clean + sigma * noise.to(device), sigma).clamp(-1, 1)
-        values.append(-10 * math.log10(float(((restored - clean) / 2).square().mean())))
-    return values
 
 
 @torch.no_grad()

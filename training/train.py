@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import copy
-import csv
 import json
 import math
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from batches import Data, draw_sigma
-from evaluate import channels_last, denoiser, denoising_psnr, read, read_images, select
-from losses import LevelMeans, edm_losses
-from optimizer import Optimizer
-from safetensors.torch import save_file
+from evaluate import denoiser, denoising_psnr, read_images
 from torch import Tensor
 
 from reddiff.priors.photo import ASSET
-from reddiff.priors.unet import ResidualBlock, UNet
+from reddiff.priors.unet import ResidualBlock
+from reddiff.training.batches import Data
+from reddiff.training.logs import append
+from reddiff.training.trainer import Recipe, Trainer, read, select, write
 
 LEVELS = (25, 50, 100)
 COLUMNS = ["hours", "cpu", "step", "images", "lr", "loss", *(f"psnr{level}" for level in LEVELS)]
-
-
-def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """A safetensors file, complete or not there at all."""
-    temporary = path.with_suffix(".tmp")
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    save_file(plain, temporary, {k: json.dumps(v) for k, v in metadata.items()})
-    temporary.replace(path)
 
 
 def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -52,141 +40,58 @@ def initial(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]
     return config, tensors
 
 
-class Run:
-    """A training run: the network, its moving average, the optimiser, and how far they are."""
+class Run(Trainer):
+    """A training run, as the command line asks for it."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.checkpoint = args.out / "checkpoint.safetensors"
-        torch.manual_seed(args.seed)
-        self.steps, self.images, self.hours, self.cpu = 0, 0, 0.0, 0.0
-        self.means = LevelMeans(device=args.device)
-        resumed = self.checkpoint.exists()
-        if resumed:
-            metadata, tensors = read(self.checkpoint)
-            self.config, weights = json.loads(metadata["config"]), select(tensors, "net.")
+        recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
+        if self.checkpoint.exists():
+            super().__init__(recipe, json.loads(read(self.checkpoint)[0]["config"]))
+            self.restore(self.checkpoint)
         else:
-            self.config, weights = initial(args)
-        self.net = UNet(**self.config)
-        if weights:
-            self.net.load_state_dict(weights)
-        channels_last(self.net).to(args.device)
-        self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimizer = Optimizer(self.net, args.muon, args.clip)
-        if resumed:
-            self.ema.load_state_dict(select(tensors, "ema."))
-            self.optimizer.load(tensors)
-            self.means.sums.copy_(tensors["means"])
-            progress = json.loads(metadata["progress"])
-            self.steps, self.images = progress["step"], progress["images"]
-            self.hours, self.cpu = progress["hours"], progress["cpu"]
+            super().__init__(recipe, *initial(args))
         if args.compile:
             torch._dynamo.config.recompile_limit = 64  # a block has as many shapes as levels
             for module in self.net.modules():
                 if isinstance(module, ResidualBlock):
                     module.compile(dynamic=False)
-        self.decay = torch.zeros((), device=args.device)
-        self.update = Recorded(self._update) if args.graph else self._update
+        if args.graph:
+            self.update = Recorded(self._update)
 
-    def done(self) -> float:
-        """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
-        args = self.args
-        hours = self.hours / args.hours if args.hours else 0.0
-        steps = self.steps / args.steps if args.steps else 0.0
-        return float(max(hours, steps))
-
-    def rate(self) -> float:
-        """The learning rate: up linearly, then constant, then a cosine to zero."""
-        warm = min((self.steps + 1) / self.args.warmup, 1.0)
-        end = max(self.done() - 1 + self.args.cooldown, 0.0) / self.args.cooldown
-        return float(self.args.lr) * warm * (1 + math.cos(math.pi * min(end, 1.0))) / 2
-
-    def step(self, x: Tensor) -> Tensor:
-        """One update of the weights and of their moving average; the plain loss."""
-        args = self.args
-        sigma = draw_sigma(len(x), args.sigma_mean, args.sigma_std, args.sigma_wide).to(x.device)
-        self.optimizer.rate(self.rate())
-        self.steps += 1
-        self.images += len(x)
-        self.decay.fill_(min(args.ema, (1 + self.steps) / (10 + self.steps)))
-        return self.update(x, torch.randn_like(x), sigma)
-
-    def _update(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """The part of a step that draws nothing and waits for nothing."""
-        losses = edm_losses(self.net, x, noise, sigma, self.args.bf16)
-        means = self.means.update(sigma, losses.detach())
-        self.net.zero_grad()
-        (losses / means if self.args.weigh else losses).mean().backward()
-        self.optimizer.step()
-        with torch.no_grad():
-            ema, values = list(self.ema.parameters()), list(self.net.parameters())
-            away = torch._foreach_sub(values, ema)
-            torch._foreach_mul_(away, 1 - self.decay)
-            torch._foreach_add_(ema, away)
-        return losses.detach().mean()
-
-    def save(self) -> None:
-        """Everything that is needed to go on, and the bare moving average in half precision."""
-        ema = self.ema.state_dict()
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in ema.items()}
-        tensors |= {"means": self.means.sums} | self.optimizer.state()
-        progress = {
-            "step": self.steps, "images": self.images, "hours": self.hours, "cpu": self.cpu
-        }  # fmt: skip
-        metadata = {"config": self.config, "progress": progress}
-        write(self.checkpoint, tensors, metadata)
-        half = {k: v.half() for k, v in ema.items()}
-        write(self.args.out / "weights.safetensors", half, metadata)
+    def keep(self) -> None:
+        """The checkpoint, and the bare moving average in half precision."""
+        self.save(self.checkpoint)
+        half = {k: v.half() for k, v in self.ema.state_dict().items()}
+        write(self.args.out / "weights.safetensors", half, self.metadata())
 
     def log(self, loss: float, images: list[Tensor]) -> None:
         """One row of log.csv, also printed."""
-        net = UNet(**self.config)
-        net.load_state_dict(self.ema.state_dict())
-        denoise = denoiser(channels_last(net.eval()), self.args.bf16).to(self.args.device)
+        denoise = denoiser(self.average(), self.args.bf16).to(self.args.device)
         row: list[float] = [
             self.hours, self.cpu, self.steps, self.images, self.rate(), loss
         ]  # fmt: skip
         for level in LEVELS if images else ():
             values = denoising_psnr(denoise, images, level, self.args.device)
             row.append(sum(values) / len(values))
-        path = self.args.out / "log.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(COLUMNS)
-            writer.writerow(f"{value:.6g}" for value in row)
+        append(self.args.out / "log.csv", COLUMNS, row)
         print("  ".join(f"{k} {v:.5g}" for k, v in zip(COLUMNS, row, strict=False)), flush=True)
 
     def train(self) -> None:
         """Steps until the budget is spent or a signal comes; checkpoints and rows of the log."""
         args = self.args
-        data = Data(args.cache, args.patch, args.scenes, args.device)
+        data = Data.of_cache(args.cache, args.patch, args.scenes, args.device)
         images = list(read_images(args.eval).values())
         if self.steps == 0:
             self.log(math.nan, images)
-        hours, since = self.hours, time.monotonic()
-        saved, losses = hours, []
-        with Stop() as stop:
-            while self.done() < 1 and not stop.asked:
-                before = time.process_time()
-                torch.manual_seed(args.seed * 2**32 + self.steps)  # however often interrupted
-                losses.append(self.step(data.batch(args.batch)))
-                self.cpu += time.process_time() - before
-                self.hours = hours + (time.monotonic() - since) / 3600
-                over = self.done() >= 1 or stop.asked
-                due = (self.hours - saved) * 60 >= args.every
-                row = self.steps % args.every_steps == 0 if args.every_steps else due
-                if over or due or row:
-                    mean = float(torch.stack(losses).mean())
-                    if not math.isfinite(mean):
-                        raise FloatingPointError("the loss is not finite: go on with a lower --lr")
-                    self.save()
-                    saved = self.hours
-                if over or row:
-                    self.log(mean, images)
-                    losses = []
+        self.run(
+            data,
+            save=self.keep,
+            report=lambda loss: self.log(loss, images),
+            minutes=args.every,
+            every=args.every_steps,
+        )
 
 
 class Recorded:
@@ -217,25 +122,6 @@ class Recorded:
             mine.copy_(given)
         graph.replay()
         return out.clone()
-
-
-class Stop:
-    """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Self:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._ask) for number in signals}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

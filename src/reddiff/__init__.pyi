@@ -33,6 +33,8 @@ from .operators.custom import from_linear_operator as from_linear_operator
 from .operators.custom import from_matrix as from_matrix
 from .operators.custom import operator as operator
 from .optim import LaneOptimizer as LaneOptimizer
+from .probing import Probe as Probe
+from .probing import probe as probe
 from .problem import Problem as Problem
 from .random import Keys as Keys
 from .results import Cost as Cost

@@ -52,12 +52,12 @@ def views(square: np.ndarray, turned: bool) -> list[np.ndarray]:
 
 
 def test_a_batch_is_crops_of_photos_and_whole_scenes(cache):
-    from batches import Data
+    from reddiff.training.batches import Data
 
     torch.manual_seed(0)
     whole = np.stack([*np.mgrid[:40, :50]], axis=-1)
     scenes, kinds = 0, set()
-    data = Data(cache, [SIDE], scenes=0.5)
+    data = Data.of_cache(cache, [SIDE], scenes=0.5)
     for _ in range(20):
         batch = data.batch(8)
         assert batch.shape == (8, 3, SIDE, SIDE)
@@ -75,16 +75,16 @@ def test_a_batch_is_crops_of_photos_and_whole_scenes(cache):
 
 
 def test_patches_have_as_many_pixels_whatever_their_side(cache):
-    from batches import Data
+    from reddiff.training.batches import Data
 
     torch.manual_seed(0)
-    shapes = {tuple(Data(cache, [16, 32], scenes=1.0).batch(8).shape) for _ in range(20)}
+    shapes = {tuple(Data.of_cache(cache, [16, 32], scenes=1.0).batch(8).shape) for _ in range(20)}
     assert shapes == {(8, 3, 16, 16), (2, 3, 32, 32)}
 
 
 def test_divided_by_their_means_all_levels_count_alike():
-    from batches import draw_sigma
-    from losses import LevelMeans
+    from reddiff.training.batches import draw_sigma
+    from reddiff.training.losses import LevelMeans
 
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -101,7 +101,7 @@ def test_divided_by_their_means_all_levels_count_alike():
 
 
 def test_the_first_losses_are_their_own_means():
-    from losses import LevelMeans
+    from reddiff.training.losses import LevelMeans
 
     losses = torch.tensor([0.7, 0.1])
     estimate = LevelMeans().update(torch.tensor([0.005, 5.0]), losses)
@@ -109,9 +109,8 @@ def test_the_first_losses_are_their_own_means():
 
 
 def test_a_gradient_much_longer_than_usual_is_shortened():
-    from optimizer import Optimizer
-
     from reddiff.priors import UNet
+    from reddiff.training.optimizer import Optimizer
 
     net = UNet(channels=[4, 4], blocks=[1, 1])
     optimizer = Optimizer(net, muon=False, clip=2.0)
@@ -177,7 +176,7 @@ def test_a_run_from_photo_starts_with_it(cache, tmp_path):
 
 
 def test_muon_takes_the_steps_of_torchs(scripts):
-    from optimizer import Muon
+    from reddiff.training.optimizer import Muon
 
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("torch.optim.Muon came with torch 2.9")

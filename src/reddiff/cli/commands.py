@@ -11,9 +11,11 @@ from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
 from reddiff.cli.listing import check, priors, show, solvers, tasks
+from reddiff.cli.probe import probe
 from reddiff.cli.replay import replay
 from reddiff.cli.restore import restore
 from reddiff.cli.sample import sample
+from reddiff.cli.train import train
 
 app = typer.Typer(
     cls=Group,
@@ -23,7 +25,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 success; 1 a bug in reddiff, with its traceback; 2 invalid command line; "
+        "Exit codes: 0 success; 1 probe found a mistake, or a bug in reddiff, with its traceback; "
+        "2 invalid command line; "
         "3 invalid input, or all inputs failed; 4 a file cannot be read or written; 5 some inputs "
         "failed; 6 the run diverged and has no result; 130 interrupted (129 by SIGHUP, 143 by "
         "SIGTERM)."
@@ -56,6 +59,7 @@ def options(
     debugging.set(debug)
 
 
-COMMANDS = (restore, replay, degrade, sample, check, tasks, priors, solvers, show, convert, demo)
-for command in COMMANDS:
+PRIORS = (probe, train, convert)
+LISTS = (tasks, priors, solvers, show)
+for command in (restore, replay, degrade, sample, *PRIORS, check, *LISTS, demo):
     app.command()(command)

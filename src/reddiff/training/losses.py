@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from batches import SIGMA_MAX, SIGMA_MIN
 from torch import Tensor, nn
 
 from reddiff.priors.parametric import edm_coefficients
+from reddiff.training.batches import SIGMA_MAX, SIGMA_MIN
 
 
 def edm_losses(net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast: bool) -> Tensor:

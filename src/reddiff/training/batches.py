@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,16 +22,25 @@ class Data:
     each batch is one gather.
 
     Arguments:
-        cache: What prepare.py wrote.
+        pixels: All pixels in a row, each image height x width x channels: uint8, or float32 in
+            [-1, 1].
+        index: One row (offset, height, width, whole) per image; `whole` is 1 for scenes.
         patches: The sides of the crops.
         scenes: The part of a batch that is scenes, if its patch size is theirs.
         device: Where the batches are made.
+        channels: The number of channels.
     """
 
-    def __init__(self, cache: Path, patches: list[int], scenes: float, device: str = "cpu") -> None:
-        tensors = load_file(cache)
-        index = tensors["index"]
-        self.pixels = tensors["pixels"].to(device)
+    def __init__(
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        patches: Sequence[int],
+        scenes: float = 0.0,
+        device: str = "cpu",
+        channels: int = 3,
+    ) -> None:
+        self.pixels, self.channels = pixels.to(device), channels
         whole = index[:, 3] == 1
         self.scenes, self.photos = index[whole], index[~whole]
         self.side = int(self.scenes[0, 1]) if len(self.scenes) else patches[0]
@@ -38,8 +48,16 @@ class Data:
         area, short = self.photos[:, 1] * self.photos[:, 2], self.photos[:, 1:3].amin(dim=1)
         self.weights = {patch: area.double().sqrt() * (short >= patch) for patch in patches}
 
+    @classmethod
+    def of_cache(
+        cls, cache: Path, patches: Sequence[int], scenes: float, device: str = "cpu"
+    ) -> Data:
+        """Of the file that training/prepare.py wrote."""
+        tensors = load_file(cache)
+        return cls(tensors["pixels"], tensors["index"], patches, scenes, device)
+
     def batch(self, size: int) -> Tensor:
-        """(b, 3, patch, patch) in [-1, 1], stored channels last; scenes come first."""
+        """(b, c, patch, patch) in [-1, 1], stored channels last; scenes come first."""
         patch = self.patches[int(torch.randint(len(self.patches), ()))]
         size = max(round(size * (self.side / patch) ** 2), 1)
         count = int(self.fraction * size + float(torch.rand(()))) if patch == self.side else 0
@@ -49,11 +67,11 @@ class Data:
             chosen = torch.multinomial(self.weights[patch], size - count, replacement=True)
             rows.append(self.photos[chosen])
         images = self.pixels[self.addresses(torch.cat(rows).to(self.pixels.device), patch)]
-        return images.permute(0, 3, 1, 2) / 127.5 - 1
+        images = images.permute(0, 3, 1, 2)
+        return images / 127.5 - 1 if images.dtype == torch.uint8 else images
 
-    @staticmethod
-    def addresses(rows: Tensor, patch: int) -> Tensor:
-        """Where the bytes of a random crop of each row of the index are, (b, patch, patch, 3).
+    def addresses(self, rows: Tensor, patch: int) -> Tensor:
+        """Where the pixels of a random crop of each row of the index are, (b, patch, patch, c).
 
         Crops of photos are turned and flipped, scenes are mirrored left to right.
         """
@@ -67,8 +85,8 @@ class Data:
         i, j = ramp[None, :, None], ramp[None, None, :]
         i, j = torch.where(swap, j, i), torch.where(swap, i, j)
         i, j = torch.where(flip, patch - 1 - i, i), torch.where(mirror, patch - 1 - j, j)
-        first = offset + 3 * ((top + i) * width + left + j)
-        return first[..., None] + torch.arange(3, device=rows.device)
+        first = offset + self.channels * ((top + i) * width + left + j)
+        return first[..., None] + torch.arange(self.channels, device=rows.device)
 
 
 def draw_sigma(size: int, mean: float, std: float, wide: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The optimiser: Muon or Adam, with gradients clipped by their own history."""
+"""The optimizer: Muon or Adam, with gradients clipped by their own history."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures
         """One update."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
@@ -50,7 +50,7 @@ class Muon(torch.optim.Optimizer):
                 if not self.state[matrix]:
                     self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
             for (rows, columns), same in shapes.items():
-                grads = [matrix.grad for matrix in same]
+                grads = [m.grad for m in same if m.grad is not None]
                 means = [self.state[matrix]["momentum_buffer"] for matrix in same]
                 torch._foreach_lerp_(means, grads, 1 - momentum)
                 ahead = torch._foreach_lerp(grads, means, momentum)
@@ -107,8 +107,8 @@ class Optimizer:
         """One update."""
         self._clip()
         for weight, matrix in zip(self.convs, self.matrices, strict=True):
-            assert weight.grad is not None and weight.data_ptr() == matrix.data_ptr()
-            matrix.grad = self.matrix(weight.grad)
+            if weight.grad is not None:
+                matrix.grad = self.matrix(weight.grad)
         for part in self.parts.values():
             part.step()
 
@@ -122,7 +122,7 @@ class Optimizer:
         self.norm.mul_(0.99).add_(torch.stack([factor * norm, torch.ones_like(norm)]))
 
     def state(self) -> dict[str, Tensor]:
-        """The optimisers' tensors, under names that `load` understands."""
+        """The optimizers' tensors, under names that `load` understands."""
         parts = {
             f"opt.{name}.{i}.{key}": value.contiguous()
             for name, part in self.parts.items()

@@ -1,0 +1,238 @@
+"""`reddiff.probe`: which wiring of a network denoises known images best, and what that says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from reddiff.priors.base import Prior
+from reddiff.priors.network_prior import NetworkPrior
+from reddiff.priors.paths import Path
+from reddiff.probing import behavior
+from reddiff.probing.measuring import HUGE, MOST, REFUSED, Trial, gain, trial_levels, tried
+from reddiff.probing.pictures import known_images
+from reddiff.probing.report import Finding, Probe
+from reddiff.probing.variants import Variant, as_given, longer, neighbors
+from reddiff.probing.wording import code, differences
+
+LEVELS, QUICK_LEVELS, QUICK_IMAGES = 6, 4, 2
+ORDER = (1, 2, 0, 3)  # of the quick levels
+DROPPED = -1.5  # dB: a variant that loses so much at one level is not tried at others
+MARGIN, CHANNELS_MARGIN = 0.5, 0.04  # dB, mean over levels and images,
+ERRORS, CHANNELS_ERRORS = 3.0, 4.0  # and in standard errors over the images
+NOTICED = 0.05  # dB in the search
+WORST = -0.5  # dB that another wiring may lose at a level
+SIMPLER = 0.25  # dB that one more change has to gain
+ROUNDS = 3  # of changes
+PARTS = (("units",), ("flipped",), ("second",), ("prediction", "path"))
+HIDDEN = 5.0  # standard deviations of the images: a level at which little is seen of them
+BEYOND = (2.0, 4.0)  # times the highest level
+TRIVIAL = 1.0  # dB that a denoiser may be worse than shrinking x
+
+
+def probe(prior: Prior, images: Tensor | None = None) -> Probe:
+    """Find out whether a network is wired as it was trained, and what is wrong if not.
+
+    The network denoises known images under the wiring it has and under others: other predictions,
+    schedules, ranges of pixels, orders of channels. Another wiring is reported only if the error of
+    its estimates is lower by 0.5 dB in the mean over levels, beyond three standard errors over the
+    images (for the order of channels 0.04 dB and four), and at no level higher by 0.5 dB. This
+    takes some hundred evaluations.
+
+    Arguments:
+        prior: From `reddiff.prior`, or any other.
+        images: A batch of x like those the network was trained on, `(n, c, h, w)` in [-1, 1]; the
+            first four are used. Photos of the package by default. For a network of other images
+            the photos may not tell.
+
+    Returns:
+        The findings, the best wiring as code, and the errors.
+
+    Raises:
+        InvalidArgument: If the images do not fit, or the network needs a condition.
+    """
+    given = as_given(prior)
+    known = known_images(given.like, images)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return _probed(given, known)
+
+
+def _probed(given: Variant, known: Tensor) -> Probe:
+    levels = trial_levels(given.like, known, LEVELS)
+    trial = Trial(known, levels)
+    try:
+        trial.error(given.prior(), 0)
+    except REFUSED as error:
+        return _failed(given, known, error)
+    findings = behavior.finite(given, trial) + behavior.modes(given, trial)
+    with behavior.evaluation_mode(given.net):
+        alone = behavior.variance_alone(given, trial)
+        findings += alone or behavior.gradient(given, trial)
+        before = trial.errors(given.prior())
+        best = given if alone else _search(given, trial)
+        best, after, wirings = _verdicts(given, best, trial, before)
+        findings += ([] if alone else _level(given, trial, after)) + wirings
+        if not findings:
+            findings += _nothing(trial, after)
+        findings += _range(best, trial)
+    findings.sort(key=lambda f: not f.wrong)
+    return Probe(tuple(findings), code(best), levels, before.mean(1), after.mean(1))
+
+
+def _search(given: Variant, trial: Trial) -> Variant:
+    """The best variant: the best change of one part, or of prediction and path, a few times."""
+    quick, best = trial.some(QUICK_LEVELS, QUICK_IMAGES), given
+    errors = quick.errors(given.prior())
+    for _ in range(ROUNDS):
+        tries = [t for group in neighbors(best, given) for t in _race(group, best, quick, errors)]
+        found = max(tries, key=lambda t: t[0], default=None)
+        if found is None or found[0] <= NOTICED:
+            break
+        _, best, errors = found
+    return best
+
+
+def _race(
+    group: list[Variant], best: Variant, quick: Trial, errors: Tensor
+) -> list[tuple[float, Variant, Tensor]]:
+    """The variants of a group with their gains, less what its changes have to gain.
+
+    Those that lose much at a level are not tried at the others.
+    """
+    running = [(variant, errors.clone()) for variant in group]
+    for i in ORDER:
+        left = []
+        for variant, rows in running:
+            try:
+                rows[i] = quick.error(variant.prior(), i)
+            except REFUSED:
+                continue
+            if float(gain(errors[i], rows[i]).mean()) > DROPPED:
+                left.append((variant, rows))
+        running = left
+    return [
+        (float(gain(errors, rows).mean()) - SIMPLER * (v.changes(best) - 1), v, rows)
+        for v, rows in running
+    ]
+
+
+def _verdicts(
+    given: Variant, best: Variant, trial: Trial, before: Tensor
+) -> tuple[Variant, Tensor, list[Finding]]:
+    """What the best variant says; a part that gains too little is again as given."""
+    findings: list[Finding] = []
+    after = before if best is given else trial.errors(best.prior())
+    if best.flipped == given.flipped and best.like.shape[0] == 3:  # of photos, hardly seen
+        flipped = replace(best, flipped=not given.flipped)
+        other = tried(trial, flipped.prior())
+        if other is not None and float(gain(after, other).mean()) > 0:
+            best, after = flipped, other
+    for parts in PARTS:
+        back = replace(best, **{part: getattr(given, part) for part in parts})
+        if back.changes(best) == 0:
+            continue
+        without = tried(trial, back.prior())
+        without = torch.full_like(after, HUGE) if without is None else without
+        decibels = gain(without, after)
+        mean, worst = float(decibels.mean()), float(decibels.mean(1).min())
+        each = decibels.mean(0)
+        spread = float(each.std() / len(each) ** 0.5) if len(each) > 1 else 0.0
+        channels = parts == ("flipped",)
+        margin = CHANNELS_MARGIN if channels else MARGIN
+        least = (CHANNELS_ERRORS if channels else ERRORS) * spread
+        if mean < max(margin, least) or worst < WORST:
+            best, after = back, without
+            continue
+        numbers = {"gain in dB": mean, "standard error in dB": spread}
+        findings += [
+            Finding(name, f"{sentence} That lowers the error by {mean:.1f} dB.", numbers)
+            for name, sentence in differences(back, best)
+        ]
+    return best, after, findings
+
+
+def _level(given: Variant, trial: Trial, after: Tensor) -> list[Finding]:
+    """A network that ignores its level, and is not good at all levels without it."""
+    if not behavior.ignores_level(given, trial):
+        return []
+    lost = -gain(trial.linear(), after.mean(1, keepdim=True))
+    worst = int(lost.argmax())
+    numbers = {"loss in dB": float(lost[worst]), "at level": float(trial.levels[worst])}
+    same = "the network gives the same whatever noise level it is told"
+    if float(lost[worst]) <= TRIVIAL:
+        return [Finding("level", f"{same}: a blind denoiser.", numbers, wrong=False)]
+    sentence = (
+        f"{same}, and at level {trial.levels[worst]:.3g} its error is {float(lost[worst]):.1f} dB "
+        "above that of shrinking x. Is t passed on to it?"
+    )
+    return [Finding("level", sentence, numbers)]
+
+
+def _nothing(trial: Trial, after: Tensor) -> list[Finding]:
+    """No wiring that was tried denoises."""
+    lost = float(-gain(trial.linear(), after.mean(1, keepdim=True)).mean())
+    if lost <= TRIVIAL:
+        return []
+    sentence = (
+        f"no wiring that was tried denoises: the error is {lost:.1f} dB above that of shrinking x. "
+        "Are the weights loaded, and are the images like those it was trained on?"
+    )
+    return [Finding("denoising", sentence, {"loss in dB": lost})]
+
+
+def _range(best: Variant, trial: Trial) -> list[Finding]:
+    """A range that ends where images are still seen."""
+    high, std = best.like.sigma_max, float(trial.images.double().std()) or 1.0
+    if high >= HIDDEN * std:
+        return []
+    numbers = {"highest level": high, "standard deviation of the images": std}
+    ends = f"the range ends at level {high:.3g}, where images (of deviation {std:.2g}) still show"
+    scale = 1.0 if best.units is None else best.units.scale
+    path = longer(best.path, high * scale)
+    if path is not None:
+        above = [f * high for f in BEYOND if f * high * scale <= path.sigma_max]
+        lost = _beyond(best, path, Trial(trial.images, torch.tensor(above, dtype=torch.float64)))
+        if lost <= 0:
+            sentence = (
+                f"{ends}, and the network is good beyond it: up to level {above[-1]:.3g} its "
+                f"error is {-lost:.1f} dB or more below that of shrinking x. Give the whole "
+                "schedule, or levels=(low, high)."
+            )
+            return [Finding("range", sentence, numbers | {"gain in dB": -lost})]
+    sentence = f"{ends}: solvers that start from noise alone start there."
+    return [Finding("range", sentence, numbers, wrong=False)]
+
+
+def _beyond(best: Variant, path: Path, trial: Trial) -> float:
+    """How far the error of a network is above that of shrinking x, in dB at the worst level."""
+    prior = Variant(best.net, best.like, best.prediction, path, best.units, best.flipped).prior()
+    after = tried(trial, prior)
+    if after is None or not len(after):
+        return MOST
+    return float((-gain(trial.linear(), after.mean(1, keepdim=True))).max())
+
+
+def _failed(given: Variant, known: Tensor, error: Exception) -> Probe:
+    """The probe of a prior that cannot be evaluated."""
+    text = " ".join(str(error).split())[:200]
+    findings = [Finding("fails", f"x of shape {tuple(known.shape)} cannot be denoised: {text}")]
+    if known.shape[1] % 2 == 0 and _takes_half(given, known):
+        half = known.shape[1] // 2
+        sentence = (
+            f"the network takes {half} channels and gives {known.shape[1]}: the estimate and a "
+            f"learned variance. Declare shape=({half}, ...) as that of x."
+        )
+        findings.insert(0, Finding("learned-sigma", sentence))
+    none = torch.zeros(0)
+    return Probe(tuple(findings), "", none, none, none)
+
+
+@torch.no_grad()
+def _takes_half(given: Variant, known: Tensor) -> bool:
+    """Whether the network takes half the channels."""
+    half = known.shape[1] // 2
+    like = NetworkPrior(given.net, (half, *given.like.shape[1:]), given.prediction, given.path)
+    return tried(Trial(known[:, :half], torch.tensor([1.0])), like) is not None

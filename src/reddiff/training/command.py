@@ -1,0 +1,245 @@
+"""`reddiff.training.train`: a small prior on one's own pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from reddiff.errors import WeightsError, require, require_count
+from reddiff.files import check_target
+from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.wiring import Wiring
+from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.networks import computes_in
+from reddiff.priors.photo import BOUND
+from reddiff.training.logs import append, denoising_psnr
+from reddiff.training.pictures import Folder, read_folder
+from reddiff.training.trainer import Recipe, Trainer, read
+
+LEVEL = 25  # of 255, of the noise in the log
+SHOWN, SIDE = 8, 128  # held-out pictures in the log, and their sides at the most
+CROPS, CROP = 96, 64  # of which the error is measured, and their sides at the most
+COLUMNS = ("hours", "step", "images", "rate", "loss", f"psnr{LEVEL}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network.
+
+    Arguments:
+        channels: At each level, finest first.
+        blocks: At each level.
+        hours: The longest time of training, on a CPU, for which it is chosen.
+    """
+
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    hours: float
+
+
+SIZES = {
+    "tiny": Size((16, 24), (1, 1), 0.05),
+    "small": Size((32, 48, 64), (1, 1, 1), 0.5),
+    "medium": Size((64, 96, 128), (2, 2, 1), 4.0),
+    "large": Size((96, 160, 192, 160), (4, 3, 2, 1), float("inf")),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How far a run is.
+
+    Arguments:
+        step: The number of steps.
+        hours: The time spent.
+        left: The hours that are left, by the budget.
+        loss: The mean loss since the last row.
+        psnr: PSNR in dB of held-out pictures with noise of 25/255 denoised; None without any.
+    """
+
+    step: int
+    hours: float
+    left: float
+    loss: float
+    psnr: float | None
+
+
+def train(
+    folder: str | Path,
+    output: str | Path,
+    *,
+    hours: float | None = None,
+    steps: int | None = None,
+    size: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    minutes: float = 2.0,
+    report: Callable[[Row], None] | None = None,
+) -> bool:
+    """Train a small prior on the pictures of a folder; `reddiff.prior(output)` loads it.
+
+    A checkpoint lies beside the output while it is trained, and a table (.csv) of the loss. The
+    same call with `resume` goes on from the checkpoint, to the same result as without a break if
+    the budget is in steps. One file in twenty is held out. At the end the error of the prior is
+    measured on these, and kept in the file.
+
+    Arguments:
+        folder: Gray pictures, or color ones, or arrays of n channels; see `read_folder`.
+        output: A .safetensors file.
+        hours: The wall-clock budget, 1 by default.
+        steps: The budget in steps, instead.
+        size: "tiny", "small", "medium" or "large"; by default what the hours suffice for.
+        resume: Go on from the checkpoint.
+        force: Replace an output, checkpoint and table that exist.
+        seed: Of all random numbers.
+        device: "cpu" or "cuda".
+        minutes: Between checkpoints, and between rows of the table.
+        report: Is given a row now and then.
+
+    Returns:
+        Whether the budget is spent. After a SIGINT or SIGTERM there is only a checkpoint.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used, or the pictures do not fit together.
+        PictureError: If a picture cannot be read, or the output exists.
+        WeightsError: If the checkpoint is damaged.
+        FloatingPointError: If the loss is not finite.
+    """
+    output = Path(output)
+    checkpoint, table = output.with_suffix(".checkpoint"), output.with_suffix(".csv")
+    hours = _checked(output, hours, steps, size, minutes)
+    check_target(output, force=force)
+    for beside in (checkpoint, table):
+        check_target(beside, force=force or resume)
+    require(not resume or checkpoint.exists(), "resume", expected=str(checkpoint), got="no file")
+    found = read_folder(Path(folder))
+    learned, held = found.split()
+    sides = _patches(learned)
+    shape = SIZES[size or _size(hours)]
+    config = {"image_channels": found.channels, "channels": list(shape.channels)}
+    config |= {"blocks": list(shape.blocks)}
+    native = computes_in(torch.bfloat16, torch.device(device))
+    recipe = Recipe(hours, steps, seed=seed, device=device, bf16=native, muon=native)
+    warmup = recipe.warmup if steps is None else max(min(recipe.warmup, steps // 10), 1)
+    recipe = replace(recipe, batch=max(32 * 32**2 // sides[0] ** 2, 1), warmup=warmup)
+    about = {"recipe": asdict(recipe), "pictures": found.digest(), "network": config}
+    with torch.random.fork_rng():
+        if resume:
+            trainer = _resumed(checkpoint, recipe, about)
+        else:
+            table.unlink(missing_ok=True)
+            trainer = Trainer(recipe, config)
+        samples = held.centers(SHOWN, SIDE)
+
+        def row(loss: float) -> None:
+            found = Row(trainer.steps, trainer.hours, _left(trainer), loss, _psnr(trainer, samples))
+            numbers = [trainer.hours, trainer.steps, trainer.images, trainer.rate(), loss]
+            append(table, COLUMNS, numbers + ([] if found.psnr is None else [found.psnr]))
+            if report is not None:
+                report(found)
+
+        over = trainer.run(
+            learned.data(sides, device),
+            save=lambda: trainer.save(checkpoint, about=about),
+            report=row,
+            minutes=minutes,
+        )
+        if over:
+            _finish(trainer, held if held.names else learned, output)
+            checkpoint.unlink()
+    return over
+
+
+def _checked(
+    output: Path, hours: float | None, steps: int | None, size: str | None, minutes: float
+) -> float | None:
+    """The hours of the budget."""
+    suffix = output.suffix.lower()
+    require(suffix == ".safetensors", "output", expected="a .safetensors file", got=str(output))
+    expected = "hours or steps, not both"
+    require(hours is None or steps is None, "steps", expected=expected, got=f"{hours} and {steps}")
+    if steps is not None:
+        require_count("steps", steps)
+    hours = 1.0 if hours is None and steps is None else hours
+    good = hours is None or 0 < hours < float("inf")
+    require(good, "hours", expected="a positive number", got=hours)
+    require(minutes > 0, "minutes", expected="a positive number", got=minutes)
+    known = size is None or size in SIZES
+    require(known, "size", expected=f"one of {', '.join(SIZES)}", got=size)
+    return hours
+
+
+def _size(hours: float | None) -> str:
+    """The largest network that so many hours suffice for; a small one for steps."""
+    if hours is None:
+        return "small"
+    return next(name for name, size in SIZES.items() if hours <= size.hours)
+
+
+def _patches(pictures: Folder) -> list[int]:
+    """Sides of crops: 32 and 64 pixels, or 16 where all pictures are smaller."""
+    largest = max(min(p.shape[:2]) for p in pictures.pictures)
+    return [side for side in (32, 64) if side <= largest] or [16]
+
+
+def _resumed(checkpoint: Path, recipe: Recipe, about: Mapping[str, Any]) -> Trainer:
+    """The run of a checkpoint, if it is one of these pictures and this network."""
+    try:
+        metadata, _ = read(checkpoint)
+        known = json.loads(metadata["about"])
+        pictures, network = known["pictures"], known["network"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(checkpoint, error) from error
+    same = pictures == about["pictures"]
+    require(same, "resume", expected="the pictures of the checkpoint", got="others")
+    require(network == about["network"], "resume", expected=f"{network}", got=about["network"])
+    trainer = Trainer(recipe, network)
+    try:
+        trainer.restore(checkpoint)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(checkpoint, error) from error
+    return trainer
+
+
+def _damaged(checkpoint: Path, error: Exception) -> WeightsError:
+    text = " ".join(str(error).split())
+    return WeightsError(f"{checkpoint}: expected a checkpoint, got {text}")
+
+
+def _left(trainer: Trainer) -> float:
+    """Hours to the end of the budget."""
+    done = trainer.done()
+    return trainer.hours * (1 - done) / done if 0 < done < 1 else 0.0
+
+
+def _psnr(trainer: Trainer, samples: list[torch.Tensor]) -> float | None:
+    if not samples:
+        return None
+    prior = _wiring(trainer).prior(trainer.average())
+    values = denoising_psnr(prior, samples, LEVEL, trainer.recipe.device)
+    return sum(values) / len(values)
+
+
+def _wiring(trainer: Trainer) -> Wiring:
+    shape = [trainer.config["image_channels"], None, None]
+    return Wiring(prediction="edm", shape=shape, bound=BOUND)
+
+
+def _finish(trainer: Trainer, pictures: Folder, output: Path) -> None:
+    """Measure the error and write the weights, in half precision."""
+    net, wiring = trainer.average().cpu(), _wiring(trainer)
+    half = {name: value.half() for name, value in net.state_dict().items()}
+    net.load_state_dict({name: value.float() for name, value in half.items()})
+    side = min(CROP, *(min(p.shape[:2]) for p in pictures.pictures))
+    errors = ErrorSpectrum.measure(wiring.prior(net), pictures.crops(side, CROPS))
+    temporary = output.with_suffix(".tmp")
+    save_weights(temporary, half, Header("unet", trainer.config, wiring), errors)
+    temporary.replace(output)

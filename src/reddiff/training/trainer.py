@@ -1,0 +1,256 @@
+"""A training run: its steps, its budget, and checkpoints from which it goes on."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reddiff.priors.unet import UNet
+from reddiff.training.batches import Data, draw_sigma
+from reddiff.training.losses import LevelMeans, edm_losses
+from reddiff.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Arguments:
+        hours: Wall-clock budget, earlier hours of the run included; None for none.
+        steps: Budget in steps; None for none.
+        batch: Scenes' worth of pixels a step.
+        lr: Peak learning rate.
+        warmup: Steps in which it rises.
+        cooldown: The last part of the budget, in which it falls to zero.
+        muon: Whether Muon is used, or Adam alone.
+        ema: Decay of the moving average, per step.
+        clip: Largest norm of the gradient, over its running mean.
+        weigh: Divide the loss by its mean at each level.
+        sigma_mean: Of log sigma.
+        sigma_std: Of log sigma.
+        sigma_wide: The part drawn log-uniform in 0.002..80.
+        bf16: Compute in bfloat16, under autocast.
+        seed: Of all random numbers.
+        device: Where the network is.
+    """
+
+    hours: float | None = None
+    steps: int | None = None
+    batch: int = 32
+    lr: float = 2e-3
+    warmup: int = 100
+    cooldown: float = 1.0
+    muon: bool = True
+    ema: float = 0.999
+    clip: float = 2.0
+    weigh: bool = True
+    sigma_mean: float = -0.7
+    sigma_std: float = 1.2
+    sigma_wide: float = 0.2
+    bf16: bool = False
+    seed: int = 0
+    device: str = "cpu"
+
+
+class Trainer:
+    """The network, its moving average, the optimizer, and how far they are.
+
+    Arguments:
+        recipe: How it is trained.
+        config: Arguments of the network.
+        weights: A state dict to start from; fresh weights if there are none.
+    """
+
+    def __init__(
+        self, recipe: Recipe, config: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.recipe, self.config = recipe, dict(config)
+        torch.manual_seed(recipe.seed)
+        self.steps, self.images, self.hours, self.cpu = 0, 0, 0.0, 0.0
+        self.means = LevelMeans(device=recipe.device)
+        self.net = UNet(**self.config)
+        if weights:
+            self.net.load_state_dict(weights)
+        channels_last(self.net).to(recipe.device)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimizer = Optimizer(self.net, recipe.muon, recipe.clip)
+        self.decay = torch.zeros((), device=recipe.device)
+        self.update: Callable[[Tensor, Tensor, Tensor], Tensor] = self._update
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        metadata, tensors = read(path)
+        self.net.load_state_dict(select(tensors, "net."))
+        self.ema.load_state_dict(select(tensors, "ema."))
+        self.optimizer.load(tensors)
+        self.means.sums.copy_(tensors["means"])
+        progress = json.loads(metadata["progress"])
+        self.steps, self.images = progress["step"], progress["images"]
+        self.hours, self.cpu = progress["hours"], progress["cpu"]
+
+    def done(self) -> float:
+        """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
+        recipe = self.recipe
+        hours = self.hours / recipe.hours if recipe.hours else 0.0
+        steps = self.steps / recipe.steps if recipe.steps else 0.0
+        return float(max(hours, steps))
+
+    def rate(self) -> float:
+        """The learning rate: up linearly, then constant, then a cosine to zero."""
+        recipe = self.recipe
+        warm = min((self.steps + 1) / recipe.warmup, 1.0)
+        end = max(self.done() - 1 + recipe.cooldown, 0.0) / recipe.cooldown
+        return float(recipe.lr) * warm * (1 + math.cos(math.pi * min(end, 1.0))) / 2
+
+    def step(self, x: Tensor) -> Tensor:
+        """One update of the weights and of their moving average; the plain loss."""
+        recipe = self.recipe
+        sigma = draw_sigma(len(x), recipe.sigma_mean, recipe.sigma_std, recipe.sigma_wide)
+        sigma = sigma.to(x.device)
+        self.optimizer.rate(self.rate())
+        self.steps += 1
+        self.images += len(x)
+        self.decay.fill_(min(recipe.ema, (1 + self.steps) / (10 + self.steps)))
+        return self.update(x, torch.randn_like(x), sigma)
+
+    def _update(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """The part of a step that draws nothing and waits for nothing."""
+        losses = edm_losses(self.net, x, noise, sigma, self.recipe.bf16)
+        means = self.means.update(sigma, losses.detach())
+        self.net.zero_grad()
+        (losses / means if self.recipe.weigh else losses).mean().backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            ema: list[Tensor] = list(self.ema.parameters())
+            values: list[Tensor] = list(self.net.parameters())
+            away = list(torch._foreach_sub(values, ema))
+            torch._foreach_mul_(away, 1 - self.decay)
+            torch._foreach_add_(ema, away)
+        return losses.detach().mean()
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Everything that is needed to go on, in one file that is complete or not there."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
+        tensors |= {"means": self.means.sums} | self.optimizer.state()
+        write(path, tensors, self.metadata() | more)
+
+    def metadata(self) -> dict[str, Any]:
+        """The network, and how far it is."""
+        progress = {
+            "step": self.steps, "images": self.images, "hours": self.hours, "cpu": self.cpu
+        }  # fmt: skip
+        return {"config": self.config, "progress": progress}
+
+    def average(self) -> UNet:
+        """The network with the moving average of the weights."""
+        net = UNet(**self.config)
+        net.load_state_dict(self.ema.state_dict())
+        return channels_last(net.eval()).to(self.recipe.device)
+
+    def run(
+        self,
+        data: Data,
+        *,
+        save: Callable[[], None],
+        report: Callable[[float], None],
+        minutes: float = 5.0,
+        every: int = 0,
+    ) -> bool:
+        """Steps until the budget is spent, or a signal asks for an end.
+
+        The random numbers of a step depend on the seed and the number of the step alone.
+
+        Arguments:
+            data: The batches.
+            save: Writes a checkpoint.
+            report: Is given the mean loss since its last call.
+            minutes: Between checkpoints, and between reports.
+            every: Reports at each multiple of so many steps instead.
+
+        Returns:
+            Whether the budget is spent.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        hours, since = self.hours, time.monotonic()
+        saved, losses = hours, []
+        with Stop() as stop:
+            while self.done() < 1 and not stop.asked:
+                before = time.process_time()
+                torch.manual_seed(self.recipe.seed * 2**32 + self.steps)  # however interrupted
+                losses.append(self.step(data.batch(self.recipe.batch)))
+                self.cpu += time.process_time() - before
+                self.hours = hours + (time.monotonic() - since) / 3600
+                over = self.done() >= 1 or stop.asked
+                due = (self.hours - saved) * 60 >= minutes
+                row = self.steps % every == 0 if every else due
+                if over or due or row:
+                    mean = float(torch.stack(losses).mean())
+                    if not math.isfinite(mean):
+                        raise FloatingPointError("the loss is not finite: go on with a lower rate")
+                    save()
+                    saved = self.hours
+                if over or row:
+                    report(mean)
+                    losses = []
+        return self.done() >= 1
+
+
+class Stop:
+    """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Stop:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._ask) for number in signals}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
+def channels_last(net: UNet) -> UNet:
+    """The same network, its convolutions' weights stored channels last."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """A safetensors file, complete or not there at all; metadata are JSON."""
+    temporary = path.with_suffix(".tmp")
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    save_file(plain, temporary, {k: json.dumps(v) for k, v in metadata.items()})
+    temporary.replace(path)
+
+
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+
+
+def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with the prefix, without it, in single precision."""
+    chosen = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors[name].float() for name in chosen}
