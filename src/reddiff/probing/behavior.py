@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from reddiff.errors import ReddiffError
 from reddiff.lanes import dot
 from reddiff.priors.network_prior import HALF
 from reddiff.probing.measuring import Trial
@@ -113,9 +114,11 @@ def gradient(given: Variant, trial: Trial) -> list[Finding]:
         with torch.no_grad():
             change = prior(x + step, s) - prior(x - step, s)
         slope = pullback(change)
-    except RuntimeError:
+    except (ReddiffError, RuntimeError):
         return [Finding("gradient", none)]
-    if prior._held() in HALF or not bool(change.isfinite().all()):
+    out = given.net.out
+    half = prior._held() in HALF or (isinstance(out, Tensor) and out.dtype in HALF)
+    if half or not bool(change.isfinite().all()):
         return []
     by_gradient, by_change = float(2 * dot(slope, step)), float(dot(change, change))
     off = abs(by_gradient / by_change - 1) if by_change > 0 else 0.0
