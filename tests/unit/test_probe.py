@@ -186,7 +186,7 @@ MISTAKES: dict[str, tuple[tuple[Any, ...], dict[str, Any], set[str]]] = {
     "eps taken for v": (("eps", "linear"), LINEAR | {"prediction": "v"}, {"prediction"}),
     "eps taken for x0": (("eps", "linear"), LINEAR | {"prediction": "x0"}, {"prediction"}),
     "cosine taken for linear": (("eps", "cosine"), LINEAR, {"schedule"}),
-    "linear taken for cosine": (("v", "linear"), V_COSINE, {"schedule"}),
+    "linear taken for cosine": (("eps", "linear"), LINEAR | {"schedule": "cosine"}, {"schedule"}),
     "a shifted schedule": (("eps", "linear"), LINEAR | {"schedule": SHIFTED}, {"schedule"}),
     "data at the other end": (("flow", MATCHING), FLOW, {"schedule"}),
     "time up to 1000": (("flow", TIMES), FLOW, {"schedule"}),
