@@ -174,10 +174,10 @@ class Sharp(Prior):
         return PRIOR.error_covariance(s, like).scaled(torch.where(s < 2, 0.6, 1.0).to(s))
 
 
-@pytest.mark.parametrize("realism", [0.0, 0.3, 0.65])
+@pytest.mark.parametrize("realism", [0.0, 0.3, 0.65, 1.0])
 @pytest.mark.parametrize("operator", [*CELLS.values(), COMPOSED["mask of blur"][0]])
 def test_a_prior_that_is_not_gaussian_keeps_lanes_apart_and_resumes(operator, realism):
-    """The dual variable, the trust and the noise in the first half are per lane, and kept."""
+    """The dual variable, the error of the prior and the noise are per lane, and kept."""
     sigma, prior = torch.tensor([0.4, 0.05, 0.1], dtype=zoo.F64), Sharp()
     problem = Problem.simulate(fields(3), operator, Gaussian(sigma))
     solver = NoiseAwareREDDiff.default(12, realism=realism)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, operator, sample, solve
+from reddiff.linalg import Solution
 from reddiff.metrics import psnr
 from reddiff.operators import CircularBlur, Identity, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
 from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
+from reddiff.solvers.noise_aware_steps import Level, measured_step
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -68,6 +71,46 @@ def test_momentum_and_noise_keep_this_share_of_the_variance(realism):
     assert 0 <= beta < 1
     assert 0 <= rho <= 1
     assert rho**2 / (2 * (1 - beta)) == pytest.approx(realism, abs=1e-12)
+
+
+class Zero(Prior):
+    """Certain that x is 0; keeps what it is shown, divided by the level."""
+
+    def __init__(self) -> None:
+        super().__init__((4000,), 0.002, 80.0)
+        self.seen: list[Tensor] = []
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.seen.append(x / sigma)
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize(("realism", "share"), [(0.5, 0.0), (0.75, 0.5), (1.0, 1.0)])
+@pytest.mark.parametrize(("steps", "kept"), [(24, 0.267), (60, 0.5)])
+def test_a_part_of_the_noise_is_kept(realism, share, steps, kept):
+    """The fourth power of the ratio of two levels, at most a half; its variance stays 1."""
+    prior, kept_entry = Zero(), (torch.arange(4000) == 0).double()
+    problem = Problem(zoo.randn(1, 4000), Mask(kept_entry), Gaussian(0.01))
+    solve(problem, prior, NoiseAwareREDDiff.default(steps, realism=realism))
+    noise = torch.stack(prior.seen)[:, 0, 1:]  # the first is measured
+    assert (noise.var(1) - 1).abs().max() < 0.15
+    assert float((noise[1:] * noise[:-1]).mean()) == pytest.approx(share * kept, abs=0.02)
+
+
+def test_the_noise_that_is_kept_is_what_the_denoiser_took_away():
+    """Of a Gaussian prior, nothing measured: (z - D) / s of a step, without the move towards y."""
+    prior, rng = GaussianRandomField(exponent=-2.2, std=0.5), Keys(0, (0, 1))
+    for a in (CircularBlur(gaussian_psf(1.0)), Flipped(torch.linspace(1, 0.1, 16, dtype=zoo.F64))):
+        problem = Problem(zoo.randn(2, 1, 16, 16), a, Gaussian(torch.tensor([1e6, 1e7]).double()))
+        solver = NoiseAwareREDDiff.default(10, realism=1.0)
+        state = solver.init(problem, prior, rng.at(0))
+        zero = torch.zeros_like(state.mu)
+        state = replace(state, mu=zero, previous=zero)
+        for k in range(3):
+            state = solver.step(state, problem, prior, torch.tensor([k, k]), rng.at(k + 1))
+            s = solver._levels(state.low, torch.tensor([k, k]), stretched=True)
+            taken = state.error / s.view(2, 1, 1, 1)
+            torch.testing.assert_close(state.noise, taken, atol=1e-4, rtol=1e-4)
 
 
 def test_the_share_is_the_stationary_variance_where_y_sees_nothing():
@@ -228,6 +271,39 @@ def test_the_weight_of_the_prior_without_a_spectral_form(realism, measure):
     assert found[0] > found[2] + 0.1
 
 
+class Errors(GaussianRandomField):
+    """Its measured error is that of rough fields; that of Gaussian ones is not."""
+
+    def gaussianity(self, s: Tensor, like: Tensor) -> Tensor:
+        return torch.where(s < 0.5, 0.7, 1.0).to(s)
+
+
+def test_the_correction_by_y_knows_the_error_of_the_prior():
+    """D + P A^T (A P A^T + sigma^2)^-1 (y - A D) by dense matrices; plain where it is Gaussian."""
+    prior = Errors(exponent=-1.0, std=1.0)
+    a = Mask(zoo.coin(6, 6, p=0.6)) @ CircularBlur(gaussian_psf(0.6, 1))
+    s = torch.tensor([0.4, 0.8], dtype=zoo.F64)
+    one, half = torch.ones(2, dtype=zoo.F64), torch.full((2,), 0.1, dtype=zoo.F64)
+    u = 2.5 * (1 - prior.gaussianity(s, zoo.randn(2, 1, 6, 6)))
+    level = Level(s, half, one, one, one, dual=0 * one, other=u, found=False)
+    problem = Problem.simulate(zoo.randn(2, 1, 6, 6, seed=1), a, Gaussian(0.1))
+    d = zoo.randn(2, 1, 6, 6, seed=2)
+    plain = Solution(zoo.randn(2, 1, 6, 6, seed=3), torch.tensor([True, False]))
+    got = measured_step(problem, a, prior, d, level, plain)
+    dense = torch.func.vmap(lambda v: a(v[None])[0].flatten())
+    eye = torch.eye(36, dtype=zoo.F64).view(36, 1, 6, 6)
+    matrix = dense(eye).T
+    errors = prior.error_covariance(s, d)
+    c = torch.stack([errors(e[None].expand(2, 1, 6, 6))[0].flatten() for e in eye], 1)
+    p = (s[0] ** 2 - 0.01) * (0.25 * torch.eye(36, dtype=zoo.F64) + 0.75 * c / s[0] ** 2)
+    gain = p @ matrix.T @ torch.linalg.inv(matrix @ p @ matrix.T + 0.01 * torch.eye(36))
+    wanted = d[0].flatten() + gain @ problem.residual(d)[0].flatten()
+    moved = wanted - d[0].flatten()
+    assert (got.x[0].flatten() - wanted).norm() < 0.02 * moved.norm()
+    assert torch.equal(got.x[1], plain.x[1])
+    assert got.converged.tolist() == [True, False]
+
+
 def test_what_a_prior_that_is_not_gaussian_changes_ends_at_half_of_the_realism():
     prior, sigma = photo_prior(), torch.tensor([0.02, 0.2])
     problem = Problem(torch.zeros(2, 3, 32, 32), Identity(), Gaussian(sigma))
@@ -240,7 +316,7 @@ def test_what_a_prior_that_is_not_gaussian_changes_ends_at_half_of_the_realism()
         duals.append(solver._dual(state))
     torch.testing.assert_close(weights[0], eta**1.5)
     torch.testing.assert_close(weights[1], (1 + eta**1.5) / 2)
-    torch.testing.assert_close(duals[0], (2 - 2 * eta).clamp(max=1))
+    torch.testing.assert_close(duals[0], (2.5 - 2.5 * eta).clamp(max=1))
     torch.testing.assert_close(duals[1], duals[0] / 2)
     for r in (2, 3):
         assert (weights[r] == 1).all()

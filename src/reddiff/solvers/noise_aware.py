@@ -42,7 +42,9 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
 APART = 0.25
 LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
 EXPONENT, LEAST = 1.5, 0.1  # of the prior's weight at realism 0; of the gaussianity
+SLOPE = 2.5  # of u over 1 - eta
 ROUNDING = 1e-4  # of the gaussianity, in single precision
+MOST_KEPT = 0.5  # of the noise of a step, for many or equal levels
 REALISM = 0.65  # the lab book has the curve (docs/research/noise-aware.md)
 
 
@@ -58,6 +60,8 @@ class NoiseAwareState(State):
         norm: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
         gaussianity: Eta, `(b,)`.
         error: What the denoiser took away in the step before, the dual variable.
+        noise: The noise in the input of the denoiser, as a multiple of s, as far as it is known
+            after the step; see the class of the solver.
         solved: Whether the last data step reached its tolerance, `(b,)`.
     """
 
@@ -68,6 +72,7 @@ class NoiseAwareState(State):
     norm: Tensor
     gaussianity: Tensor
     error: Tensor
+    noise: Tensor
     solved: Tensor
 
 
@@ -82,10 +87,10 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A (w - \omega e))
         + \rho\,\xi, \qquad
-        \mu \leftarrow D + \tau_\rho^2 A^T (\tau_\rho^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A D),
+        \mu \leftarrow D + P A^T (A P A^T + \lambda \sigma_y^2)^{-1} (y - A D),
 
     where :math:`D = D(z, s)`, :math:`\tau^2 = s^2 - \lambda \sigma^2 + \omega s^2`, at most
-    :math:`s^2`, and :math:`\tau_\rho^2 = \theta (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`.
+    :math:`s^2`, and :math:`P = (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`.
 
     **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
     up to s in every direction, so that the input of the denoiser has the noise level it is given
@@ -99,24 +104,31 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     **Realism** r is the share of the posterior's variance that the iterates carry. They follow
     Langevin dynamics with momentum :math:`\beta` and noise :math:`\rho s`; in directions y leaves
-    open their stationary variance is :math:`\rho^2 / 2 (1 - \beta)` of the posterior's. At 1 the
-    last iterate is a draw; at 0, without noise, the posterior mean of a Gaussian prior. A network
-    wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more. Its
-    answer is then close to a mean, and sharper with larger r.
+    open their stationary variance is :math:`\rho^2 (1 + a) / 2 (1 - \beta)` of the posterior's. At
+    1 the last iterate is a draw; at 0, without noise, the posterior mean of a Gaussian prior. A
+    network wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more.
+    Its answer is then close to a mean, and sharper with larger r.
+
+    **Noise that is kept.** For r above 1/2, :math:`\xi` is not all fresh: it is made of
+    :math:`\varepsilon = a\,\hat\varepsilon + \sqrt{1 - a^2}\,n` with n white. Here
+    :math:`\hat\varepsilon = \varepsilon + (w - \mu) / s`, of the step before, is the noise that its
+    z had if :math:`\mu` is right, without the move towards y. With :math:`a = (s / s')^2` from
+    level s' to s and no momentum this would be the ancestral rule of DDPM;
+    :math:`a = (2 r - 1) (s / s')^4`, where :math:`(s / s')^4` counts as 1/2 at most, forgets the
+    errors of the data step sooner.
 
     **A prior that is not Gaussian.** Its :math:`\eta` is the variance of its error
     (`Prior.error_covariance`) as a part of what a Gaussian prior with the same covariance of x
     would leave: about 0.55 for photos, and 1 for Gaussian priors and those whose error nobody
-    measured, for which :math:`\lambda = \theta = 1` and :math:`\omega = 0`. Otherwise,
+    measured, for which :math:`\lambda = 1` and :math:`\omega = 0`. Otherwise, with
+    :math:`u = 5 (1 - \eta) / 2`, at most 1,
 
     - without noise the answer is a mode of the posterior of x at the level s, and too smooth where
       A damps x: the weight of the prior is :math:`\lambda = \eta^{3/2}` at r = 0;
     - what the denoiser took away stays in play, as the dual variable of ADMM: at r = 0,
-      :math:`\omega = u \lambda` with :math:`u = 2 (1 - \eta)`, at most 1, and the momentum is
-      smaller by the factor :math:`1 - u`;
-    - D errs by less than s, so y corrects it less, by the factor
-      :math:`\theta = 1 - u + u\,(c / s^2)^{1/4}` with c the mean eigenvalue of its error's
-      covariance.
+      :math:`\omega = u \lambda`, and the momentum is smaller by the factor :math:`1 - u`;
+    - y corrects D as far as D errs: with :math:`C_s` the covariance of its error, P is multiplied
+      by :math:`(1 - u) I + u\,C_s / s^2`, by conjugate gradients.
 
     In the first half of the steps :math:`\rho` is 1 for such a prior, whatever r: noise finds what
     fits into large holes. From r = 0 to 1/2, :math:`\lambda` rises to 1 and :math:`\omega` falls
@@ -190,7 +202,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     @property
     def momentum(self) -> float:
-        """Beta."""
+        """Beta, where no noise is kept."""
         r = self.realism
         return 1 - 1 / (2 * r) if r > 0.5 else 0.8 * (1 - 2 * r)
 
@@ -217,8 +229,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             lower = 1.0 if problem.linear_gaussian else APART
             low = self._last(lower * sigma_y / norm).clamp(max=prior.sigma_max)
         eta = prior.gaussianity(torch.where(low > 0, low, 1), mu).clamp(LEAST, 1)
-        error, solved = torch.zeros_like(mu), torch.isfinite(norm)
-        return NoiseAwareState(mu, mu, sigma_y, low, norm, eta, error, solved)
+        none, solved = torch.zeros_like(mu), torch.isfinite(norm)
+        return NoiseAwareState(mu, mu, sigma_y, low, norm, eta, none, none, solved)
 
     def step(
         self,
@@ -242,6 +254,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y=sigma_y,
             low=low,
             error=moved.error,
+            noise=moved.noise,
             solved=moved.solved,
         )
 
@@ -260,6 +273,12 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         operator = problem.operator
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
+        kept = self._kept(state, s, k, known=known)
+        beta = self.momentum - kept / max(2 * self.realism, 1)
+        eps = rng.randn_like(state.mu)
+        if self.realism > 0.5:
+            old = per_lane(kept, eps)
+            eps = old * state.noise + (1 - old**2).sqrt() * eps
         if sigma_y is not None and isinstance(operator, LinearOperator):
             weight, dual = self._weight(state), self._dual(state)
             level = Level(
@@ -269,23 +288,38 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
                 self._scale(state, k),
                 weight,
                 dual=weight * dual,
-                trust=_trust(prior, state, s),
+                other=_other(state),
                 found=not known,
             )
-            base = w = _ahead(state, self.momentum * (1 - dual))
+            base = w = _ahead(state, beta * (1 - dual))
             if self.realism < 0.5:
                 base = w - per_lane(level.dual, w) * state.error
             view = SpectralView.of(problem, sigma_y)
             if view is not None:
-                return spectral_step(problem, view, prior, w, base, level, rng)
-            return iterative_step(problem, operator, prior, w, base, level, rng)
-        w = _ahead(state, torch.full_like(s, self.momentum))
-        d = prior(w + self.noise_scale * per_lane(s, w) * rng.randn_like(w), s)
-        if sigma_y is not None:  # NaN in a lane is its own affair
-            sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
-            problem = problem.derived(noise=Gaussian(sigma_y))
-        found = proximal_map(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
-        return Moved(found.x, d, torch.zeros_like(d), torch.zeros_like(s), found.converged)
+                moved = spectral_step(problem, view, prior, w, base, eps, level)
+            else:
+                moved = iterative_step(problem, operator, prior, w, base, eps, level, rng)
+        else:
+            w = _ahead(state, beta)
+            d = prior(w + self.noise_scale * per_lane(s, w) * eps, s)
+            if sigma_y is not None:  # NaN in a lane is its own affair
+                sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
+                problem = problem.derived(noise=Gaussian(sigma_y))
+            found = proximal_map(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
+            none = torch.zeros_like(d)
+            moved = Moved(found.x, d, none, none, torch.zeros_like(s), found.converged)
+        if self.realism <= 0.5:
+            return moved
+        return replace(moved, noise=eps + (w - moved.mu) / per_lane(s, w))
+
+    def _kept(
+        self, state: NoiseAwareState, s: Float[Tensor, " b"], k: Int[Tensor, " b"], *, known: bool
+    ) -> Float[Tensor, " b"]:
+        """A; 0 in the first step."""
+        before = self._levels(state.low, (k - 1).clamp(min=0), stretched=known)
+        share = max(0.0, 2 * self.realism - 1)
+        kept = share * (s / before).square().square().clamp(max=MOST_KEPT)
+        return torch.where((k > 0).to(s.device), kept, 0)
 
     def _weight(self, state: NoiseAwareState) -> Float[Tensor, " b"]:
         """Lambda."""
@@ -356,14 +390,8 @@ def _ahead(state: NoiseAwareState, momentum: Float[Tensor, " b"]) -> Float[Tenso
 
 def _other(state: NoiseAwareState) -> Float[Tensor, " b"]:
     """How little Gaussian the prior is, from 0 to 1; 0 if it is so but for rounding."""
-    u = (2 - 2 * state.gaussianity).clamp(max=1)
+    u = (SLOPE * (1 - state.gaussianity)).clamp(max=1)
     return torch.where(u > ROUNDING, u, 0)
-
-
-def _trust(prior: Prior, state: NoiseAwareState, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Theta. Roots, unlike powers, have the same bits whatever the other lanes are."""
-    mean = prior.error_covariance(s, state.mu).variance.flatten(1).mean(1)
-    return 1 - _other(state) * (1 - (mean / s**2).clamp(max=1).sqrt().sqrt())
 
 
 def _trusted(state: NoiseAwareState, *, known: bool) -> Float[Tensor, " b"]:

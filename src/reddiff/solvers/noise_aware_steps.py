@@ -2,7 +2,7 @@ r"""Steps of noise-aware RED-diff for a linear A and Gaussian noise of y.
 
 With :math:`\sigma` the noise of the coordinate that y measures best, or the level s if that is
 less, :math:`\tau^2 = s^2 - \lambda \sigma^2 + \omega s^2`, at most :math:`s^2`,
-:math:`\tau_\rho^2 = \theta (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`, :math:`D = D(z, s)`
+:math:`\tau_\rho^2 = (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`, :math:`D = D(z, s)`
 and e the z - D of the step before, both forms compute
 
 .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A (w - \omega e))
@@ -11,8 +11,9 @@ and e the z - D of the step before, both forms compute
 
 where :math:`\xi` brings the noise that z has from y up to s in every direction, so that the
 input of the denoiser has the noise level it is given. The second step corrects the error that this
-fresh noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is
-not counted again. At :math:`s = \sigma`, :math:`\lambda = 1` and :math:`\omega = 0` the first is a
+noise leaves in D; it has the variance :math:`\tau_\rho^2` at most, and what D has from y is
+not counted again. For priors that are not Gaussian the second step knows more of that error
+(`measured_step`). At :math:`s = \sigma`, :math:`\lambda = 1` and :math:`\omega = 0` the first is a
 gradient step on the data term and the second is the identity: proximal gradient descent, whose
 fixed point on a Gaussian prior is the posterior mean. At :math:`\omega = \lambda` and
 :math:`\rho = 0` they are those of ADMM, with e the scaled dual variable.
@@ -27,7 +28,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.lanes import dot, per_lane
-from reddiff.linalg import Solution
+from reddiff.linalg import Solution, cg
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -35,6 +36,7 @@ from reddiff.random import Rng
 from reddiff.spectral_view import SpectralView
 
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # a tighter one is lost under the noise added next
+FEW = 6  # CG iterations of the correction by y: more change little, and amplify rounding errors
 # sqrt(1 - t) for t in [0, 1] in powers of t; its square is within 0.009 of 1 - t everywhere.
 SQRT = (1, -0.3756, -1.1342, 2.2264, -1.6214)
 
@@ -51,7 +53,7 @@ class Level:
             `(b,)`.
         weight: Lambda, the weight of the prior where A damps x, above 0 and at most 1, `(b,)`.
         dual: Omega, from 0 to lambda, `(b,)`.
-        trust: The part of :math:`s^2` that D's error takes where y corrects D, up to 1, `(b,)`.
+        other: U, how little Gaussian the prior is, from 0 to 1, `(b,)`.
         found: Whether sigma_y is being found; only then are the degrees of freedom of use.
     """
 
@@ -61,7 +63,7 @@ class Level:
     scale: Float[Tensor, " b"]
     weight: Float[Tensor, " b"]
     dual: Float[Tensor, " b"]
-    trust: Float[Tensor, " b"]
+    other: Float[Tensor, " b"]
     found: bool
 
     @property
@@ -77,7 +79,12 @@ class Level:
     @property
     def left(self) -> Float[Tensor, " b"]:
         """The part of the correction by y after the denoiser that the dual variable leaves."""
-        return self.trust * (1 - self.dual / self.weight)
+        return 1 - self.dual / self.weight
+
+    @property
+    def fresh2(self) -> Float[Tensor, " b"]:
+        """The variance of the noise in z that is not of y, as the correction by y takes it."""
+        return self.left * self.scale**2 * (self.s**2 - self.best**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +95,7 @@ class Moved:
         mu: The next mean.
         denoised: D.
         error: z - D, what the denoiser took away.
+        noise: The noise in z, as a multiple of s; left 0 by the steps.
         freedom: Degrees of freedom of D for each measured entry of y (Stein), `(b,)`.
         solved: Whether the data steps reached their tolerance, `(b,)`.
     """
@@ -95,6 +103,7 @@ class Moved:
     mu: Tensor
     denoised: Tensor
     error: Tensor
+    noise: Tensor
     freedom: Float[Tensor, " b"]
     solved: Bool[Tensor, " b"]
 
@@ -105,41 +114,45 @@ def spectral_step(
     prior: Prior,
     w: Tensor,
     base: Tensor,
+    eps: Tensor,
     level: Level,
-    rng: Rng,
 ) -> Moved:
     """The step in the spectral coordinates of A, exactly; base is w - omega e.
 
     Coordinates with less noise than s take Tweedie's formula at their own noise.
     """
     operator, seen, z_y, sigma = view.operator, view.seen, view.x, view.sigma_x
-    s, best = per_lane(level.s, z_y), per_lane(level.best, z_y)
+    s = per_lane(level.s, z_y)
     matched = view.reach(level.s)
     noise2 = per_lane(level.weight, z_y) * sigma**2
     weight = s**2 / (per_lane(level.tau2, z_y) + noise2)
     weight = torch.where(seen, weight, 0).clamp(max=1)  # of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
-    eps = per_lane(level.scale, z_y) * operator.vt(rng.randn_like(w))
+    noise = per_lane(level.scale, z_y) * operator.vt(eps)
     start = operator.vt(w)
-    z = weight * z_y + (1 - weight) * start + fresh * eps
+    z = weight * z_y + (1 - weight) * start + fresh * noise
     if base is not w:
         z = z + weight * (start - operator.vt(base))
     given = operator.v(z)
     denoised = prior(given, level.s)
     d = operator.vt(denoised)
     left, share = per_lane(level.left, z_y), (sigma / s) ** 2
-    own2 = left * (s**2 - sigma**2)
-    open2 = left * per_lane(level.scale, z_y) ** 2 * (s**2 - best**2).clamp(min=0)
+    own2, open2 = left * (s**2 - sigma**2), per_lane(level.fresh2, z_y)
     to_y = torch.where(matched, own2 / (own2 + sigma**2), open2 / (open2 + noise2))
     mu = torch.where(seen, to_y * z_y + (1 - to_y) * d, d)
     mu = mu - torch.where(matched, left * share * (z - z_y), 0)
     taken = torch.where(matched, 1 - ((d - z) / s) ** 2, 0)
+    solved = torch.ones_like(level.s, dtype=torch.bool)
+    found = measured_step(
+        problem, operator, prior, denoised, level, Solution(operator.v(mu), solved)
+    )
     return Moved(
-        mu=operator.v(mu),
+        mu=found.x,
         denoised=denoised,
         error=given - denoised,
+        noise=torch.zeros_like(w),
         freedom=taken.flatten(1).sum(1) / problem.count,
-        solved=torch.ones_like(level.s, dtype=torch.bool),
+        solved=found.converged,
     )
 
 
@@ -149,6 +162,7 @@ def iterative_step(
     prior: Prior,
     w: Tensor,
     base: Tensor,
+    eps: Tensor,
     level: Level,
     rng: Rng,
 ) -> Moved:
@@ -166,7 +180,6 @@ def iterative_step(
         b = per_lane(size2 / noise2, w) * operator.adjoint(residual)
         return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
 
-    eps = rng.randn_like(w)
     added = per_lane(level.scale * level.s, w) * eps
     moved, residual = w + added, problem.residual(base + added)
     noise = _noise(problem, operator, w, level, rng)
@@ -174,17 +187,53 @@ def iterative_step(
     found = towards_y(residual, level.s**2, level.tau2)
     z = moved + found.x
     denoised = prior(z, level.s)
-    fresh2 = level.left * level.scale**2 * (level.s**2 - level.best**2)
-    step = towards_y(problem.residual(denoised), fresh2, fresh2)
+    step = towards_y(problem.residual(denoised), level.fresh2, level.fresh2)
+    plain = Solution(denoised + step.x, step.converged)
+    last = measured_step(problem, operator, prior, denoised, level, plain)
     return Moved(
-        mu=denoised + step.x,
+        mu=last.x,
         denoised=denoised,
         error=z - denoised,
+        noise=torch.zeros_like(w),
         freedom=_freedom(problem, operator, eps, denoised - z, level)
         if level.found
         else torch.zeros_like(level.s),
-        solved=found.converged & step.converged,
+        solved=found.converged & last.converged,
     )
+
+
+def measured_step(
+    problem: Problem,
+    operator: LinearOperator,
+    prior: Prior,
+    d: Tensor,
+    level: Level,
+    plain: Solution,
+) -> Solution:
+    r"""D + P A^T (A P A^T + lambda sigma_y^2)^-1 (y - A D), with the measured error of the prior.
+
+    P is :math:`\tau_\rho^2 ((1 - u) I + u\,C_s / s^2)`, and the inverse is a few CG iterations.
+    Lanes with u = 0 keep the `plain` step.
+    """
+    used = level.other > 0
+    if not bool(used.any()):
+        return plain
+    other = per_lane(level.other, d)
+    x = torch.where(other > 0, d, plain.x)
+    if bool((used & (level.fresh2 > 0)).any()):
+        errors = prior.error_covariance(level.s, d).scaled(1 / level.s**2)
+        noise2 = level.weight * level.sigma_y**2
+
+        def spread(v: Tensor) -> Tensor:
+            return per_lane(level.fresh2, v) * ((1 - other) * v + other * errors(v))
+
+        def matvec(v: Tensor) -> Tensor:
+            v = per_lane(noise2, v) * v + operator(spread(operator.adjoint(v)))
+            return torch.where(problem.measured, v, 0)
+
+        found = cg(matvec, problem.residual(d), tol=CG_TOL, iterations=FEW)
+        x = torch.where(other > 0, d + spread(operator.adjoint(found)), x)
+    return Solution(x, used | plain.converged)
 
 
 def _noise(
