@@ -14,6 +14,7 @@ from PIL import Image
 
 from commands import run
 from reddiff.images.io import read_picture
+from reddiff.run import loop
 from tiny import save_tiny
 
 LIGHT = ("--noise", 0.05, "--steps", 2, "--prior", "tiny.safetensors")
@@ -246,9 +247,12 @@ def test_sixteen_bits_gray_and_alpha_are_kept_in_a_tree(here):
     assert read_picture("out/x/deep.png").bits == 16
 
 
-def test_diverged_runs_are_no_results(here):
+def test_diverged_runs_are_no_results(here, monkeypatch):
     save_tiny(here / "nan.safetensors", factor=float("nan"))
     words = ("--task", "denoise", "--noise", 0.05, "--steps", 40, "--prior", "nan.safetensors")
+    text = run("restore", "in/a.png", "-o", "n.png", *words, code=3)
+    assert "prior: expected finite estimates" in text
+    monkeypatch.setattr(loop, "require_denoiser", lambda *args, **kwargs: None)
     text = run("restore", "in/a.png", "-o", "n.png", *words, code=6)
     assert "diverged at step 1:" in text
     assert "in/a.png" not in text or "--keep-diverged" in text

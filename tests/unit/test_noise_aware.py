@@ -15,6 +15,7 @@ from reddiff.metrics import psnr
 from reddiff.operators import CircularBlur, Identity, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
+from reddiff.priors.error_covariance import Covariance, isotropic
 from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
 from reddiff.solvers.noise_aware_steps import Level, measured_step
@@ -74,7 +75,9 @@ def test_momentum_and_noise_keep_this_share_of_the_variance(realism):
 
 
 class Zero(Prior):
-    """Certain that x is 0; keeps what it is shown, divided by the level."""
+    """Certain that x is 0, and not Gaussian; keeps what it is shown, divided by the level."""
+
+    trusted = True
 
     def __init__(self) -> None:
         super().__init__((4000,), 0.002, 80.0)
@@ -83,6 +86,9 @@ class Zero(Prior):
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         self.seen.append(x / sigma)
         return torch.zeros_like(x)
+
+    def error_covariance(self, s: Tensor, like: Tensor) -> Covariance:
+        return isotropic(s, like).scaled(torch.where(s < 2, 0.5, 1.0).to(s))
 
 
 @pytest.mark.parametrize(("realism", "share"), [(0.5, 0.0), (0.75, 0.5), (1.0, 1.0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,7 +111,7 @@ def restore_with(
     problem = task.problem(pixels, level)
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
     notes += doubts(problem, estimated, unit) + outside(pixels, reading.measured, level)
-    network = door.prior(settings.prior).to(where)
+    network = _prior(settings.prior).to(where)
     network = adapted(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:
@@ -150,6 +151,16 @@ class _Preview(Hook):
 
     def __call__(self, progress: Progress) -> None:
         self.show(progress.step, self.finish(progress.x[0]))
+
+
+def _prior(source: object) -> Prior:
+    try:
+        return door.prior(source)
+    except InvalidArgument as error:
+        if isinstance(source, str | Path) or not callable(source):
+            raise
+        expected = "a prior: reddiff.prior(network, ...) makes one, which asks for more"
+        raise InvalidArgument("prior", expected=expected, got=str(error)) from error
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -109,12 +109,13 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     network wants :math:`\rho = 1`, so that its input has the level it is given: r of 1/2 and more.
     Its answer is then close to a mean, and sharper with larger r.
 
-    **Noise that is kept.** For r above 1/2, :math:`\xi` is not all fresh: it is made of
+    **Noise that is kept.** For r above 1/2 and a prior that is not Gaussian (below),
+    :math:`\xi` is not all fresh: it is made of
     :math:`\varepsilon = a\,\hat\varepsilon + \sqrt{1 - a^2}\,n` with n white. Here
     :math:`\hat\varepsilon = \varepsilon + (w - \mu) / s`, of the step before, is the noise that its
     z had if :math:`\mu` is right, without the move towards y. With :math:`a = (s / s')^2` from
     level s' to s and no momentum this would be the ancestral rule of DDPM;
-    :math:`a = (2 r - 1) (s / s')^4`, where :math:`(s / s')^4` counts as 1/2 at most, forgets the
+    :math:`a = u (2 r - 1) (s / s')^4`, where :math:`(s / s')^4` counts as 1/2 at most, forgets the
     errors of the data step sooner.
 
     **A prior that is not Gaussian.** Its :math:`\eta` is the variance of its error
@@ -317,7 +318,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     ) -> Float[Tensor, " b"]:
         """A; 0 in the first step."""
         before = self._levels(state.low, (k - 1).clamp(min=0), stretched=known)
-        share = max(0.0, 2 * self.realism - 1)
+        share = max(0.0, 2 * self.realism - 1) * _other(state)
         kept = share * (s / before).square().square().clamp(max=MOST_KEPT)
         return torch.where((k > 0).to(s.device), kept, 0)
 
