@@ -53,10 +53,10 @@ def test_what_is_right_passes_and_changes_nothing(predict: str) -> None:
     prior = wired(predict)
     solver = DPS.paper(3)
     checked = solve(PROBLEM, prior, solver)
-    assert prior.get_submodule("net").calls == 3 + 1  # one evaluation, not counted as of the run
+    assert prior.get_submodule("net").calls == 3 + 2  # two evaluations, not counted as of the run
     assert checked.cost.evaluations == (3,)
     assert torch.equal(checked.x, solve(PROBLEM, prior, solver, check=False).x)
-    assert prior.get_submodule("net").calls == 3 + 1 + 3
+    assert prior.get_submodule("net").calls == 3 + 2 + 3
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ class Own(Prior):
         (lambda x, s: x / (s - s), "finite estimates .* level 0.0001"),
         (
             lambda x, s: x[..., :3],
-            r"estimates of shape \(2, 3, 16, 16\), as x, got \(2, 3, 16, 3\)",
+            r"estimates of shape \(1, 3, 16, 16\), as x, got \(1, 3, 16, 3\)",
         ),
         (lambda x, s: x @ torch.ones(3, 3), r"an estimate for x of shape \(3, 16, 16\) .*Error: "),
         (lambda x, s: torch.randn(x.shape), "close to x"),
@@ -144,7 +144,7 @@ def test_only_a_small_part_of_a_large_picture_is_tried() -> None:
     require_denoiser(
         reddiff.prior(net, prediction="denoiser", shape=(3, 96, 96)), (3, 96, 96), X, vjp=False
     )
-    assert sizes == [(2, 3, 64, 64), (2, 3, 96, 96)]
+    assert sizes == [(1, 3, 64, 64)] * 2 + [(1, 3, 96, 96)] * 2
 
 
 def test_the_priors_of_the_package_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

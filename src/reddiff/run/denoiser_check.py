@@ -1,4 +1,4 @@
-"""A cheap check of a denoiser, before a run: two levels in one evaluation."""
+"""A cheap check of a denoiser, before a run: one evaluation at each of two levels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SKIP = "check=False skips this check"
 def require_denoiser(prior: Prior, shape: tuple[int, ...], like: Tensor, *, vjp: bool) -> None:
     """Refuse a prior that is no denoiser, or has no gradient where one is needed.
 
-    Evaluated once, at the lowest and the highest of its levels, on a small smooth x: the estimates
-    must be finite and of the shape of x, and D(x + s n, s) close to x at the lowest level. Priors
+    Evaluated at the lowest and the highest of its levels, on a small smooth x: the estimates must
+    be finite and of the shape of x, and D(x + s n, s) close to x at the lowest level. Priors
     of this package whose denoiser is known are not evaluated.
 
     Arguments:
@@ -61,12 +61,12 @@ def require_denoiser(prior: Prior, shape: tuple[int, ...], like: Tensor, *, vjp:
 def _estimates(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
     """D(x + s n, s) at both levels."""
     noisy = x + s.view(-1, *[1] * x.ndim) * Keys(0, (0,)).at(MEASURING).randn_like(x[None])
+    each = list(zip(noisy.split(1), s.split(1), strict=True))  # a batch would take more memory
     try:
         if vjp:
-            d, pullback = prior.vjp(noisy, s, once=True)
-            grad = pullback(torch.ones_like(d))
+            both = [_with_gradient(prior, *one) for one in each]
         else:
-            d = grad = prior(noisy, s)
+            both = [(prior(*one),) * 2 for one in each]
     except ReddiffError:
         raise
     except TROUBLE as error:
@@ -76,15 +76,19 @@ def _estimates(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
         got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
         expected = f"{what} for x of shape {tuple(x.shape)} ({_SKIP})"
         raise InvalidArgument("prior", expected=expected, got=got) from error
-    shape = tuple(d.shape)
-    expected = f"estimates of shape {tuple(noisy.shape)}, as x"
-    require(d.shape == noisy.shape, "prior", expected=expected, got=shape)
-    for name, value in (("estimates", d), ("gradients", grad)):
-        for level, entry in zip(s.tolist(), value, strict=True):
+    for (d, grad), level in zip(both, s.tolist(), strict=True):
+        expected = f"estimates of shape {tuple(noisy[:1].shape)}, as x"
+        require(d.shape == noisy[:1].shape, "prior", expected=expected, got=tuple(d.shape))
+        for name, value in (("estimates", d), ("gradients", grad)):
             expected = f"finite {name} ({_SKIP})"
             got = f"nan or inf at the level {level:.4g}"
-            require(bool(entry.isfinite().all()), "prior", expected=expected, got=got)
-    return d.detach()
+            require(bool(value.isfinite().all()), "prior", expected=expected, got=got)
+    return torch.cat([d.detach() for d, _ in both])
+
+
+def _with_gradient(prior: Prior, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    d, pullback = prior.vjp(x, s, once=True)
+    return d, pullback(torch.ones_like(d))
 
 
 def _check_mode(prior: Prior) -> None:
