@@ -295,7 +295,7 @@ def test_the_correction_by_y_knows_the_error_of_the_prior():
     problem = Problem.simulate(zoo.randn(2, 1, 6, 6, seed=1), a, Gaussian(0.1))
     d = zoo.randn(2, 1, 6, 6, seed=2)
     plain = Solution(zoo.randn(2, 1, 6, 6, seed=3), torch.tensor([True, False]))
-    got = measured_step(problem, a, prior, d, level, plain)
+    got = measured_step(problem, a, prior, d, level, lambda: plain)
     dense = torch.func.vmap(lambda v: a(v[None])[0].flatten())
     eye = torch.eye(36, dtype=zoo.F64).view(36, 1, 6, 6)
     matrix = dense(eye).T

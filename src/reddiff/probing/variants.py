@@ -52,7 +52,22 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and torch.equal(a, b)
 
 
-class Shifted(Path):
+class Retimed(Path):
+    """A path whose network is told another time.
+
+    Arguments:
+        path: The path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.sigma_min, path.sigma_max)
+        self.path = path
+
+    def alpha(self, s: Tensor) -> Tensor:
+        return self.path.alpha(s)
+
+
+class Shifted(Retimed):
     """A path whose network is told the level `factor` s in place of s.
 
     Arguments:
@@ -61,11 +76,8 @@ class Shifted(Path):
     """
 
     def __init__(self, path: Path, factor: float) -> None:
-        super().__init__(path.sigma_min, path.sigma_max)
-        self.path, self.factor = path, factor
-
-    def alpha(self, s: Tensor) -> Tensor:
-        return self.path.alpha(s)
+        super().__init__(path)
+        self.factor = factor
 
     def time(self, s: Tensor) -> Tensor:
         level = (s * self.factor).clamp(self.sigma_min, self.sigma_max)
@@ -75,25 +87,16 @@ class Shifted(Path):
         return self.path.from_velocity(s)
 
 
-class Reversed(Path):
-    """A chain whose network counts its steps from the noisy end.
+class Reversed(Retimed):
+    """A chain whose network counts its steps from the noisy end."""
 
-    Arguments:
-        path: The chain.
-    """
-
-    def __init__(self, path: Chain) -> None:
-        super().__init__(path.sigma_min, path.sigma_max)
-        self.path = path
-
-    def alpha(self, s: Tensor) -> Tensor:
-        return self.path.alpha(s)
+    path: Chain
 
     def time(self, s: Tensor) -> Tensor:
         return len(self.path.log_levels) - 1 - self.path.time(s)
 
 
-class Rescaled(Path):
+class Rescaled(Retimed):
     """A path whose network is told its time multiplied.
 
     Arguments:
@@ -102,11 +105,8 @@ class Rescaled(Path):
     """
 
     def __init__(self, path: Path, factor: float) -> None:
-        super().__init__(path.sigma_min, path.sigma_max)
-        self.path, self.factor = path, factor
-
-    def alpha(self, s: Tensor) -> Tensor:
-        return self.path.alpha(s)
+        super().__init__(path)
+        self.factor = factor
 
     def time(self, s: Tensor) -> Tensor:
         return self.path.time(s) * self.factor

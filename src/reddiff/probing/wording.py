@@ -6,7 +6,7 @@ from reddiff.interop.vocabulary import path_of
 from reddiff.priors.network_prior import Units
 from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
 from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, Score, V, Velocity
-from reddiff.probing.variants import Rescaled, Reversed, Shifted, Variant, same_path
+from reddiff.probing.variants import Rescaled, Retimed, Reversed, Shifted, Variant, same_path
 
 WORDS: dict[type[Prediction], str] = {
     Eps: "eps",
@@ -44,7 +44,7 @@ def code(variant: Variant) -> str:
         lines.append(f"flipped = lambda x, t: {net}(x.flip(1), t)[:, :{channels}].flip(1)")
         net = "flipped"
     inner = variant.path
-    while isinstance(inner, Shifted | Reversed | Rescaled):
+    while isinstance(inner, Retimed):
         net, inner = _told(net, inner), inner.path
     path = schedule(inner, word(variant))
     parts = [net, f'prediction="{word(variant)}"']
@@ -57,7 +57,7 @@ def code(variant: Variant) -> str:
     return "\n".join([*lines, f"reddiff.prior({', '.join(parts)})"])
 
 
-def _told(net: str, path: Shifted | Reversed | Rescaled) -> str:
+def _told(net: str, path: Retimed) -> str:
     """A network that is told another time."""
     if isinstance(path, Rescaled):
         return f"lambda x, t: {net}(x, {path.factor:g} * t)"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import require_count, require_share
 from reddiff.lanes import per_lane
-from reddiff.linalg import Map, cg
+from reddiff.linalg import Map
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Linearisation
 from reddiff.priors.base import Prior
@@ -21,6 +21,7 @@ from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
+from reddiff.solvers.steps.conditioning import conditioned
 from reddiff.solvers.steps.proximal import LEAST_SIGMA
 
 
@@ -123,14 +124,7 @@ def moment_matched(
     near = problem.operator.linearise(x_0)
     var_y = noise_variance(problem, near, x_0, s)
 
-    def back(w: Tensor) -> Tensor:
-        return covariance(near.pull(w))
-
-    def matvec(w: Tensor) -> Tensor:
-        return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
-
-    r = torch.where(problem.measured, problem.y - near.a, 0)
-    return x_0 + back(cg(matvec, r, tol=tol, iterations=iterations))
+    return conditioned(problem, x_0, near, covariance, var_y, iterations=iterations, tol=tol)
 
 
 def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ fixed point on a Gaussian prior is the posterior mean. At :math:`\omega = \lambd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +29,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.lanes import dot, per_lane
-from reddiff.linalg import Solution, cg
+from reddiff.linalg import Solution
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
+from reddiff.solvers.steps.conditioning import conditioned
 from reddiff.spectral_view import SpectralView
 
 CG_TOL, CG_ITERATIONS = 1e-2, 20  # a tighter one is lost under the noise added next
@@ -136,16 +138,17 @@ def spectral_step(
     given = operator.v(z)
     denoised = prior(given, level.s)
     d = operator.vt(denoised)
-    left, share = per_lane(level.left, z_y), (sigma / s) ** 2
-    own2, open2 = left * (s**2 - sigma**2), per_lane(level.fresh2, z_y)
-    to_y = torch.where(matched, own2 / (own2 + sigma**2), open2 / (open2 + noise2))
-    mu = torch.where(seen, to_y * z_y + (1 - to_y) * d, d)
-    mu = mu - torch.where(matched, left * share * (z - z_y), 0)
+
+    def plain() -> Solution:
+        left, share = per_lane(level.left, z_y), (sigma / s) ** 2
+        own2, open2 = left * (s**2 - sigma**2), per_lane(level.fresh2, z_y)
+        to_y = torch.where(matched, own2 / (own2 + sigma**2), open2 / (open2 + noise2))
+        mu = torch.where(seen, to_y * z_y + (1 - to_y) * d, d)
+        mu = mu - torch.where(matched, left * share * (z - z_y), 0)
+        return Solution(operator.v(mu), torch.ones_like(level.s, dtype=torch.bool))
+
+    found = measured_step(problem, operator, prior, denoised, level, plain)
     taken = torch.where(matched, 1 - ((d - z) / s) ** 2, 0)
-    solved = torch.ones_like(level.s, dtype=torch.bool)
-    found = measured_step(
-        problem, operator, prior, denoised, level, Solution(operator.v(mu), solved)
-    )
     return Moved(
         mu=found.x,
         denoised=denoised,
@@ -187,8 +190,11 @@ def iterative_step(
     found = towards_y(residual, level.s**2, level.tau2)
     z = moved + found.x
     denoised = prior(z, level.s)
-    step = towards_y(problem.residual(denoised), level.fresh2, level.fresh2)
-    plain = Solution(denoised + step.x, step.converged)
+
+    def plain() -> Solution:
+        step = towards_y(problem.residual(denoised), level.fresh2, level.fresh2)
+        return Solution(denoised + step.x, step.converged)
+
     last = measured_step(problem, operator, prior, denoised, level, plain)
     return Moved(
         mu=last.x,
@@ -208,32 +214,30 @@ def measured_step(
     prior: Prior,
     d: Tensor,
     level: Level,
-    plain: Solution,
+    plain: Callable[[], Solution],
 ) -> Solution:
     r"""D + P A^T (A P A^T + lambda sigma_y^2)^-1 (y - A D), with the measured error of the prior.
 
     P is :math:`\tau_\rho^2 ((1 - u) I + u\,C_s / s^2)`, and the inverse is a few CG iterations.
-    Lanes with u = 0 keep the `plain` step.
+    Lanes with u = 0 take the `plain` step.
     """
-    used = level.other > 0
+    used, x = level.other > 0, d
     if not bool(used.any()):
-        return plain
+        return plain()
     other = per_lane(level.other, d)
-    x = torch.where(other > 0, d, plain.x)
     if bool((used & (level.fresh2 > 0)).any()):
         errors = prior.error_covariance(level.s, d).scaled(1 / level.s**2)
-        noise2 = level.weight * level.sigma_y**2
 
         def spread(v: Tensor) -> Tensor:
             return per_lane(level.fresh2, v) * ((1 - other) * v + other * errors(v))
 
-        def matvec(v: Tensor) -> Tensor:
-            v = per_lane(noise2, v) * v + operator(spread(operator.adjoint(v)))
-            return torch.where(problem.measured, v, 0)
-
-        found = cg(matvec, problem.residual(d), tol=CG_TOL, iterations=FEW)
-        x = torch.where(other > 0, d + spread(operator.adjoint(found)), x)
-    return Solution(x, used | plain.converged)
+        near, noise2 = operator.linearise(d), level.weight * level.sigma_y**2
+        var_y = per_lane(noise2, problem.y)
+        x = conditioned(problem, d, near, spread, var_y, tol=CG_TOL, iterations=FEW)
+    if bool(used.all()):
+        return Solution(x, used)
+    rest = plain()
+    return Solution(torch.where(other > 0, x, rest.x), used | rest.converged)
 
 
 def _noise(
