@@ -53,8 +53,12 @@ class Around(Prior):
     def _of(self, inner: Prior) -> Prior:
         """The same of another inner prior."""
         new = copy.copy(self)
+        new._count(inner)
         new._modules = {**self._modules, "inner": inner}
-        new.lanes = inner.lanes
-        times = self.evaluations // self.inner.evaluations
-        new.evaluations, new.vjps = times * inner.evaluations, times * inner.vjps
         return new
+
+    def _count(self, inner: Prior) -> None:
+        """Set the lanes and the cost that follow from another inner prior."""
+        times = self.evaluations // self.inner.evaluations
+        self.lanes = inner.lanes
+        self.evaluations, self.vjps = times * inner.evaluations, times * inner.vjps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import ExitStack
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from reddiff.errors import require
 from reddiff.priors.around import Around
 from reddiff.priors.base import Prior
-from reddiff.priors.conditions import Conditions
+from reddiff.priors.conditions import Conditions, indexed, rows, take_weight
 from reddiff.priors.networks import Network
 from reddiff.priors.paths import Path
 
@@ -101,37 +100,20 @@ class ClassifierGuidance(Around):
         self.errors = inner.errors
         self.classifier = classifier
         labels = classifier.conditions.labels(label)
-        weight = torch.as_tensor(scale, dtype=torch.float64)
-        good = weight.ndim <= 1 and bool(torch.isfinite(weight).all())
-        require(good, "scale", expected="a number, or one per lane", got=scale)
-        rows = labels if torch.as_tensor(label).ndim == 1 else labels[0]
+        weight = take_weight("scale", scale)
+        held = labels if torch.as_tensor(label).ndim == 1 else labels[0]
         place = next((p.device for p in inner.parameters()), labels.device)
-        self.register_buffer("label", rows.to(place), persistent=False)
+        self.register_buffer("label", held.to(place), persistent=False)
         self.register_buffer("scale", weight.to(place), persistent=False)
         self._count(inner)
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        return self.inner.dtype
 
     def select(self, index: Tensor) -> Prior:
         if self.lanes is None:
             return self
-        new = copy.copy(self)
-        new._buffers = dict(self._buffers)
-        for name, value in (("label", self.label), ("scale", self.scale)):
-            if value.ndim == 1:
-                new._buffers[name] = value[index.to(value.device)]
-        return new._of(self.inner.select(index))
-
-    def _of(self, inner: Prior) -> Prior:
-        new = copy.copy(self)
-        new._modules = {**self._modules, "inner": inner}
-        new._count(inner)
-        return new
+        names = [name for name in ("label", "scale") if getattr(self, name).ndim == 1]
+        return indexed(self, names, index)._of(self.inner.select(index))
 
     def _count(self, inner: Prior) -> None:
-        """Set what follows from the inner prior: the lanes and the cost."""
         sizes = {*self.label.shape, *self.scale.shape}
         sizes |= set() if inner.lanes is None else {inner.lanes}
         got = f"{', '.join(map(str, sorted(sizes)))} lanes"
@@ -141,15 +123,6 @@ class ClassifierGuidance(Around):
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
         x_0 = self.inner.denoise(x, sigma)
-        label, scale = (self._rows(v, x) for v in (self.label, self.scale))
+        label, scale = (rows(v.reshape(-1), x, "labels") for v in (self.label, self.scale))
         weight = scale.to(x.dtype).view(-1, *[1] * (x.ndim - 1)) * sigma**2
         return x_0 + weight * self.classifier.slope(x, sigma, label)
-
-    def _rows(self, value: Tensor, x: Tensor) -> Tensor:
-        """One entry for each row of x; the rows of a lane are consecutive."""
-        if value.ndim == 0:
-            return value.expand(len(x))
-        times, rest = divmod(len(x), len(value))
-        got = f"{len(x)} rows of x for {len(value)} labels"
-        require(rest == 0, "x", expected="as many rows for each label", got=got)
-        return value.repeat_interleave(times, 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from reddiff.priors.base import Prior
 if TYPE_CHECKING:
     from reddiff.priors.network_prior import NetworkPrior
 
+P = TypeVar("P", bound=Prior)
 WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
 
 
@@ -124,9 +126,7 @@ class ConditionalPrior(Prior):
         super().__init__(inner.shape, inner.sigma_min, inner.sigma_max)
         self.inner, self.values, self.errors = inner, inner.values, inner.errors
         self.differentiable = inner.differentiable
-        weight = torch.as_tensor(guidance, dtype=torch.float64)
-        good = weight.ndim <= 1 and bool(torch.isfinite(weight).all())
-        require(good, "guidance", expected="a number, or one per lane", got=guidance)
+        weight = take_weight("guidance", guidance)
         null = None if inner.conditions is None else inner.conditions.without()
         self.guided = weight.ndim == 1 or float(weight) != 1
         expected = "1, as the network has no null condition to compare with"
@@ -148,30 +148,52 @@ class ConditionalPrior(Prior):
     def select(self, index: Tensor) -> Prior:
         if self.lanes is None:
             return self
-        new = copy.copy(self)
-        new._buffers = dict(self._buffers)
-        index = index.to(self.condition.device)
-        if not self._shared:
-            new._buffers["condition"] = self.condition[index]
-        if self.weight.ndim == 1:
-            new._buffers["weight"] = self.weight[index]
+        names = [] if self._shared else ["condition"]
+        new = indexed(self, [*names, "weight"] if self.weight.ndim == 1 else names, index)
         new.lanes = len(index)
         return new
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        condition = self._rows(self.condition, x)
+        condition = rows(self.condition, x, "conditions")
         if not self.guided or self.null is None:
             return self.inner.conditioned(x, sigma, condition)
         null = self.null.to(condition).expand_as(condition)
         pairs = ((x, x), (sigma, sigma), (condition, null))
         both = self.inner.conditioned(*(torch.cat(pair) for pair in pairs))
         with_it, without = both.chunk(2)
-        w = self._rows(self.weight.reshape(-1), x).to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+        w = rows(self.weight.reshape(-1), x, "conditions").to(x.dtype).view(-1, *[1] * (x.ndim - 1))
         return without + w * (with_it - without)
 
-    def _rows(self, value: Tensor, x: Tensor) -> Tensor:
-        """One entry for each row of x; the rows of a lane are consecutive."""
-        times, rest = divmod(len(x), len(value))
-        got = f"{len(x)} rows of x for {len(value)} conditions"
-        require(rest == 0, "x", expected="as many rows for each condition", got=got)
-        return value if times == 1 else value.repeat_interleave(times, 0)
+
+def take_weight(name: str, value: float | Tensor) -> Tensor:
+    """The weight of a guidance in float64.
+
+    Raises:
+        InvalidArgument: If it is neither a finite number nor one per lane.
+    """
+    weight = torch.as_tensor(value, dtype=torch.float64)
+    good = weight.ndim <= 1 and bool(torch.isfinite(weight).all())
+    require(good, name, expected="a number, or one per lane", got=value)
+    return weight
+
+
+def indexed(prior: P, names: Sequence[str], index: Tensor) -> P:
+    """A copy of a prior with the entries of these lanes in the buffers of these names."""
+    new = copy.copy(prior)
+    new._buffers = dict(prior._buffers)
+    for name in names:
+        held = getattr(prior, name)
+        new._buffers[name] = held[index.to(held.device)]
+    return new
+
+
+def rows(value: Tensor, x: Tensor, what: str) -> Tensor:
+    """One entry of `value`, the `what` of the lanes, per row of x; a lane's rows are consecutive.
+
+    Raises:
+        InvalidArgument: If there are not as many rows for each entry.
+    """
+    times, rest = divmod(len(x), len(value))
+    expected = f"as many rows for each of the {what}"
+    require(rest == 0, "x", expected=expected, got=f"{len(x)} rows of x for {len(value)} {what}")
+    return value if times == 1 else value.repeat_interleave(times, 0)
