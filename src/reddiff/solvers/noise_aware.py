@@ -244,7 +244,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         """One denoising and one exact data step."""
         unknown = isinstance(problem.noise, UnknownGaussian)
         s = self._levels(state.low, k, stretched=not unknown)
-        moved = self._move(state, problem, prior, s, k, rng, known=not unknown)
+        moved, noise = self._move(state, problem, prior, s, k, rng, known=not unknown)
         sigma_y, low = state.sigma_y, state.low
         if unknown:
             sigma_y, low = self._discrepancy(state, problem, moved, s)
@@ -255,7 +255,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
             sigma_y=sigma_y,
             low=low,
             error=moved.error,
-            noise=moved.noise,
+            noise=noise,
             solved=moved.solved,
         )
 
@@ -269,8 +269,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         rng: Rng,
         *,
         known: bool,
-    ) -> Moved:
-        """The step that fits the operator and the noise."""
+    ) -> tuple[Moved, Tensor]:
+        """The step that fits the operator and the noise, and what is then known of that noise."""
         operator = problem.operator
         gaussian = isinstance(problem.noise, Gaussian | UnknownGaussian)
         sigma_y = _trusted(state, known=known) if gaussian else None
@@ -307,11 +307,10 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
                 sigma_y = torch.where(sigma_y.isfinite(), sigma_y, 1)
                 problem = problem.derived(noise=Gaussian(sigma_y))
             found = proximal_map(problem, d, s, tol=CG_TOL, iterations=CG_ITERATIONS)
-            none = torch.zeros_like(d)
-            moved = Moved(found.x, d, none, none, torch.zeros_like(s), found.converged)
+            moved = Moved(found.x, d, torch.zeros_like(d), torch.zeros_like(s), found.converged)
         if self.realism <= 0.5:
-            return moved
-        return replace(moved, noise=eps + (w - moved.mu) / per_lane(s, w))
+            return moved, state.noise
+        return moved, eps + (w - moved.mu) / per_lane(s, w)
 
     def _kept(
         self, state: NoiseAwareState, s: Float[Tensor, " b"], k: Int[Tensor, " b"], *, known: bool

@@ -97,7 +97,6 @@ class Moved:
         mu: The next mean.
         denoised: D.
         error: z - D, what the denoiser took away.
-        noise: The noise in z, as a multiple of s; left 0 by the steps.
         freedom: Degrees of freedom of D for each measured entry of y (Stein), `(b,)`.
         solved: Whether the data steps reached their tolerance, `(b,)`.
     """
@@ -105,7 +104,6 @@ class Moved:
     mu: Tensor
     denoised: Tensor
     error: Tensor
-    noise: Tensor
     freedom: Float[Tensor, " b"]
     solved: Bool[Tensor, " b"]
 
@@ -153,7 +151,6 @@ def spectral_step(
         mu=found.x,
         denoised=denoised,
         error=given - denoised,
-        noise=torch.zeros_like(w),
         freedom=taken.flatten(1).sum(1) / problem.count,
         solved=found.converged,
     )
@@ -200,7 +197,6 @@ def iterative_step(
         mu=last.x,
         denoised=denoised,
         error=z - denoised,
-        noise=torch.zeros_like(w),
         freedom=_freedom(problem, operator, eps, denoised - z, level)
         if level.found
         else torch.zeros_like(level.s),

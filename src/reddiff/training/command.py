@@ -240,6 +240,5 @@ def _finish(trainer: Trainer, pictures: Folder, output: Path) -> None:
     net.load_state_dict({name: value.float() for name, value in half.items()})
     side = min(CROP, *(min(p.shape[:2]) for p in pictures.pictures))
     errors = ErrorSpectrum.measure(wiring.prior(net), pictures.crops(side, CROPS))
-    temporary = output.with_suffix(".tmp")
-    save_weights(temporary, half, Header("unet", trainer.config, wiring), errors)
-    temporary.replace(output)
+    header = Header("unet", trainer.config, wiring)
+    save_weights(output, half, header, errors, dtype=torch.float16)

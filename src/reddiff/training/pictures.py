@@ -135,7 +135,9 @@ def read_folder(folder: Path) -> Folder:
     require(len(kinds) == 1, "FOLDER", expected=expected, got=", ".join(parts))
     small = [n for n, p in zip(names, pictures, strict=True) if min(p.shape[:2]) < LEAST]
     expected = f"pictures of {LEAST} pixels a side or more"
-    got = f"{len(small)} that are smaller: {', '.join(small[:SHOWN])}{', ...' * (len(small) > 5)}"
+    got = (
+        f"{len(small)} that are smaller: {', '.join(small[:SHOWN])}{', ...' * (len(small) > SHOWN)}"
+    )
     require(not small, "FOLDER", expected=expected, got=got)
     if len({p.dtype for p in pictures}) > 1:
         pictures = [p / 127.5 - 1 if p.dtype == torch.uint8 else p for p in pictures]
