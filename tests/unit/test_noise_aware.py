@@ -103,6 +103,15 @@ def test_a_part_of_the_noise_is_kept(realism, share, steps, kept):
     assert float((noise[1:] * noise[:-1]).mean()) == pytest.approx(share * kept, abs=0.02)
 
 
+def test_of_a_gaussian_prior_no_noise_is_kept():
+    prior, kept_entry = Zero(), (torch.arange(4000) == 0).double()
+    prior.error_covariance = isotropic
+    problem = Problem(zoo.randn(1, 4000), Mask(kept_entry), Gaussian(0.01))
+    solve(problem, prior, NoiseAwareREDDiff.default(24, realism=1.0))
+    noise = torch.stack(prior.seen)[:, 0, 1:]
+    assert float((noise[1:] * noise[:-1]).mean()) == pytest.approx(0, abs=0.02)
+
+
 def test_the_noise_that_is_kept_is_what_the_denoiser_took_away():
     """Of a Gaussian prior, nothing measured: (z - D) / s of a step, without the move towards y."""
     prior, rng = GaussianRandomField(exponent=-2.2, std=0.5), Keys(0, (0, 1))
@@ -286,7 +295,7 @@ class Errors(GaussianRandomField):
 
 def test_the_correction_by_y_knows_the_error_of_the_prior():
     """D + P A^T (A P A^T + sigma^2)^-1 (y - A D) by dense matrices; plain where it is Gaussian."""
-    prior = Errors(exponent=-1.0, std=1.0)
+    prior = Errors(exponent=-1.0, std=0.2)
     a = Mask(zoo.coin(6, 6, p=0.6)) @ CircularBlur(gaussian_psf(0.6, 1))
     s = torch.tensor([0.4, 0.8], dtype=zoo.F64)
     one, half = torch.ones(2, dtype=zoo.F64), torch.full((2,), 0.1, dtype=zoo.F64)
