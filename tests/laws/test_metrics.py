@@ -17,7 +17,8 @@ def truth() -> Tensor:
 
 
 def worse(case: zoo.MetricCase, one: Tensor, other: Tensor) -> bool:
-    return bool((one < other if case.larger_is_better else one > other).all())
+    drop = other - one if case.larger_is_better else one - other
+    return bool((drop > 0 if case.graded else drop >= 0).all())
 
 
 @zoo.every("case", zoo.METRICS)

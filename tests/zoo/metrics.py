@@ -19,10 +19,12 @@ class MetricCase:
     make: Callable[[], Callable[[Tensor, Tensor], Tensor]]
     best: float  # the value of the truth itself
     larger_is_better: bool = True
+    graded: bool = True  # a little worse picture has a worse value, not only a value no better
 
 
 METRICS = [
     MetricCase("psnr", lambda: metrics.psnr, torch.inf),
     MetricCase("ssim", lambda: metrics.ssim, 1.0),
     MetricCase("lpips", metrics.LPIPS, 0.0, larger_is_better=False),
+    MetricCase("top-1", metrics.Top1Agreement, 1.0, graded=False),
 ]

@@ -1,9 +1,13 @@
 """How near pictures are to the truth, one number per lane, and how honest draws are."""
 
+from reddiff.metrics.agreement import Top1Agreement as Top1Agreement
 from reddiff.metrics.calibration import coverage as coverage
 from reddiff.metrics.calibration import moment_errors as moment_errors
 from reddiff.metrics.calibration import ranks as ranks
 from reddiff.metrics.calibration import sliced_wasserstein as sliced_wasserstein
+from reddiff.metrics.distances import frechet_distance as frechet_distance
+from reddiff.metrics.distances import kernel_distance as kernel_distance
+from reddiff.metrics.efficientnet import EfficientNetLite0 as EfficientNetLite0
 from reddiff.metrics.lpips import LPIPS as LPIPS
 from reddiff.metrics.pixel import psnr as psnr
 from reddiff.metrics.pixel import ssim as ssim

@@ -76,17 +76,23 @@ def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
 def check_pair(x: Tensor, truth: Tensor, least: int = 1) -> None:
     """Raise InvalidArgument unless these are pictures and their truths, `least` pixels a side."""
     shape = tuple(x.shape)
-    pictures = x.ndim == 4 and all(shape[1:])
-    require(pictures, "x", expected="pictures of shape (b, c, h, w)", got=f"shape {shape}")
+    check_pictures("x", x)
     got = f"shape {tuple(truth.shape)}"
     require(x.shape == truth.shape, "truth", expected=f"the shape of x, {shape}", got=got)
-    for name, value in (("x", x), ("truth", truth)):
-        real = value.is_floating_point()
-        require(real, name, expected="floating-point pixels", got=value.dtype)
+    check_pictures("truth", truth)
     h, w = shape[-2:]
     large = min(h, w) >= least
     expected = f"pictures of at least {least}x{least} pixels"
     require(large, "x", expected=expected, got=f"{w}x{h} (width x height)")
+
+
+def check_pictures(name: str, x: Tensor) -> None:
+    """Raise InvalidArgument unless these are batches of floating-point pictures."""
+    shape = tuple(x.shape)
+    pictures = x.ndim == 4 and all(shape[1:])
+    require(pictures, name, expected="pictures of shape (b, c, h, w)", got=f"shape {shape}")
+    real = x.is_floating_point()
+    require(real, name, expected="floating-point pixels", got=x.dtype)
 
 
 def _likeness(x: Tensor, y: Tensor, data_range: float) -> Tensor:
