@@ -20,6 +20,7 @@ from reddiff.interop.weights import Header, save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.operators import Identity
 from reddiff.priors.adm import ADM, ADMClassifier, Plan
+from reddiff.priors.edm import EDMPlan, SongUNet
 from stand_ins import DDPM, DIFFUSERS, ONNXRUNTIME, AutoencoderTiny, DDPMScheduler, UNet2DModel
 from zoo.priors import chain
 
@@ -111,6 +112,15 @@ def save_files() -> None:
     wiring = Wiring(schedule="linear", shape=(3, 16, 16))
     header = Header("adm-classifier", {"plan": plan, "side": 16, "classes": 5}, wiring)
     save_weights("classifier.safetensors", judge.state_dict(), header)
+    plan = {"side": 16, "channels": 3, "width": 32, "multipliers": [1, 2], "blocks": 1}
+    plan |= {"attention": [8], "augmentations": 9}
+    wiring = Wiring("edm", shape=(3, None, None), multiple=2)
+    song = SongUNet(EDMPlan(**plan), ncsn=False)
+    with torch.no_grad():  # F = 0: x is shrunk
+        for tensor in song.dec["16x16_aux_conv"].parameters():
+            tensor.zero_()
+    header = Header("song-unet", {"plan": plan, "ncsn": False}, wiring)
+    save_weights("ffhq.safetensors", song.state_dict(), header)
 
 
 @pytest.mark.parametrize("code", recipes())

@@ -26,8 +26,9 @@ from reddiff.interop.conversion import convert, shapes_of
 from reddiff.interop.published import PUBLISHED, Published
 from reddiff.priors.adm import ADM, Plan
 
-# Of the authors' networks: the numbers of tensors and of parameters, and a hash of the names and
-# shapes. They were taken from the authors' code, and not from this package.
+# Of the authors' networks: the numbers of tensors and of numbers in them, and a hash of the names
+# and shapes. They were taken from the authors' code, those of EDM from physicsnemo (modulus 0.5.0),
+# and not from this package.
 MANIFEST = {
     "adm-64": (541, 295_904_454, "af57c12d0be8b4f4"),
     "adm-128": (493, 421_529_606, "44eb5c6a285f9d17"),
@@ -39,6 +40,19 @@ MANIFEST = {
     "adm-128-classifier": (221, 42_568_040, "b2e8e68f3386213b"),
     "adm-256-classifier": (249, 54_096_360, "3524443c57fd1ae5"),
     "adm-512-classifier": (281, 54_448_360, "04d1005b8a050740"),
+    "edm-32-vp": (425, 55_733_923, "27d6ea460fd7bfe9"),
+    "edm-32-vp-cond": (427, 55_735_331, "132c40df5f78fd1d"),
+    "edm-32-ve": (432, 56_398_115, "f394e7e509b78343"),
+    "edm-32-ve-cond": (434, 56_400_931, "59daebafe829f2b5"),
+    "edm-64-vp": (553, 61_805_619, "e070ab30e873d9f9"),
+    "edm-64-ve": (563, 62_761_459, "8751c6cc41f1cbd8"),
+    "edm-64-adm": (553, 295_899_315, "01ea648776d27b54"),
+    "vp-32": (552, 61_804_467, "eda29db341737df7"),
+    "vp-32-cond": (554, 61_805_875, "6863c61b44ba3165"),
+    "vp-64": (552, 61_804_467, "6a98e65042a737dc"),
+    "ve-32": (562, 62_759_155, "af34438220e264ef"),
+    "ve-32-cond": (564, 62_761_971, "7d4c3e8beaeb5da9"),
+    "ve-64": (562, 62_759_155, "685b3dbb4211f11b"),
 }
 
 

@@ -23,7 +23,7 @@ def convert(
         typer.Argument(parser=some_path, metavar="OUT", help="The new file, OUT.safetensors."),
     ],
     arch: Annotated[
-        str, typer.Option(metavar="NAME", help="The network, e.g. adm-256 or adm-ffhq-256.")
+        str, typer.Option(metavar="NAME", help="The network, e.g. adm-256 or edm-64-vp.")
     ],
     half: Annotated[bool, typer.Option("--half", help="Write float16: half the size.")] = False,
     force: Force = False,

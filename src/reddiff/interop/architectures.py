@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from reddiff.priors.adm import ADM, ADMClassifier, Plan
+from reddiff.priors.edm import DhariwalUNet, EDMPlan, SongUNet
 from reddiff.priors.unet import UNet
 
 
@@ -19,8 +20,18 @@ def _adm_classifier(plan: Mapping[str, Any], side: int, classes: int) -> ADMClas
     return ADMClassifier(Plan(**plan), side, classes)
 
 
+def _song_unet(plan: Mapping[str, Any], ncsn: bool) -> SongUNet:
+    return SongUNet(EDMPlan(**plan), ncsn=ncsn)
+
+
+def _dhariwal_unet(plan: Mapping[str, Any]) -> DhariwalUNet:
+    return DhariwalUNet(EDMPlan(**plan))
+
+
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "adm": _adm,
     "adm-classifier": _adm_classifier,
+    "song-unet": _song_unet,
+    "dhariwal-unet": _dhariwal_unet,
 }

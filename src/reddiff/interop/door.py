@@ -112,9 +112,10 @@ def prior(
             wrote, an `.onnx` file, a network, pipeline or folder of diffusers, a module or function
             `net(x_t, t)`, or a `Prior`, which comes back as it is.
         prediction: What the network predicts: "eps" (the noise), "v", "x0", "score" (the gradient
-            of ln p(x_t)), "flow" (a velocity), "edm" (F of EDM's preconditioning) or "denoiser"
-            (D(x, sigma): EDM's preconditioned network, Gaussian denoisers, consistency models).
-            diffusers' "epsilon", "v_prediction", "sample" and "flow_prediction" are understood.
+            of ln p(x_t)), "scaled-score" (the score times the noise level, as in EDM's VE), "flow"
+            (a velocity), "edm" (F of EDM's preconditioning) or "denoiser" (D(x, sigma): EDM's
+            preconditioned network, Gaussian denoisers, consistency models). diffusers' "epsilon",
+            "v_prediction", "sample" and "flow_prediction" are understood.
         schedule: How x_t and t depend on the noise level: the vector of alpha^2 of a chain (the
             products of 1 - beta; a list, an array or a tensor), "linear" (DDPM, ADM),
             "scaled-linear" (Stable Diffusion), "cosine", "vp" (t in (0, 1]), "ve" (t = sigma) or

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from reddiff.errors import InvalidArgument, lookup, require, require_count
 from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
-from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, Score, V, Velocity
+from reddiff.priors.predictions import (
+    X0,
+    EDMOutput,
+    Eps,
+    Prediction,
+    ScaledScore,
+    Score,
+    V,
+    Velocity,
+)
 from reddiff.schedules import Schedule, cosine
 
 # What a network predicts, in the words of this package; those of diffusers are in `SPELLINGS`.
@@ -20,6 +29,7 @@ PREDICTIONS: dict[str, type[Prediction]] = {
     "v": V,
     "x0": X0,
     "score": Score,
+    "scaled-score": ScaledScore,
     "flow": Velocity,
     "edm": EDMOutput,
     "denoiser": X0,
@@ -66,8 +76,8 @@ def _cosine(steps: int = 1000, integer_time: bool = False) -> Path:
     return Chain(alpha**2, integer_time=integer_time)
 
 
-def _exploding(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Path:
-    return Unscaled(sigma_min, sigma_max)
+def _exploding(sigma_min: float = 0.01, sigma_max: float = 50.0, log_time: bool = False) -> Path:
+    return Unscaled(sigma_min, sigma_max, log_time=log_time)
 
 
 # A name, and the numbers that a dict may have beside it.
@@ -76,7 +86,7 @@ SCHEDULES: dict[str, Callable[..., Path]] = {
     "scaled-linear": _scaled_linear,  # Stable Diffusion: their roots, 0.00085 to 0.012
     "cosine": _cosine,  # Improved DDPM; diffusers' squaredcos_cap_v2
     "vp": ContinuousVP,  # t in (0, 1]
-    "ve": _exploding,  # t = sigma
+    "ve": _exploding,  # t = sigma, or ln(sigma / 2)
     "flow": Straight,  # data at t = 0; {"name": "flow", "data_at": 1} for flow matching
     "edm": EDMInput,
 }

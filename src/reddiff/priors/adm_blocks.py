@@ -20,11 +20,16 @@ from torch import Tensor, nn
 GROUPS = 32  # of every normalization
 
 
-def positions(t: Float[Tensor, "b"], features: int, longest: float = 1e4) -> Float[Tensor, "b f"]:
-    """Cosines and sines of t at `features / 2` frequencies from 1 down to about 1 / longest."""
+def positions(
+    t: Float[Tensor, "b"], features: int, longest: float = 1e4, *, endpoint: bool = False
+) -> Float[Tensor, "b f"]:
+    """Cosines and sines of t at `features / 2` frequencies from 1 down to about 1 / longest.
+
+    With `endpoint` the last one is 1 / longest.
+    """
     half = features // 2
     k = torch.arange(half, device=t.device, dtype=t.dtype)
-    angle = t[:, None] * torch.exp(k * (-math.log(longest) / half))
+    angle = t[:, None] * torch.exp(k * (-math.log(longest) / (half - endpoint)))
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 

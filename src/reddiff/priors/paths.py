@@ -146,18 +146,25 @@ class Unscaled(Path):
     Arguments:
         sigma_min: The lowest level the network is good for.
         sigma_max: The highest.
+        log_time: The network is given ln(sigma / 2), as those of EDM's VE are; else sigma.
     """
 
     bounded = False
+
+    def __init__(self, sigma_min: float, sigma_max: float, *, log_time: bool = False) -> None:
+        super().__init__(sigma_min, sigma_max)
+        self.log_time = log_time
 
     def alpha(self, s: Tensor) -> Tensor:
         return torch.ones_like(s)
 
     def time(self, s: Float[Tensor, " b"]) -> Tensor:
-        return s
+        return (s / 2).log() if self.log_time else s
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity by sigma is n."""
+        expected = "by sigma, and not by its logarithm"
+        require(not self.log_time, "prediction", expected=expected, got="a velocity")
         return torch.ones_like(s), -s
 
 

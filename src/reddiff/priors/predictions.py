@@ -66,6 +66,14 @@ class Score(Prediction):
 
 
 @dataclass(frozen=True)
+class ScaledScore(Prediction):
+    r"""The score times the noise level (of VE): :math:`\sigma \nabla \ln p = -\hat\varepsilon`."""
+
+    def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
+        return x + s * out
+
+
+@dataclass(frozen=True)
 class Velocity(Prediction):
     r"""The velocity of a flow: :math:`u = \alpha'(t) x_0 + \sigma'(t) n`, by the path's time."""
 

@@ -16,7 +16,16 @@ from reddiff.priors.conditions import ConditionalPrior
 from reddiff.priors.network_prior import NetworkPrior, Units
 from reddiff.priors.networks import LEARNED_SIGMA
 from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
-from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, Score, V, Velocity
+from reddiff.priors.predictions import (
+    X0,
+    EDMOutput,
+    Eps,
+    Prediction,
+    ScaledScore,
+    Score,
+    V,
+    Velocity,
+)
 
 SHIFTS = (0.25, 0.5, 2.0, 4.0)
 
@@ -225,7 +234,7 @@ def predictions(path: Path, given: Variant) -> list[Prediction]:
     found: list[Prediction] = [] if path is not given.path else [given.prediction]
     if isinstance(path, EDMInput):
         found.append(EDMOutput(path.sigma_data))
-    for prediction in (Eps(), V(), X0(), Score(), Velocity()):
+    for prediction in (Eps(), V(), X0(), Score(), ScaledScore(), Velocity()):
         known = path is given.path and type(prediction) is type(given.prediction)
         odd = isinstance(prediction, Velocity) and not isinstance(path, Straight)
         if known or (odd and path is not given.path):

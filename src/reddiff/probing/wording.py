@@ -5,7 +5,16 @@ from __future__ import annotations
 from reddiff.interop.vocabulary import path_of
 from reddiff.priors.network_prior import Units
 from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
-from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, Score, V, Velocity
+from reddiff.priors.predictions import (
+    X0,
+    EDMOutput,
+    Eps,
+    Prediction,
+    ScaledScore,
+    Score,
+    V,
+    Velocity,
+)
 from reddiff.probing.variants import Rescaled, Retimed, Reversed, Shifted, Variant, same_path
 
 WORDS: dict[type[Prediction], str] = {
@@ -13,6 +22,7 @@ WORDS: dict[type[Prediction], str] = {
     V: "v",
     X0: "x0",
     Score: "score",
+    ScaledScore: "scaled-score",
     Velocity: "flow",
     EDMOutput: "edm",
 }
@@ -21,6 +31,7 @@ MEANT = {
     "v": "v",
     "x0": "x_0",
     "score": "the score",
+    "scaled-score": "the score times the noise level",
     "flow": "a velocity",
     "edm": "F of EDM's preconditioning",
     "denoiser": "D(x, sigma), its own estimate",
@@ -76,7 +87,8 @@ def schedule(path: Path, prediction: str) -> str:
     if isinstance(path, EDMInput):
         return "" if prediction == "edm" else '"edm"'
     if isinstance(path, Unscaled):
-        return "" if prediction == "denoiser" else '"ve"'
+        names = {"log_time": True} if path.log_time else {}
+        return "" if prediction == "denoiser" and not names else _named("ve", names)
     if isinstance(path, ContinuousVP):
         return _named("vp", {"times": path.times} if path.times != 1 else {})
     if isinstance(path, Chain):
