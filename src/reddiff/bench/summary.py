@@ -1,0 +1,214 @@
+"""Results of many images as means with intervals, ranks, and differences of solvers."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from reddiff.bench.intervals import Interval, interval
+from reddiff.bench.measures import COSTS, MEASURES, measure
+
+FEWEST = 0.5  # share of the images of a cell that a solver needs to be compared with others
+Row = Mapping[str, Any]
+
+
+class Cell(NamedTuple):
+    """What solvers are compared in."""
+
+    prior: str
+    task: str
+    noise: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measure of one solver in one cell.
+
+    Arguments:
+        values: Image -> value.
+        mean: The mean over `images`, with its interval.
+        images: The images of the mean: those that all compared solvers have, or all of its own
+            where `compared` is False.
+        compared: Whether it is ranked with the others: it has at least half of the images.
+        rank: 1 for the best, 2 for the second best, and so on; None if it is not ranked.
+        gap: The paired difference to the best on the same images; None for the best.
+    """
+
+    values: Mapping[str, float]
+    mean: Interval
+    images: tuple[str, ...]
+    compared: bool
+    rank: int | None = None
+    gap: Interval | None = None
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval of the difference to the best holds 0."""
+        return self.gap is not None and self.gap.known and self.gap.holds(0.0)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The entries of a results file.
+
+    Arguments:
+        cells, solvers, metrics: In the order of the rows, or of the spec.
+        entries: By cell, solver and metric.
+        images: How many images each cell has.
+        failures: What is not ok, by cell, solver and status.
+    """
+
+    cells: tuple[Cell, ...]
+    solvers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    entries: Mapping[tuple[Cell, str, str], Entry]
+    images: Mapping[Cell, int]
+    failures: Mapping[tuple[Cell, str], Mapping[str, int]] = field(default_factory=dict)
+
+    def get(self, cell: Cell, solver: str, metric: str) -> Entry | None:
+        """The entry, if there is one."""
+        return self.entries.get((cell, solver, metric))
+
+    def shared(self, cell: Cell, metric: str) -> tuple[str, ...]:
+        """The images that the means of compared solvers are over."""
+        for solver in self.solvers:
+            entry = self.get(cell, solver, metric)
+            if entry is not None and entry.compared:
+                return entry.images
+        return ()
+
+    def difference(self, cell: Cell, metric: str, solver: str, to: str) -> Difference | None:
+        """The paired difference of two solvers over the images that both have."""
+        one, other = self.get(cell, solver, metric), self.get(cell, to, metric)
+        both = [] if one is None or other is None else [k for k in one.values if k in other.values]
+        if one is None or other is None or not both:
+            return None
+        by = measure(metric)
+        gaps = [one.values[k] - other.values[k] for k in both]
+        losses = [(by.loss(one.values[k]), by.loss(other.values[k])) for k in both]
+        wins = sum(a < b for a, b in losses)
+        return Difference(interval(gaps), len(both), wins)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two solvers.
+
+    Arguments:
+        mean: The mean of the differences with its interval.
+        images: How many both have.
+        wins: On how many of them the first is better.
+    """
+
+    mean: Interval
+    images: int
+    wins: int
+
+
+def summarize(
+    rows: Iterable[Row],
+    *,
+    solvers: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+) -> Summary:
+    """Means with intervals, ranks, and differences to the best, of every cell.
+
+    Solvers are compared on the images that all of them have a value for. A solver with fewer than
+    half of the images of its cell does not shrink this set: its mean is over its own images, and it
+    has no rank.
+
+    Arguments:
+        rows: As of `Results.rows`: one for each image and solver.
+        solvers: Those to show, in order; by default all, in the order of the rows.
+        metrics: Those to compute, in order; by default all, costs included.
+    """
+    values: dict[tuple[Cell, str], dict[str, dict[str, float]]] = {}
+    images: dict[Cell, dict[str, None]] = {}
+    failures: dict[tuple[Cell, str], Counter[str]] = {}
+    found: dict[str, None] = {}
+    for row in rows:
+        if solvers and row["solver"] not in solvers:
+            continue
+        cell = Cell(row["prior"], row["task"], row["noise"])
+        key = cell, row["solver"]
+        images.setdefault(cell, {})[row["image"]] = None
+        by_metric = values.setdefault(key, {})
+        if row["status"] != "ok":
+            failures.setdefault(key, Counter())[row["status"]] += 1
+            continue
+        for name, value in _measured(row).items():
+            found[name] = None
+            by_metric.setdefault(name, {})[row["image"]] = value
+    names = in_order(found) if metrics is None else tuple(m for m in metrics if m in found)
+    labels = tuple(dict.fromkeys(solver for _, solver in values))
+    shown = tuple(s for s in solvers if s in labels) or labels
+    entries: dict[tuple[Cell, str, str], Entry] = {}
+    for cell in images:
+        for metric in names:
+            each = {s: v for s in shown if (v := values.get((cell, s), {}).get(metric))}
+            made = _compared(each, len(images[cell]), metric)
+            entries |= {(cell, s, metric): entry for s, entry in made.items()}
+    counts = {cell: len(some) for cell, some in images.items()}
+    return Summary(tuple(images), shown, names, entries, counts, failures)
+
+
+def in_order(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Metrics in the order of `MEASURES`, then those that are not in it."""
+    found = list(metrics)
+    return (*(m for m in MEASURES if m in found), *sorted(m for m in found if m not in MEASURES))
+
+
+def _measured(row: Row) -> dict[str, float]:
+    """The numbers of a row; costs that are not known or always 0 are left out, and so is NaN."""
+    known = {k: float(v) for k, v in row["metrics"].items() if not math.isnan(v)}
+    if row["evaluations"]:
+        known |= {name: float(row[name]) for name in COSTS if row[name] is not None}
+    return known
+
+
+def common_images(each: Mapping[str, Iterable[str]], count: int) -> tuple[list[str], list[str]]:
+    """The solvers that are compared, and the images that all of them have, sorted.
+
+    Arguments:
+        each: Solver -> its images.
+        count: How many images the cell has.
+    """
+    sets = {s: set(images) for s, images in each.items()}
+    enough = [s for s, images in sets.items() if images and len(images) >= FEWEST * count]
+    common = sorted(set.intersection(*(sets[s] for s in enough))) if enough else []
+    return (enough if common else []), common
+
+
+def ranked(
+    entries: Mapping[str, Entry], metric: str, gap: Callable[[str, str], Interval | None]
+) -> dict[str, Entry]:
+    """The entries of a cell with their ranks, and the gap of each to the best."""
+    by = measure(metric)
+    compared = {s: by.loss(e.mean.mean) for s, e in entries.items() if e.compared}
+    if by.better == "none" or not compared:
+        return dict(entries)
+    best = min(compared, key=lambda s: compared[s])
+    made = dict(entries)
+    for solver, loss in compared.items():
+        rank = 1 + sum(other < loss for other in compared.values())
+        to_best = None if solver == best else gap(solver, best)
+        made[solver] = replace(entries[solver], rank=rank, gap=to_best)
+    return made
+
+
+def _compared(each: Mapping[str, Mapping[str, float]], count: int, metric: str) -> dict[str, Entry]:
+    """The entries of one metric in one cell."""
+    compared, common = common_images(each, count)
+    entries = {}
+    for solver, values in each.items():
+        own = common if solver in compared else sorted(values)
+        mean = interval([values[k] for k in own])
+        entries[solver] = Entry(values, mean, tuple(own), solver in compared)
+
+    def gap(solver: str, best: str) -> Interval:
+        return interval([each[solver][k] - each[best][k] for k in common])
+
+    return ranked(entries, metric, gap)
