@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reddiff.cli.bench import bench
 from reddiff.cli.convert import convert
 from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
@@ -25,8 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 success; 1 probe found a mistake, or a bug in reddiff, with its traceback; "
-        "2 invalid command line; "
+        "Exit codes: 0 success; 1 probe found a mistake, bench an unmet expectation, or a bug in "
+        "reddiff, with its traceback; 2 invalid command line; "
         "3 invalid input, or all inputs failed; 4 a file cannot be read or written; 5 some inputs "
         "failed; 6 the run diverged and has no result; 130 interrupted (129 by SIGHUP, 143 by "
         "SIGTERM)."
@@ -61,5 +62,5 @@ def options(
 
 PRIORS = (probe, train, convert)
 LISTS = (tasks, priors, solvers, show)
-for command in (restore, replay, degrade, sample, *PRIORS, check, *LISTS, demo):
+for command in (restore, replay, degrade, sample, *PRIORS, bench, check, *LISTS, demo):
     app.command()(command)

@@ -1,0 +1,180 @@
+"""What the cells of a benchmark share: priors, truths, and the measurements of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor
+
+from reddiff.bench import spec as models
+from reddiff.bench.images import Truth, drawn_truths, read_truths
+from reddiff.bench.methods import DEGRADED, check_solver, make_solver
+from reddiff.bench.spec import Spec
+from reddiff.bench.tasks import Measured, check_task, measure
+from reddiff.errors import InvalidArgument, require
+from reddiff.images.comparison import LEAST_LPIPS
+from reddiff.interop import door
+from reddiff.metrics.pixel import WINDOW
+from reddiff.priors import GaussianMixture, GaussianRandomField, weights_hash
+from reddiff.priors.adapting import adapted
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import DRAWING, Keys
+from reddiff.run.validation import check_run
+from reddiff.solvers.base import Solver
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What y depends on, beside the images.
+
+    Arguments:
+        prior, task: Their labels.
+        noise: The standard deviation of the noise, in [0, 1] pixels.
+    """
+
+    prior: str
+    task: str
+    noise: float
+
+
+class Context:
+    """A spec with its images and priors, checked.
+
+    Arguments:
+        spec: The spec.
+        limit: Only so many of the images.
+        device: Where the priors run.
+
+    Raises:
+        InvalidArgument: If a part of the spec cannot be used, before any network evaluation.
+        PictureError: If an image cannot be read.
+    """
+
+    def __init__(self, spec: Spec, limit: int | None = None, device: str = "cpu") -> None:
+        self.spec, self.limit, self.device = spec, limit, torch.device(device)
+        for label, task in spec.tasks.items():
+            check_task(label, task)
+        for label, solver in spec.solvers.items():
+            check_solver(label, solver)
+        for label, entry in spec.priors.items():
+            given = [v for v in (entry.source, entry.field, entry.mixture) if v is not None]
+            expected = f"a source: --prior {label}=FILE (or photo)"
+            require(len(given) == 1, f"prior {label}", expected=expected, got=len(given) or "none")
+        self._measured: dict[tuple[Cell, tuple[str, ...]], Measured] = {}
+        self.prior = cache(self._prior)
+        self.truths = cache(self._truths)
+        self.bare_peak = cache(self._bare_peak)
+
+    def weights(self) -> dict[str, str]:
+        """The hash of the weights of every prior."""
+        return {label: weights_hash(self.prior(label)) for label in self.spec.priors}
+
+    def measured(self, cell: Cell, names: Sequence[str]) -> Measured:
+        """The measurements of some images; the last ones are kept."""
+        key = cell, tuple(names)
+        if key not in self._measured:
+            truths = [self.truths(cell.prior)[name] for name in names]
+            task = self.spec.tasks[cell.task]
+            self._measured = {key: measure(task, truths, cell.noise, self.spec.seed)}
+        return self._measured[key]
+
+    def solver(self, cell: Cell, label: str, measured: Measured) -> Solver[object] | None:
+        """The solver of an entry; None for the degraded picture itself.
+
+        Raises:
+            InvalidArgument: If a setting cannot be used.
+            Unsupported: If the solver has no theory for this cell.
+        """
+        entry, problem = self.spec.solvers[label], measured.problem
+        if entry.solver == DEGRADED:
+            return None
+        prior = self.fitting(cell.prior, problem.x_shape)
+        made = make_solver(label, entry, cell.task, measured.preset, prior, problem).fitted(prior)
+        ids = tuple(range(len(problem)))
+        check_run(problem.whitened().simplified(), prior, made, ids, entry.runs)
+        return made
+
+    def fitting(self, label: str, shape: tuple[int, ...]) -> Prior:
+        """The prior for x of a shape."""
+        return adapted(self.prior(label), shape)
+
+    @cached_property
+    def _files(self) -> list[Truth]:
+        return read_truths(self.spec.images, self.limit)
+
+    def _truths(self, label: str) -> dict[str, Truth]:
+        images = self.spec.images
+        drawn = bool(images.drawn)
+        found = drawn_truths(self.prior(label), images, self.limit) if drawn else self._files
+        self._check_metrics(label, found)
+        return {truth.name: truth for truth in found}
+
+    def _check_metrics(self, label: str, truths: Sequence[Truth]) -> None:
+        """Refuse metrics that the images are too small for, or the prior is not exact for."""
+        drawn = bool(self.spec.images.drawn)
+        least = {"ssim": WINDOW, "lpips": LEAST_LPIPS}
+        for name in (m for m in self.spec.metrics if m in least):
+            for truth in truths:
+                h, w = truth.pixels.shape[-2:]
+                expected = f"none of {name}, which takes images of {least[name]} pixels and more"
+                good = min(h, w) >= least[name]
+                require(good, "metrics", expected=expected, got=f"{truth.name} of {w}x{h}")
+        good = not (drawn and "lpips" in self.spec.metrics)
+        require(good, "metrics", expected="none of lpips for drawn images", got="lpips")
+        exact = "exact_rmse" not in self.spec.metrics or _posterior(self.prior(label)) is not None
+        expected = "exact_rmse for field and mixture priors alone"
+        require(exact, "metrics", expected=expected, got=f"exact_rmse, and the prior {label}")
+
+    def _prior(self, label: str) -> Prior:
+        entry = self.spec.priors[label]
+        if entry.field is not None:
+            return GaussianRandomField(entry.field.exponent, entry.field.std)
+        if entry.mixture is not None:
+            return _mixture(entry.mixture, self.spec.images.size or 8)
+        try:
+            return door.prior(entry.source).to(self.device)
+        except InvalidArgument as error:
+            where = f"prior {label}"
+            raise InvalidArgument(where, expected=error.expected, got=error.got) from error
+
+    def _bare_peak(self, label: str, shape: tuple[int, ...], vjp: bool) -> int:
+        """The memory of one call of the network on a batch `(b, ...)`, in bytes."""
+        from reddiff.run.cost import PeakMemory
+
+        prior = self.fitting(label, shape[1:])
+        x = torch.zeros(shape, dtype=prior.dtype or torch.float32, device=self.device)
+        memory, s = PeakMemory(self.device), x.new_full((len(x),), (prior.sigma_min + 1) / 2)
+        call(prior, x, s, vjp=vjp)
+        return memory.peak() or 0
+
+
+def call(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
+    """One evaluation of the network, with a backward pass if asked for."""
+    if not vjp:
+        with torch.inference_mode():
+            return prior(x, s)
+    denoised, pullback = prior.vjp(x, s)
+    return pullback(torch.ones_like(denoised))
+
+
+def exact_mean(prior: Prior, problem: Problem) -> Tensor | None:
+    """The posterior mean of a problem, for priors that know it."""
+    known = _posterior(prior)
+    return None if known is None else known.posterior(problem).mean
+
+
+def _posterior(prior: Prior) -> GaussianRandomField | GaussianMixture | None:
+    return prior if isinstance(prior, GaussianRandomField | GaussianMixture) else None
+
+
+def _mixture(entry: models.MixturePrior, side: int) -> GaussianMixture:
+    """A mixture on images of one channel and this side."""
+    k, n = entry.components, side * side
+    like = torch.empty(k, 1, side, side, dtype=torch.float64)
+    means = entry.std * Keys(0, tuple(range(k))).at(DRAWING).randn_like(like)
+    covs = entry.width**2 * torch.eye(n, dtype=torch.float64).expand(k, n, n).clone()
+    return GaussianMixture(torch.ones(k, dtype=torch.float64), means, covs)

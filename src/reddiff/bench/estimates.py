@@ -1,0 +1,74 @@
+"""How long jobs will take, from those that ended, from rows, or from a timed evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reddiff.bench.context import Cell, Context
+from reddiff.bench.planning import Cost, Job, speed
+
+BACKWARD = 2.0  # evaluations that a backward pass takes, until it is timed
+
+Costs = Mapping[tuple[Cell, str], Cost | str]
+
+
+class Estimates:
+    """Seconds per unit of work of every solver; a unit is one evaluation of the network.
+
+    Arguments:
+        costs: What an image costs.
+    """
+
+    def __init__(self, costs: Costs) -> None:
+        self.costs, self.backward = costs, BACKWARD
+        self.seconds: dict[str, float] = {}
+        self.units: dict[str, float] = {}
+        self.basis = "the results in the file"
+
+    def time(self, context: Context) -> None:
+        """Time an evaluation of each prior, and one with its backward pass if any is needed.
+
+        The estimate is then one number for all solvers, of the slowest prior.
+        """
+        pulled = any(isinstance(c, Cost) and c.vjps for c in self.costs.values())
+        forward = max(speed(context, prior, vjp=False) for prior in context.spec.priors)
+        self.basis = f"an evaluation of {forward:.3f} s an image"
+        self.learn("", 1.0, forward)
+        if pulled:
+            both = max(speed(context, prior, vjp=True) for prior in context.spec.priors)
+            self.backward = max(0.0, both / forward - 1)
+            self.basis += f", a backward pass of {both - forward:.3f} s"
+
+    def work(self, job: Job) -> float:
+        """The units of a job."""
+        cost = self.costs.get((job.cell, job.solver))
+        if not isinstance(cost, Cost):
+            return 0.0
+        return len(job.images) * (cost.evaluations + self.backward * cost.vjps)
+
+    def learn(self, solver: str, units: float, seconds: float) -> None:
+        """Take down what some work of a solver took."""
+        self.seconds[solver] = self.seconds.get(solver, 0.0) + seconds
+        self.units[solver] = self.units.get(solver, 0.0) + units
+
+    def learn_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The same from rows of a file."""
+        for row in rows:
+            units = row["evaluations"] + self.backward * row["vjps"]
+            self.learn(row["solver"], units, row["seconds"])
+
+    def expected(self, job: Job) -> float | None:
+        """Seconds of a job; None as long as nothing is known."""
+        work, solver = self.work(job), job.solver
+        if not self.units.get(solver):
+            total = sum(self.units.values())
+            return work * sum(self.seconds.values()) / total if total else None
+        return work * self.seconds[solver] / self.units[solver]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,122 @@
+"""The truths of a benchmark: squares of files, of photos of the package, or draws of the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from reddiff.bench.names import require_name
+from reddiff.bench.spec import Images
+from reddiff.errors import InvalidArgument, require
+from reddiff.images.folders import find
+from reddiff.images.io import read_picture
+from reddiff.priors.base import Prior
+from reddiff.random import DRAWING, Keys
+
+PHOTOS = ("astronaut", "chelsea", "coffee")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """An image to be measured and restored.
+
+    Arguments:
+        name: Its label.
+        pixels: In [0, 1]; draws of a prior may leave it.
+        drawn: Whether it is a draw of the prior.
+    """
+
+    name: str
+    pixels: Float[Tensor, "c h w"]
+    drawn: bool = False
+
+    @property
+    def seed(self) -> int:
+        """A number of 63 bits from the values alone: the id of its lane."""
+        shape = "x".join(map(str, self.pixels.shape)).encode()
+        digest = sha256(shape + self.pixels.contiguous().numpy().tobytes()).digest()
+        return int.from_bytes(digest[:8], "little") >> 1
+
+
+def read_truths(images: Images, limit: int | None = None) -> list[Truth]:
+    """The truths in files and in the package, in the order of the spec.
+
+    Arguments:
+        images: Which.
+        limit: Only so many of the first.
+
+    Raises:
+        InvalidArgument: If there is none, or two have the same pixels.
+        PictureError: If one cannot be read.
+    """
+    sources = [(str(path), path) for path, _ in find(images.files).files] if images.files else []
+    names = PHOTOS if images.photos == "all" else images.photos
+    for name in names:
+        require_name(name, PHOTOS, "images.photos", "a photo of the package")
+    expected = "photos, drawn, or files (--images FILES)"
+    require(bool(sources or names), "images", expected=expected, got="none")
+    counts = [n for n in (images.limit, limit) if n is not None]
+    found = [(name, None) for name in names] + _labeled(sources)
+    found = found[: min(counts, default=len(found))]
+    truths = [Truth(name, _square(_pixels(name, path), images, name)) for name, path in found]
+    _check_distinct(truths)
+    return truths
+
+
+def drawn_truths(prior: Prior, images: Images, limit: int | None = None) -> list[Truth]:
+    """Draws of a prior of one channel, each a function of its number alone."""
+    count = min(images.drawn, limit or images.drawn)
+    side = images.size or 32
+    shape = (prior.shape[0] or 1, *(n or side for n in prior.shape[1:]))
+    like = torch.empty(count, *shape, dtype=prior.dtype or torch.float64)
+    x: Tensor = prior.sample(like, Keys(0, tuple(range(count))).at(DRAWING))  # type: ignore[operator]
+    return [Truth(f"draw {i}", (v + 1) / 2, drawn=True) for i, v in enumerate(x)]
+
+
+def _labeled(sources: Sequence[tuple[str, Path]]) -> list[tuple[str, Path | None]]:
+    """The name of every file, with as many folders as make it unique."""
+    depth = 1
+    while len({Path(*path.parts[-depth:]) for _, path in sources}) < len(sources):
+        depth += 1
+    return [("/".join(path.parts[-depth:]), path) for _, path in sources]
+
+
+def _pixels(name: str, path: Path | None) -> Tensor:
+    if path is not None:
+        return read_picture(path).pixels.expand(3, -1, -1)
+    with as_file(files("reddiff").joinpath(f"assets/photos/{name}.png")) as photo:
+        return read_picture(photo).pixels
+
+
+def _square(pixels: Tensor, images: Images, name: str) -> Tensor:
+    """The center of the picture, of the size that the spec asks for."""
+    side = images.size
+    if side is None:
+        return pixels.contiguous()
+    h, w = pixels.shape[-2:]
+    if images.fit == "resize" and min(h, w) != side:
+        size = tuple(round(n * side / min(h, w)) for n in (h, w))
+        pixels = interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
+        h, w = size
+    if min(h, w) < side:
+        expected = f"at least {side}x{side} pixels (or fit: resize)"
+        raise InvalidArgument(f"image {name}", expected=expected, got=f"{w}x{h}")
+    top, left = (h - side) // 2, (w - side) // 2
+    return pixels[:, top : top + side, left : left + side].contiguous()
+
+
+def _check_distinct(truths: Sequence[Truth]) -> None:
+    """Refuse pixels that come twice: their lanes would have one id."""
+    seen: dict[int, str] = {}
+    for truth in truths:
+        other = seen.setdefault(truth.seed, truth.name)
+        got = f"the same in {other} and {truth.name}"
+        require(other == truth.name, "images", expected="images that differ", got=got)

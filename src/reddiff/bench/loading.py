@@ -1,0 +1,126 @@
+"""Read a spec from a file or by its name, with errors of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from reddiff.bench import spec as models
+from reddiff.bench.names import require_name
+from reddiff.bench.spec import Spec, check_names, expanded
+from reddiff.errors import InvalidArgument
+from reddiff.files import read_regular
+
+MOST_BYTES = 1 << 20
+SHIPPED = files("reddiff") / "bench" / "specs"
+
+
+def shipped() -> list[str]:
+    """The names of the specs in the package."""
+    names = [path.name for path in SHIPPED.iterdir()]
+    return sorted(n.removesuffix(".yaml") for n in names if n.endswith(".yaml"))
+
+
+def load_spec(
+    source: str,
+    priors: Sequence[str] = (),
+    *,
+    files: Sequence[str] | None = None,
+    size: int | None = None,
+    batch: int | None = None,
+) -> Spec:
+    """The spec in a file, or the one of this name in the package, with grids written out.
+
+    Arguments:
+        source: The file or name.
+        priors: `LABEL=SOURCE` for priors of the spec.
+        files: Images in place of those of the spec.
+        size: The side of the images in place of that of the spec.
+        batch: The size of batches in place of that of the spec.
+
+    Raises:
+        InvalidArgument: Naming the key that is wrong.
+        PictureError: If the file cannot be read.
+    """
+    if "/" in source or source.endswith((".yaml", ".yml")):
+        text = read_regular(source, MOST_BYTES).decode("utf-8", "replace")
+    else:
+        require_name(source, shipped(), "SPEC", "a file.yaml or one of the specs of the package")
+        text = (SHIPPED / f"{source}.yaml").read_text()
+    name = Path(source).name
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidArgument(name, expected="YAML", got=" ".join(str(error).split())) from error
+    if not isinstance(read, dict):
+        raise InvalidArgument(name, expected="a mapping of keys", got=type(read).__name__)
+    read.setdefault("name", Path(source).stem)
+    found = parsed(read, name)
+    check_names(found)
+    images = found.images
+    if files:
+        images = images.model_copy(update={"files": tuple(files), "photos": (), "drawn": 0})
+    if size is not None:
+        images = images.model_copy(update={"size": size})
+    changes = {
+        "images": images,
+        "priors": _sources(found, priors),
+        "batch": found.batch if batch is None else batch,
+        "solvers": expanded(found.solvers),
+    }
+    return found.model_copy(update=changes)
+
+
+def _sources(found: Spec, given: Sequence[str]) -> dict[str, models.Prior]:
+    """The priors, some with another source."""
+    priors = dict(found.priors)
+    for text in given:
+        label, sign, source = text.partition("=")
+        if not (sign and source):
+            raise InvalidArgument("prior", expected="LABEL=SOURCE", got=repr(text))
+        require_name(label, priors, "prior", "a prior of the spec")
+        priors[label] = models.Prior(source=source)
+    return priors
+
+
+def parsed(read: dict[str, Any], name: str) -> Spec:
+    """The spec in plain data.
+
+    Raises:
+        InvalidArgument: At the first key that is wrong.
+    """
+    priors = read.get("priors")
+    if isinstance(priors, dict):  # a name or file alone is its source
+        plain = {k: v if isinstance(v, dict) else {"source": v} for k, v in priors.items()}
+        read = read | {"priors": plain}
+    try:
+        return Spec.model_validate(read)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        where = f"{name}: {'.'.join(place)}"
+        if first["type"] == "extra_forbidden":
+            require_name(place[-1], _keys(place[:-1]), where, "a known key")
+        expected = first["msg"].removeprefix("Input should be ")
+        got = "none" if first["type"] == "missing" else repr(first["input"])
+        raise InvalidArgument(where, expected=expected, got=got) from error
+
+
+def _keys(place: list[str]) -> list[str]:
+    """The keys of the part of a spec at this place."""
+    kinds: dict[str, type[BaseModel]] = {
+        "priors": models.Prior,
+        "images": models.Images,
+        "tasks": models.Task,
+        "expect": models.Expectation,
+        "published": models.Published,
+    }
+    if place and place[-1] in ("field", "mixture"):
+        kind = models.FieldPrior if place[-1] == "field" else models.MixturePrior
+        return list(kind.model_fields)
+    return list((kinds[place[0]] if place else Spec).model_fields)

@@ -1,0 +1,168 @@
+"""The jobs of a benchmark, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from reddiff.bench.context import Cell, Context, call
+from reddiff.bench.names import require_name
+from reddiff.bench.spec import Spec
+from reddiff.bench.store import Key
+from reddiff.errors import InvalidArgument, Unsupported
+
+TRIALS = 2  # timed evaluations of a prior; the best counts
+ONLY = ("prior", "task", "noise", "solver", "image")
+
+Done = Mapping[tuple[Key, str], str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some images of a cell for one solver: solved together, and stored together."""
+
+    cell: Cell
+    solver: str
+    images: tuple[str, ...]
+
+
+class Cost(NamedTuple):
+    """What one image costs: network evaluations and backward passes."""
+
+    evaluations: int
+    vjps: int
+
+
+class Choice:
+    """The part of a spec that `--only` names, such as `solver=default,task=sr4`.
+
+    Raises:
+        InvalidArgument: If a key or a name is not known.
+    """
+
+    def __init__(self, text: str | None, spec: Spec, images: Sequence[str]) -> None:
+        levels = {f"{n:g}": None for task in spec.tasks for n in spec.noise_of(task)}
+        known: dict[str, Sequence[str]] = {
+            "prior": list(spec.priors),
+            "task": list(spec.tasks),
+            "noise": list(levels),
+            "solver": list(spec.solvers),
+            "image": images,
+        }
+        self.wanted: dict[str, set[str]] = {}
+        for part in (text or "").split(",") if text else []:
+            key, sign, value = part.partition("=")
+            if not sign:
+                raise InvalidArgument("only", expected="KEY=VALUE,...", got=repr(part))
+            require_name(key, ONLY, "only", "a key")
+            if key == "noise" and _number(value) is not None:
+                value = f"{_number(value):g}"
+            require_name(value, known[key], f"only {key}", f"a {key} of the spec")
+            self.wanted.setdefault(key, set()).add(value)
+
+    def takes(self, **given: str) -> bool:
+        """Whether all of these are chosen."""
+        return all(v in self.wanted.get(k, (v,)) for k, v in given.items())
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def plan(
+    context: Context, done: Done, only: str | None = None, retry: bool = False
+) -> tuple[list[Job], list[Job]]:
+    """The jobs that are to do, and those of results that are there.
+
+    A block of images passes all tasks and solvers before the next, so that what is there at any
+    time compares all solvers on the same images.
+
+    Arguments:
+        context: The spec and its images.
+        done: The results that are there.
+        only: As for `Choice`.
+        retry: Do what failed again.
+    """
+    spec = context.spec
+    todo: list[Job] = []
+    there: list[Job] = []
+    names = {name: None for prior in spec.priors for name in context.truths(prior)}
+    choice = Choice(only, spec, list(names))
+    blocks = [(prior, block) for prior in spec.priors for block in _blocks(context, prior)]
+    for prior, block in blocks:
+        chosen = [n for n in block if choice.takes(prior=prior, image=n)]
+        for task in spec.tasks:
+            for noise in spec.noise_of(task):
+                cell = Cell(prior, task, noise)
+                for label, entry in spec.solvers.items():
+                    if not choice.takes(task=task, noise=f"{noise:g}", solver=label):
+                        continue
+                    kept: list[str] = []
+                    open_: list[str] = []
+                    for name in chosen:
+                        status = done.get(((prior, task, noise, name), label))
+                        again = status is None or (retry and status == "failed")
+                        (open_ if again else kept).append(name)
+                    if kept:
+                        there.append(Job(cell, label, tuple(kept)))
+                    size = max(1, spec.batch // entry.runs)
+                    todo += [
+                        Job(cell, label, tuple(open_[i : i + size]))
+                        for i in range(0, len(open_), size)
+                    ]
+    return todo, there
+
+
+def _blocks(context: Context, prior: str) -> list[list[str]]:
+    """The images of one size, as many at a time as a batch has."""
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name, truth in context.truths(prior).items():
+        shapes.setdefault(tuple(truth.pixels.shape), []).append(name)
+    size = context.spec.batch
+    return [names[i : i + size] for names in shapes.values() for i in range(0, len(names), size)]
+
+
+def costs(context: Context, jobs: Sequence[Job]) -> dict[tuple[Cell, str], Cost | str]:
+    """What an image costs in each cell and solver of some jobs; a sentence where it is left out.
+
+    Raises:
+        InvalidArgument: If a task does not fit the images, or a solver's setting cannot be used.
+    """
+    found: dict[tuple[Cell, str], Cost | str] = {}
+    for job in jobs:
+        key = job.cell, job.solver
+        if key in found:
+            continue
+        try:
+            solver = context.solver(*key, context.measured(job.cell, job.images[:1]))
+        except Unsupported as error:
+            found[key] = str(error)
+            continue
+        runs = context.spec.solvers[job.solver].runs
+        steps = 0 if solver is None else runs * solver.steps
+        evaluations, vjps = (0, 0) if solver is None else solver.cost
+        found[key] = Cost(steps * evaluations, steps * vjps)
+    return found
+
+
+def speed(context: Context, prior: str, *, vjp: bool) -> float:
+    """Seconds of an evaluation, with its backward pass if asked for, per image of a full batch."""
+    shape = next(iter(context.truths(prior).values())).pixels.shape
+    network = context.fitting(prior, tuple(shape))
+    count = min(context.spec.batch, len(context.truths(prior)))
+    kind = network.dtype or torch.float32
+    x = torch.zeros(count, *shape, dtype=kind, device=context.device)
+    s = x.new_full((count,), min(max(0.5, network.sigma_min), network.sigma_max))
+    best = float("inf")
+    for _ in range(TRIALS + 1):
+        start = time.perf_counter()
+        call(network, x, s, vjp=vjp)
+        best = min(best, time.perf_counter() - start)
+    return best / count

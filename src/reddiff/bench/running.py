@@ -1,0 +1,139 @@
+"""Run a benchmark into its file: what is there is kept, what is missing is added."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reddiff.bench.context import Context
+from reddiff.bench.planning import Job
+from reddiff.bench.solving import Bench
+from reddiff.bench.store import Results
+from reddiff.bench.workers import Setup, run_jobs
+from reddiff.errors import PictureError
+
+Tell = Callable[[Job, list[Any]], None]
+
+
+def run(
+    results: Results,
+    context: Context,
+    jobs: Sequence[Job],
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    tell: Tell | None = None,
+) -> float:
+    """Run jobs and store what they find, each as soon as it ends.
+
+    Arguments:
+        results: The file.
+        context: The spec and its images.
+        jobs: What is to do.
+        workers: Processes that run jobs at the same time.
+        threads: Threads of torch in each.
+        tell: Called with each job and its results once they are stored.
+
+    Returns:
+        Seconds that the solvers took, over all processes.
+
+    Raises:
+        PictureError: If the file cannot be written; what was stored before stays.
+    """
+    took = 0.0
+    for job, (measurements, found) in _found(context, jobs, workers, threads):
+        results.add(measurements, found)
+        took += sum(row.seconds for row in found)
+        if tell is not None:
+            tell(job, found)
+    return took
+
+
+def _found(
+    context: Context, jobs: Sequence[Job], workers: int, threads: int
+) -> Iterator[tuple[Job, Any]]:
+    if workers > 1:
+        setup = Setup(context.spec, context.limit, str(context.device), threads)
+        yield from run_jobs(setup, jobs, workers)
+        return
+    torch.set_num_threads(threads)
+    bench = Bench(context)
+    for job in jobs:
+        yield job, bench.run(job)
+
+
+def claim(results: Results, context: Context, *, accept: bool = False) -> None:
+    """Write into a new file what it is of; refuse one that is of something else.
+
+    Arguments:
+        results: The file.
+        context: The spec and its images.
+        accept: Take a file of another version.
+
+    Raises:
+        PictureError: If it is of another spec, other weights, other images or another version.
+    """
+    spec, meta = context.spec, results.meta()
+    weights, used = context.weights(), versions()
+    if "spec_hash" not in meta:
+        entries = {
+            "spec": spec.model_dump_json(),
+            "spec_hash": spec.hash,
+            "weights": json.dumps(weights),
+            "versions": json.dumps(used),
+            "machine": json.dumps(machine()),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        results.write_meta(entries)
+        return
+    new = "(--new keeps the file and begins another)"
+    if meta["spec_hash"] != spec.hash:
+        _refuse(results.path, f"results of this spec {new}", "those of another")
+    if json.loads(meta["weights"]) != weights:
+        _refuse(results.path, f"results of the same priors {new}", "those of other weights")
+    there = json.loads(meta["versions"])
+    apart = [f"{k} {v}" for k, v in there.items() if used.get(k) != v]
+    if apart and not accept:
+        expected = f"results of this version {new}, or --accept-version"
+        _refuse(results.path, expected, f"those of {', '.join(apart)}")
+    seeds = results.seeds()
+    for prior in spec.priors:
+        for truth in context.truths(prior).values():
+            if seeds.get(truth.name, truth.seed) != truth.seed:
+                expected = f"results of the same images {new}"
+                _refuse(results.path, expected, f"those of another {truth.name}")
+
+
+def _refuse(path: Path, expected: str, got: str) -> None:
+    raise PictureError(path, expected=expected, got=got)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What results depend on beside the spec: the library with a hash of its source, and torch."""
+    home = Path(str(files("reddiff")))
+    outside = {"bench", "cli"}
+    paths = [p for p in sorted(home.rglob("*.py")) if p.relative_to(home).parts[0] not in outside]
+    source = sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()[:12]
+    return {"reddiff": version("reddiff"), "source": source, "torch": torch.__version__}
+
+
+def machine() -> dict[str, Any]:
+    """What times depend on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cpu = models[0] if models else platform.machine()
+    cores = len(models) or None
+    return {"cpu": cpu, "cores": cores, "gpu": gpu, "python": platform.python_version()}

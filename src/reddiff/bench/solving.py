@@ -1,0 +1,188 @@
+"""One job: solve a batch of images and measure the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from reddiff.bench.context import Context, exact_mean
+from reddiff.bench.images import Truth
+from reddiff.bench.planning import Job
+from reddiff.bench.store import Key, Measurement, Result
+from reddiff.bench.tasks import Measured
+from reddiff.errors import InvalidArgument, Unsupported
+from reddiff.hooks import Hook
+from reddiff.images.io import Picture, encode
+from reddiff.metrics import LPIPS, coverage, psnr, ssim
+from reddiff.results import Reconstruction, Status
+from reddiff.snapshot.description import hashed
+from reddiff.solvers.base import Solver
+from reddiff.solving import solve
+
+PIXELS = 0.5  # a unit of x in [-1, 1], in [0, 1] pixels
+LEVEL = 0.9  # of the intervals whose coverage is measured
+Rows = tuple[list[Measurement], list[Result]]
+Score = Callable[[Tensor, Tensor], Tensor]
+
+
+class Bench:
+    """Runs jobs.
+
+    Arguments:
+        context: The spec, its images and priors.
+        hooks: Called after every step of a solver.
+    """
+
+    def __init__(self, context: Context, hooks: Sequence[Hook] = ()) -> None:
+        self.context, self.hooks = context, hooks
+
+    def run(self, job: Job) -> Rows:
+        """The measurements and results of a job; an error of a solver is a result, too."""
+        context = self.context
+        measured = context.measured(job.cell, job.images)
+        truths = [context.truths(job.cell.prior)[name] for name in job.images]
+        keys: list[Key] = [
+            (job.cell.prior, job.cell.task, job.cell.noise, name) for name in job.images
+        ]
+        found = _measurements(keys, truths, measured)
+        try:
+            solver = context.solver(job.cell, job.solver, measured)
+            if solver is None:
+                return found, self._kept(keys, job, truths, measured)
+            return found, self._solved(keys, job, truths, measured, solver)
+        except Unsupported as error:
+            status, sentence = "unsupported", str(error)
+        except (InvalidArgument, ArithmeticError, RuntimeError, MemoryError) as error:
+            status, sentence = "failed", f"{type(error).__name__}: {error}"
+        count = len(keys)
+        return found, [Result(key, job.solver, status, sentence, batch=count) for key in keys]
+
+    @cached_property
+    def _lpips(self) -> LPIPS:
+        return LPIPS().to(self.context.device)
+
+    def _solved(
+        self,
+        keys: Sequence[Key],
+        job: Job,
+        truths: Sequence[Truth],
+        measured: Measured,
+        solver: Solver[object],
+    ) -> list[Result]:
+        context, problem, count = self.context, measured.problem, len(keys)
+        entry = context.spec.solvers[job.solver]
+        device = context.device
+        problem = problem.derived(y=problem.y.to(device), operator=problem.operator.to(device))
+        prior = context.fitting(job.cell.prior, problem.x_shape)
+        shape = (count * entry.runs, *problem.x_shape)
+        bare = context.bare_peak(job.cell.prior, shape, solver.cost.vjps > 0)
+        run = solve(
+            problem,
+            prior,
+            solver,
+            seed=context.spec.seed,
+            ids=[truth.seed for truth in truths],
+            runs=entry.runs,
+            hooks=self.hooks,
+            progress=False,
+        )
+        x = run.best if entry.keep == "best" else run.x
+        scores = self._scores(x, truths, measured)
+        scores |= {"residual": problem.residual_ratio(x)} | _draws(run, truths, measured)
+        if "exact_rmse" in context.spec.metrics:
+            mean = exact_mean(prior, problem)
+            if mean is not None:
+                scores["exact_rmse"] = PIXELS * (x - mean).square().flatten(1).mean(1).sqrt()
+        if "psnr_oracle" in context.spec.metrics:  # the best of the runs, truth in hand
+            each = [self._scores(v, truths, measured)["psnr"] for v in run.samples.unbind(1)]
+            scores["psnr_oracle"] = torch.stack(each).amax(0)
+        pixels, peak = measured.finish(x), run.cost.peak_bytes
+        failed = (run.status == Status.DIVERGED).any(1).tolist()
+        return [
+            Result(
+                key,
+                job.solver,
+                "diverged" if failed[i] else "ok",
+                "a value became NaN or inf" if failed[i] else None,
+                {} if failed[i] else _of_lane(scores, i),
+                run.cost.evaluations[i],
+                run.cost.vjps[i],
+                run.cost.seconds / count,
+                None if peak is None else max(0, peak - bare),
+                count,
+                None if failed[i] else png(pixels[i]),
+                {"steps": solver.steps, "runs": entry.runs},
+            )
+            for i, key in enumerate(keys)
+        ]
+
+    def _kept(
+        self, keys: Sequence[Key], job: Job, truths: Sequence[Truth], measured: Measured
+    ) -> list[Result]:
+        """The degraded pictures as they are."""
+        scores = self._metrics(measured.degraded, truths)
+        return [
+            Result(key, job.solver, "ok", None, _of_lane(scores, i), picture=png(degraded))
+            for i, (key, degraded) in enumerate(zip(keys, measured.degraded, strict=True))
+        ]
+
+    def _scores(self, x: Tensor, truths: Sequence[Truth], measured: Measured) -> dict[str, Tensor]:
+        return self._metrics(measured.finish(x), truths)
+
+    def _metrics(self, pixels: Tensor, truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The metrics of the spec that compare a picture with the truth."""
+        truth = torch.stack([t.pixels for t in truths]).to(pixels)
+        pixels = pixels if truths[0].drawn else pixels.clamp(0, 1)
+        known: dict[str, Score] = {"psnr": psnr, "ssim": ssim}
+        if "lpips" in self.context.spec.metrics:
+            known["lpips"] = self._lpips
+        wanted = {k: f for k, f in known.items() if k in self.context.spec.metrics or k == "psnr"}
+        with torch.inference_mode():
+            return {name: score(pixels, truth).cpu() for name, score in wanted.items()}
+
+
+def png(pixels: Tensor) -> bytes:
+    """A picture as a PNG file of 8 bits."""
+    return encode("x.png", Picture(pixels.detach().float().clamp(0, 1).cpu().contiguous()))
+
+
+def _measurements(
+    keys: Sequence[Key], truths: Sequence[Truth], measured: Measured
+) -> list[Measurement]:
+    return [
+        Measurement(
+            *key,
+            seed=truth.seed,
+            truth=png(truth.pixels),
+            degraded=png(degraded),
+            y_hash=hashed(y)["sha256"],
+        )
+        for key, truth, degraded, y in zip(
+            keys, truths, measured.degraded, measured.problem.y, strict=True
+        )
+    ]
+
+
+def _draws(run: Reconstruction, truths: Sequence[Truth], measured: Measured) -> dict[str, Tensor]:
+    """The spread of several runs in [0, 1] pixels, and the coverage of their intervals."""
+    count = run.samples.shape[1]
+    if count < 2:
+        return {}
+    b = len(run.x)
+    deviation = run.std.flatten(1).square().mean(1).sqrt()
+    found = {"spread": PIXELS * deviation}
+    if (count + 1) % round(2 / (1 - LEVEL)) == 0:
+        draws = torch.stack([measured.finish(v) for v in run.samples.unbind(1)], 1)
+        truth = torch.stack([t.pixels for t in truths]).to(draws)
+        found["coverage_90"] = coverage(draws.reshape(b, count, *truth.shape[1:]), truth, LEVEL)
+    return found
+
+
+def _of_lane(scores: Mapping[str, Tensor], i: int) -> dict[str, float]:
+    """The finite numbers of one lane."""
+    values = {name: float(value[i]) for name, value in scores.items()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,0 +1,227 @@
+"""The spec of a benchmark, as written in YAML."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from reddiff.bench.names import require_name
+
+METRICS = (
+    "psnr",
+    "ssim",
+    "lpips",
+    "residual",
+    "spread",
+    "coverage_90",
+    "exact_rmse",
+    "psnr_oracle",
+)
+LOWER = ("lpips", "dists", "exact_rmse", "seconds", "evaluations", "vjps", "peak_bytes")
+UNHASHED = {"name", "summary", "images", "batch", "expect", "published"}
+
+
+class Part(BaseModel):
+    """A part of a spec; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FieldPrior(Part):
+    """A Gaussian random field, whose posterior is known: `reddiff.priors.GaussianRandomField`."""
+
+    exponent: float = -2.2
+    std: float = Field(default=0.5, gt=0)
+
+
+class MixturePrior(Part):
+    """A mixture of `components` Gaussians with means of Gaussian pixels, whose posterior is known.
+
+    The means have the standard deviation `std`, and the components `width` around them.
+    """
+
+    components: int = Field(default=4, ge=1)
+    std: float = Field(default=0.5, gt=0)
+    width: float = Field(default=0.1, gt=0)
+
+
+class Prior(Part):
+    """A prior: a name or file, or one of the exact ones. Without a source the user gives it."""
+
+    source: str | None = None
+    field: FieldPrior | None = None
+    mixture: MixturePrior | None = None
+
+
+class Images(Part):
+    """The truths.
+
+    `files` are files, folders and patterns, `photos` photos of the package. They are resized so
+    that the shorter side is `size` (`fit: resize`), or not (`fit: crop`), and cropped to a square
+    around the center. `drawn` images are drawn from the prior instead.
+    """
+
+    files: tuple[str, ...] = ()
+    photos: tuple[str, ...] | Literal["all"] = ()
+    drawn: int = Field(default=0, ge=0)
+    size: int | None = Field(default=None, ge=8)
+    fit: Literal["crop", "resize"] = "crop"
+    limit: int | None = Field(default=None, ge=1)
+
+
+def _levels(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) or value is None else (value,)
+
+
+Noise = Annotated[float, Field(ge=0, le=1)]
+Levels = Annotated[tuple[Noise, ...], BeforeValidator(_levels), Field(min_length=1)]
+
+
+class Task(Part):
+    """A task of `reddiff restore` with its options, or one of `reddiff.bench.tasks`.
+
+    `noise` has levels for this task alone; `preset` is the name of the task whose published
+    settings hold, by default its own.
+    """
+
+    task: str
+    mask: str | None = None
+    scale: int | None = None
+    kernel: str | None = None
+    noise: Levels | None = None
+    preset: str | None = None
+
+
+class Solver(BaseModel):
+    """A method of the catalogue with its published settings, and changes to them.
+
+    Beside the keys below, any field of the solver may be given. `grid` has lists of values by key:
+    the entry then stands for all their combinations. `per_task` has changes for single tasks.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    solver: str
+    steps: int | None = Field(default=None, ge=1)
+    runs: int = Field(default=1, ge=1)
+    keep: Literal["mean", "best"] = "mean"
+    lr: float | None = Field(default=None, gt=0)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    optimizer: str | None = None
+    per_task: dict[str, dict[str, Any]] = {}
+    grid: dict[str, list[Any]] = {}
+
+    def changed(self, task: str) -> Solver:
+        """The solver with its changes for a task."""
+        changes = self.per_task.get(task, {})
+        kept = self.model_dump(exclude={"per_task"}, exclude_defaults=True)
+        return type(self).model_validate(kept | changes)
+
+
+class Expectation(Part):
+    """What the results should show, of the mean over images in every cell of the tasks named.
+
+    Either `better` is better than `than` by at least `by`, or `solver` is at least `least` and at
+    most `most`.
+    """
+
+    metric: str
+    better: str | None = None
+    than: str | None = None
+    by: float = 0.0
+    solver: str | None = None
+    least: float | None = None
+    most: float | None = None
+    task: str = "all"
+
+
+class Published(Part):
+    """A published number, to stand beside ours."""
+
+    task: str
+    method: str
+    metric: str
+    value: float
+    source: str
+
+
+class Spec(Part):
+    """Priors x tasks x noise levels x solvers x images."""
+
+    name: str
+    summary: str = ""
+    priors: dict[str, Prior]
+    images: Images = Images()
+    tasks: Annotated[dict[str, Task], Field(min_length=1)]
+    noise: Levels = (0.0,)
+    solvers: Annotated[dict[str, Solver], Field(min_length=1)]
+    metrics: tuple[str, ...] = ("psnr", "ssim", "lpips", "residual")
+    seed: int = 0
+    batch: int = Field(default=8, ge=1)
+    expect: tuple[Expectation, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """A hash of what decides the results, apart from the images and the weights."""
+        kept = self.model_dump(mode="json", exclude=UNHASHED)
+        kept["priors"] = {
+            name: {k: v for k, v in entry.items() if k != "source"}
+            for name, entry in kept["priors"].items()
+        }
+        return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def noise_of(self, task: str) -> tuple[float, ...]:
+        """The noise levels of a task."""
+        own = self.tasks[task].noise
+        return self.noise if own is None else own
+
+
+def expanded(solvers: Mapping[str, Solver]) -> dict[str, Solver]:
+    """The solvers with every grid written out, one entry per combination.
+
+    The label of a combination is that of the grid with its values: `red-diff lr=0.1 weight=1`.
+    """
+    found: dict[str, Solver] = {}
+    for label, solver in solvers.items():
+        kept = solver.model_dump(exclude={"grid"}, exclude_defaults=True)
+        for values in itertools.product(*solver.grid.values()):
+            chosen = dict(zip(solver.grid, values, strict=True))
+            words = [f"{key}={value}" for key, value in chosen.items()]
+            found[" ".join([label, *words])] = Solver.model_validate(kept | chosen)
+    return found
+
+
+def check_names(spec: Spec) -> None:
+    """Refuse references to what the spec does not have.
+
+    Raises:
+        InvalidArgument: Naming the key, with the nearest name.
+    """
+    for metric in spec.metrics:
+        require_name(metric, METRICS, "metrics", "a metric")
+    for i, expectation in enumerate(spec.expect):
+        where = f"expect[{i}]"
+        _check_solvers(spec.solvers, expectation, where)
+        require_name(expectation.task, ("all", *spec.tasks), f"{where}.task", "a task of the spec")
+        known = (*METRICS, *LOWER)
+        require_name(expectation.metric, dict.fromkeys(known), f"{where}.metric", "a metric")
+    for label, solver in spec.solvers.items():
+        for task in solver.per_task:
+            require_name(task, spec.tasks, f"solvers.{label}.per_task", "a task of the spec")
+
+
+def _check_solvers(known: Mapping[str, Solver], expectation: Expectation, where: str) -> None:
+    names: Sequence[tuple[str, str | None]] = (
+        ("better", expectation.better),
+        ("than", expectation.than),
+        ("solver", expectation.solver),
+    )
+    for key, name in names:
+        if name is not None:
+            require_name(name, known, f"{where}.{key}", "a solver of the spec")

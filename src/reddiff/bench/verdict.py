@@ -1,0 +1,77 @@
+"""Whether results are as the spec expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from reddiff.bench.spec import LOWER, Expectation, Spec
+
+Means = dict[tuple[str, str, float], dict[str, dict[str, dict[str, float]]]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An expectation in one cell.
+
+    Arguments:
+        text: What is expected.
+        value: What was measured; None if it was not.
+        holds: Whether it holds; None if it was not measured.
+    """
+
+    text: str
+    value: float | None
+    holds: bool | None
+
+
+def judge(spec: Spec, rows: Iterable[Mapping[str, Any]]) -> list[Verdict]:
+    """Every expectation of the spec in every cell."""
+    values = _values(rows)
+    found = []
+    for expectation in spec.expect:
+        tasks = list(spec.tasks) if expectation.task == "all" else [expectation.task]
+        for prior in spec.priors:
+            for task in tasks:
+                for noise in spec.noise_of(task):
+                    where = f"{prior}, {task} at {noise:g}"
+                    found.append(_one(expectation, values.get((prior, task, noise), {}), where))
+    return found
+
+
+def _values(rows: Iterable[Mapping[str, Any]]) -> Means:
+    """Cell -> solver -> metric -> image -> value."""
+    found: Means = {}
+    for row in rows:
+        cell = found.setdefault((row["prior"], row["task"], row["noise"]), {})
+        plain = {k: row[k] for k in ("seconds", "evaluations", "vjps", "peak_bytes")}
+        known = row["metrics"] | {k: v for k, v in plain.items() if v is not None}
+        for name, value in known.items():
+            if row["status"] == "ok":
+                each = cell.setdefault(row["solver"], {}).setdefault(name, {})
+                each[row["image"]] = value
+    return found
+
+
+def _one(e: Expectation, cell: Mapping[str, Any], where: str) -> Verdict:
+    if e.better is not None and e.than is not None:
+        first, second = (cell.get(s, {}).get(e.metric, {}) for s in (e.better, e.than))
+        both = [k for k in first if k in second]
+        text = f"{where}: {e.metric} of {e.better} better than {e.than} by {e.by:g}"
+        if not both:
+            return Verdict(text, None, None)
+        sign = -1 if e.metric in LOWER else 1
+        gain = sign * (fmean(first[k] for k in both) - fmean(second[k] for k in both))
+        return Verdict(text, gain, gain >= e.by)
+    values = cell.get(e.solver or "", {}).get(e.metric, {})
+    bounds = [f"at least {e.least:g}"] if e.least is not None else []
+    bounds += [f"at most {e.most:g}"] if e.most is not None else []
+    text = f"{where}: {e.metric} of {e.solver} {' and '.join(bounds)}"
+    if not values:
+        return Verdict(text, None, None)
+    mean = fmean(values.values())
+    low = float("-inf") if e.least is None else e.least
+    high = float("inf") if e.most is None else e.most
+    return Verdict(text, mean, low <= mean <= high)

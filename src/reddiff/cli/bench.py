@@ -1,0 +1,223 @@
+"""`reddiff bench`: run a benchmark into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reddiff.cli import interruptions
+from reddiff.cli.options import some_path
+from reddiff.cli.terminal import counted, flat, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reddiff.bench.context import Context
+    from reddiff.bench.planning import Job
+    from reddiff.bench.store import Results
+
+EXPECTATION_FAILED = 1
+WIDTH = 160
+
+
+def bench(
+    spec: Annotated[
+        str,
+        typer.Argument(metavar="SPEC", help="A .yaml file, or quick, paper, ablations, exact, ..."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=some_path,
+            metavar="FILE",
+            help="The results file; a run that was interrupted goes on. Default: NAME.sqlite.",
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="Files, folders or patterns, in place of the images of the spec."),
+    ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=SOURCE", help="The source of a prior of the spec."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Side of the images, in place of that of the spec.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many of the images.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=VALUE,...", help="A part, such as solver=default,task=sr4."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process. Default: cores / workers.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images solved together, in place of the spec's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cost and the hours, and run nothing.")
+    ] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Rename an existing results file, and begin another.")
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run what failed again.")] = False,
+    accept_version: Annotated[
+        bool,
+        typer.Option("--accept-version", help="Add to results of another version of reddiff."),
+    ] = False,
+) -> None:
+    """Run priors x tasks x noise levels x solvers x images into one results file.
+
+    All solvers see the same measurements. What is in the file already is not run again.
+    """
+    _require_packages()
+    from reddiff.bench.context import Context
+    from reddiff.bench.loading import load_spec
+    from reddiff.bench.planning import costs, plan
+    from reddiff.bench.running import claim
+    from reddiff.bench.store import Results, move_aside
+
+    loaded = load_spec(spec, prior or [], files=images, size=size, batch=batch)
+    path = Path(f"{loaded.name}.sqlite") if output is None else output
+    context = Context(loaded, limit, device)
+    interruptions.raise_from_now_on()
+    if dry_run:
+        done: Any = {}
+        rows: list[Any] = []
+        if path.exists() and not new:
+            old = Results.read(path)
+            done, rows = old.done(), list(old.rows())
+            old.close()
+        todo, _ = plan(context, done, only, retry)
+        _show_cost(context, todo, rows)
+        return
+    context.weights()
+    plan(context, {}, only)  # so that what is wrong is said before a file is made
+    if new and (aside := move_aside(path)):
+        say(flat(f"{path}: renamed to {aside}"), error=True)
+    results = Results.open(path)
+    try:
+        claim(results, context, accept=accept_version)
+        todo, there = plan(context, results.done(), only, retry)
+        found = costs(context, todo)
+        kept = sum(len(job.images) for job in there)
+        if kept:
+            say(flat(f"{counted(kept, 'result')} in {path} already"), error=True)
+        _run(context, results, todo, found, workers, threads or _threads(workers))
+        _conclude(context, results)
+    finally:
+        results.close()
+
+
+def _console() -> Console:
+    """A wide one where there is no terminal: tables that are kept are not to be folded."""
+    from rich.console import Console
+
+    return Console(width=None if Console().is_terminal else WIDTH)
+
+
+def _threads(workers: int) -> int:
+    import torch
+
+    return max(1, torch.get_num_threads() // workers)  # by default the cores, or OMP_NUM_THREADS
+
+
+def _require_packages() -> None:
+    """Refuse to go on without what the extra installs."""
+    from importlib.util import find_spec
+
+    from reddiff.errors import InvalidArgument
+
+    missing = [name for name in ("pydantic", "yaml") if find_spec(name) is None]
+    if missing:
+        expected = "pydantic and PyYAML (pip install 'reddiff[bench]')"
+        raise InvalidArgument("bench", expected=expected, got=f"no {missing[0]}")
+
+
+def _run(
+    context: Context,
+    results: Results,
+    todo: list[Job],
+    found: Any,
+    workers: int,
+    threads: int,
+) -> None:
+    import time
+
+    from rich.console import Console
+
+    from reddiff.bench.estimates import Estimates, duration
+    from reddiff.bench.live import LiveTable
+    from reddiff.bench.running import run
+
+    estimates = Estimates(found)
+    estimates.learn_rows(results.rows())
+    start = time.perf_counter()
+    with LiveTable(Console(stderr=True), todo, estimates) as table:
+        took = run(results, context, todo, workers=workers, threads=threads, tell=table)
+    whole = time.perf_counter() - start
+    if todo:
+        done = counted(sum(len(job.images) for job in todo), "result")
+        solvers = f"{duration(took)} of them in solvers" if workers == 1 else f"{workers} workers"
+        say(f"{done} in {duration(whole)} ({solvers})", error=True)
+
+
+def _conclude(context: Context, results: Results) -> None:
+    """Print the table and the verdict; exit with 1 if an expectation fails."""
+    from rich.table import Table
+
+    from reddiff.bench.tables import means
+    from reddiff.bench.verdict import judge
+
+    rows = list(results.rows())
+    console = _console()
+    for title, header, lines in means(context.spec, rows):
+        table = Table(*header, title=title)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+    bad = [row for row in rows if row["status"] != "ok"]
+    for status in dict.fromkeys(row["status"] for row in bad):
+        some = [row for row in bad if row["status"] == status]
+        where = ", ".join(dict.fromkeys(f"{r['solver']} on {r['task']}" for r in some))
+        say(flat(f"{len(some)} {status}: {where}"), error=True)
+    verdicts = judge(context.spec, rows)
+    for verdict in verdicts:
+        if verdict.holds is not None:
+            say(f"{'ok    ' if verdict.holds else 'FAILED'} {verdict.text}: {verdict.value:.4g}")
+    if any(verdict.holds is False for verdict in verdicts):
+        raise typer.Exit(EXPECTATION_FAILED)
+
+
+def _show_cost(context: Context, todo: list[Job], rows: list[Any]) -> None:
+    from rich.table import Table
+
+    from reddiff.bench.estimates import Estimates, duration
+    from reddiff.bench.planning import Cost, costs
+
+    found = costs(context, todo)
+    estimates = Estimates(found)
+    estimates.learn_rows(rows)
+    if not any(estimates.units.values()):
+        estimates.time(context)
+    table = Table("solver", "images", "evaluations", "backward passes", "time on one worker")
+    total = 0.0
+    for label in dict.fromkeys(job.solver for job in todo):
+        jobs = [job for job in todo if job.solver == label]
+        each = [(len(j.images), found[j.cell, j.solver]) for j in jobs]
+        left_out = sum(n for n, cost in each if isinstance(cost, str))
+        evaluations = sum(n * c.evaluations for n, c in each if isinstance(c, Cost))
+        vjps = sum(n * c.vjps for n, c in each if isinstance(c, Cost))
+        seconds = sum(estimates.expected(job) or 0.0 for job in jobs)
+        total += seconds
+        images = f"{sum(n for n, _ in each)}" + f", {left_out} unsupported" * (left_out > 0)
+        table.add_row(label, images, f"{evaluations:,}", f"{vjps:,}", duration(seconds))
+    _console().print(table)
+    say(f"{duration(total)} on one worker, by {estimates.basis}")
