@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 RESAMPLES = 4000
+FEWEST = 5  # images: percentiles lie within the range of the values, too narrow for fewer
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval; no interval where it cannot be known, as for one image."""
+    """A mean and its interval; no interval of fewer than five images."""
 
     mean: float
     low: float | None = None
@@ -46,14 +47,14 @@ def interval(values: Sequence[float]) -> Interval:
     """
     array, n = np.asarray(values, np.float64), len(values)
     mean = float(array.mean())
-    if n < 2 or not np.isfinite(array).all():
+    if n < FEWEST or not np.isfinite(array).all():
         return Interval(mean)
     return _percentiles(mean, resamples(n) @ array / n, n)
 
 
 def interval_of(mean: float, draws: Values, n: int) -> Interval:
     """The interval of a statistic of n images from its values on the rows of `resamples(n)`."""
-    known = n >= 3 and math.isfinite(mean) and bool(np.isfinite(draws).any())
+    known = n >= FEWEST and math.isfinite(mean) and bool(np.isfinite(draws).any())
     return _percentiles(mean, draws[np.isfinite(draws)], n) if known else Interval(mean)
 
 

@@ -144,7 +144,11 @@ class Results:
         with _explained(path):
             db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None)
             results = cls(path, db, None)
-            results._check_format()
+            try:
+                results._check_format()
+            except BaseException:
+                db.close()
+                raise
         return results
 
     def close(self) -> None:
@@ -180,7 +184,7 @@ class Results:
         """All results with their measurements, without the pictures; `metrics` as numbers."""
         query = (
             "SELECT prior, task, noise, image, solver, status, error, metrics, evaluations, vjps, "
-            "seconds, peak_bytes, batch FROM result JOIN measurement ON measurement.id = "
+            "seconds, peak_bytes, batch, y_hash FROM result JOIN measurement ON measurement.id = "
             "result.measurement ORDER BY measurement.id, result.rowid"
         )
         with _explained(self.path):
@@ -189,6 +193,29 @@ class Results:
             for values in cursor:
                 row = dict(zip(names, values, strict=True))
                 yield row | {"metrics": json.loads(row["metrics"])}
+
+    def pictures(self, key: Key) -> tuple[bytes, bytes, dict[str, bytes]] | None:
+        """PNG files: the truth, the degraded picture, and those of solvers; None if not there."""
+        query = (
+            "SELECT id, truth, degraded FROM measurement "
+            "WHERE (prior, task, noise, image) = (?, ?, ?, ?)"
+        )
+        with _explained(self.path):
+            found = self._db.execute(query, key).fetchone()
+            if found is None or None in found:
+                return None
+            query = "SELECT solver, picture FROM result WHERE measurement = ? AND picture NOTNULL"
+            return found[1], found[2], dict(self._db.execute(query, found[:1]))
+
+    def features(self, network: str) -> Iterator[tuple[Key, str, bytes]]:
+        """Measurement, solver ("" for the truth) and float32 features of a network."""
+        query = (
+            "SELECT prior, task, noise, image, solver, vector FROM feature JOIN measurement ON "
+            "measurement.id = feature.measurement WHERE network = ?"
+        )
+        with _explained(self.path):
+            for *key, solver, vector in self._db.execute(query, (network,)):
+                yield (key[0], key[1], key[2], key[3]), solver, vector
 
     def add(self, measurements: Iterable[Measurement], results: Iterable[Result]) -> None:
         """Add results with their measurements, all or none; an older result is replaced.

@@ -14,6 +14,7 @@ from reddiff.cli.errors import Group, debugging
 from reddiff.cli.listing import check, priors, show, solvers, tasks
 from reddiff.cli.probe import probe
 from reddiff.cli.replay import replay
+from reddiff.cli.report import report
 from reddiff.cli.restore import restore
 from reddiff.cli.sample import sample
 from reddiff.cli.train import train
@@ -62,5 +63,5 @@ def options(
 
 PRIORS = (probe, train, convert)
 LISTS = (tasks, priors, solvers, show)
-for command in (restore, replay, degrade, sample, *PRIORS, bench, check, *LISTS, demo):
+for command in (restore, replay, degrade, sample, *PRIORS, bench, report, check, *LISTS, demo):
     app.command()(command)

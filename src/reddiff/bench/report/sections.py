@@ -1,0 +1,258 @@
+"""The sections of the page: tables, figures and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from reddiff.bench.intervals import Interval
+from reddiff.bench.measures import Measure, measure
+from reddiff.bench.report.figures import Axis, Point, dot_plot, mark, scatter
+from reddiff.bench.report.grids import Grid, make_grids
+from reddiff.bench.report.texts import span
+from reddiff.bench.summary import Cell, Entry, Summary
+
+COST_AXES = {
+    "evaluations": Axis("evaluations + backward passes", log=True),
+    "seconds": Axis("seconds per image", log=True),
+    "peak_bytes": Axis("memory (MB)"),
+}
+
+
+def card(content: str, title: str = "", kind: str = "figure", **data: object) -> str:
+    """A part of the page that the selections show or hide by its data."""
+    named = "".join(f' data-{k}="{escape(str(v), quote=True)}"' for k, v in data.items())
+    head = f"<figcaption>{escape(title)}</figcaption>" if title else ""
+    return f'<figure class="card {kind}"{named}>{head}{content}</figure>'
+
+
+def legend(summary: Summary) -> str:
+    """The mark of every solver."""
+    items = "".join(
+        f'<button type="button" class="key" data-solver="{i}" aria-pressed="false">'
+        f'<svg viewBox="-8 -8 16 16" aria-hidden="true">{mark(i)}</svg>{escape(name)}</button>'
+        for i, name in enumerate(summary.solvers)
+    )
+    return f'<div class="legend" role="group" aria-label="Highlight a solver">{items}</div>'
+
+
+def tables(summary: Summary, published: Sequence[Mapping[str, Any]]) -> str:
+    """A table for each metric, prior and noise level."""
+    parts = []
+    for metric in summary.metrics:
+        for grid in make_grids(summary, (metric,)):
+            data = {"metric": metric, "prior": grid.prior, "noise": f"{grid.noise:g}"}
+            parts.append(card(_table(grid, metric, published), _where(grid), "table", **data))
+    return "".join(parts)
+
+
+def _where(grid: Grid) -> str:
+    title = measure(grid.metrics[0]).title
+    return f"{title} · prior {grid.prior} · noise {grid.noise:g} · {grid.images} images"
+
+
+def _table(grid: Grid, metric: str, published: Sequence[Mapping[str, Any]]) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in grid.columns)
+    lines = []
+    for name, cells in grid.lines:
+        values = "".join(_value(metric, cell[0]) for cell in cells)
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
+    body = f"<tbody>{''.join(lines)}</tbody>" + _published(grid, metric, published)
+    top = f'<thead><tr><th scope="col">solver</th>{head}</tr></thead>'
+    return f'<div class="scroll" tabindex="0"><table>{top}{body}</table></div>'
+
+
+def _value(metric: str, entry: Entry | None) -> str:
+    if entry is None:
+        return '<td class="none">–</td>'  # noqa: RUF001
+    by = measure(metric)
+    text = by.text(entry.mean.mean)
+    kind = {1: "best", 2: "second"}.get(entry.rank or 0, "")
+    said = {1: "Best. ", 2: "Second best. "}.get(entry.rank or 0, "")
+    said += f"{len(entry.images)} images."
+    if entry.gap is not None:
+        said += f" To the best: {difference_text(by, entry.gap)}."
+    sign = ""
+    if not entry.compared:
+        sign, kind = "<sup>†</sup>", "apart"
+        said += " Over fewer images than the others, and not compared with them."
+    elif entry.tied:
+        sign = "<sup>≈</sup>"
+    limits = f"<small>{span(metric, entry).replace(', ', ' … ')}</small>"
+    limits = limits if entry.mean.known else ""
+    strong = {"best": "strong", "second": "em"}.get(kind, "span")
+    return f'<td class="{kind}" title="{said}"><{strong}>{text}</{strong}>{sign}{limits}</td>'
+
+
+def difference_text(by: Measure, gap: Interval) -> str:
+    """A difference with its interval."""
+    text = by.text(gap.mean, sign=True)
+    if gap.low is None or gap.high is None:
+        return text
+    return f"{text} [{by.text(gap.low, sign=True)}, {by.text(gap.high, sign=True)}]"
+
+
+def _published(grid: Grid, metric: str, published: Sequence[Mapping[str, Any]]) -> str:
+    here = [p for p in published if p["metric"] == metric and p["task"] in grid.columns]
+    if not here:
+        return ""
+    lines = []
+    for method in dict.fromkeys(p["method"] for p in here):
+        cells = ""
+        for task in grid.columns:
+            each = [p for p in here if (p["method"], p["task"]) == (method, task)]
+            cells += "<td>"
+            for p in each:
+                value = measure(metric).text(float(p["value"]))
+                cells += f'<span title="{escape(str(p["source"]), quote=True)}">{value}</span> '
+            cells += "</td>"
+        lines.append(f'<tr><th scope="row">{escape(method)}</th>{cells}</tr>')
+    wide = f'<tr><th colspan="{len(grid.columns) + 1}" scope="rowgroup">Published</th></tr>'
+    sources = "; ".join(dict.fromkeys(str(p["source"]) for p in here))
+    note = f'<tr><td class="note" colspan="{len(grid.columns) + 1}">{escape(sources)}</td></tr>'
+    return f'<tbody class="published">{wide}{"".join(lines)}{note}</tbody>'
+
+
+def differences(summary: Summary, baseline: str | None) -> str:
+    """Paired differences of every solver to the best of the cell, or to a baseline."""
+    parts = []
+    for metric, cell in _ranked(summary):
+        by, points = measure(metric), []
+        for i, solver in enumerate(summary.solvers):
+            entry = summary.get(cell, solver, metric)
+            if entry is None or not entry.compared:
+                continue
+            gap, more = _gap(summary, cell, metric, solver, baseline)
+            if gap is not None:
+                text = f"{solver}: {difference_text(by, gap)}{more}"
+                points.append(Point(solver, i, _scaled(gap, by), Interval(0), text))
+        if len(points) < 2:
+            continue
+        to = "the best" if baseline is None else baseline
+        axis = Axis(f"{by.label} minus that of {to}{f' ({by.unit})' if by.unit else ''}", show=0)
+        title = f"{cell.task}, noise {cell.noise:g}: difference in {by.label} to {to}"
+        parts.append(card(dot_plot(title, points, axis), cell.task, **_data(cell, metric)))
+    return "".join(parts)
+
+
+def _gap(
+    summary: Summary, cell: Cell, metric: str, solver: str, baseline: str | None
+) -> tuple[Interval | None, str]:
+    if baseline is None:
+        entry = summary.get(cell, solver, metric)
+        best = entry is not None and entry.gap is None
+        return Interval(0) if best or entry is None else entry.gap, " (the best)" if best else ""
+    if solver == baseline:
+        return Interval(0), ""
+    found = summary.difference(cell, metric, solver, baseline)
+    if found is None:
+        return None, ""
+    return found.mean, f", better on {found.wins} of {found.images} images"
+
+
+def tradeoff(summary: Summary) -> str:
+    """LPIPS against PSNR in each cell."""
+    if not {"psnr", "lpips"} <= set(summary.metrics):
+        return ""
+    x, y = Axis("PSNR (dB), better to the right"), Axis("LPIPS, better below")
+    parts = []
+    for cell in summary.cells:
+        points = _points(summary, cell, "psnr", "lpips")
+        if points:
+            title = f"{cell.task}, noise {cell.noise:g}: LPIPS against PSNR"
+            parts.append(card(scatter(title, points, x, y), cell.task, **_data(cell)))
+    return "".join(parts)
+
+
+def costs(summary: Summary) -> str:
+    """Every ranked metric against evaluations, seconds and memory."""
+    parts = []
+    for cost, axis in COST_AXES.items():
+        if cost not in summary.metrics:
+            continue
+        for metric, cell in _ranked(summary):
+            points = _points(summary, cell, cost, metric)
+            points = [p for p in points if p.x.mean > 0 or not axis.log]
+            if points:
+                by = measure(metric)
+                title = f"{cell.task}, noise {cell.noise:g}: {by.label} against {axis.title}"
+                content = scatter(title, points, axis, Axis(by.title))
+                parts.append(card(content, cell.task, cost=cost, **_data(cell, metric)))
+    return "".join(parts)
+
+
+def calibration(summary: Summary) -> str:
+    """The coverage of intervals, and the error against the spread, where there are draws."""
+    parts = []
+    for cell in summary.cells:
+        shown = []
+        for i, solver in enumerate(summary.solvers):
+            entry = summary.get(cell, solver, "coverage_90")
+            if entry is not None:
+                by = measure("coverage_90")
+                text = f"{solver}: {by.text(entry.mean.mean)} %"
+                shown.append(Point(solver, i, _scaled(entry.mean, by), Interval(0), text))
+        if shown:
+            axis = Axis("pixels inside the 90 % interval (%)", show=90)
+            title = f"{cell.task}, noise {cell.noise:g}: coverage of 90 % intervals"
+            parts.append(card(dot_plot(title, shown, axis), cell.task, **_data(cell)))
+        points = list(_errors(summary, cell))
+        if points:
+            axes = Axis("spread of the draws"), Axis("RMS error of their mean")
+            title = f"{cell.task}, noise {cell.noise:g}: error against spread, one mark an image"
+            content = scatter(title, points, *axes, diagonal=True)
+            parts.append(card(content, f"{cell.task}: error and spread", **_data(cell)))
+    return "".join(parts)
+
+
+def _errors(summary: Summary, cell: Cell) -> Iterable[Point]:
+    for i, solver in enumerate(summary.solvers):
+        spread, psnr = (summary.get(cell, solver, m) for m in ("spread", "psnr"))
+        if spread is None or psnr is None:
+            continue
+        for image, value in spread.values.items():
+            if image in psnr.values:
+                error = 10 ** (-psnr.values[image] / 20)
+                text = f"{solver}, {image}: spread {value:.3f}, error {error:.3f}"
+                yield Point(solver, i, Interval(value), Interval(error), text)
+
+
+def _ranked(summary: Summary) -> list[tuple[str, Cell]]:
+    """The metrics in which some values are better, with every cell."""
+    names = [m for m in summary.metrics if measure(m).better != "none"]
+    return [(metric, cell) for metric in names for cell in summary.cells]
+
+
+def _points(summary: Summary, cell: Cell, x: str, y: str) -> list[Point]:
+    points = []
+    for i, solver in enumerate(summary.solvers):
+        across, up = (_axis_value(summary, cell, solver, name) for name in (x, y))
+        if across is not None and up is not None:
+            by = measure(x), measure(y)
+            pair = _scaled(across, by[0]), _scaled(up, by[1])
+            texts = by[0].text(across.mean), by[1].text(up.mean)
+            text = f"{solver}: {by[0].label} {texts[0]}, {by[1].label} {texts[1]}"
+            points.append(Point(solver, i, pair[0], pair[1], text))
+    return points
+
+
+def _axis_value(summary: Summary, cell: Cell, solver: str, name: str) -> Interval | None:
+    entry = summary.get(cell, solver, name)
+    if entry is None:
+        return None
+    if name == "evaluations":  # a backward pass counts as one more
+        passes = summary.get(cell, solver, "vjps")
+        return Interval(entry.mean.mean + (0 if passes is None else passes.mean.mean))
+    return Interval(entry.mean.mean) if name in COST_AXES else entry.mean
+
+
+def _scaled(value: Interval, by: Measure) -> Interval:
+    parts = (value.mean, value.low, value.high)
+    mean, low, high = (None if v is None else v * by.scale for v in parts)
+    return Interval(mean if mean is not None else 0.0, low, high)
+
+
+def _data(cell: Cell, metric: str | None = None) -> dict[str, str]:
+    found = {"prior": cell.prior, "noise": f"{cell.noise:g}"}
+    return found if metric is None else {**found, "metric": metric}

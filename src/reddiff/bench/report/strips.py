@@ -1,0 +1,103 @@
+"""The pictures of the page: a strip for each measurement, within a bound of bytes."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from html import escape
+
+from reddiff.bench.measures import measure
+from reddiff.bench.report.reading import Strip
+from reddiff.bench.report.sections import card
+from reddiff.bench.summary import Cell, Summary
+
+MOST_BYTES = 24_000_000  # of all pictures of a page
+
+Read = Callable[[Cell, str], Strip | None]
+
+
+def picture_strips(
+    summary: Summary, images: Mapping[Cell, Iterable[str]], read: Read, count: int
+) -> str:
+    """Truth, degraded picture and results of some images of every cell.
+
+    The images are chosen by a hash of their names, so that nobody chooses them by how they came
+    out, and the same are shown of every cell.
+
+    Arguments:
+        summary: For the numbers below the pictures.
+        images: All images of every cell.
+        read: From a cell and an image to its pictures.
+        count: How many images of each cell; fewer are shown where the bound of bytes is reached.
+    """
+    chosen = {cell: sorted(names, key=_hash)[:count] for cell, names in images.items()}
+    parts: dict[Cell, str] = dict.fromkeys(chosen, "")
+    spent, left = 0, 0
+    for place in range(count):  # the first image of all cells, then the second
+        for cell, names in chosen.items():
+            strip = read(cell, names[place]) if place < len(names) else None
+            if strip is None:
+                continue
+            size = sum(map(len, (strip.truth, strip.degraded, *strip.restored.values())))
+            if spent + size > MOST_BYTES:
+                left += 1
+                continue
+            spent += size
+            parts[cell] += _strip(summary, cell, names[place], strip)
+    cards = "".join(
+        card(rows, f"{cell.task} · noise {cell.noise:g}", "strips", **_data(cell))
+        for cell, rows in parts.items()
+        if rows
+    )
+    if left:
+        limit = f"{MOST_BYTES / 1e6:g} MB"
+        cards += f'<p class="note">{left} more images were left out: the limit is {limit}.</p>'
+    return cards
+
+
+def _strip(summary: Summary, cell: Cell, image: str, strip: Strip) -> str:
+    about = f"{cell.task}, noise {cell.noise:g}, {image}"
+    parts = [
+        _thumb("truth", strip.truth, about, image),
+        _thumb("degraded", strip.degraded, about, ""),
+    ]
+    for i, solver in enumerate(summary.solvers):
+        if solver in strip.restored and strip.restored[solver] != strip.degraded:
+            numbers = _numbers(summary, cell, image, solver)
+            parts.append(_thumb(solver, strip.restored[solver], about, numbers, i))
+    name = f'role="group" aria-label="{_quoted(about)}"'
+    return f'<div class="strip scroll" {name}>{"".join(parts)}</div>'
+
+
+def _thumb(name: str, png: bytes, about: str, below: str, index: int | None = None) -> str:
+    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    solver = "" if index is None else f' data-solver="{index}"'
+    alt = f"{name}: {about}" + (f", {below}" if index is not None and below else "")
+    return (
+        f'<button type="button" class="thumb"{solver}><span class="lens">'
+        f'<img src="{source}" alt="{_quoted(alt)}" loading="lazy"></span>'
+        f"<b>{escape(name)}</b><small>{escape(below)}</small></button>"
+    )
+
+
+def _numbers(summary: Summary, cell: Cell, image: str, solver: str) -> str:
+    """PSNR and LPIPS of one picture."""
+    texts = []
+    for metric in ("psnr", "lpips"):
+        entry = summary.get(cell, solver, metric)
+        if entry is not None and image in entry.values:
+            texts.append(measure(metric).text(entry.values[image]))
+    return " / ".join(texts)
+
+
+def _hash(name: str) -> str:
+    return sha256(name.encode()).hexdigest()
+
+
+def _quoted(text: str) -> str:
+    return escape(text, quote=True)
+
+
+def _data(cell: Cell) -> dict[str, str]:
+    return {"prior": cell.prior, "noise": f"{cell.noise:g}"}

@@ -1,0 +1,170 @@
+"""From results files to a report in one of the formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reddiff.bench.feature_sets import with_feature_sets
+from reddiff.bench.names import require_name
+from reddiff.bench.report.grids import Grid, Rows, make_grids
+from reddiff.bench.report.page import html_page
+from reddiff.bench.report.reading import Loaded
+from reddiff.bench.report.texts import latex, markdown, markdown_table, table_csv
+from reddiff.bench.summary import Cell, Summary, summarize
+from reddiff.errors import InvalidArgument, require
+from reddiff.files import read_regular, write_whole
+from reddiff.metrics.efficientnet import EfficientNetLite0
+
+KEYS = ("prior", "task", "noise", "solver", "image")
+FORMATS = {"html": ".html", "md": ".md", "latex": ".tex", "csv": ".csv"}
+MOST_BYTES = 16_000_000  # of a document with a place for a table
+
+
+def summary_of(loaded: Loaded, only: str | None = None) -> Summary:
+    """The summary of results, or of a part of them.
+
+    Arguments:
+        loaded: The results.
+        only: Which: `KEY=VALUE,...` with the keys prior, task, noise, solver and image. Values of
+            one key are alternatives.
+
+    Raises:
+        InvalidArgument: If a key or value is not among the results, or nothing is left.
+    """
+    wanted = _wanted(loaded, only) if only else {}
+    rows = [row for row in loaded.rows if all(_word(row[k]) in some for k, some in wanted.items())]
+    require(bool(rows), "only", expected="a part of the results", got=only)
+    solvers = [s for s in loaded.solvers if s in {row["solver"] for row in rows}]
+    summary = summarize(rows, solvers=solvers)
+    kept = {(Cell(r["prior"], r["task"], r["noise"]), r["image"]) for r in rows}
+    features = {
+        (cell, solver): {k: v for k, v in vectors.items() if (cell, k) in kept}
+        for (cell, solver), vectors in loaded.features(EfficientNetLite0.name).items()
+    }
+    return with_feature_sets(summary, features)
+
+
+def _wanted(loaded: Loaded, only: str) -> dict[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for part in only.split(","):
+        key, sign, value = part.partition("=")
+        require(bool(sign), "only", expected="KEY=VALUE,...", got=repr(part))
+        require_name(key, KEYS, "only", "a key")
+        known = dict.fromkeys(_word(row[key]) for row in loaded.rows)
+        require_name(value, known, f"only {key}", f"a {key} of the results")
+        wanted.setdefault(key, set()).add(value)
+    return wanted
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def report_text(
+    loaded: Loaded,
+    summary: Summary,
+    kind: str,
+    *,
+    title: str | None = None,
+    metrics: str | None = None,
+    rows: Rows = "solver",
+    intervals: bool = True,
+    pictures: int = 3,
+    baseline: str | None = None,
+) -> str:
+    """A report in one of `FORMATS`.
+
+    Arguments:
+        loaded, summary: The results.
+        kind: html, md, latex or csv.
+        title: The heading of the page; by default the name of the spec.
+        metrics: `psnr,lpips` for a table of each, `psnr/lpips` for one with both in each cell. By
+            default a table of each metric in which some values are better. The page and CSV have
+            all metrics.
+        rows: What the rows of tables in Markdown and LaTeX are; the columns are the other.
+        intervals: Whether tables in Markdown and LaTeX have intervals.
+        pictures: Images of each task and noise level that the page shows.
+        baseline: The solver that the page compares with; by default the best.
+
+    Raises:
+        InvalidArgument: If a metric or the baseline is not among the results.
+    """
+    if kind == "csv":
+        return table_csv(summary)
+    if kind == "html":
+        if baseline is not None:
+            require_name(baseline, summary.solvers, "baseline", "a solver of the results")
+        names = dict.fromkeys(str(s.spec.get("name", s.path.stem)) for s in loaded.sources)
+        heading = ", ".join(names) if title is None else title
+        return html_page(loaded, summary, title=heading, pictures=pictures, baseline=baseline)
+    write: Callable[..., str] = {"md": markdown, "latex": latex}[kind]
+    return write(_tables(summary, metrics, rows), intervals=intervals)
+
+
+def _tables(summary: Summary, metrics: str | None, rows: Rows) -> list[Grid]:
+    groups = _groups(summary, metrics)
+    return [grid for group in groups for grid in make_grids(summary, group, rows)]
+
+
+def _groups(summary: Summary, metrics: str | None) -> list[tuple[str, ...]]:
+    if metrics is None:
+        ranked = dict.fromkeys(key[2] for key, e in summary.entries.items() if e.rank is not None)
+        return [(name,) for name in summary.metrics if name in ranked]
+    groups = [tuple(group.split("/")) for group in metrics.split(",")]
+    for name in (name for group in groups for name in group):
+        require_name(name, summary.metrics, "metrics", "a metric of the results")
+    return groups
+
+
+def fill(path: Path, name: str, table: str) -> None:
+    """Put a table into a document, between `<!-- table NAME -->` and `<!-- end NAME -->`.
+
+    Raises:
+        InvalidArgument: If the document does not have the two lines once each, in this order.
+        PictureError: If it cannot be read or written.
+    """
+    text = read_regular(path, MOST_BYTES).decode("utf-8")
+    start, end = f"<!-- table {name} -->\n", f"<!-- end {name} -->"
+    good = text.count(start) == text.count(end) == 1 and text.index(start) < text.index(end)
+    if not good:
+        expected = f"a document with one {start.strip()} and one {end} below it"
+        raise InvalidArgument("into", expected=expected, got=path)
+    before, _, rest = text.partition(start)
+    after = rest[rest.index(end) :]
+    write_whole(path, f"{before}{start}\n{table}\n{after}".encode(), force=True)
+
+
+def single_table(
+    summary: Summary, metrics: str | None, rows: Rows, *, intervals: bool = False
+) -> str:
+    """The one table in Markdown of some results, without its caption.
+
+    Raises:
+        InvalidArgument: If there are several.
+    """
+    tables = _tables(summary, metrics, rows)
+    expected = "one table: choose a prior and noise level by --only, and metrics such as psnr/lpips"
+    require(len(tables) == 1, "into", expected=expected, got=f"{len(tables)} tables")
+    return markdown_table(tables[0], intervals=intervals)
+
+
+def kind_of(output: Path | None, chosen: str | None) -> str:
+    """The format: the one chosen, else by the ending of the file, else Markdown.
+
+    Raises:
+        InvalidArgument: If there is no such format, or a page has no file.
+    """
+    if chosen is not None:
+        require_name(chosen, FORMATS, "format", "a format")
+        kind = chosen
+    elif output is None:
+        kind = "md"
+    else:
+        endings: Sequence[str] = tuple(FORMATS.values())
+        good = output.suffix in endings
+        expected = f"a name that ends with {', '.join(endings)}, or --format"
+        require(good, "output", expected=expected, got=output)
+        kind = next(k for k, ending in FORMATS.items() if ending == output.suffix)
+    require(kind != "html" or output is not None, "output", expected="-o FILE.html", got="none")
+    return kind
