@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv test-diffusers lint format docs bench bench-check clean
+.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv test-diffusers test-peers lint format docs bench bench-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-deepinv: $(STAMP) ## Run the tests against the real deepinv, in .venv/deepi
 test-diffusers: $(STAMP) ## Run the tests against the real diffusers, in .venv/diffusers
 	@$(BIN)/python tests/diffusers/run.py $(ARGS)
 
+test-peers: $(STAMP) ## Run the solvers of deepinv and azula beside ours, in .venv/peers
+	@$(BIN)/python tests/peers/run.py $(ARGS)
+
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -64,7 +67,7 @@ format: $(STAMP) ## Apply the format and the safe fixes
 docs: $(STAMP) ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
-BENCHES = $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py))
+BENCHES = $(filter-out benchmarks/common.py benchmarks/bridges.py benchmarks/peer_solvers.py,$(wildcard benchmarks/*.py))
 
 bench: $(STAMP) ## Run every benchmark, one after the other
 	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
