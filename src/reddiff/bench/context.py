@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reddiff.bench import spec as models
+from reddiff.bench.features import FEATURE_METRICS, network
 from reddiff.bench.images import Truth, drawn_truths, read_truths
 from reddiff.bench.methods import DEGRADED, check_solver, make_solver
 from reddiff.bench.spec import Spec
@@ -123,8 +124,11 @@ class Context:
                 expected = f"none of {name}, which takes images of {least[name]} pixels and more"
                 good = min(h, w) >= least[name]
                 require(good, "metrics", expected=expected, got=f"{truth.name} of {w}x{h}")
-        good = not (drawn and "lpips" in self.spec.metrics)
-        require(good, "metrics", expected="none of lpips for drawn images", got="lpips")
+        seen = [name for name in ("lpips", *FEATURE_METRICS) if name in self.spec.metrics]
+        expected = f"none of {', '.join(seen)} for drawn images"
+        require(not (drawn and seen), "metrics", expected=expected, got=", ".join(seen))
+        if set(FEATURE_METRICS) & set(seen):
+            network()
         exact = "exact_rmse" not in self.spec.metrics or _posterior(self.prior(label)) is not None
         expected = "exact_rmse for field and mixture priors alone"
         require(exact, "metrics", expected=expected, got=f"exact_rmse, and the prior {label}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reddiff.bench.context import Context, exact_mean
+from reddiff.bench.features import with_features
 from reddiff.bench.images import Truth
 from reddiff.bench.planning import Job
 from reddiff.bench.store import Key, Measurement, Result
@@ -42,6 +43,10 @@ class Bench:
 
     def run(self, job: Job) -> Rows:
         """The measurements and results of a job; an error of a solver is a result, too."""
+        measurements, results = self._rows(job)
+        return with_features(measurements, results, self.context.spec.metrics)
+
+    def _rows(self, job: Job) -> Rows:
         context = self.context
         measured = context.measured(job.cell, job.images)
         truths = [context.truths(job.cell.prior)[name] for name in job.images]

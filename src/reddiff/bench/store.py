@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ class Measurement:
         seed: The lane id, from the content of the image.
         truth, degraded: PNG files.
         y_hash: A hash of the values of y.
+        features: Network -> its float32 features of the truth.
     """
 
     prior: str
@@ -57,6 +58,7 @@ class Measurement:
     truth: bytes
     degraded: bytes
     y_hash: str
+    features: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -79,6 +81,7 @@ class Result:
         batch: The images solved together.
         picture: A PNG file; None if there is no result.
         extra: Anything else.
+        features: Network -> its float32 features of the picture.
     """
 
     key: Key
@@ -93,6 +96,7 @@ class Result:
     batch: int = 1
     picture: bytes | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Results:
@@ -217,7 +221,7 @@ class Results:
             for *key, solver, vector in self._db.execute(query, (network,)):
                 yield (key[0], key[1], key[2], key[3]), solver, vector
 
-    def add(self, measurements: Iterable[Measurement], results: Iterable[Result]) -> None:
+    def add(self, measurements: Sequence[Measurement], results: Sequence[Result]) -> None:
         """Add results with their measurements, all or none; an older result is replaced.
 
         Raises:
@@ -249,6 +253,14 @@ class Results:
                         json.dumps(dict(r.extra)),
                         *r.key,
                     ),
+                )
+            described = [(m.key, "", m.features) for m in measurements]
+            described += [(r.key, r.solver, r.features) for r in results]
+            for key, solver, features in described:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO feature SELECT id, ?, ?, ? FROM measurement "
+                    "WHERE (prior, task, noise, image) = (?, ?, ?, ?)",
+                    [(solver, network, vector, *key) for network, vector in features.items()],
                 )
 
     @contextmanager

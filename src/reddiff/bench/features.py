@@ -1,0 +1,65 @@
+"""The features of truths and results, and whether a classifier sees the same in them.
+
+They are of the stored pictures of 8 bits, as distances of sets of pictures are computed elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+from io import BytesIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from reddiff.bench.store import Measurement, Result
+from reddiff.images.io import as_picture
+from reddiff.metrics.efficientnet import EfficientNetLite0
+
+SETS = ("frechet", "kernel")  # metrics of sets of pictures, computed from stored features
+FEATURE_METRICS = ("top1", *SETS)
+
+network = cache(EfficientNetLite0)
+
+
+def with_features(
+    measurements: Sequence[Measurement], results: Sequence[Result], metrics: Sequence[str]
+) -> tuple[list[Measurement], list[Result]]:
+    """Measurements and results with what `metrics` of a spec need of the network.
+
+    Arguments:
+        measurements: Those of a batch, of one size.
+        results: A solver's, in the same order; some may have no picture.
+        metrics: `top1` adds a metric, `frechet` and `kernel` add features.
+    """
+    done = [i for i, result in enumerate(results) if result.picture is not None]
+    if not done or not set(FEATURE_METRICS) & set(metrics):
+        return list(measurements), list(results)
+    truths = _features(tuple(m.truth for m in measurements))
+    found = _features(tuple(results[i].picture or b"" for i in done))
+    classes = [network().logits(v).argmax(1) for v in (found, truths[done])]
+    agreed = (classes[0] == classes[1]).tolist()
+    kept = bool(set(SETS) & set(metrics))
+    described = list(results)
+    for place, i in enumerate(done):
+        scores = {"top1": float(agreed[place])} if "top1" in metrics else {}
+        features = _bytes(found[place]) if kept else {}
+        scored = {**results[i].metrics, **scores}
+        described[i] = replace(results[i], metrics=scored, features=features)
+    if not kept:
+        return list(measurements), described
+    pairs = zip(measurements, truths, strict=True)
+    return [replace(m, features=_bytes(vector)) for m, vector in pairs], described
+
+
+@lru_cache(maxsize=4)  # the truths of a batch are those of all solvers
+def _features(pictures: tuple[bytes, ...]) -> Tensor:
+    pixels = torch.stack([as_picture(Image.open(BytesIO(png))).pixels for png in pictures])
+    with torch.inference_mode():
+        return network()(pixels)
+
+
+def _bytes(vector: Tensor) -> dict[str, bytes]:
+    return {EfficientNetLite0.name: vector.float().numpy().tobytes()}
