@@ -326,11 +326,48 @@ def test_the_page_in_a_browser(loaded, tmp_path, width):
     assert len(edge) <= 2, "something is wider than the page, whose edge has one line"
 
 
+USE = """
+const say = (name, value) => console.log(`${name}=${value}`);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const shown = (metric) => all(`.table[data-metric=${metric}]:not([hidden])`).length;
+say("before", [shown("psnr"), shown("lpips")]);
+const metric = document.querySelector("select[data-key=metric]");
+metric.value = "lpips";
+metric.dispatchEvent(new Event("change"));
+say("after", [shown("psnr"), shown("lpips")]);
+document.querySelectorAll(".key")[2].click();
+say("lit", new Set(all(".point.lit").map((p) => p.dataset.solver)).size);
+const viewer = document.getElementById("viewer");
+document.querySelector(".thumb").click();
+say("open", viewer.open);
+const alt = () => document.getElementById("large").alt.split(":")[0];
+say("first", alt());
+viewer.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+say("second", alt());
+viewer.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+viewer.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+say("last", alt());
+document.getElementById("theme").click();
+say("theme", document.documentElement.dataset.theme);
+null.error;
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
-def test_an_error_of_the_script_is_seen(loaded, tmp_path):
-    """That the test above can fail: the same page without its viewer."""
+def test_the_page_answers_and_its_errors_are_seen(loaded, tmp_path):
     page = tmp_path / "report.html"
-    page.write_text(html(loaded).replace('id="theme"', 'id="other"'))
+    page.write_text(html(loaded).replace("</body>", f"<script>{{{USE}}}</script></body>"))
     _, console = screenshot(page, 800, tmp_path)
-    assert any("TypeError" in line for line in console)
+    said = dict(re.findall(r'"(\w+)=([\w,]+)"', "\n".join(console)))
+    assert said == {
+        "before": "1,0",
+        "after": "0,1",
+        "lit": "1",
+        "open": "true",
+        "first": "truth",
+        "second": "degraded",
+        "last": "dps",
+        "theme": "dark",
+    }
+    assert "TypeError" in console[-1]
