@@ -18,7 +18,9 @@ from reddiff.interop.vocabulary import path_of
 from reddiff.priors import EDMPrior, GaussianMixture, GaussianRandomField, Prior, UNet
 from reddiff.priors.paths import Path
 from reddiff.priors.predictions import edm_coefficients
-from reddiff.probing import Probe, probe
+from reddiff.probing import Probe, effort, probe
+from reddiff.probing.measuring import Trial
+from reddiff.probing.variants import Variant
 from reddiff.random import drawn
 
 SIDE = 16
@@ -234,6 +236,7 @@ def probed(name: str, known: tuple[Any, ...], declared: dict[str, Any]) -> Probe
     return probe(wired, images)
 
 
+@pytest.mark.usefixtures("untyped")  # the other tests of this file are typed
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_mistake_is_named(name: str, mistake: str) -> None:
@@ -243,12 +246,60 @@ def test_every_mistake_is_named(name: str, mistake: str) -> None:
     assert not result
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("right", RIGHT)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_said_of_right_wirings(name: str, right: str) -> None:
     result = probed(name, *RIGHT[right])
     assert result, str(result)
     assert str(result).startswith("Nothing is wrong.")
+
+
+class Counted(nn.Module):
+    """A network that counts its evaluations, and may take pictures of one side alone."""
+
+    def __init__(self, net: nn.Module, side: int | None = None) -> None:
+        super().__init__()
+        self.net, self.side = net, side
+        self.sides: list[int] = []
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        if self.side not in (None, x.shape[-1]):
+            raise RuntimeError("another side")
+        self.sides += [x.shape[-1]] * len(x)
+        return self.net(x, t)
+
+
+@pytest.mark.parametrize(("side", "seconds"), [(None, 0.1), (64, 0.15)])
+def test_of_a_slow_network_there_are_fewer_or_smaller_evaluations(
+    side: int | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation takes `seconds` for 64 x 64 pixels, and in proportion for others."""
+
+    def taken(given: Variant, trial: Trial) -> float:
+        given.prior(trial.noisy(0)[:1], 1.0)
+        return seconds * trial.images[0, 0].numel() / 64**2
+
+    monkeypatch.setattr(effort, "_seconds", taken)
+    field = GaussianRandomField(-2.0, 0.5, 0.0)
+    white = drawn(torch.empty(4, 1, 64, 64))
+    images = torch.fft.irfft2(field.spectrum(64, 64).float().sqrt() * torch.fft.rfft2(white))
+    net = Counted(Net(field, "v", "linear"), side)
+    result = probe(reddiff.prior(net, **LINEAR, shape=(1, 64, 64)), images, seconds=15)
+    assert result.names() == {"prediction"}, str(result)
+    assert set(net.sides[1:]) == {side or 32}
+    assert seconds * sum((n / 64) ** 2 for n in net.sides) < 15
+    assert 'prediction="v", schedule="linear", shape=(1, 64, 64)' in result.wiring
+
+
+def test_a_search_without_time_says_so() -> None:
+    prior, images = denoiser("fields")
+    result = probe(
+        reddiff.prior(Net(prior, "eps", "linear"), **LINEAR, shape=SHAPE), images, seconds=1e-3
+    )
+    assert [f.name for f in result.findings if not f.wrong] == ["time"]
+    with pytest.raises(InvalidArgument, match="seconds: expected a positive number"):
+        probe(prior, images, seconds=0)
 
 
 def test_two_mistakes_at_once_are_both_named() -> None:

@@ -23,6 +23,7 @@ def probe(
             help="Pictures like those it was trained on; the first four are used. Default: photos.",
         ),
     ] = None,
+    seconds: Annotated[float, typer.Option(metavar="N", help="About how long it may take.")] = 50.0,
 ) -> None:
     """Check the wiring of a prior on known images; exit code 1 where something is wrong."""
     from reddiff.interop import door
@@ -30,7 +31,8 @@ def probe(
     from reddiff.probing.pictures import read_images
 
     network = door.prior(prior)
-    result = probe_prior(network, read_images(images) if images else None)
+    known = read_images(images) if images else None
+    result = probe_prior(network, known, seconds=seconds)
     say(f"{prior}: {result}")
     if not result:
         raise typer.Exit(WRONG)

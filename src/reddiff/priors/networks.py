@@ -51,6 +51,13 @@ def _cpu_has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def output_of(out: Any) -> Any:
+    """The tensor in what a network gives: its `sample`, or the first of a tuple."""
+    if isinstance(out, tuple | list) and len(out) > 0:
+        return out[0]
+    return out.sample if not isinstance(out, Tensor) and isinstance(out, Sampled) else out
+
+
 def evaluate(
     net: Network, x: Tensor, t: Tensor, multiple: int, condition: Tensor | None = None
 ) -> Tensor:
@@ -83,10 +90,7 @@ def evaluate(
         form = " x ".join(str(n) for n in x.shape[2:])
         expected = f"a network that takes sides of {form} (multiple=8 extends them)"
         raise InvalidArgument("net", expected=expected, got=got) from error
-    if isinstance(out, tuple | list) and len(out) > 0:
-        out = out[0]
-    elif not isinstance(out, Tensor) and isinstance(out, Sampled):
-        out = out.sample
+    out = output_of(out)
     got = type(out).__name__
     require(isinstance(out, Tensor), "net", expected="a network that gives a tensor", got=got)
     got = f"{tuple(out.shape)} for x of {tuple(x.shape)}"

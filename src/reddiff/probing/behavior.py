@@ -12,6 +12,7 @@ from reddiff.errors import ReddiffError
 from reddiff.lanes import dot
 from reddiff.priors.network_prior import HALF
 from reddiff.probing.measuring import Trial
+from reddiff.probing.remembered import Remembered
 from reddiff.probing.report import Finding
 from reddiff.probing.variants import Shifted, Variant
 from reddiff.random import drawn
@@ -23,9 +24,11 @@ APART = 16.0  # factor between levels that a network should tell apart
 
 
 @contextmanager
-def evaluation_mode(net: nn.Module) -> Iterator[None]:
+def evaluation_mode(net: Remembered) -> Iterator[None]:
     """Evaluation mode within the block; every module has its own mode again afterwards."""
-    training = [m for m in net.modules() if m.training]
+    training = [m for m in net.modules() if m.training and m is not net]
+    if training:
+        net.rows = {}
     net.eval()
     try:
         yield
@@ -37,7 +40,7 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def modes(given: Variant, trial: Trial) -> list[Finding]:
     """Whether estimates are random, or depend on the other lanes."""
-    prior, x, s = given.prior(), trial.noisy(-1), float(trial.levels[-1])
+    prior, x, s = given.prior, trial.noisy(-1)[:2], float(trial.levels[-1])
     first, again, alone = _fresh(given, x, s), _fresh(given, x, s), _fresh(given, x[:1], s)
     if not bool(first.isfinite().all()):
         return []
@@ -64,19 +67,20 @@ def modes(given: Variant, trial: Trial) -> list[Finding]:
 
 @torch.no_grad()
 def _fresh(given: Variant, x: Tensor, s: float) -> Tensor:
-    given.net.seen = None
-    estimate: Tensor = given.prior()(x, s)
+    with given.net.anew():
+        estimate: Tensor = given.prior(x, s)
     return estimate
 
 
 @torch.no_grad()
 def finite(given: Variant, trial: Trial) -> list[Finding]:
     """Whether all values are finite, at the trial's levels and at both ends of the range."""
-    prior, bad, half = given.prior(), [], False
-    ends = [max(prior.sigma_min, 1e-3), min(prior.sigma_max, 80.0)]
-    for s in sorted({*trial.levels.tolist(), *ends}):
-        x = trial.images[:1] + s * trial.noise[0][:1]
-        if not bool(_fresh(given, x, s).isfinite().all()):
+    prior, bad, half = given.prior, [], False
+    noisy = [(s, trial.noisy(i)[:1]) for i, s in enumerate(trial.levels.tolist())]
+    ends = max(prior.sigma_min, 1e-3), min(prior.sigma_max, 80.0)
+    noisy += [(s, trial.images[:1] + s * trial.noise[0][:1]) for s in ends]
+    for s, x in sorted(noisy, key=lambda pair: pair[0]):
+        if not bool(prior(x, s).isfinite().all()):
             bad.append(s)
         out = given.net.out
         half = half or (isinstance(out, Tensor) and out.dtype in HALF)
@@ -98,7 +102,7 @@ def _is_float16(given: Variant) -> bool:
 
 def gradient(given: Variant, trial: Trial) -> list[Finding]:
     """Whether the gradient of the estimate is there, and agrees with differences of estimates."""
-    prior = given.prior()
+    prior = given.prior
     i = len(trial.levels) // 2
     x, s = trial.noisy(i)[:1], float(trial.levels[i])
     step = 0.03 * s * drawn(x)
@@ -106,7 +110,6 @@ def gradient(given: Variant, trial: Trial) -> list[Finding]:
         "the network has no gradient with respect to its input (it runs under no_grad, or detaches "
         "it): solvers that need one would use a wrong one. Remove torch.no_grad from its forward."
     )
-    given.net.seen = None
     try:
         _, pullback = prior.vjp(x, s)
         if isinstance(given.net.out, Tensor) and not given.net.out.requires_grad:
@@ -140,7 +143,7 @@ def ignores_level(given: Variant, trial: Trial) -> bool:
         for factor in (1 / APART, 1.0, APART):
             path = Shifted(given.path, factor)
             variant = Variant(given.net, given.like, given.prediction, path, given.units)
-            outs.append(_fresh(variant, x, s))
+            outs.append(variant.prior(x, s))
         apart = max(float((o - outs[1]).norm()) for o in outs)
         if not apart <= CHANGE * float((x - outs[1]).norm()):
             return False
@@ -165,13 +168,11 @@ def _share(given: Variant, trial: Trial) -> float:
 
     1 for eps, x_0, v or a velocity at some level; far less for a learned variance.
     """
-    best, prior, shape = 0.0, given.prior(), trial.images.shape
+    best, prior, shape = 0.0, given.prior, trial.images.shape
     for i, s in enumerate(trial.levels.tolist()):
-        given.net.seen = None
         if not bool(prior(trial.noisy(i), s).isfinite().all()):
             return 1.0
         out = given.net.out
-        out = out[0] if isinstance(out, tuple | list) else out
         if not isinstance(out, Tensor) or out.shape[2:] != shape[2:]:
             return 1.0
         value = out.narrow(1, 0, shape[1]).double().flatten(1)

@@ -16,7 +16,7 @@ class Finding:
     Arguments:
         name: One word: "prediction", "schedule", "preconditioning", "values", "channels",
             "learned-sigma", "level", "gradient", "train-mode", "random", "batch", "half-precision",
-            "finite", "range", "fails" or "denoising".
+            "finite", "range", "fails", "denoising" or "time".
         sentence: What it is, and what to do.
         numbers: What was measured, by name.
         wrong: Whether it is a mistake; else a limit of the prior.

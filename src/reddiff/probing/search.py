@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from reddiff.errors import require
 from reddiff.priors.base import Prior
 from reddiff.priors.network_prior import NetworkPrior
 from reddiff.priors.paths import Path
 from reddiff.probing import behavior
-from reddiff.probing.measuring import HUGE, MOST, REFUSED, Trial, gain, trial_levels, tried
+from reddiff.probing.effort import Setup, setup
+from reddiff.probing.measuring import HUGE, MOST, REFUSED, Trial, gain, tried
 from reddiff.probing.pictures import known_images
 from reddiff.probing.report import Finding, Probe
-from reddiff.probing.variants import Variant, as_given, longer, neighbors
+from reddiff.probing.variants import Choices, Variant, as_given, longer
 from reddiff.probing.wording import code, differences
 
-LEVELS, QUICK_LEVELS, QUICK_IMAGES = 6, 4, 2
 ORDER = (1, 2, 0, 3)  # of the quick levels
+SECONDS = 50.0
 DROPPED = -1.5  # dB: a variant that loses so much at one level is not tried at others
 MARGIN, CHANNELS_MARGIN = 0.5, 0.04  # dB, mean over levels and images,
 ERRORS, CHANNELS_ERRORS = 3.0, 4.0  # and in standard errors over the images
@@ -30,69 +33,90 @@ PARTS = (("units",), ("flipped",), ("second",), ("prediction", "path"))
 HIDDEN = 5.0  # standard deviations of the images: a level at which little is seen of them
 BEYOND = (2.0, 4.0)  # times the highest level
 TRIVIAL = 1.0  # dB that a denoiser may be worse than shrinking x
+STOPPED = "the network is slow, and not all wirings were tried (seconds=... gives more time)."
 
 
-def probe(prior: Prior, images: Tensor | None = None) -> Probe:
+def probe(prior: Prior, images: Tensor | None = None, *, seconds: float = SECONDS) -> Probe:
     """Find out whether a network is wired as it was trained, and what is wrong if not.
 
     The network denoises known images under the wiring it has and under others: other predictions,
     schedules, ranges of pixels, orders of channels. Another wiring is reported only if the error of
     its estimates is lower by 0.5 dB in the mean over levels, beyond three standard errors over the
     images (for the order of channels 0.04 dB and four), and at no level higher by 0.5 dB. This
-    takes some hundred evaluations.
+    takes some hundred evaluations, or as many as there is time for: of a slow network images are
+    cut, and there are fewer of them.
 
     Arguments:
         prior: From `reddiff.prior`, or any other.
         images: A batch of x like those the network was trained on, `(n, c, h, w)` in [-1, 1]; the
             first four are used. Photos of the package by default. For a network of other images
             the photos may not tell.
+        seconds: About how long it may take. A network of which fewer evaluations than the least
+            that tell anything take longer than that, takes longer.
 
     Returns:
         The findings, the best wiring as code, and the errors.
 
     Raises:
-        InvalidArgument: If the images do not fit, or the network needs a condition.
+        InvalidArgument: If the images do not fit, the network needs a condition, or `seconds` is
+            not positive.
     """
+    require(seconds > 0, "seconds", expected="a positive number", got=seconds)
     given = as_given(prior)
     known = known_images(given.like, images)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return _probed(given, known)
+        try:
+            plan = setup(given, known, seconds)
+        except REFUSED as error:
+            return _failed(given, known, error)
+        return _probed(plan, given)
 
 
-def _probed(given: Variant, known: Tensor) -> Probe:
-    levels = trial_levels(given.like, known, LEVELS)
-    trial = Trial(known, levels)
-    try:
-        trial.error(given.prior(), 0)
-    except REFUSED as error:
-        return _failed(given, known, error)
+def _probed(plan: Setup, whole: Variant) -> Probe:
+    """The probe of a wiring within the plan; of `whole` images in the code that is printed."""
+    given, trial = plan.given, plan.trial
     findings = behavior.finite(given, trial) + behavior.modes(given, trial)
     with behavior.evaluation_mode(given.net):
         alone = behavior.variance_alone(given, trial)
         findings += alone or behavior.gradient(given, trial)
-        before = trial.errors(given.prior())
-        best = given if alone else _search(given, trial)
+        before = trial.errors(given.prior)
+        best, stopped = (given, False) if alone else _search(plan)
         best, after, wirings = _verdicts(given, best, trial, before)
         findings += ([] if alone else _level(given, trial, after)) + wirings
         if not findings:
             findings += _nothing(trial, after)
         findings += _range(best, trial)
+    findings += [Finding("time", STOPPED, wrong=False)] * stopped
     findings.sort(key=lambda f: not f.wrong)
-    return Probe(tuple(findings), code(best), levels, before.mean(1), after.mean(1))
+    wiring = code(replace(best, like=whole.like))
+    return Probe(tuple(findings), wiring, trial.levels, before.mean(1), after.mean(1))
 
 
-def _search(given: Variant, trial: Trial) -> Variant:
-    """The best variant: the best change of one part, or of prediction and path, a few times."""
-    quick, best = trial.some(QUICK_LEVELS, QUICK_IMAGES), given
-    errors = quick.errors(given.prior())
+def _search(plan: Setup) -> tuple[Variant, bool]:
+    """The best variant: the best change of one part, or of prediction and path, a few times.
+
+    Returns:
+        The variant, and whether there was no time to try all.
+    """
+    given, best, effort = plan.given, plan.given, plan.effort
+    quick = plan.trial.some(effort.quick_levels, effort.quick_images)
+    errors, choices = quick.errors(given.prior), Choices(given)
+    late = False
     for _ in range(ROUNDS):
-        tries = [t for group in neighbors(best, given) for t in _race(group, best, quick, errors)]
+        tries = []
+        for group in choices.neighbors(best):
+            late = time.monotonic() > plan.search_until
+            if late:
+                break
+            tries += _race(group, best, quick, errors)
         found = max(tries, key=lambda t: t[0], default=None)
         if found is None or found[0] <= NOTICED:
             break
         _, best, errors = found
-    return best
+        if late:
+            break
+    return best, late
 
 
 def _race(
@@ -100,17 +124,20 @@ def _race(
 ) -> list[tuple[float, Variant, Tensor]]:
     """The variants of a group with their gains, less what its changes have to gain.
 
-    Those that lose much at a level are not tried at the others.
+    Those that lose much at a level are not tried at the others, the first on one image.
     """
     running = [(variant, errors.clone()) for variant in group]
-    for i in ORDER:
+    order = [i for i in ORDER if i < len(errors)]
+    one = quick.some(len(errors), 1)
+    for trial, i in [(one, order[0]), *((quick, i) for i in order)]:
         left = []
         for variant, rows in running:
             try:
-                rows[i] = quick.error(variant.prior(), i)
+                found = trial.error(variant.prior, i)
             except REFUSED:
                 continue
-            if float(gain(errors[i], rows[i]).mean()) > DROPPED:
+            rows[i, : len(found)] = found
+            if float(gain(errors[i, : len(found)], found).mean()) > DROPPED:
                 left.append((variant, rows))
         running = left
     return [
@@ -124,17 +151,17 @@ def _verdicts(
 ) -> tuple[Variant, Tensor, list[Finding]]:
     """What the best variant says; a part that gains too little is again as given."""
     findings: list[Finding] = []
-    after = before if best is given else trial.errors(best.prior())
+    after = before if best is given else trial.errors(best.prior)
     if best.flipped == given.flipped and best.like.shape[0] == 3:  # of photos, hardly seen
         flipped = replace(best, flipped=not given.flipped)
-        other = tried(trial, flipped.prior())
+        other = tried(trial, flipped.prior)
         if other is not None and float(gain(after, other).mean()) > 0:
             best, after = flipped, other
     for parts in PARTS:
         back = replace(best, **{part: getattr(given, part) for part in parts})
         if back.changes(best) == 0:
             continue
-        without = tried(trial, back.prior())
+        without = tried(trial, back.prior)
         without = torch.full_like(after, HUGE) if without is None else without
         decibels = gain(without, after)
         mean, worst = float(decibels.mean()), float(decibels.mean(1).min())
@@ -208,7 +235,7 @@ def _range(best: Variant, trial: Trial) -> list[Finding]:
 
 def _beyond(best: Variant, path: Path, trial: Trial) -> float:
     """How far the error of a network is above that of shrinking x, in dB at the worst level."""
-    prior = Variant(best.net, best.like, best.prediction, path, best.units, best.flipped).prior()
+    prior = Variant(best.net, best.like, best.prediction, path, best.units, best.flipped).prior
     after = tried(trial, prior)
     if after is None or not len(after):
         return MOST

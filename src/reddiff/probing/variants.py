@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -26,39 +27,9 @@ from reddiff.priors.predictions import (
     V,
     Velocity,
 )
+from reddiff.probing.remembered import Remembered
 
 SHIFTS = (0.25, 0.5, 2.0, 4.0)
-
-
-class Remembered(nn.Module):
-    """A network that keeps its last output, since several predictions are read off one output.
-
-    Arguments:
-        net: The network.
-        condition: `(1, ...)`, if it takes one.
-    """
-
-    def __init__(self, net: Callable[..., object], condition: Tensor | None = None) -> None:
-        super().__init__()
-        self.net, self.condition = net, condition
-        self.seen: tuple[Tensor, Tensor] | None = None
-        self.out: object = None
-
-    def forward(self, x: Tensor, t: Tensor) -> object:
-        known = self.seen is not None and not torch.is_grad_enabled()
-        if self.seen is not None and known and _same(self.seen[0], x) and _same(self.seen[1], t):
-            return self.out
-        if self.condition is None:
-            self.out = self.net(x, t)
-        else:
-            rows = self.condition.to(x.device).expand(len(x), *self.condition.shape[1:])
-            self.out = self.net(x, t, rows)
-        self.seen = (x, t)
-        return self.out
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 class Retimed(Path):
@@ -143,6 +114,7 @@ class Variant:
     flipped: bool = False
     second: bool = False
 
+    @cached_property
     def prior(self) -> NetworkPrior:
         """The network under this wiring."""
         net: nn.Module = self.net
@@ -158,10 +130,14 @@ class Variant:
             compute=self.like.compute,
         )
 
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """What may be changed."""
+        return self.prediction, self.path, self.units, self.flipped, self.second
+
     def changes(self, other: Variant) -> int:
         """The number of parts in which another one differs."""
-        parts = ("prediction", "path", "units", "flipped", "second")
-        return sum(getattr(self, p) is not getattr(other, p) for p in parts)
+        return sum(a is not b for a, b in zip(self.parts, other.parts, strict=True))
 
 
 class _Rearranged(nn.Module):
@@ -213,20 +189,44 @@ class _Denoiser(nn.Module):
         return estimate
 
 
-def neighbors(variant: Variant, given: Variant) -> Iterator[list[Variant]]:
-    """Variants in one part, or in prediction and path; those of a list share their inputs."""
-    own = [] if variant.path is given.path else [given.path]
-    for path in [variant.path, *own, *paths(given.path)]:
-        yield [replace(variant, prediction=p, path=path) for p in predictions(path, given)]
-    for units in (given.units, None, Units.of_range(0, 1), Units.of_range(0, 255)):
-        other = units is given.units or not _same_units(units, given.units)
-        if other and not _same_units(units, variant.units):
-            yield [replace(variant, units=units)]
-            if own:  # a shift of the levels may have made up for the range
+class Choices:
+    """The paths and units that a network may have, and what was tried of them.
+
+    Arguments:
+        given: The wiring as given.
+    """
+
+    def __init__(self, given: Variant) -> None:
+        self.given = given
+        self.paths = paths(given.path)
+        others = (None, Units.of_range(0, 1), Units.of_range(0, 255))
+        self.units = [given.units, *(u for u in others if not _same_units(u, given.units))]
+        self.known: set[tuple[object, ...]] = set()
+
+    def neighbors(self, variant: Variant) -> Iterator[list[Variant]]:
+        """Variants in one part, or in prediction and path, that were not tried before.
+
+        Those of a list share the inputs of the network.
+        """
+        for group in self._neighbors(variant):
+            new = [v for v in group if v.parts not in self.known]
+            self.known.update(v.parts for v in new)
+            if new:
+                yield new
+
+    def _neighbors(self, variant: Variant) -> Iterator[list[Variant]]:
+        given = self.given
+        own = [] if variant.path is given.path else [given.path]
+        for path in [variant.path, *own, *self.paths]:
+            yield [replace(variant, prediction=p, path=path) for p in predictions(path, given)]
+        for units in self.units:
+            if units is not variant.units:
+                yield [replace(variant, units=units)]
+                # a shift of the levels may have made up for the range
                 yield [replace(variant, units=units, path=path) for path in own]
-    if variant.like.shape[0] == 3:
-        yield [replace(variant, flipped=not variant.flipped)]
-    yield [replace(variant, second=not variant.second)]
+        if variant.like.shape[0] == 3:
+            yield [replace(variant, flipped=not variant.flipped)]
+        yield [replace(variant, second=not variant.second)]
 
 
 def predictions(path: Path, given: Variant) -> list[Prediction]:
