@@ -46,6 +46,9 @@ from .schedules import Schedule as Schedule
 from .snapshot import Snapshot as Snapshot
 from .solving import iterate as iterate
 from .solving import solve as solve
+from .uncertainty import Functional as Functional
+from .uncertainty import functional as functional
+from .uncertainty import sample_posterior as sample_posterior
 from .units import from_pixels as from_pixels
 
 __version__: str

@@ -108,10 +108,10 @@ class Keys:
         ids, copies = (tuple(v[i] for i in index) for v in (self.ids, self.copies))
         return Keys(self.seed, ids, copies)
 
-    def repeat(self, times: int) -> Keys:
-        """Each lane `times` times side by side, each copy with noise of its own."""
+    def repeat(self, times: int, first: int = 0) -> Keys:
+        """`times` copies of each lane side by side, from number `first` on, each with own noise."""
         ids = tuple(i for i in self.ids for _ in range(times))
-        return Keys(self.seed, ids, tuple(range(times)) * len(self.ids))
+        return Keys(self.seed, ids, tuple(range(first, first + times)) * len(self.ids))
 
 
 def drawn(like: Float[Tensor, "b *n"], number: int = 0) -> Float[Tensor, "b *n"]:

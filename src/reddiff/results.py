@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reddiff.snapshot import Snapshot
+from reddiff.metrics.draws import Interval, central_interval, moments, quantile
+from reddiff.snapshot import Snapshot, Tree
 
 
 class Status(IntEnum):
@@ -97,8 +98,9 @@ class Reconstruction:
         steps: How many steps every run made before it ended (DIVERGED: the step that failed).
         ids: The ids of the lanes.
         history: What the hooks recorded: name -> `(steps, b, S)`, NaN once a run has ended.
+        solver: The description of the solver.
         cost: Evaluations, time and memory, the S runs of a lane added up.
-        snapshot: The state at the end, to resume from.
+        snapshot: The state at the end, to resume from; None for `sample_posterior`.
         residual_ratio: The rms of (y - A(x)) / std(y given A(x)) of every run, over the measured
             entries: for Gaussian noise that of the residual over sigma_y. Near 1 where x fits
             y up to its noise; inf where sigma is 0; NaN of a run that diverged.
@@ -117,8 +119,9 @@ class Reconstruction:
     steps: Int[Tensor, "b S"]
     ids: tuple[int, ...]
     history: Mapping[str, Float[Tensor, "steps b S"]]
+    solver: Tree
     cost: Cost
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     residual_ratio: Float[Tensor, "b S"]
     change: Float[Tensor, "b S"]
     noise_level: Float[Tensor, "b S"]
@@ -146,16 +149,39 @@ class Reconstruction:
         return self.samples.mean(1)
 
     @property
+    def draws(self) -> Iterator[Float[Tensor, "b *n"]]:
+        """The runs of all lanes, one after the other."""
+        return iter(self.samples.unbind(1))
+
+    @property
+    def usable(self) -> Bool[Tensor, "b S"]:
+        """The runs that did not diverge."""
+        return self.status != Status.DIVERGED
+
+    def quantile(self, q: float) -> Float[Tensor, "b *n"]:
+        """The q quantile of every entry over the runs that did not diverge (`metrics.quantile`)."""
+        return quantile(self.samples, q, self.usable)
+
+    def interval(self, level: float = 0.9) -> Interval:
+        """The central interval of every entry over the runs that did not diverge.
+
+        It holds the true entry with probability `level` only as far as the runs are draws from the
+        posterior: see `std`.
+
+        Raises:
+            InvalidArgument: If there are too few runs: 19 are needed for 0.9 (`needed_draws`).
+        """
+        return central_interval(self.samples, level, self.usable)
+
+    @property
     def std(self) -> Float[Tensor, "b *n"]:
-        """The standard deviation over the runs of each lane; NaN for a single run.
+        """The standard deviation over the runs that did not diverge; NaN for less than two.
 
         It measures the uncertainty of x only if the runs are draws from the posterior
         (`Solver.draws_posterior`, the default solver at realism 1). Otherwise it is too small, and
         `warnings` says so.
         """
-        if self.samples.shape[1] == 1:
-            return torch.full_like(self.x, torch.nan)
-        return self.samples.std(1)
+        return moments(self.samples, self.usable)[1]
 
     def __repr__(self) -> str:
         b, s = self.status.shape

@@ -130,6 +130,8 @@ def draw(
             others, whose states are not kept.
     """
     snapshot = result.snapshot
+    if snapshot is None:
+        raise InvalidArgument("result", expected="one of `solve`", got="one of `sample_posterior`")
     require(isinstance(solver, Solver), "solver", expected="a Solver", got=type(solver).__name__)
     require_count("n", n)
     if snapshot.solver != describe(solver):

@@ -21,6 +21,7 @@ def reconstruction(
         steps=torch.full((b, s), 3) if steps is None else steps,
         ids=tuple(range(10, 10 + b)),
         history={},
+        solver={},
         cost=Cost(evaluations=(3,) * b, vjps=(0,) * b, seconds=1.24, peak_bytes=None),
         snapshot=snapshot,
         residual_ratio=torch.ones(b, s),

@@ -17,6 +17,7 @@ from reddiff.images.reports import OnExisting, Outcome, Row
 
 if TYPE_CHECKING:
     from reddiff.images.jobs import Job
+    from reddiff.images.spread import Spread
 
 NAMED = 20  # failed pictures named at the end
 
@@ -30,6 +31,7 @@ def run_batch(
     truth: Path | None,
     preview: Path | None,
     report: Path | None,
+    spread: Spread | None = None,
 ) -> None:
     """Run the jobs. If there are several, failures are reported and the others continue.
 
@@ -41,6 +43,7 @@ def run_batch(
         truth: As for `runs.run`.
         preview: The folder for animations.
         report: The file for a table.
+        spread: What to write of the spread of draws; its folder holds those of all pictures.
     """
     from reddiff.files import check_target
     from reddiff.images import batch
@@ -71,6 +74,7 @@ def run_batch(
             parents=folder is not None,
             hooks=lambda job: [ProgressBar(labels[job.output], transient=True)],
             film=lambda job: films.get(job.output),
+            spread=lambda job: None if spread is None else spread.below(job.output, folder),
         ):
             rows.append(row)
             if row.error is not None and (folder is None or debugging.get()):
@@ -142,6 +146,15 @@ def _diverged(row: Row) -> bool:
     return row.record is not None and row.record["status"] == "DIVERGED"
 
 
+def _spread(found: dict[str, Any]) -> list[str]:
+    """The lines on the spread of draws."""
+    lines = [f"  {name}: {value['sentence']}" for name, value in found.get("regions", {}).items()]
+    if "mean_width" in found:
+        level, width = 100 * found["level"], found["mean_width"]
+        lines.append(f"  {level:g} % intervals of the pixels: {width:.4f} wide on average")
+    return lines
+
+
 def summary(record: dict[str, Any]) -> str:
     """A record in a few lines."""
     job, cost = record["job"], record["cost"]
@@ -157,6 +170,7 @@ def summary(record: dict[str, Any]) -> str:
     if record["status"] not in ("COMPLETED", "EXHAUSTED"):
         lines.append(f"  status {record['status']}")
     lines += [f"  {flat(note)}" for note in record["notes"]]
+    lines += _spread(record.get("uncertainty", {}))
     if "metrics" in record:
         names = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "lpips": "LPIPS {:.4f}"}
         values = record["metrics"]

@@ -14,6 +14,7 @@ from reddiff.images.settings import Settings
 
 if TYPE_CHECKING:
     from reddiff.images.folders import Found
+    from reddiff.images.spread import Spread
 
 
 @with_settings(Settings)
@@ -65,6 +66,27 @@ def restore(
             help="Save an animation of the estimates in this folder.",
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Write the ends of the interval of each pixel that holds this share of the draws, "
+            "such as 0.9, and a map of its width, beside the result; enough draws if --draws is "
+            "not given.",
+        ),
+    ] = None,
+    roi: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHERE=WHAT",
+            help="Print a number of a region with its interval: box:X,Y,WIDTH,HEIGHT=mean, or "
+            "MASK.png=sum, std, min, max, contrast. May be repeated.",
+        ),
+    ] = None,
+    save_draws: Annotated[
+        Path | None,
+        typer.Option(parser=some_path, metavar="DIR", help="Save every draw in this folder."),
+    ] = None,
     keep_diverged: Annotated[
         bool,
         typer.Option(
@@ -81,6 +103,7 @@ def restore(
     from reddiff.images.jobs import Job
 
     some_path(output)
+    spread, settings = _spread(settings, interval, roi or [], save_draws)
     if force and on_existing not in (None, OnExisting.OVERWRITE):
         expected = "overwrite or no value, together with --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
@@ -98,7 +121,27 @@ def restore(
         truth=truth,
         preview=preview,
         report=report,
+        spread=spread,
     )
+
+
+def _spread(
+    settings: Settings, interval: float | None, rois: list[str], folder: Path | None
+) -> tuple[Spread | None, Settings]:
+    """What to write of the spread of draws, and settings with enough of them."""
+    if interval is None and not rois and folder is None:
+        return None, settings
+    from dataclasses import replace
+
+    from reddiff.errors import InvalidArgument
+    from reddiff.images.regions import Region
+    from reddiff.images.spread import Spread
+
+    spread = Spread(interval, folder, tuple(map(Region, rois)))
+    least = spread.least
+    if settings.draws is None and least == 1:
+        raise InvalidArgument("--draws", expected="a number beside --save-draws", got="none")
+    return spread, settings if settings.draws is not None else replace(settings, draws=least)
 
 
 def _pairs(

@@ -19,6 +19,7 @@ from reddiff.images.jobs import FILE_FIELDS, Job, file_hash
 from reddiff.images.records import FORMAT, read_record, record_path, versions
 from reddiff.images.reports import OnExisting, Outcome, Row
 from reddiff.images.runs import run
+from reddiff.images.spread import Spread
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 
@@ -32,6 +33,7 @@ def run_all(
     parents: bool = True,
     hooks: Callable[[Job], Sequence[Hook]] = lambda _: (),
     film: Callable[[Job], Path | None] = lambda _: None,
+    spread: Callable[[Job], Spread | None] = lambda _: None,
 ) -> Iterator[Row]:
     """Run jobs that share a prior. An exception is reported in the row of its job.
 
@@ -43,6 +45,7 @@ def run_all(
         parents: Create the folders of outputs.
         hooks: The hooks of a job.
         film: The file for the animation of a job, or None.
+        spread: What to write of the spread of the draws of a job, or None.
 
     Yields:
         A row for each job, in order.
@@ -51,15 +54,16 @@ def run_all(
     for job in jobs:
         start, force, reason = time.perf_counter(), on_existing is OnExisting.OVERWRITE, ""
         try:
-            path = film(job)
+            path, wide = film(job), spread(job)
+            beside = [] if wide is None else wide.files(Path(job.output), job.settings.draws or 0)
             if on_existing is OnExisting.SKIP:
-                stands, reason, record = _standing(job, weights)
+                stands, reason, record = _standing(job, weights, beside)
                 if stands is _Stands.FINISHED:
                     yield Row(job, Outcome.SKIPPED, reason, record=record)
                     continue
                 force = stands is _Stands.STALE
                 if stands is _Stands.MISSING:
-                    _clear(job, path)
+                    _clear(job, [*beside, *([] if path is None else [path])])
             made = run(
                 job,
                 prior=prior,
@@ -68,6 +72,7 @@ def run_all(
                 parents=parents,
                 hooks=hooks(job),
                 film=None if path is None else Animation(path, force=force),
+                spread=wide,
             )
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
             seconds = time.perf_counter() - start
@@ -82,7 +87,9 @@ class _Stands(Enum):
     STALE = 2
 
 
-def _standing(job: Job, weights: str) -> tuple[_Stands, str, dict[str, Any] | None]:
+def _standing(
+    job: Job, weights: str, files: Sequence[Path] = ()
+) -> tuple[_Stands, str, dict[str, Any] | None]:
     """The state of a result, the reason, and its record.
 
     Raises:
@@ -104,7 +111,8 @@ def _standing(job: Job, weights: str) -> tuple[_Stands, str, dict[str, Any] | No
         if _whole(output):
             return _Stands.FINISHED, "kept: it was changed after it was restored", None
         return _Stands.STALE, "it is damaged", None
-    changed = _changed(job, weights, record)
+    missing = [file.name for file in files if not file.is_file()]
+    changed = _changed(job, weights, record) or (f"without {missing[0]}" if missing else "")
     return (_Stands.STALE, changed, None) if changed else (_Stands.FINISHED, "", record)
 
 
@@ -138,11 +146,11 @@ def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
     return "changed since: weights" if record["weights"] != weights else ""
 
 
-def _clear(job: Job, film: Path | None) -> None:
-    """Remove the record and the animation of a run that was killed before it wrote its picture."""
+def _clear(job: Job, files: Sequence[Path]) -> None:
+    """Remove the record and other files of a run that was killed before it wrote its picture."""
     beside = record_path(job.output)
     with suppress(ReddiffError):
         read_record(beside)
         beside.unlink()
-        if film is not None and os.path.lexists(film):
-            film.unlink()
+        for file in files:
+            file.unlink(missing_ok=True)

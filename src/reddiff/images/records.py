@@ -162,6 +162,7 @@ SCHEMA: dict[str, Callable[[object], bool]] = {
     "written": is_digits,
     "replaced": lambda value: value is None or is_digits(value),
     "metrics": table_of(is_number_or_none),
+    "uncertainty": lambda value: isinstance(value, dict),
 }
-OPTIONAL = ("metrics",)
+OPTIONAL = ("metrics", "uncertainty")
 NEW = ("written", "replaced")  # since format 1

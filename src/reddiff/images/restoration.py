@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -23,15 +23,17 @@ from reddiff.images.settings import Settings
 from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.interop import door
+from reddiff.metrics.draws import Interval
 from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
-from reddiff.results import Reconstruction, Status
+from reddiff.results import Finding, Reconstruction, Status
 from reddiff.run.modes import ordinary
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 from reddiff.solving import solve
+from reddiff.uncertainty import sample_posterior
 
 Preview = Callable[[int, Float[Tensor, "c h w"]], None]
 
@@ -46,7 +48,8 @@ class Restored:
         estimated: Whether it was estimated.
         residual_ratio: The rms of y - A(x) over the noise level: near 1 if x is consistent with y,
             inf for a noise level of 0.
-        reconstruction: The run.
+        reconstruction: The run, or all draws, in the units of the prior.
+        as_pixels: From an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
         notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
     """
 
@@ -55,12 +58,38 @@ class Restored:
     estimated: bool
     residual_ratio: float
     reconstruction: Reconstruction
+    as_pixels: Callable[[Tensor], Tensor]
     notes: tuple[str, ...]
 
     @property
     def pixels(self) -> Float[Tensor, "c h w"]:
         """The result in [0, 1]."""
         return self.picture.pixels
+
+    @property
+    def status(self) -> Status:
+        """The status of the run; of draws, the best that one has."""
+        status = self.reconstruction.status
+        ended = status[status != Status.DIVERGED]
+        return Status(int(ended.max() if len(ended) else status.max()))
+
+    @property
+    def draws(self) -> Iterator[Float[Tensor, "1 c h w"]]:
+        """The draws in [0, 1], one after the other."""
+        return (self.as_pixels(x[0])[None] for x in self.reconstruction.draws)
+
+    @property
+    def usable(self) -> Bool[Tensor, "1 S"]:
+        """The draws that did not diverge."""
+        return self.reconstruction.usable
+
+    def interval(self, level: float = 0.9) -> Interval:
+        """The central interval of every pixel over the draws, in [0, 1].
+
+        Raises:
+            InvalidArgument: If there are too few draws: 19 are needed for 0.9.
+        """
+        return Interval(*(self.as_pixels(x[0]) for x in self.reconstruction.interval(level)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +154,21 @@ def restore_with(
     watch = [] if preview is None else [_Preview(preview, finish)]
     if None in network.shape[1:]:
         network = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
-    run = solve(
-        problem, network, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False
-    )
+    if settings.draws is None:
+        run = solve(
+            problem, network, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False
+        )
+    else:
+        run = sample_posterior(
+            problem,
+            network,
+            settings.draws,
+            solver=method,
+            seed=settings.seed,
+            hooks=[*hooks, *watch],
+        )
     if level is None:
-        level = PIXELS * float(run.noise_level)
+        level = PIXELS * float(run.noise_level.nanmean())
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
     notes += _warnings(run, unit)
     restored = finish(run.x[0])
@@ -137,8 +176,9 @@ def restore_with(
         picture=replace(degraded, pixels=restored, alpha=_resized(degraded.alpha, restored)),
         noise=level,
         estimated=estimated,
-        residual_ratio=float(run.residual_ratio),
+        residual_ratio=float(run.residual_ratio.nanmean()),
         reconstruction=run,
+        as_pixels=finish,
         notes=tuple(notes),
     )
 
@@ -178,15 +218,26 @@ def _device(name: str | torch.device) -> torch.device:
 
 def _warnings(run: Reconstruction, unit: float) -> list[str]:
     """The findings of the run, in pixel units."""
-    words = [finding.words(unit) for finding in run.findings]
-    status = Status(int(run.status))
-    if status == Status.DIVERGED:
-        words.append(f"diverged at step {int(run.steps)}: {status.sentence.rstrip('.')}")
+    runs = run.status.numel()
+    alike: dict[str, list[Finding]] = {}
+    for finding in run.findings:
+        alike.setdefault(finding.text, []).append(finding)
+    words = []
+    for first, *more in alike.values():
+        some = "" if first.run is None else f"in {1 + len(more)} of {runs} draws: "
+        words.append(some + first.words(unit))
+    failed = run.status == Status.DIVERGED
+    if bool(failed.any()):
+        step, sentence = int(run.steps[failed].min()), Status.DIVERGED.sentence.rstrip(".")
+        some = "" if runs == 1 else f"{int(failed.sum())} of {runs} draws, which were left out, "
+        words.append(f"{some}diverged at step {step}: {sentence}")
     return [f"{text[0].upper()}{text[1:]}." for text in words]
 
 
 def _solver(settings: Settings, task: Task, problem: Problem, prior: Prior) -> Solver[Any]:
     solver, steps, realism = settings.solver, settings.steps, settings.realism
+    if settings.draws is not None and realism is None and solver == "noise-aware":
+        realism = 1.0
     if isinstance(solver, Solver):
         require(steps is None, "steps", expected="None beside a Solver object", got=steps)
         method = solver

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,7 @@ from reddiff.images.jobs import Job, file_hash
 from reddiff.images.memory import require_memory
 from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
 from reddiff.images.restoration import Restored, restore_with
+from reddiff.images.spread import Spread
 from reddiff.images.tasks import Compressed, Task, make_task
 from reddiff.images.tasks.custom import OWN, blamed
 from reddiff.interop import door
@@ -54,6 +55,7 @@ def run(
     parents: bool = False,
     hooks: Sequence[Hook] = (),
     film: Animation | None = None,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Restore a file, write the result and its record, and return the record.
 
@@ -68,6 +70,7 @@ def run(
         parents: Make the folder of the output if it is missing.
         hooks: Called after every step.
         film: Collects the estimates of the run; its file is written too.
+        spread: What to write and say of the spread of the draws.
 
     Raises:
         InvalidArgument: If a setting cannot be used.
@@ -85,11 +88,14 @@ def run(
     replaced = file_hash(output) if output.is_file() else None
     network = door.prior(str(settings.prior)) if prior is None else prior
     inputs = job.input_hashes()
-    stop = [] if job.keep_diverged else [_StopDiverged()]
+    stop = [] if job.keep_diverged or settings.draws is not None else [_StopDiverged()]
     with blamed(str(settings.task)):
         task = _task(job, picture)
         size = None if truth is None else picture_size(truth)
-        _check_size(_size(task, picture, scale), size, scale)
+        made = _size(task, picture, scale)
+        _check_size(made, size, scale)
+        if spread is not None:
+            spread.check(output, settings.draws, made, force=force)
         if truth is not None:
             wanted = read_picture(truth, value_range=as_range(settings.range))
         result = restore_with(
@@ -98,16 +104,21 @@ def run(
             hooks=[*stop, *hooks],
             preview=None if film is None else film.add,
         )
-    if int(result.reconstruction.status) == Status.DIVERGED and not job.keep_diverged:
-        raise Diverged(DIVERGED.format(int(result.reconstruction.steps)))
+    if result.status == Status.DIVERGED and not job.keep_diverged:
+        raise Diverged(DIVERGED.format(int(result.reconstruction.steps.max())))
     data = encode(output, result.picture)
     record = _record(job, result, network) | {
         "inputs": inputs,
         "written": sha256(data).hexdigest(),
         "replaced": replaced,
     }
+    more: list[tuple[Path, Iterator[bytes]]] = []
+    if spread is not None:
+        ends = spread.ends(result)
+        record["uncertainty"] = spread.entries(result, ends)
+        more = spread.contents(output, result, ends)
     saved = record | {"job": job.moved(relative_to(output.parent)).entries}
-    files = [(beside, as_json(saved))]
+    files: list[tuple[Path, bytes | Iterator[bytes]]] = [(beside, as_json(saved)), *more]
     files += [] if film is None or film.empty else [(film.path, film.encoded())]
     files.append((output, data))
     write_together(files, force=force)
@@ -183,11 +194,11 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "units": UNITS,
         "job": job.entries,
         "weights": weights_hash(prior),
-        "solver": run.snapshot.solver,
+        "solver": run.solver,
         "noise": result.noise,
         "noise_estimated": result.estimated,
         "residual_ratio": result.residual_ratio,
-        "status": Status(int(run.status[0, 0])).name,
+        "status": result.status.name,
         "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
         "threads": torch.get_num_threads(),
         "notes": list(result.notes),

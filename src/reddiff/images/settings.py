@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 100_000
 MAX_TILE = 1 << 16
 MAX_SCALE = 1024
+MAX_DRAWS = 100_000
 MAX_SEED = (1 << 63) - 1
 
 
@@ -148,6 +149,16 @@ class Settings(Degradation):
             "to 1, a draw from the posterior.",
             low=0,
             high=1,
+        ),
+    )
+    draws: int | None = field(
+        default=None,
+        metadata=_option(
+            int,
+            "Draw so many times from the posterior, at realism 1 unless one is set; the result is "
+            "their mean.",
+            low=1,
+            high=MAX_DRAWS,
         ),
     )
     prior: str | Path | Prior = field(

@@ -68,6 +68,7 @@ class Run:
         hooks: list[Hook],
         resume: Snapshot | None,
         check: bool,
+        first: int = 0,
     ) -> None:
         solver = default_solver(problem, prior, given, () if ids is None else ids)
         origin = fingerprint(problem, prior)
@@ -92,7 +93,7 @@ class Run:
         self.prior = Metered(self.all_prior)
         self.solver, self.hooks = solver.to(problem.y.device), hooks
         self.all_problem = problem.repeated(runs)
-        self.all_keys = keys.repeat(runs)
+        self.all_keys = keys.repeat(runs, first)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
         self.decodings = Decodings()
         # The problem that the steps are given:
@@ -148,6 +149,7 @@ class Run:
             steps=self.steps.view(b, s).cpu(),
             ids=self.ids,
             history={k: torch.stack(v).unflatten(1, (b, s)) for k, v in self.history.items()},
+            solver=self.settings,
             cost=Cost(
                 evaluations=tuple(spent[0]),
                 vjps=tuple(spent[1]),

@@ -1,0 +1,130 @@
+"""What is written and said of the spread of draws: intervals, a map of their width, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from reddiff.errors import require
+from reddiff.files import check_target
+from reddiff.images.heat_map import heat_map
+from reddiff.images.io import Picture, encode
+from reddiff.images.regions import Region
+from reddiff.images.restoration import Restored
+from reddiff.metrics.draws import Interval, needed_draws
+from reddiff.uncertainty import functional
+
+LEVEL = 0.9  # of the intervals of regions, where none is given
+MOST_FILES = 500  # of one picture, which are open together until all are written
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What to write and say of the draws of one picture.
+
+    Arguments:
+        interval: The level of the intervals of pixels, which are written beside the result:
+            `NAME.low.SUFFIX`, `NAME.high.SUFFIX`, and their width as `NAME.width.png`. None to
+            write none.
+        folder: Where every draw is written, as `NAME-001.SUFFIX` and so on; None to write none.
+        regions: Regions, of which numbers and their intervals are found.
+    """
+
+    interval: float | None = None
+    folder: Path | None = None
+    regions: tuple[Region, ...] = ()
+
+    def below(self, output: str, top: Path | None) -> Spread:
+        """The same for one of several outputs, whose draws keep their place below `top`."""
+        if self.folder is None or top is None:
+            return self
+        return replace(self, folder=self.folder / Path(output).parent.relative_to(top))
+
+    @property
+    def level(self) -> float:
+        """The level of the intervals."""
+        return LEVEL if self.interval is None else self.interval
+
+    @property
+    def least(self) -> int:
+        """The fewest draws that suffice."""
+        return needed_draws(self.level) if self.regions or self.interval is not None else 1
+
+    def files(self, output: Path, draws: int) -> list[Path]:
+        """The files to be written for an output."""
+        found = [] if self.interval is None else [*self._ends(output), self._map(output)]
+        return found + self._draws(output, draws)
+
+    def check(self, output: Path, draws: int | None, size: tuple[int, int], *, force: bool) -> None:
+        """Refuse, before any work, what could not be found or written after it.
+
+        Raises:
+            InvalidArgument: If there are too few draws, or a region does not fit.
+            PictureError: If a file is in the way.
+        """
+        expected = f"at least {self.least} for an interval of level {self.level:g}"
+        require(draws is not None and draws >= self.least, "draws", expected=expected, got=draws)
+        for region in self.regions:
+            region.mask(size)
+        for path in self.files(output, draws or 0):
+            check_target(path, force=force, parents=True)
+
+    def ends(self, result: Restored) -> Interval | None:
+        """The ends of the interval of every pixel, if it is asked for."""
+        return None if self.interval is None else result.interval(self.interval)
+
+    def contents(
+        self, output: Path, result: Restored, ends: Interval | None
+    ) -> list[tuple[Path, Iterator[bytes]]]:
+        """The files and their contents, each made when it is read."""
+        files: list[tuple[Path, Iterator[bytes]]] = []
+        if ends is not None:
+            for path, pixels in zip(self._ends(output), ends, strict=True):
+                files.append((path, _encoded(path, replace(result.picture, pixels=pixels))))
+            title = f"width of the {100 * self.level:g} % interval"
+            buffer = BytesIO()
+            heat_map(ends.width.mean(0), title).save(buffer, "PNG")
+            files.append((self._map(output), iter([buffer.getvalue()])))
+        targets = self._draws(output, result.usable.shape[1])
+        for path, pixels in zip(targets, result.draws, strict=False):
+            files.append((path, _encoded(path, replace(result.picture, pixels=pixels[0]))))
+        return files
+
+    def entries(self, result: Restored, ends: Interval | None) -> dict[str, Any]:
+        """What a record says: the level, and of every region the number with its interval."""
+        size = (result.pixels.shape[1], result.pixels.shape[2])
+        found: dict[str, Any] = {"level": self.level}
+        if ends is not None:
+            found["mean_width"] = float(ends.width.mean())
+        numbers = {}
+        for region in self.regions:
+            value = functional(result, region.of(size), level=self.level)
+            numbers[region.text] = {
+                "mean": float(value.mean),
+                "low": float(value.low),
+                "high": float(value.high),
+                "sentence": value.sentence(),
+            }
+        return found | {"regions": numbers}
+
+    def _ends(self, output: Path) -> list[Path]:
+        return [output.with_suffix(f".{name}{output.suffix}") for name in ("low", "high")]
+
+    def _map(self, output: Path) -> Path:
+        return output.with_suffix(".width.png")
+
+    def _draws(self, output: Path, draws: int) -> list[Path]:
+        if self.folder is None:
+            return []
+        expected = f"at most {MOST_FILES} to be saved one by one"
+        require(draws <= MOST_FILES, "draws", expected=expected, got=draws)
+        digits = max(3, len(str(draws)))
+        names = [f"{output.stem}-{i:0{digits}}{output.suffix}" for i in range(1, draws + 1)]
+        return [self.folder / name for name in names]
+
+
+def _encoded(path: Path, picture: Picture) -> Iterator[bytes]:
+    yield encode(path, picture)

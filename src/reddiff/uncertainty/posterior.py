@@ -1,0 +1,198 @@
+"""Draws from the posterior, in batches, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reddiff.errors import require_count
+from reddiff.hooks import Hook, Progress
+from reddiff.metrics.draws import moments
+from reddiff.operators.base import Shape
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.results import Cost, Finding, Reconstruction, Status
+from reddiff.run.loop import NO_DRAWS, Run
+from reddiff.run.progress_bar import ProgressBar
+from reddiff.run.validation import default_solver
+from reddiff.solvers.base import Solver
+from reddiff.solvers.noise_aware import NoiseAwareREDDiff
+
+AT_ONCE = 1 << 18  # pixels of the draws that are made together, unless `at_once` says how many
+ON_DISK = 1 << 28  # bytes of draws beyond which they are kept in a temporary file
+
+
+def sample_posterior(
+    problem: Problem,
+    prior: Prior,
+    n: int,
+    *,
+    solver: Solver[Any] | None = None,
+    seed: int = 0,
+    ids: Sequence[int] | None = None,
+    at_once: int | None = None,
+    hooks: Sequence[Hook] = (),
+    check: bool = True,
+    progress: bool = False,
+) -> Reconstruction:
+    """n draws from the posterior of x given y.
+
+    Draw i is run i of `solve(problem, prior, solver, runs=n)`, up to rounding. They are made
+    `at_once` at a time, and more than 256 MiB of them are kept in a temporary file, so that memory
+    does not grow with n. `x` of the result is their mean; `std`, `quantile` and `interval` measure
+    their spread.
+
+    Arguments:
+        problem: The measurements, b lanes.
+        prior: The diffusion model.
+        n: Draws per lane, at least 1.
+        solver: By default noise-aware RED-diff at realism 1. A method that does not draw from the
+            posterior (`Solver.draws_posterior`) leaves a warning in the result.
+        seed: All noise is a function of (seed, lane id, draw, step).
+        ids: As for `solve`.
+        at_once: How many draws of all lanes are solved as one batch; by default as many as have
+            2^18 pixels together.
+        hooks: Called after every step of every batch; what they record has NaN in batches that
+            ended earlier.
+        check: As for `solve`; made once.
+        progress: Show one bar for all draws on stderr.
+
+    Returns:
+        The draws as `samples` `(b, n, *x)`. There is no snapshot to resume from.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used; before any network evaluation.
+        Unsupported: If the solver has no theory for this operator or noise.
+    """
+    require_count("n", n)
+    if solver is None:
+        default_solver(problem, prior, None, () if ids is None else ids)
+        solver = NoiseAwareREDDiff.for_prior(prior, realism=1.0)
+    if at_once is None:
+        at_once = max(1, AT_ONCE // max(1, len(problem) * prod(problem.x_shape[-2:])))
+    require_count("at_once", at_once)
+    watch = [*hooks, *([ProgressBar("draws", residual=False)] if progress else [])]
+    parts: list[Reconstruction] = []
+    store: Tensor | None = None
+    made, batches = 0, -(-n // at_once)
+    try:
+        while made < n:
+            count = min(at_once, n - made)
+            part = len(parts)
+            shown = [_Within(hook, part, batches) for hook in watch]
+            run = Run(problem, prior, solver, seed, ids, count, [*shown], None, check, made)
+            check = False  # the operator and the denoiser are as they were
+            while run.more():
+                run.advance()
+            result = run.result()
+            if store is None:
+                store = _store((len(problem), n), result.samples)
+            store[:, made : made + count] = result.samples
+            empty = result.samples[:, :0]
+            parts.append(replace(result, samples=empty, x=result.x[:0], snapshot=None))
+            made += count
+    finally:
+        for hook in watch:
+            hook.close()
+    assert store is not None  # noqa: S101 - n is at least 1
+    return _together(parts, store, draws=solver.draws_posterior)
+
+
+class _Within(Hook):
+    """A hook that sees the batches of draws as one run: a bar goes on where it stood."""
+
+    def __init__(self, hook: Hook, part: int, parts: int) -> None:
+        self.hook, self.part, self.parts = hook, part, parts
+
+    def __call__(self, progress: Progress) -> Any:
+        if isinstance(self.hook, ProgressBar):
+            step = self.part * progress.steps + progress.step
+            evaluations = round(progress.evaluations * step / progress.step)
+            steps = self.parts * progress.steps
+            progress = replace(progress, step=step, steps=steps, evaluations=evaluations)
+        return self.hook(progress)
+
+    def converged(self, progress: Progress) -> Tensor | None:
+        return self.hook.converged(progress)
+
+
+def _store(lanes: tuple[int, int], like: Tensor) -> Tensor:
+    """Room for all draws: in memory, or in a file that is gone once nothing refers to it."""
+    shape: Shape = (*lanes, *like.shape[2:])
+    if prod(shape) * like.element_size() <= ON_DISK:
+        return torch.empty(shape, dtype=like.dtype, device="cpu")
+    kind = torch.empty(0, dtype=like.dtype).numpy().dtype
+    with tempfile.TemporaryFile() as file:
+        return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
+
+
+def _together(parts: list[Reconstruction], samples: Tensor, *, draws: bool) -> Reconstruction:
+    """The results of the batches as one."""
+
+    def beside(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts], 1)
+
+    first, status = parts[0], beside("status")
+    n = status.shape[1]
+    findings: list[Finding] = []
+    start = 0
+    for part in parts:
+        for f in part.findings:
+            if f.lane is not None and n > 1:
+                findings.append(replace(f, run=start + (f.run or 0)))
+            elif f.text != NO_DRAWS and f not in findings:
+                findings.append(f)
+        start += part.status.shape[1]
+    if n > 1 and not draws:
+        findings.append(Finding(None, None, NO_DRAWS))
+    used = status != Status.DIVERGED
+    used = torch.where(used.any(1, keepdim=True), used, True)  # else their last finite estimates
+    return replace(
+        first,
+        x=moments(samples, used)[0],
+        samples=samples,
+        findings=tuple(findings),
+        history=_histories(parts),
+        cost=_cost([part.cost for part in parts]),
+        status=status,
+        steps=beside("steps"),
+        residual_ratio=beside("residual_ratio"),
+        change=beside("change"),
+        noise_level=beside("noise_level"),
+        data_term=beside("data_term"),
+    )
+
+
+def _histories(parts: list[Reconstruction]) -> dict[str, Tensor]:
+    def padded(values: Tensor, steps: int) -> Tensor:
+        more = values.new_full((steps - len(values), *values.shape[1:]), torch.nan)
+        return torch.cat([values, more])
+
+    names = parts[0].history
+    longest = {name: max(len(part.history[name]) for part in parts) for name in names}
+    return {
+        name: torch.cat([padded(part.history[name], longest[name]) for part in parts], 2)
+        for name in names
+    }
+
+
+def _cost(costs: Sequence[Cost]) -> Cost:
+    def total(pick: Callable[[Cost], tuple[int, ...]]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*map(pick, costs), strict=True)))
+
+    peaks = [cost.peak_bytes for cost in costs if cost.peak_bytes is not None]
+    return Cost(
+        evaluations=total(lambda c: c.evaluations),
+        vjps=total(lambda c: c.vjps),
+        seconds=sum(cost.seconds for cost in costs),
+        peak_bytes=max(peaks, default=None),
+        decodings=total(lambda c: c.decodings),
+        decoder_vjps=total(lambda c: c.decoder_vjps),
+    )
