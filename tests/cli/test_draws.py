@@ -13,7 +13,7 @@ from PIL import Image
 import reddiff
 from commands import run
 from reddiff import InvalidArgument
-from reddiff.images.heat_map import heat_map
+from reddiff.images.maps import heat_map
 from reddiff.images.regions import Region
 from tiny import save_tiny
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from reddiff.errors import require
 from reddiff.files import check_target
-from reddiff.images.heat_map import heat_map
 from reddiff.images.io import Picture, encode
+from reddiff.images.maps import heat_map
 from reddiff.images.regions import Region
 from reddiff.images.restoration import Restored
 from reddiff.metrics.draws import Interval, needed_draws
