@@ -148,10 +148,8 @@ def test_the_exact_mean_is_the_posterior_mean(tmp_path: Path) -> None:
     context = context_of(tmp_path, metrics=["psnr", "exact_rmse"])
     (job, *_), _ = plan(context, {}, "solver=theirs,task=noise")
     problem = context.measured(job.cell, job.images).problem
-    from reddiff.bench.context import exact_mean
-
     field = context.prior("field")
-    mean = exact_mean(field, problem)
+    mean = context.exact_mean(job.cell, job.images)
     assert mean is not None
     s = torch.full((len(problem),), 0.1, dtype=torch.float64)
     torch.testing.assert_close(mean, field(problem.y, s), rtol=1e-6, atol=1e-8)
@@ -193,6 +191,17 @@ def test_a_file_that_is_no_results_file_is_refused(tmp_path: Path) -> None:
         Results.open(path)
     with pytest.raises(PictureError, match=r"absent\.sqlite"):
         Results.read(tmp_path / "absent.sqlite")
+
+
+def test_a_file_that_was_killed_while_it_was_made_is_a_new_one(tmp_path: Path) -> None:
+    for name in ("nothing.sqlite", "empty.sqlite"):
+        path = tmp_path / name
+        with sqlite3.connect(path) as db:
+            if name == "empty.sqlite":  # a header without tables
+                db.execute("PRAGMA user_version = 1")
+        db.close()
+        assert path.stat().st_size == (4096 if name == "empty.sqlite" else 0)
+        assert run_all(path, context_of(tmp_path), only="solver=ours") == 2
 
 
 def test_a_second_runner_is_kept_out_and_a_reader_is_not(tmp_path: Path) -> None:
@@ -257,6 +266,27 @@ def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
         run_all(path, context, workers=workers)
     one, two = ({k: r["metrics"] for k, r in rows_of(path).items()} for path in paths)
     assert one == two
+
+
+@pytest.mark.slow
+def test_the_job_of_a_process_that_dies_is_done_by_another(tmp_path: Path) -> None:
+    import multiprocessing
+
+    path, context = tmp_path / "r.sqlite", context_of(tmp_path, batch=1)
+    results, killed = Results.open(path), []
+    claim(results, context)
+
+    def kill(job: Any, rows: Any) -> None:
+        if not killed:
+            killed.append(multiprocessing.active_children()[0])
+            killed[0].kill()
+
+    run(results, context, plan(context, {})[0], workers=2, tell=kill)
+    results.close()
+    assert killed
+    rows = rows_of(path)
+    assert len(rows) == 8
+    assert {row["status"] for row in rows.values()} == {"ok"}
 
 
 def test_seeds_come_from_the_pixels() -> None:

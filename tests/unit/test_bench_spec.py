@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+import reddiff
 from reddiff import InvalidArgument
 from reddiff.bench.context import Context
 from reddiff.bench.loading import load_spec, shipped
@@ -18,6 +19,7 @@ from reddiff.solvers import REDDiff
 from reddiff.solvers.variants import ALGORITHM_1
 from reddiff.solvers.weightings import square
 
+PHOTOS = Path(reddiff.__file__).parent / "assets" / "photos"
 SPEC: dict[str, Any] = {
     "priors": {"field": {"field": {"std": 0.4}}},
     "images": {"drawn": 2, "size": 16},
@@ -110,10 +112,22 @@ def test_two_images_of_the_same_pixels_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_spec_of_the_package_can_be_planned(name: str) -> None:
-    context = Context(load_spec(name))
-    todo, there = plan(context, {}, only=None)
-    assert todo
+    sources = {"red-diff-protocol": ["imagenet=photo"], "daps-protocol": ["ffhq=photo"]}
+    files = [str(PHOTOS)] if name in sources else None
+    context = Context(load_spec(name, sources.get(name, []), files=files), limit=1)
+    todo, there = plan(context, {})
     assert not there
+    spec = context.spec
+    cells = sum(len(spec.noise_of(task)) for task in spec.tasks)
+    assert len(todo) == len(spec.priors) * cells * len(spec.solvers)
+    for task in spec.tasks:  # each fits the images; what a solver cannot do is known before
+        costs(context, [job for job in todo if job.cell.task == task][:2])
+
+
+@pytest.mark.parametrize("name", ["red-diff-protocol", "daps-protocol"])
+def test_a_protocol_asks_for_its_prior(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"expected a source: --prior \w+=FILE"):
+        Context(load_spec(name, files=[str(PHOTOS)]))
 
 
 def test_settings_reach_the_solver(tmp_path: Path) -> None:

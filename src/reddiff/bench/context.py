@@ -22,7 +22,6 @@ from reddiff.metrics.pixel import WINDOW
 from reddiff.priors import GaussianMixture, GaussianRandomField, weights_hash
 from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
-from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys
 from reddiff.run.validation import check_run
 from reddiff.solvers.base import Solver
@@ -66,6 +65,7 @@ class Context:
             expected = f"a source: --prior {label}=FILE (or photo)"
             require(len(given) == 1, f"prior {label}", expected=expected, got=len(given) or "none")
         self._measured: dict[tuple[Cell, tuple[str, ...]], Measured] = {}
+        self._exact: dict[tuple[Cell, tuple[str, ...]], Tensor] = {}
         self.prior = cache(self._prior)
         self.truths = cache(self._truths)
         self.bare_peak = cache(self._bare_peak)
@@ -82,6 +82,15 @@ class Context:
             task = self.spec.tasks[cell.task]
             self._measured = {key: measure(task, truths, cell.noise, self.spec.seed)}
         return self._measured[key]
+
+    def exact_mean(self, cell: Cell, names: Sequence[str]) -> Tensor | None:
+        """The posterior mean of some images, for priors that know it; the last ones are kept."""
+        key, known = (cell, tuple(names)), _posterior(self.prior(cell.prior))
+        if known is None:
+            return None
+        if key not in self._exact:
+            self._exact = {key: known.posterior(self.measured(cell, names).problem).mean}
+        return self._exact[key]
 
     def solver(self, cell: Cell, label: str, measured: Measured) -> Solver[object] | None:
         """The solver of an entry; None for the degraded picture itself.
@@ -163,12 +172,6 @@ def call(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
             return prior(x, s)
     denoised, pullback = prior.vjp(x, s)
     return pullback(torch.ones_like(denoised))
-
-
-def exact_mean(prior: Prior, problem: Problem) -> Tensor | None:
-    """The posterior mean of a problem, for priors that know it."""
-    known = _posterior(prior)
-    return None if known is None else known.posterior(problem).mean
 
 
 def _posterior(prior: Prior) -> GaussianRandomField | GaussianMixture | None:

@@ -11,11 +11,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reddiff.bench import spec as models
+from reddiff.bench.methods import DEGRADED
 from reddiff.bench.names import require_name
 from reddiff.bench.spec import Spec, check_names, expanded
 from reddiff.errors import InvalidArgument
 from reddiff.files import read_regular
+from reddiff.solvers.catalogue import METHODS
 
+CATALOGUE = "catalogue"  # in the place of solvers: all that there are
 MOST_BYTES = 1 << 20
 SHIPPED = files("reddiff") / "bench" / "specs"
 
@@ -98,6 +101,8 @@ def parsed(read: dict[str, Any], name: str) -> Spec:
     if isinstance(priors, dict):  # a name or file alone is its source
         plain = {k: v if isinstance(v, dict) else {"source": v} for k, v in priors.items()}
         read = read | {"priors": plain}
+    if read.get("solvers") == CATALOGUE:
+        read = read | {"solvers": {name: {"solver": name} for name in (DEGRADED, *METHODS)}}
     try:
         return Spec.model_validate(read)
     except ValidationError as error:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from reddiff.bench.context import Context, exact_mean
+from reddiff.bench.context import Context
 from reddiff.bench.features import with_features
 from reddiff.bench.images import Truth
 from reddiff.bench.planning import Job
+from reddiff.bench.scoring import Scorer
 from reddiff.bench.store import Key, Measurement, Result
 from reddiff.bench.tasks import Measured
 from reddiff.errors import InvalidArgument, Unsupported
 from reddiff.hooks import Hook
 from reddiff.images.io import Picture, encode
-from reddiff.metrics import LPIPS, coverage, psnr, ssim
+from reddiff.metrics import coverage
 from reddiff.results import Reconstruction, Status
 from reddiff.snapshot.description import hashed
 from reddiff.solvers.base import Solver
@@ -27,7 +27,6 @@ from reddiff.solving import solve
 PIXELS = 0.5  # a unit of x in [-1, 1], in [0, 1] pixels
 LEVEL = 0.9  # of the intervals whose coverage is measured
 Rows = tuple[list[Measurement], list[Result]]
-Score = Callable[[Tensor, Tensor], Tensor]
 
 
 class Bench:
@@ -40,6 +39,7 @@ class Bench:
 
     def __init__(self, context: Context, hooks: Sequence[Hook] = ()) -> None:
         self.context, self.hooks = context, hooks
+        self.scorer = Scorer(context.spec.metrics, context.device)
 
     def run(self, job: Job) -> Rows:
         """The measurements and results of a job; an error of a solver is a result, too."""
@@ -53,7 +53,7 @@ class Bench:
         keys: list[Key] = [
             (job.cell.prior, job.cell.task, job.cell.noise, name) for name in job.images
         ]
-        found = _measurements(keys, truths, measured)
+        found = self._measurements(keys, truths, measured)
         try:
             solver = context.solver(job.cell, job.solver, measured)
             if solver is None:
@@ -66,9 +66,19 @@ class Bench:
         count = len(keys)
         return found, [Result(key, job.solver, status, sentence, batch=count) for key in keys]
 
-    @cached_property
-    def _lpips(self) -> LPIPS:
-        return LPIPS().to(self.context.device)
+    def _measurements(
+        self, keys: Sequence[Key], truths: Sequence[Truth], measured: Measured
+    ) -> list[Measurement]:
+        return [
+            Measurement(
+                *key,
+                seed=truths[i].seed,
+                truth=png(truths[i].pixels),
+                degraded=png(measured.degraded[i]),
+                y_hash=hashed(measured.problem.y[i])["sha256"],
+            )
+            for i, key in enumerate(keys)
+        ]
 
     def _solved(
         self,
@@ -96,16 +106,18 @@ class Bench:
             progress=False,
         )
         x = run.best if entry.keep == "best" else run.x
-        scores = self._scores(x, truths, measured)
+        pixels = measured.finish(x)
+        scores = self.scorer.scores(pixels, truths)
         scores |= {"residual": problem.residual_ratio(x)} | _draws(run, truths, measured)
         if "exact_rmse" in context.spec.metrics:
-            mean = exact_mean(prior, problem)
+            mean = context.exact_mean(job.cell, job.images)
             if mean is not None:
                 scores["exact_rmse"] = PIXELS * (x - mean).square().flatten(1).mean(1).sqrt()
         if "psnr_oracle" in context.spec.metrics:  # the best of the runs, truth in hand
-            each = [self._scores(v, truths, measured)["psnr"] for v in run.samples.unbind(1)]
+            draws = [measured.finish(v) for v in run.samples.unbind(1)]
+            each = [self.scorer.scores(v, truths)["psnr"] for v in draws]
             scores["psnr_oracle"] = torch.stack(each).amax(0)
-        pixels, peak = measured.finish(x), run.cost.peak_bytes
+        peak = run.cost.peak_bytes
         failed = (run.status == Status.DIVERGED).any(1).tolist()
         return [
             Result(
@@ -129,47 +141,23 @@ class Bench:
         self, keys: Sequence[Key], job: Job, truths: Sequence[Truth], measured: Measured
     ) -> list[Result]:
         """The degraded pictures as they are."""
-        scores = self._metrics(measured.degraded, truths)
+        shown = measured.degraded
+        scores = self.scorer.scores(shown, truths)
         return [
-            Result(key, job.solver, "ok", None, _of_lane(scores, i), picture=png(degraded))
-            for i, (key, degraded) in enumerate(zip(keys, measured.degraded, strict=True))
+            Result(
+                key,
+                job.solver,
+                "ok",
+                metrics=_of_lane(scores, i),
+                picture=png(shown[i]),
+            )
+            for i, key in enumerate(keys)
         ]
-
-    def _scores(self, x: Tensor, truths: Sequence[Truth], measured: Measured) -> dict[str, Tensor]:
-        return self._metrics(measured.finish(x), truths)
-
-    def _metrics(self, pixels: Tensor, truths: Sequence[Truth]) -> dict[str, Tensor]:
-        """The metrics of the spec that compare a picture with the truth."""
-        truth = torch.stack([t.pixels for t in truths]).to(pixels)
-        pixels = pixels if truths[0].drawn else pixels.clamp(0, 1)
-        known: dict[str, Score] = {"psnr": psnr, "ssim": ssim}
-        if "lpips" in self.context.spec.metrics:
-            known["lpips"] = self._lpips
-        wanted = {k: f for k, f in known.items() if k in self.context.spec.metrics or k == "psnr"}
-        with torch.inference_mode():
-            return {name: score(pixels, truth).cpu() for name, score in wanted.items()}
 
 
 def png(pixels: Tensor) -> bytes:
     """A picture as a PNG file of 8 bits."""
     return encode("x.png", Picture(pixels.detach().float().clamp(0, 1).cpu().contiguous()))
-
-
-def _measurements(
-    keys: Sequence[Key], truths: Sequence[Truth], measured: Measured
-) -> list[Measurement]:
-    return [
-        Measurement(
-            *key,
-            seed=truth.seed,
-            truth=png(truth.pixels),
-            degraded=png(degraded),
-            y_hash=hashed(y)["sha256"],
-        )
-        for key, truth, degraded, y in zip(
-            keys, truths, measured.degraded, measured.problem.y, strict=True
-        )
-    ]
 
 
 def _draws(run: Reconstruction, truths: Sequence[Truth], measured: Measured) -> dict[str, Tensor]:

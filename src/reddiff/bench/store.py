@@ -33,6 +33,7 @@ CREATE TABLE result(
 CREATE TABLE feature(
     measurement INTEGER NOT NULL REFERENCES measurement(id), solver TEXT NOT NULL,
     network TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY(measurement, solver, network));
+INSERT INTO meta VALUES ('format', '1');
 """
 
 Key = tuple[str, str, float, str]  # prior, task, noise, image
@@ -123,14 +124,11 @@ class Results:
         """
         with _explained(path):
             lock = _locked(path)
-            new = not path.exists() or path.stat().st_size == 0
             db = sqlite3.connect(path, isolation_level=None)
-            try:
-                if new:
+            try:  # a file that was killed while it was made is empty
+                if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
                 results = cls(path, db, lock)
-                if new:
-                    results.write_meta({"format": str(FORMAT)})
                 results._check_format()
             except BaseException:
                 db.close()

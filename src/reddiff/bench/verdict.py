@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from reddiff.bench.spec import LOWER, Expectation, Spec
+from reddiff.bench.measures import measure
+from reddiff.bench.spec import Expectation, Spec
 
 Means = dict[tuple[str, str, float], dict[str, dict[str, dict[str, float]]]]
 
@@ -62,8 +63,8 @@ def _one(e: Expectation, cell: Mapping[str, Any], where: str) -> Verdict:
         text = f"{where}: {e.metric} of {e.better} better than {e.than} by {e.by:g}"
         if not both:
             return Verdict(text, None, None)
-        sign = -1 if e.metric in LOWER else 1
-        gain = sign * (fmean(first[k] for k in both) - fmean(second[k] for k in both))
+        loss = measure(e.metric).loss
+        gain = fmean(loss(second[k]) for k in both) - fmean(loss(first[k]) for k in both)
         return Verdict(text, gain, gain >= e.by)
     values = cell.get(e.solver or "", {}).get(e.metric, {})
     bounds = [f"at least {e.least:g}"] if e.least is not None else []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXPECTATION_FAILED = 1
 WIDTH = 160
+HEADLINES = ("psnr", "lpips", "exact_rmse")
 
 
 def bench(
@@ -171,18 +172,16 @@ def _run(
 
 def _conclude(context: Context, results: Results) -> None:
     """Print the table and the verdict; exit with 1 if an expectation fails."""
-    from rich.table import Table
-
-    from reddiff.bench.tables import means
+    from reddiff.bench.report.grids import make_grids
+    from reddiff.bench.report.texts import markdown
+    from reddiff.bench.summary import summarize
     from reddiff.bench.verdict import judge
 
     rows = list(results.rows())
-    console = _console()
-    for title, header, lines in means(context.spec, rows):
-        table = Table(*header, title=title)
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
+    summary = summarize(rows, solvers=list(context.spec.solvers))
+    shown = [m for m in HEADLINES if m in summary.metrics]
+    if shown:
+        say(markdown(make_grids(summary, shown)))
     bad = [row for row in rows if row["status"] != "ok"]
     for status in dict.fromkeys(row["status"] for row in bad):
         some = [row for row in bad if row["status"] == status]
