@@ -7,9 +7,12 @@ through the default float32 on its way is seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import jaxtyping
 import pytest
@@ -89,8 +92,9 @@ def measure(record_property: Callable[[str, object], None]) -> Callable[[str], N
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--room FILE, documented in `room.py`."""
+    """--room FILE, documented in `room.py`, and --part."""
     parser.addoption("--room", help="append the room that each bound has to this file")
+    parser.addoption("--part", metavar="I/N", help="run the I-th of N parts of the tests, by name")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,11 +117,16 @@ def _seeds() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` is applied
-def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Mark the long cases; skip what needs a GPU where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the long cases, and leave out those of other parts."""
     for item in items:
         if is_long(item.nodeid):
             item.add_marker(pytest.mark.slow)
+    if part := config.getoption("--part"):
+        number, parts = map(int, part.split("/"))
+        mine = [crc32(item.nodeid.encode()) % parts == number - 1 for item in items]
+        config.hook.pytest_deselected(items=list(compress(items, map(not_, mine))))
+        items[:] = compress(items, mine)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs a CUDA device: torch.cuda.is_available() is false")
