@@ -23,7 +23,14 @@ from reddiff.bench.report.figures import Axis, Point, dot_plot, scatter
 from reddiff.bench.report.grids import make_grids
 from reddiff.bench.report.reading import load_results
 from reddiff.bench.report.texts import latex, markdown, table_csv
-from reddiff.bench.report.writing import fill, kind_of, report_text, single_table, summary_of
+from reddiff.bench.report.writing import (
+    fill,
+    kind_of,
+    part_of,
+    report_text,
+    single_table,
+    summary_of,
+)
 from reddiff.bench.summary import Cell
 from reddiff.errors import PictureError
 from results_files import write_results
@@ -103,7 +110,7 @@ def test_pictures_and_figures_say_what_they_show(loaded):
 def test_names_from_a_file_cannot_become_markup(tmp_path):
     bad = '<img src=x onerror="alert(1)">'
     path = write_results(tmp_path / "bad.sqlite", solvers=["degraded", bad], tasks=[bad], images=2)
-    text = html(load_results([path]), title=bad)
+    text = html(load_results([path]), title=bad, baseline=bad)
     assert "<img src=x" not in text
     checked(text)
 
@@ -193,16 +200,19 @@ def test_a_name_that_is_a_formula_is_none_in_csv(tmp_path):
 
 
 def test_only_a_part(loaded):
-    part = summary_of(loaded, "task=sr4,solver=dps,solver=default,noise=0.05")
+    part = summary_of(part_of(loaded, "task=sr4,solver=dps,solver=default,noise=0.05"))
     assert part.cells == (SR,)
     assert part.solvers == ("default", "dps")
+    text = html(part_of(loaded, "task=sr4,solver=default"))
+    assert "6 images, 1 task, 1 noise level, 1 prior, 1 solver." in text
+    assert "a value became NaN or inf" not in text
     for only, words in (
         ("task=sr8", "only task: expected a task of the results.*did you mean sr4"),
         ("tsk=sr4", "only: expected a key.*did you mean task"),
         ("sr4", "only: expected KEY=VALUE"),
     ):
         with pytest.raises(InvalidArgument, match=words):
-            summary_of(loaded, only)
+            part_of(loaded, only)
 
 
 def test_two_files_stand_side_by_side(results, tmp_path):

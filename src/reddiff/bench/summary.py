@@ -72,14 +72,6 @@ class Summary:
         """The entry, if there is one."""
         return self.entries.get((cell, solver, metric))
 
-    def shared(self, cell: Cell, metric: str) -> tuple[str, ...]:
-        """The images that the means of compared solvers are over."""
-        for solver in self.solvers:
-            entry = self.get(cell, solver, metric)
-            if entry is not None and entry.compared:
-                return entry.images
-        return ()
-
     def difference(self, cell: Cell, metric: str, solver: str, to: str) -> Difference | None:
         """The paired difference of two solvers over the images that both have."""
         one, other = self.get(cell, solver, metric), self.get(cell, to, metric)

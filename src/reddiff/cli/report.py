@@ -82,7 +82,14 @@ def report(
     Means have 95 % bootstrap intervals over images. The best and the second best are marked.
     """
     from reddiff.bench.report.reading import load_results
-    from reddiff.bench.report.writing import fill, kind_of, report_text, single_table, summary_of
+    from reddiff.bench.report.writing import (
+        fill,
+        kind_of,
+        part_of,
+        report_text,
+        single_table,
+        summary_of,
+    )
     from reddiff.errors import InvalidArgument
     from reddiff.files import check_target, write_whole
 
@@ -91,7 +98,8 @@ def report(
         if not (sign and document and name) or output is not None:
             expected, got = "DOCUMENT:NAME, without --output", into
             raise InvalidArgument("into", expected=expected, got=got)
-        summary = summary_of(load_results(results), only)
+        loaded = load_results(results)
+        summary = summary_of(part_of(loaded, only) if only else loaded)
         table = single_table(summary, metrics, rows.value, intervals=intervals)
         fill(Path(document), name, table)
         return
@@ -99,9 +107,11 @@ def report(
     if output is not None:
         check_target(output, force=force)
     loaded = load_results(results)
+    if only is not None:
+        loaded = part_of(loaded, only)
     text = report_text(
         loaded,
-        summary_of(loaded, only),
+        summary_of(loaded),
         kind,
         title=title,
         metrics=metrics,

@@ -189,10 +189,11 @@ def _marked(point: Point, bars: str, x: float, y: float) -> str:
 
 
 def _shortened(text: str, letters: float) -> str:
-    most = max(3, int(letters))
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """A label cut in the middle: labels of grids differ at their ends."""
+    most = max(5, int(letters))
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
 
 
 def _svg(title: str, height: float, parts: Sequence[str]) -> str:
     box = f'viewBox="0 0 {WIDTH} {height}"'
-    return f'<svg role="img" aria-label="{escape(title, quote=True)}" {box}>{"".join(parts)}</svg>'
+    return f'<svg role="img" aria-label="{escape(title)}" {box}>{"".join(parts)}</svg>'

@@ -8,8 +8,8 @@ from hashlib import sha256
 from html import escape
 
 from reddiff.bench.measures import measure
+from reddiff.bench.report.cards import card, data_of
 from reddiff.bench.report.reading import Strip
-from reddiff.bench.report.sections import card
 from reddiff.bench.summary import Cell, Summary
 
 MOST_BYTES = 24_000_000  # of all pictures of a page
@@ -46,7 +46,7 @@ def picture_strips(
             spent += size
             parts[cell] += _strip(summary, cell, names[place], strip)
     cards = "".join(
-        card(rows, f"{cell.task} · noise {cell.noise:g}", "strips", **_data(cell))
+        card(rows, f"{cell.task} · noise {cell.noise:g}", "strips", **data_of(cell))
         for cell, rows in parts.items()
         if rows
     )
@@ -66,7 +66,7 @@ def _strip(summary: Summary, cell: Cell, image: str, strip: Strip) -> str:
         if solver in strip.restored and strip.restored[solver] != strip.degraded:
             numbers = _numbers(summary, cell, image, solver)
             parts.append(_thumb(solver, strip.restored[solver], about, numbers, i))
-    name = f'role="group" aria-label="{_quoted(about)}"'
+    name = f'role="group" aria-label="{escape(about)}"'
     return f'<div class="strip scroll" {name}>{"".join(parts)}</div>'
 
 
@@ -76,7 +76,7 @@ def _thumb(name: str, png: bytes, about: str, below: str, index: int | None = No
     alt = f"{name}: {about}" + (f", {below}" if index is not None and below else "")
     return (
         f'<button type="button" class="thumb"{solver}><span class="lens">'
-        f'<img src="{source}" alt="{_quoted(alt)}" loading="lazy"></span>'
+        f'<img src="{source}" alt="{escape(alt)}" loading="lazy"></span>'
         f"<b>{escape(name)}</b><small>{escape(below)}</small></button>"
     )
 
@@ -93,11 +93,3 @@ def _numbers(summary: Summary, cell: Cell, image: str, solver: str) -> str:
 
 def _hash(name: str) -> str:
     return sha256(name.encode()).hexdigest()
-
-
-def _quoted(text: str) -> str:
-    return escape(text, quote=True)
-
-
-def _data(cell: Cell) -> dict[str, str]:
-    return {"prior": cell.prior, "noise": f"{cell.noise:g}"}

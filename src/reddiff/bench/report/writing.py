@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reddiff.bench.feature_sets import with_feature_sets
@@ -21,8 +22,8 @@ FORMATS = {"html": ".html", "md": ".md", "latex": ".tex", "csv": ".csv"}
 MOST_BYTES = 16_000_000  # of a document with a place for a table
 
 
-def summary_of(loaded: Loaded, only: str | None = None) -> Summary:
-    """The summary of results, or of a part of them.
+def part_of(loaded: Loaded, only: str) -> Loaded:
+    """A part of results.
 
     Arguments:
         loaded: The results.
@@ -32,12 +33,16 @@ def summary_of(loaded: Loaded, only: str | None = None) -> Summary:
     Raises:
         InvalidArgument: If a key or value is not among the results, or nothing is left.
     """
-    wanted = _wanted(loaded, only) if only else {}
+    wanted = _wanted(loaded, only)
     rows = [row for row in loaded.rows if all(_word(row[k]) in some for k, some in wanted.items())]
     require(bool(rows), "only", expected="a part of the results", got=only)
-    solvers = [s for s in loaded.solvers if s in {row["solver"] for row in rows}]
-    summary = summarize(rows, solvers=solvers)
-    kept = {(Cell(r["prior"], r["task"], r["noise"]), r["image"]) for r in rows}
+    return replace(loaded, rows=rows)
+
+
+def summary_of(loaded: Loaded) -> Summary:
+    """The summary of results, with distances of sets of features where there are some."""
+    summary = summarize(loaded.rows, solvers=loaded.solvers)
+    kept = {(Cell(r["prior"], r["task"], r["noise"]), r["image"]) for r in loaded.rows}
     features = {
         (cell, solver): {k: v for k, v in vectors.items() if (cell, k) in kept}
         for (cell, solver), vectors in loaded.features(EfficientNetLite0.name).items()

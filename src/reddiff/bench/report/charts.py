@@ -1,30 +1,22 @@
-"""The sections of the page: tables, figures and pictures."""
+"""The figures of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from html import escape
-from typing import Any
 
 from reddiff.bench.intervals import Interval
 from reddiff.bench.measures import Measure, measure
+from reddiff.bench.report.cards import card, data_of
 from reddiff.bench.report.figures import Axis, Point, dot_plot, mark, scatter
-from reddiff.bench.report.grids import Grid, make_grids
-from reddiff.bench.report.texts import span
-from reddiff.bench.summary import Cell, Entry, Summary
+from reddiff.bench.report.page_tables import difference_text
+from reddiff.bench.summary import Cell, Summary
 
 COST_AXES = {
     "evaluations": Axis("evaluations + backward passes", log=True),
     "seconds": Axis("seconds per image", log=True),
     "peak_bytes": Axis("memory (MB)"),
 }
-
-
-def card(content: str, title: str = "", kind: str = "figure", **data: object) -> str:
-    """A part of the page that the selections show or hide by its data."""
-    named = "".join(f' data-{k}="{escape(str(v), quote=True)}"' for k, v in data.items())
-    head = f"<figcaption>{escape(title)}</figcaption>" if title else ""
-    return f'<figure class="card {kind}"{named}>{head}{content}</figure>'
 
 
 def legend(summary: Summary) -> str:
@@ -35,83 +27,6 @@ def legend(summary: Summary) -> str:
         for i, name in enumerate(summary.solvers)
     )
     return f'<div class="legend" role="group" aria-label="Highlight a solver">{items}</div>'
-
-
-def tables(summary: Summary, published: Sequence[Mapping[str, Any]]) -> str:
-    """A table for each metric, prior and noise level."""
-    parts = []
-    for metric in summary.metrics:
-        for grid in make_grids(summary, (metric,)):
-            data = {"metric": metric, "prior": grid.prior, "noise": f"{grid.noise:g}"}
-            parts.append(card(_table(grid, metric, published), _where(grid), "table", **data))
-    return "".join(parts)
-
-
-def _where(grid: Grid) -> str:
-    title = measure(grid.metrics[0]).title
-    return f"{title} · prior {grid.prior} · noise {grid.noise:g} · {grid.images} images"
-
-
-def _table(grid: Grid, metric: str, published: Sequence[Mapping[str, Any]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in grid.columns)
-    lines = []
-    for name, cells in grid.lines:
-        values = "".join(_value(metric, cell[0]) for cell in cells)
-        lines.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
-    body = f"<tbody>{''.join(lines)}</tbody>" + _published(grid, metric, published)
-    top = f'<thead><tr><th scope="col">solver</th>{head}</tr></thead>'
-    return f'<div class="scroll" tabindex="0"><table>{top}{body}</table></div>'
-
-
-def _value(metric: str, entry: Entry | None) -> str:
-    if entry is None:
-        return '<td class="none">–</td>'  # noqa: RUF001
-    by = measure(metric)
-    text = by.text(entry.mean.mean)
-    kind = {1: "best", 2: "second"}.get(entry.rank or 0, "")
-    said = {1: "Best. ", 2: "Second best. "}.get(entry.rank or 0, "")
-    said += f"{len(entry.images)} images."
-    if entry.gap is not None:
-        said += f" To the best: {difference_text(by, entry.gap)}."
-    sign = ""
-    if not entry.compared:
-        sign, kind = "<sup>†</sup>", "apart"
-        said += " Over fewer images than the others, and not compared with them."
-    elif entry.tied:
-        sign = "<sup>≈</sup>"
-    limits = f"<small>{span(metric, entry).replace(', ', ' … ')}</small>"
-    limits = limits if entry.mean.known else ""
-    strong = {"best": "strong", "second": "em"}.get(kind, "span")
-    return f'<td class="{kind}" title="{said}"><{strong}>{text}</{strong}>{sign}{limits}</td>'
-
-
-def difference_text(by: Measure, gap: Interval) -> str:
-    """A difference with its interval."""
-    text = by.text(gap.mean, sign=True)
-    if gap.low is None or gap.high is None:
-        return text
-    return f"{text} [{by.text(gap.low, sign=True)}, {by.text(gap.high, sign=True)}]"
-
-
-def _published(grid: Grid, metric: str, published: Sequence[Mapping[str, Any]]) -> str:
-    here = [p for p in published if p["metric"] == metric and p["task"] in grid.columns]
-    if not here:
-        return ""
-    lines = []
-    for method in dict.fromkeys(p["method"] for p in here):
-        cells = ""
-        for task in grid.columns:
-            each = [p for p in here if (p["method"], p["task"]) == (method, task)]
-            cells += "<td>"
-            for p in each:
-                value = measure(metric).text(float(p["value"]))
-                cells += f'<span title="{escape(str(p["source"]), quote=True)}">{value}</span> '
-            cells += "</td>"
-        lines.append(f'<tr><th scope="row">{escape(method)}</th>{cells}</tr>')
-    wide = f'<tr><th colspan="{len(grid.columns) + 1}" scope="rowgroup">Published</th></tr>'
-    sources = "; ".join(dict.fromkeys(str(p["source"]) for p in here))
-    note = f'<tr><td class="note" colspan="{len(grid.columns) + 1}">{escape(sources)}</td></tr>'
-    return f'<tbody class="published">{wide}{"".join(lines)}{note}</tbody>'
 
 
 def differences(summary: Summary, baseline: str | None) -> str:
@@ -132,7 +47,7 @@ def differences(summary: Summary, baseline: str | None) -> str:
         to = "the best" if baseline is None else baseline
         axis = Axis(f"{by.label} minus that of {to}{f' ({by.unit})' if by.unit else ''}", show=0)
         title = f"{cell.task}, noise {cell.noise:g}: difference in {by.label} to {to}"
-        parts.append(card(dot_plot(title, points, axis), cell.task, **_data(cell, metric)))
+        parts.append(card(dot_plot(title, points, axis), cell.task, **data_of(cell, metric)))
     return "".join(parts)
 
 
@@ -161,7 +76,7 @@ def tradeoff(summary: Summary) -> str:
         points = _points(summary, cell, "psnr", "lpips")
         if points:
             title = f"{cell.task}, noise {cell.noise:g}: LPIPS against PSNR"
-            parts.append(card(scatter(title, points, x, y), cell.task, **_data(cell)))
+            parts.append(card(scatter(title, points, x, y), cell.task, **data_of(cell)))
     return "".join(parts)
 
 
@@ -178,7 +93,7 @@ def costs(summary: Summary) -> str:
                 by = measure(metric)
                 title = f"{cell.task}, noise {cell.noise:g}: {by.label} against {axis.title}"
                 content = scatter(title, points, axis, Axis(by.title))
-                parts.append(card(content, cell.task, cost=cost, **_data(cell, metric)))
+                parts.append(card(content, cell.task, cost=cost, **data_of(cell, metric)))
     return "".join(parts)
 
 
@@ -196,13 +111,13 @@ def calibration(summary: Summary) -> str:
         if shown:
             axis = Axis("pixels inside the 90 % interval (%)", show=90)
             title = f"{cell.task}, noise {cell.noise:g}: coverage of 90 % intervals"
-            parts.append(card(dot_plot(title, shown, axis), cell.task, **_data(cell)))
+            parts.append(card(dot_plot(title, shown, axis), cell.task, **data_of(cell)))
         points = list(_errors(summary, cell))
         if points:
             axes = Axis("spread of the draws"), Axis("RMS error of their mean")
             title = f"{cell.task}, noise {cell.noise:g}: error against spread, one mark an image"
             content = scatter(title, points, *axes, diagonal=True)
-            parts.append(card(content, f"{cell.task}: error and spread", **_data(cell)))
+            parts.append(card(content, f"{cell.task}: error and spread", **data_of(cell)))
     return "".join(parts)
 
 
@@ -251,8 +166,3 @@ def _scaled(value: Interval, by: Measure) -> Interval:
     parts = (value.mean, value.low, value.high)
     mean, low, high = (None if v is None else v * by.scale for v in parts)
     return Interval(mean if mean is not None else 0.0, low, high)
-
-
-def _data(cell: Cell, metric: str | None = None) -> dict[str, str]:
-    found = {"prior": cell.prior, "noise": f"{cell.noise:g}"}
-    return found if metric is None else {**found, "metric": metric}
