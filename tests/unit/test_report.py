@@ -138,6 +138,14 @@ def test_without_pictures_and_draws_the_page_has_no_such_sections(tmp_path):
     assert 'id="not-solved"' not in text
 
 
+def test_differences_are_to_the_best(loaded):
+    text = html(loaded)
+    (figure,) = re.findall(r'<svg[^>]*aria-label="sr4[^"]*difference in PSNR.*?</svg>', text)
+    assert "dps: +0.00 (the best)" in figure
+    assert re.search(r"default: -\d", figure)
+    assert "degraded" not in figure
+
+
 def test_differences_are_to_the_baseline(loaded):
     text = html(loaded, baseline="default")
     assert "minus that of default" in text

@@ -176,6 +176,9 @@ def test_distances_of_feature_sets_are_those_of_the_images_in_common(measure):
     assert frechet.mean.mean == pytest.approx(float(frechet_distance(u, v)))
     assert kernel.mean.mean == pytest.approx(float(kernel_distance(u, v, paired=True)))
     assert not frechet.mean.known
+    near_mean = found.get(CELL, "near", "frechet").mean.mean
+    assert frechet.gap.mean == pytest.approx(frechet.mean.mean - near_mean)
+    assert not frechet.tied
     assert kernel.mean.low < kernel.mean.mean < kernel.mean.high
     assert [found.get(CELL, s, "kernel").rank for s in ("near", "far")] == [1, 2]
     assert kernel.gap.low > 0

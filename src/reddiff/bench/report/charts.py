@@ -38,6 +38,8 @@ def differences(summary: Summary, baseline: str | None) -> str:
             entry = summary.get(cell, solver, metric)
             if entry is None or not entry.compared:
                 continue
+            if solver != baseline and summary.get(cell, solver, "evaluations") is None:
+                continue  # the degraded picture, which would hide the differences of the others
             gap, more = _gap(summary, cell, metric, solver, baseline)
             if gap is not None:
                 text = f"{solver}: {difference_text(by, gap)}{more}"
@@ -56,8 +58,8 @@ def _gap(
 ) -> tuple[Interval | None, str]:
     if baseline is None:
         entry = summary.get(cell, solver, metric)
-        best = entry is not None and entry.gap is None
-        return Interval(0) if best or entry is None else entry.gap, " (the best)" if best else ""
+        gap = None if entry is None else entry.gap
+        return (Interval(0), " (the best)") if gap is None else (gap, "")
     if solver == baseline:
         return Interval(0), ""
     found = summary.difference(cell, metric, solver, baseline)

@@ -45,7 +45,8 @@ def html_page(
             "Differences",
             charts.differences(summary, baseline),
             f"Each solver minus {escape(to)}, image by image, with the 95 % interval of the mean "
-            "difference. Where the interval crosses the line, the difference may be chance.",
+            "difference. Where the interval crosses the line, the difference may be chance. "
+            "The degraded picture is left out.",
         ),
         _section(
             "Pictures",
