@@ -234,6 +234,24 @@ def test_two_files_stand_side_by_side(results, tmp_path):
     checked(html(both))
 
 
+def test_labels_of_many_files_stay_apart(results, tmp_path):
+    paths = [results]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_results(tmp_path / folder / "r.sqlite", solvers=["default"]))
+    assert load_results(paths).solvers[-2:] == ("default (r)", "default (r 2)")
+
+
+def test_solvers_that_are_in_no_spec_are_shown(tmp_path):
+    path = write_results(tmp_path / "r.sqlite")
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = '{}' WHERE key = 'spec'")
+    db.close()
+    loaded = load_results([path])
+    assert loaded.solvers == ("degraded", "default", "dps")
+    checked(html(loaded))
+
+
 def test_files_of_other_measurements_are_refused(results, tmp_path):
     other = write_results(tmp_path / "two.sqlite", salt="other")
     with pytest.raises(InvalidArgument, match="RESULTS: expected files with the same measurements"):
@@ -283,6 +301,9 @@ def test_a_table_is_put_into_a_document(loaded, tmp_path):
     assert text.endswith("|\n\n<!-- end main -->\nafter\n")
     fill(page, "main", table)
     assert page.read_text() == text
+    page.write_bytes(page.read_bytes().replace(b"\n", b"\r\n"))
+    fill(page, "main", table)
+    assert page.read_bytes() == text.replace("\n", "\r\n").encode()
     with pytest.raises(InvalidArgument, match=r"into: expected a document with one <!-- table x"):
         fill(page, "x", table)
     with pytest.raises(InvalidArgument, match=r"into: expected one table: choose .* got 4 tables"):

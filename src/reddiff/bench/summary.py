@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from reddiff.bench.intervals import Interval, interval
 from reddiff.bench.measures import COSTS, MEASURES, measure
 
-FEWEST = 0.5  # share of the images of a cell that a solver needs to be compared with others
+LEAST_SHARE = 0.5  # of the images of a cell that a solver needs to be compared with others
 Row = Mapping[str, Any]
 
 
@@ -169,7 +169,7 @@ def common_images(each: Mapping[str, Iterable[str]], count: int) -> tuple[list[s
         count: How many images the cell has.
     """
     sets = {s: set(images) for s, images in each.items()}
-    enough = [s for s, images in sets.items() if images and len(images) >= FEWEST * count]
+    enough = [s for s, images in sets.items() if images and len(images) >= LEAST_SHARE * count]
     common = sorted(set.intersection(*(sets[s] for s in enough))) if enough else []
     return (enough if common else []), common
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from reddiff.bench.store import Key, Results
 from reddiff.bench.summary import Cell
 from reddiff.errors import InvalidArgument, PictureError
 from reddiff.files import open_regular
+
+JSON = {"spec", "weights", "versions", "machine"}  # the entries of `meta` that are
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Loaded:
 
     @property
     def solvers(self) -> tuple[str, ...]:
-        """Their labels, in the order of the specs."""
-        there = {row["solver"] for row in self.rows}
-        named = [s.labels.get(name, name) for s in self.sources for name in s.spec["solvers"]]
-        return tuple(dict.fromkeys(name for name in named if name in there))
+        """Their labels, in the order of the specs, then those that are in no spec."""
+        there = dict.fromkeys(row["solver"] for row in self.rows)
+        specs = [(s.labels, s.spec.get("solvers", {})) for s in self.sources]
+        named = [labels.get(name, name) for labels, solvers in specs for name in solvers]
+        return tuple(dict.fromkeys([name for name in named if name in there] + list(there)))
 
     @property
     def published(self) -> list[Mapping[str, Any]]:
@@ -102,20 +106,22 @@ def load_results(paths: Sequence[Path]) -> Loaded:
             no results.
         InvalidArgument: If files have different measurements y under the same names.
     """
-    sources, rows = [], []
+    sources: list[Source] = []
+    rows: list[dict[str, Any]] = []
     hashes: dict[Key, str] = {}
     taken: set[tuple[Key, str]] = set()
     for path in paths:
         with _opened(path) as results:
             own = list(results.rows())
-            meta = {key: _parsed(value) for key, value in results.meta().items()}
+            meta = {k: json.loads(v) if k in JSON else v for k, v in results.meta().items()}
         for row in own:
             if hashes.setdefault(_key(row), row["y_hash"]) != row["y_hash"]:
                 expected = "files with the same measurements, or other names of tasks or images"
                 got = f"another y of {row['task']}, {row['image']} in {path}"
                 raise InvalidArgument("RESULTS", expected=expected, got=got)
         double = {r["solver"] for r in own if (_key(r), r["solver"]) in taken}
-        labels = {name: f"{name} ({path.stem})" for name in sorted(double)}
+        known = {row["solver"] for row in (*rows, *own)}
+        labels = _new_labels(sorted(double), path, known)
         for row in own:
             row["solver"] = labels.get(row["solver"], row["solver"])
             taken.add((_key(row), row["solver"]))
@@ -130,12 +136,13 @@ def _key(row: Mapping[str, Any]) -> Key:
     return row["prior"], row["task"], row["noise"], row["image"]
 
 
-def _parsed(value: str) -> Any:
-    """JSON where it is some: `created` is a plain text."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+def _new_labels(names: Iterable[str], path: Path, taken: Set[str]) -> dict[str, str]:
+    """A label for each solver, made of its name, that of the file, and a number if it needs one."""
+    labels: dict[str, str] = {}
+    for name in names:
+        tried = (f"{name} ({path.stem}{f' {i}' if i > 1 else ''})" for i in itertools.count(1))
+        labels[name] = next(label for label in tried if label not in taken)
+    return labels
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def caption(grid: Grid, best: str, second: str) -> str:
     text = f"{grid.title}: means over {grid.images} images, the best {best}, the second {second}."
     if any(not entry.compared for entry in grid.entries):
         text += f" {FEWER}: {NOTE}."
-    return text
+    return " ".join(text.split())
 
 
 def _cell(grid: Grid, cell: Sequence[Entry | None], mark: Mark, intervals: bool) -> str:

@@ -13,7 +13,7 @@ from reddiff.bench.report.page import html_page
 from reddiff.bench.report.reading import Loaded
 from reddiff.bench.report.texts import latex, markdown, markdown_table, table_csv
 from reddiff.bench.summary import Cell, Summary, summarize
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.files import read_regular, write_whole
 from reddiff.metrics.efficientnet import EfficientNetLite0
 
@@ -129,15 +129,19 @@ def fill(path: Path, name: str, table: str) -> None:
         InvalidArgument: If the document does not have the two lines once each, in this order.
         PictureError: If it cannot be read or written.
     """
-    text = read_regular(path, MOST_BYTES).decode("utf-8")
-    start, end = f"<!-- table {name} -->\n", f"<!-- end {name} -->"
+    try:
+        text = read_regular(path, MOST_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PictureError(path, expected="text in UTF-8", got=error) from error
+    start, end = f"<!-- table {name} -->", f"<!-- end {name} -->"
     good = text.count(start) == text.count(end) == 1 and text.index(start) < text.index(end)
     if not good:
-        expected = f"a document with one {start.strip()} and one {end} below it"
+        expected = f"a document with one {start} and one {end} below it"
         raise InvalidArgument("into", expected=expected, got=path)
-    before, _, rest = text.partition(start)
-    after = rest[rest.index(end) :]
-    write_whole(path, f"{before}{start}\n{table}\n{after}".encode(), force=True)
+    before, after = text[: text.index(start)], text[text.index(end) :]
+    line = "\r\n" if "\r\n" in text else "\n"
+    filled = f"{start}\n\n{table}\n".replace("\n", line)
+    write_whole(path, f"{before}{filled}{after}".encode(), force=True)
 
 
 def single_table(
