@@ -46,6 +46,7 @@ from reddiff.priors.gaussian import dense_matrix
 from reddiff.schedules import constant, geometric, karras, vp
 from reddiff.solvers import (
     DAPS,
+    DDRM,
     MCG,
     MMPS,
     RED,
@@ -130,6 +131,7 @@ METHODS |= {
     "tmpd": Method(lambda _, n: TMPD(karras(n)), 200, few=500),
     "mmps": Method(lambda _, n: MMPS(karras(n), iterations=20), 100),
     "mmps, 1 CG step": published("mmps", 256),
+    "ddrm": Method(lambda _, n: DDRM.paper(n), 20),  # the catalogue's levels are for pictures
     "diffpir": Method(lambda _, n: DiffPIR(vp(n)), 100),
     "daps": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
     "pnp-dm": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),

@@ -45,9 +45,10 @@ def test_settings_that_are_published_for_a_task(name):
     assert (diffpir.lam, diffpir.zeta) == (7.0 / 4, 0.3)  # as released
 
 
-def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes():
+@pytest.mark.parametrize("name", ["pnp-hqs", "ddrm"])
+def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes(name):
     def last(sigma: float | torch.Tensor, lanes: int = 1) -> float:
-        made = METHODS["pnp-hqs"].make(PRIOR, problem(sigma, lanes), 4)
+        made = METHODS[name].make(PRIOR, problem(sigma, lanes), 4)
         return float(made.schedule.levels[-2])
 
     assert last(0.1) == pytest.approx(0.1, rel=1e-5)

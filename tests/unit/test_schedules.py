@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reddiff import InvalidArgument, Schedule
-from reddiff.schedules import constant, cosine, flow, geometric, karras, vp
+from reddiff.schedules import constant, cosine, even, flow, geometric, karras, vp
 
 T = 1000
 BETA = np.linspace(1e-4, 2e-2, T)
@@ -60,6 +60,10 @@ def test_geometric_is_even_in_log_sigma(n):
     np.testing.assert_allclose(schedule.sigma[:-1], 50.0 * ratio ** np.arange(n), rtol=1e-12)
     assert (schedule.alpha == 1).all()
     assert len(schedule) == n
+
+
+def test_even_is_even_in_sigma():
+    assert torch.allclose(even(4, 0.5, 2.0).levels, torch.tensor([2.0, 1.5, 1, 0.5, 0]).double())
 
 
 @pytest.mark.parametrize("n", [1, 2, 30])
@@ -123,6 +127,7 @@ FAMILIES = {
     "cosine": cosine,
     "karras": karras,
     "geometric": logarithmic,
+    "even": lambda n: even(n, 0.1, 2.0),
     "flow": flow,
     "constant": lambda n: constant(n, 0.1),
     "subsample": lambda n: karras(20).subsample(n),
@@ -150,6 +155,7 @@ def test_steps_is_an_integer_of_at_least_1(make, steps):
         (lambda: karras(5, math.nan, 1.0), "sigma_min, sigma_max: .*, got nan, 1.0"),
         (lambda: geometric(5, 0.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 0.0, 1.0"),
         (lambda: geometric(5, 2.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 2.0, 1.0"),
+        (lambda: even(5, 0.0, 1.0), "sigma_min, sigma_max: expected 0 < .*, got 0.0, 1.0"),
         (lambda: flow(5, 1.0), "t_max: expected a number between 0 and 1, got 1.0"),
         (lambda: flow(5, math.nan), "t_max: expected a number between 0 and 1, got nan"),
         (lambda: constant(5, 0.0), "sigma: expected a positive finite number, got 0.0"),

@@ -2,6 +2,7 @@
 
 from reddiff.schedules.families import constant as constant
 from reddiff.schedules.families import cosine as cosine
+from reddiff.schedules.families import even as even
 from reddiff.schedules.families import flow as flow
 from reddiff.schedules.families import geometric as geometric
 from reddiff.schedules.families import held as held

@@ -139,6 +139,19 @@ def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
     return Schedule(torch.ones_like(s), s)
 
 
+def even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    """Levels (alpha = 1) evenly spaced in sigma, then clean.
+
+    Raises:
+        InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
+    """
+    require_count("steps", steps)
+    _check_range(sigma_min, sigma_max)
+    s = torch.linspace(sigma_max, sigma_min, steps, dtype=torch.float64)
+    s = torch.cat([s, s.new_zeros(1)])
+    return Schedule(torch.ones_like(s), s)
+
+
 def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
     """The rectified-flow path: alpha = 1 - t, sigma = t, with t even from t_max to 0.
 

@@ -114,6 +114,10 @@ def _pnpdm(steps: int, prior: Prior | None) -> Solver[Any]:
     return PnPDM.paper(steps, prior, average=max(1, steps // 3))
 
 
+def _ddrm(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
+    return DDRM.default(steps, prior, sigma_n=_noise_level(problem, _brightness))
+
+
 def _hqs(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
     return PnPHQS.paper(steps, prior, sigma_n=_noise_level(problem, _brightness))
 
@@ -148,7 +152,7 @@ METHODS = {
     "tmpd": Method("TMPD: guidance by the denoiser's row sums", 200, _preset(TMPD.paper)),
     "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, _preset(MMPS.paper)),
     "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, _preset(JFPS.default)),
-    "ddrm": Method("DDRM: in spectral coordinates of A", 20, _preset(DDRM.paper)),
+    "ddrm": Method("DDRM: in spectral coordinates of A", 20, _ddrm),
     "ddnm": Method("DDNM: null-space projection; ignores noise", 100, _preset(DDNM.paper)),
     "ddnm-plus": Method("DDNM+: the same for noisy y", 100, _preset(DDNMPlus.paper)),
     "diffpir": Method(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reddiff.errors import require_share
+from reddiff.errors import require_positive, require_share
 from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.operators.base import Operator
@@ -17,10 +18,13 @@ from reddiff.operators.spectral import SpectralOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
-from reddiff.schedules import vp_within
+from reddiff.schedules import Schedule, even, preset, vp_within
 from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
+from reddiff.solvers.inits import scaled_adjoint
 from reddiff.spectral_view import SpectralView
+
+HIGHEST = 2.0  # first level of `default`: four times the spread of pixels in [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,26 @@ class DDRM(Sampler):
         """
         return preset_for(prior, cls(vp_within(steps)))
 
+    @classmethod
+    def default(cls, steps: int = 20, prior: Prior | None = None, *, sigma_n: float = 0.1) -> DDRM:
+        """For pictures in [-1, 1]: levels evenly spaced from 2 to that of the noise.
+
+        Of the 20 published levels few lie between 0.1 and 2, where the content of missing pixels
+        is decided. It starts from `inits.scaled_adjoint`, as level 2 does not hide the start.
+
+        Arguments:
+            steps: Levels.
+            prior: The levels are those that this prior is good for; by default all of them.
+            sigma_n: The last level, above 0: sigma_y, where a flat x has a y of the same
+                brightness.
+
+        Raises:
+            InvalidArgument: If sigma_n is not positive and finite.
+        """
+        require_positive("sigma_n", sigma_n)
+        schedule = preset(partial(_even, steps, sigma_n))
+        return preset_for(prior, cls(schedule, start=scaled_adjoint))
+
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
         """y with noise added up to the first level where it is precise, elsewhere start + s n."""
         y = SpectralView.required(problem)
@@ -98,6 +122,11 @@ class DDRM(Sampler):
         y = SpectralView.required(problem)
         x = restored(y, state.x, x_0, s, s_next, self.eta, self.eta_b, rng)
         return arrive(x, x_0, s_next)
+
+
+def _even(steps: int, sigma_n: float, sigma_min: float, sigma_max: float) -> Schedule:
+    high = min(max(HIGHEST, sigma_min), sigma_max)
+    return even(steps, min(max(sigma_n, sigma_min), high), high)
 
 
 def restored(
