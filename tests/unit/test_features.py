@@ -61,13 +61,12 @@ def test_the_network_knows_what_is_in_a_photo():
 
 
 def test_features_are_of_each_picture_alone_and_of_any_shape():
-    x = photos("chelsea", "coffee")[:, :, :64, :96]
+    x = photos("chelsea", "coffee")[:, :1, :64, :80]
     f = network()(x)
     assert f.shape == (2, 1280)
-    torch.testing.assert_close(network()(x[1:]), f[1:], atol=1e-5, rtol=1e-4)
+    colors = x[1:].expand(-1, 3, -1, -1)  # a gray picture is its three equal channels
+    torch.testing.assert_close(network()(colors), f[1:], atol=1e-5, rtol=1e-4)
     assert network()(x[:0]).shape == (0, 1280)
-    gray = x[:1, :1]
-    torch.testing.assert_close(network()(gray), network()(gray.expand(-1, 3, -1, -1)))
 
 
 def test_a_picture_in_another_range_is_clamped_and_a_bad_shape_refused():
@@ -81,15 +80,14 @@ def test_a_picture_in_another_range_is_clamped_and_a_bad_shape_refused():
 
 def test_top1_agreement():
     truth = photos("chelsea", "coffee")
-    blurred = avg_pool2d(truth, 33, 1, 16)
     agreement = Top1Agreement(network())
-    assert agreement(truth, truth).tolist() == [1, 1]
     labels = torch.tensor([EGYPTIAN_CAT, EGYPTIAN_CAT])
     assert agreement(truth, truth, labels).tolist() == [1, 0]
-    x = truth.clone()
+    x = avg_pool2d(truth, 33, 1, 16)
     x[0] = torch.nan
-    assert agreement(x, truth)[0].isnan()
-    assert agreement(blurred, truth).sum() < 2
+    found = agreement(x, truth)
+    assert found[0].isnan()
+    assert found[1] == 0
     with pytest.raises(InvalidArgument, match=r"labels: expected 2 classes from 0 to 999, got \[1"):
         agreement(truth, truth, torch.tensor([1000, 1]))
 
@@ -155,13 +153,13 @@ def test_the_kernel_distance_is_its_double_sums(paired):
 
 def test_of_paired_sets_of_one_law_only_the_paired_distance_is_zero_on_average(measure):
     plain, paired = [], []
-    for seed in range(300):
+    for seed in range(120):
         generator = torch.Generator().manual_seed(seed)
         picture, one, other = torch.randn(3, 20, 4, generator=generator, dtype=F64)
         u, v = 0.9 * picture + 0.4 * one, 0.9 * picture + 0.4 * other
         plain.append(float(kernel_distance(u, v)))
         paired.append(float(kernel_distance(u, v, paired=True)))
-    error = np.std(paired) / 300**0.5
+    error = np.std(paired) / 120**0.5
     measure(f"kernel distance of one law: {np.mean(paired):.3f}, not paired {np.mean(plain):.3f}")
     assert abs(np.mean(paired)) < 4 * error
     assert np.mean(plain) < -10 * error

@@ -39,12 +39,12 @@ class Top1Agreement(nn.Module):
             InvalidArgument: If the shapes differ, or these are no pictures or no labels.
         """
         check_pair(x, truth)
-        found = self.network.logits(self.network(x))
         if labels is None:
             labels = self.network.logits(self.network(truth)).argmax(1)
         else:
             good = len(labels) == len(x) and bool(((labels >= 0) & (labels < 1000)).all())
             expected = f"{len(x)} classes from 0 to 999"
             require(good, "labels", expected=expected, got=labels.tolist())
+        found = self.network.logits(self.network(x))
         agreed = (found.argmax(1) == labels.to(found.device)).to(found)
         return agreed.where(found.isfinite().all(1), torch.nan)
