@@ -76,6 +76,8 @@ bench-check: $(STAMP) ## Run every benchmark at small sizes; fails where an expe
 	@printf '%s\n' $(BENCHES) | OMP_NUM_THREADS=1 xargs -P 2 -I {} $(SHELL) -c \
 		'out=$$($(BIN)/python {} --quick --threads 1 2>&1); code=$$?; \
 		test $$code -eq 0 && echo "{}: ok" || { printf "== %s\n%s\n" {} "$$out"; exit $$code; }'
+	@place=$$(mktemp -d) && OMP_NUM_THREADS=1 $(BIN)/reddiff bench quick --limit 1 -o $$place/quick.sqlite; \
+		code=$$?; rm -rf "$$place"; exit $$code
 
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist site demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

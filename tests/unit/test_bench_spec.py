@@ -110,7 +110,11 @@ def test_two_images_of_the_same_pixels_are_refused(tmp_path: Path) -> None:
         Context(spec).truths("field")
 
 
-@pytest.mark.parametrize("name", shipped())
+LARGE = {"daps-protocol", "red-diff-protocol", "pictures"}  # of 256 x 256
+SPECS = [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in shipped()]
+
+
+@pytest.mark.parametrize("name", SPECS)
 def test_every_spec_of_the_package_can_be_planned(name: str) -> None:
     sources = {"red-diff-protocol": ["imagenet=photo"], "daps-protocol": ["ffhq=photo"]}
     files = [str(PHOTOS)] if name in sources else None

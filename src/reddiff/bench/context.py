@@ -80,7 +80,8 @@ class Context:
         if key not in self._measured:
             truths = [self.truths(cell.prior)[name] for name in names]
             task = self.spec.tasks[cell.task]
-            self._measured = {key: measure(task, truths, cell.noise, self.spec.seed)}
+            found = measure(task, truths, cell.noise, self.spec.seed)
+            self._measured = {key: found.to(self.device)}
         return self._measured[key]
 
     def exact_mean(self, cell: Cell, names: Sequence[str]) -> Tensor | None:
@@ -145,9 +146,9 @@ class Context:
     def _prior(self, label: str) -> Prior:
         entry = self.spec.priors[label]
         if entry.field is not None:
-            return GaussianRandomField(entry.field.exponent, entry.field.std)
+            return GaussianRandomField(entry.field.exponent, entry.field.std).to(self.device)
         if entry.mixture is not None:
-            return _mixture(entry.mixture, self.spec.images.size or 8)
+            return _mixture(entry.mixture, self.spec.images.size or 8).to(self.device)
         try:
             return door.prior(entry.source).to(self.device)
         except InvalidArgument as error:
@@ -160,7 +161,9 @@ class Context:
 
         prior = self.fitting(label, shape[1:])
         x = torch.zeros(shape, dtype=prior.dtype or torch.float32, device=self.device)
-        memory, s = PeakMemory(self.device), x.new_full((len(x),), (prior.sigma_min + 1) / 2)
+        s = x.new_full((len(x),), min(max(0.5, prior.sigma_min), prior.sigma_max))
+        call(prior, x[:1], s[:1], vjp=vjp)  # what the first call allocates once and for all
+        memory = PeakMemory(self.device)
         call(prior, x, s, vjp=vjp)
         return memory.peak() or 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -77,6 +78,7 @@ def drawn_truths(prior: Prior, images: Images, limit: int | None = None) -> list
     side = images.size or 32
     shape = (prior.shape[0] or 1, *(n or side for n in prior.shape[1:]))
     like = torch.empty(count, *shape, dtype=prior.dtype or torch.float64)
+    prior = copy.deepcopy(prior).cpu()
     x: Tensor = prior.sample(like, Keys(0, tuple(range(count))).at(DRAWING))  # type: ignore[operator]
     return [Truth(f"draw {i}", (v + 1) / 2, drawn=True) for i, v in enumerate(x)]
 

@@ -22,6 +22,8 @@ from reddiff.bench.store import Results
 from reddiff.bench.workers import Setup, run_jobs
 from reddiff.errors import PictureError
 
+OUTSIDE = {"bench", "cli"}  # what no result depends on, but for these modules of `bench`:
+DECIDING = ("context", "features", "images", "methods", "scoring", "solving", "tasks")
 Tell = Callable[[Job, list[Any]], None]
 
 
@@ -122,8 +124,8 @@ def _refuse(path: Path, expected: str, got: str) -> None:
 def versions() -> dict[str, str]:
     """What results depend on beside the spec: the library with a hash of its source, and torch."""
     home = Path(str(files("reddiff")))
-    outside = {"bench", "cli"}
-    paths = [p for p in sorted(home.rglob("*.py")) if p.relative_to(home).parts[0] not in outside]
+    paths = [p for p in sorted(home.rglob("*.py")) if p.relative_to(home).parts[0] not in OUTSIDE]
+    paths += [home / "bench" / f"{name}.py" for name in DECIDING]
     source = sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()[:12]
     return {"reddiff": version("reddiff"), "source": source, "torch": torch.__version__}
 

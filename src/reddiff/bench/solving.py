@@ -90,8 +90,6 @@ class Bench:
     ) -> list[Result]:
         context, problem, count = self.context, measured.problem, len(keys)
         entry = context.spec.solvers[job.solver]
-        device = context.device
-        problem = problem.derived(y=problem.y.to(device), operator=problem.operator.to(device))
         prior = context.fitting(job.cell.prior, problem.x_shape)
         shape = (count * entry.runs, *problem.x_shape)
         bare = context.bare_peak(job.cell.prior, shape, solver.cost.vjps > 0)

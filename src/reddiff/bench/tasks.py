@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -50,6 +50,12 @@ class Measured:
     degraded: Float[Tensor, "b c h w"]
     finish: Callable[[Tensor], Tensor]
     preset: str
+
+    def to(self, device: torch.device) -> Measured:
+        """The same on another device."""
+        y, operator = self.problem.y.to(device), self.problem.operator.to(device)
+        problem = self.problem.derived(y=y, operator=operator)
+        return replace(self, problem=problem, degraded=self.degraded.to(device))
 
 
 @dataclass(frozen=True)
