@@ -85,21 +85,26 @@ def claim(results: Results, context: Context, *, accept: bool = False) -> None:
     Raises:
         PictureError: If it is of another spec, other weights, other images or another version.
     """
+    if "spec_hash" in results.meta():
+        check_claim(results, context, accept=accept)
+        return
+    entries = {
+        "spec": context.spec.model_dump_json(),
+        "spec_hash": context.spec.hash,
+        "weights": json.dumps(context.weights()),
+        "versions": json.dumps(versions()),
+        "machine": json.dumps(machine()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    results.write_meta(entries)
+
+
+def check_claim(results: Results, context: Context, *, accept: bool = False) -> None:
+    """Refuse a file that is of something else. Arguments and errors as for `claim`."""
     spec, meta = context.spec, results.meta()
     weights, used = context.weights(), versions()
-    if "spec_hash" not in meta:
-        entries = {
-            "spec": spec.model_dump_json(),
-            "spec_hash": spec.hash,
-            "weights": json.dumps(weights),
-            "versions": json.dumps(used),
-            "machine": json.dumps(machine()),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        results.write_meta(entries)
-        return
     new = "(--new keeps the file and begins another)"
-    if meta["spec_hash"] != spec.hash:
+    if meta.get("spec_hash") != spec.hash:
         _refuse(results.path, f"results of this spec {new}", "those of another")
     if json.loads(meta["weights"]) != weights:
         _refuse(results.path, f"results of the same priors {new}", "those of other weights")

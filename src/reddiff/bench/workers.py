@@ -111,13 +111,15 @@ def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
                 os._exit(1)
 
     torch.set_num_threads(setup.threads)
-    bench = Bench(Context(setup.spec, setup.limit, setup.device), [Watch()])
+    bench = None
     while True:
         try:
             job = pipe.recv()
         except (EOFError, OSError):
             return
         try:
+            if bench is None:
+                bench = Bench(Context(setup.spec, setup.limit, setup.device), [Watch()])
             found: Any = bench.run(job)
         except Exception as error:  # noqa: BLE001 - it is raised in the first process
             found = error

@@ -82,7 +82,7 @@ def bench(
     from reddiff.bench.context import Context
     from reddiff.bench.loading import load_spec
     from reddiff.bench.planning import costs, plan
-    from reddiff.bench.running import claim
+    from reddiff.bench.running import check_claim, claim
     from reddiff.bench.store import Results, move_aside
 
     loaded = load_spec(spec, prior or [], files=images, size=size, batch=batch)
@@ -94,20 +94,22 @@ def bench(
         rows: list[Any] = []
         if path.exists() and not new:
             old = Results.read(path)
+            check_claim(old, context, accept=True)
             done, rows = old.done(), list(old.rows())
             old.close()
         todo, _ = plan(context, done, only, retry)
         _show_cost(context, todo, rows)
         return
     context.weights()
-    plan(context, {}, only)  # so that what is wrong is said before a file is made
+    found = costs(
+        context, plan(context, {}, only)[0]
+    )  # what is wrong is said before a file is made
     if new and (aside := move_aside(path)):
         say(flat(f"{path}: renamed to {aside}"), error=True)
     results = Results.open(path)
     try:
         claim(results, context, accept=accept_version)
         todo, there = plan(context, results.done(), only, retry)
-        found = costs(context, todo)
         kept = sum(len(job.images) for job in there)
         if kept:
             say(flat(f"{counted(kept, 'result')} in {path} already"), error=True)
