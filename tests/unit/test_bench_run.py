@@ -299,6 +299,13 @@ def test_seeds_come_from_the_pixels() -> None:
     Keys(0, tuple(seeds))
 
 
+def test_a_draw_is_the_same_however_many_there_are(tmp_path: Path) -> None:
+    images = {"images": {"drawn": 5, "size": 16}}
+    one, five = (context_of(tmp_path, limit=n, **images).truths("field") for n in (1, 5))
+    assert torch.equal(one["draw 0"].pixels, five["draw 0"].pixels)
+    assert len({truth.seed for truth in five.values()}) == 5
+
+
 def test_the_meta_says_what_the_results_are_of(tmp_path: Path) -> None:
     path, context = tmp_path / "r.sqlite", context_of(tmp_path)
     run_all(path, context, only="solver=ours,task=noise")

@@ -77,10 +77,13 @@ def drawn_truths(prior: Prior, images: Images, limit: int | None = None) -> list
     count = min(images.drawn, limit or images.drawn)
     side = images.size or 32
     shape = (prior.shape[0] or 1, *(n or side for n in prior.shape[1:]))
-    like = torch.empty(count, *shape, dtype=prior.dtype or torch.float64)
+    like = torch.empty(1, *shape, dtype=prior.dtype or torch.float64)
     prior = copy.deepcopy(prior).cpu()
-    x: Tensor = prior.sample(like, Keys(0, tuple(range(count))).at(DRAWING))  # type: ignore[operator]
-    return [Truth(f"draw {i}", (v + 1) / 2, drawn=True) for i, v in enumerate(x)]
+    found = []
+    for i in range(count):  # alone: in a batch it could be rounded in another way
+        x: Tensor = prior.sample(like, Keys(0, (i,)).at(DRAWING))  # type: ignore[operator]
+        found.append(Truth(f"draw {i}", (x[0] + 1) / 2, drawn=True))
+    return found
 
 
 def _labeled(sources: Sequence[tuple[str, Path]]) -> list[tuple[str, Path | None]]:
