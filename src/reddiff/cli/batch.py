@@ -161,9 +161,12 @@ def summary(record: dict[str, Any]) -> str:
     how = "estimated" if record["noise_estimated"] else "given"
     ratio, noise = record["residual_ratio"], record["noise"]
     fit = "undefined" if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}"
+    made = counted(cost["evaluations"], "evaluation")
+    if cost.get("decodings"):
+        made += f" and {counted(cost['decodings'], 'decoding')}"
     lines = [
         f"{flat(job['output'])}: {flat(job['task'])} by {flat(job.get('solver', 'noise-aware'))}, "
-        f"{counted(cost['evaluations'], 'evaluation')} in {cost['seconds']:.1f} s; "
+        f"{made} in {cost['seconds']:.1f} s; "
         f"noise {'unknown' if noise is None else f'{noise:.4f}'} ({how}), "
         f"residual/noise {fit}"
     ]

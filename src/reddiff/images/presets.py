@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reddiff.noise import Gaussian
+from reddiff.operators import LinearOperator
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.solvers import diffpir
@@ -71,7 +72,7 @@ def default_steps(name: str, task: str, problem: Problem, realism: float | None)
     D(y, sigma), whatever the steps before it were. A realism above 3/4 goes below the noise level
     and needs them.
     """
-    known = isinstance(problem.noise, Gaussian)
+    known = isinstance(problem.noise, Gaussian) and isinstance(problem.operator, LinearOperator)
     faithful = (REALISM if realism is None else realism) <= SETTLED
     denoises = name == "noise-aware" and task == "denoise"
     return 1 if denoises and known and faithful else method(name).steps

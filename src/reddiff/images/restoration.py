@@ -17,6 +17,7 @@ from reddiff.hooks import Hook, Progress
 from reddiff.images.arguments import Source, keywords, open_image, open_task, outside
 from reddiff.images.conversions import take_numbers
 from reddiff.images.io import Picture
+from reddiff.images.latents import pictures_of
 from reddiff.images.level import choose_level, doubts
 from reddiff.images.presets import preset
 from reddiff.images.settings import Settings
@@ -24,8 +25,10 @@ from reddiff.images.tasks import Task
 from reddiff.images.tasks.base import PIXELS
 from reddiff.interop import door
 from reddiff.metrics.draws import Interval
+from reddiff.operators import Identity, Operator
 from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
+from reddiff.priors.latent import LatentPrior
 from reddiff.priors.tiled import TiledPrior
 from reddiff.problem import Problem
 from reddiff.results import Finding, Reconstruction, Status
@@ -48,7 +51,7 @@ class Restored:
         estimated: Whether it was estimated.
         residual_ratio: The rms of y - A(x) over the noise level: near 1 if x is consistent with y,
             inf for a noise level of 0.
-        reconstruction: The run, or all draws, in the units of the prior.
+        reconstruction: The run, or all draws, in the units of the prior: latents, if it has them.
         as_pixels: From an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
         notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
     """
@@ -141,18 +144,26 @@ def restore_with(
     problem = replace(problem, y=problem.y.to(where), operator=problem.operator.to(where))
     notes += doubts(problem, estimated, unit) + outside(pixels, reading.measured, level)
     network = _prior(settings.prior).to(where)
+    decode: Operator = Identity()
+    if isinstance(network, LatentPrior):
+        expected = "none with a prior of latents, whose mean is not that of the pictures"
+        require(settings.draws is None, "draws", expected=expected, got=settings.draws)
+        decode = pictures_of(network, problem)
+        problem = problem.pullback(decode)
     network = adapted(network, problem.x_shape)
     method = _solver(settings, task, problem, network)
     if level is None and not method.estimates_noise:
         expected = "a level (--noise), as too few pixels are measured to estimate it"
         raise InvalidArgument("noise", expected=expected, got="none")
 
-    def finish(x: Tensor) -> Tensor:
+    @torch.no_grad()
+    def finish(estimate: Tensor) -> Tensor:
+        x = decode(estimate[None])[0]
         out = ((task.image(x, pixels) + 1) / 2).clamp(0, 1).cpu()
         return out.expand(max(len(out), len(degraded.pixels)), -1, -1).contiguous()
 
     watch = [] if preview is None else [_Preview(preview, finish)]
-    if None in network.shape[1:]:
+    if None in network.shape[1:] and not isinstance(network, LatentPrior):
         network = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
     if settings.draws is None:
         run = solve(
@@ -172,6 +183,9 @@ def restore_with(
         notes.append(f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units.")
     notes += _warnings(run, unit)
     restored = finish(run.x[0])
+    if isinstance(network, LatentPrior):
+        made = tuple(n + 1 for n in run.cost.decodings)  # and that of the result
+        run = replace(run, cost=replace(run.cost, decodings=made))
     return Restored(
         picture=replace(degraded, pixels=restored, alpha=_resized(degraded.alpha, restored)),
         noise=level,

@@ -185,7 +185,7 @@ def _check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int
 
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
     run = result.reconstruction
-    cost = asdict(run.cost)
+    cost = {k: v[0] if isinstance(v, tuple) else v for k, v in asdict(run.cost).items()}
     pixels = result.pixels.contiguous().numpy().tobytes()
     return {
         "format": FORMAT,
@@ -199,7 +199,7 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "noise_estimated": result.estimated,
         "residual_ratio": result.residual_ratio,
         "status": result.status.name,
-        "cost": cost | {"evaluations": cost["evaluations"][0], "vjps": cost["vjps"][0]},
+        "cost": cost,
         "threads": torch.get_num_threads(),
         "notes": list(result.notes),
         "pixels": sha256(pixels).hexdigest()[:16],
