@@ -11,16 +11,18 @@ import torch
 from PIL import Image
 from tests.unit.test_bench_spec import written
 
-from reddiff import InvalidArgument
+from reddiff import InvalidArgument, PictureError
 from reddiff.bench.context import Context
 from reddiff.bench.loading import load_spec
 from reddiff.bench.planning import plan
+from reddiff.bench.report.labels import read_labels, with_labels
 from reddiff.bench.report.reading import load_results
 from reddiff.bench.report.writing import summary_of
 from reddiff.bench.running import claim, run
 from reddiff.bench.store import Results
 from reddiff.bench.summary import Cell
 from reddiff.metrics import EfficientNetLite0, frechet_distance, kernel_distance
+from results_files import write_results
 
 pytestmark = pytest.mark.usefixtures("untyped")
 CELL = Cell("net", "noise", 0.1)
@@ -56,6 +58,28 @@ def test_features_and_agreement_are_those_of_the_stored_pictures(tmp_path: Path)
     assert kernel.mean.mean == pytest.approx(float(distances[0]), rel=1e-4)
     assert frechet.mean.mean == pytest.approx(float(distances[1]), rel=1e-4)
     assert summary.get(CELL, "degraded", "kernel").rank is not None
+    labels = tmp_path / "labels.csv"
+    seen = int(network.logits(found)[2].argmax())
+    labels.write_text(f"astronaut,1\nchelsea,2\ncoffee,{seen}\n")
+    given = summary_of(with_labels(loaded, read_labels(labels))).get(CELL, "hqs", "top1")
+    assert given.values == {"astronaut": 0, "chelsea": 0, "coffee": 1}
+    labels.write_text("chelsea,2\n")
+    with pytest.raises(InvalidArgument, match="labels: expected one for astronaut, got none"):
+        with_labels(loaded, read_labels(labels))
+
+
+@pytest.mark.parametrize("text", ["a,1000", "a,-1", "a", "a,1\na,2", "image,class"])
+def test_labels_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"b,3\n\n{text}\n")
+    with pytest.raises(PictureError, match=r"labels.csv: expected lines of an image .* in line \d"):
+        read_labels(path)
+
+
+def test_labels_need_features(tmp_path: Path) -> None:
+    loaded = load_results([write_results(tmp_path / "r.sqlite", images=1)])
+    with pytest.raises(InvalidArgument, match="labels: expected results with features"):
+        with_labels(loaded, {"image0": 1})
 
 
 def test_drawn_images_have_no_features(tmp_path: Path) -> None:

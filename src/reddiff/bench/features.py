@@ -18,8 +18,7 @@ from reddiff.bench.store import Measurement, Result
 from reddiff.images.io import as_picture
 from reddiff.metrics.efficientnet import EfficientNetLite0
 
-SETS = ("frechet", "kernel")  # metrics of sets of pictures, computed from stored features
-FEATURE_METRICS = ("top1", *SETS)
+FEATURE_METRICS = ("top1", "frechet", "kernel")  # the last two are computed from what is stored
 
 network = cache(EfficientNetLite0)
 
@@ -32,7 +31,7 @@ def with_features(
     Arguments:
         measurements: Those of a batch, of one size.
         results: A solver's, in the same order; some may have no picture.
-        metrics: `top1` adds a metric, `frechet` and `kernel` add features.
+        metrics: Any of `FEATURE_METRICS` adds features, `top1` a metric as well.
     """
     done = [i for i, result in enumerate(results) if result.picture is not None]
     if not done or not set(FEATURE_METRICS) & set(metrics):
@@ -41,15 +40,11 @@ def with_features(
     found = _features(tuple(results[i].picture or b"" for i in done))
     classes = [network().logits(v).argmax(1) for v in (found, truths[done])]
     agreed = (classes[0] == classes[1]).tolist()
-    kept = bool(set(SETS) & set(metrics))
     described = list(results)
     for place, i in enumerate(done):
         scores = {"top1": float(agreed[place])} if "top1" in metrics else {}
-        features = _bytes(found[place]) if kept else {}
         scored = {**results[i].metrics, **scores}
-        described[i] = replace(results[i], metrics=scored, features=features)
-    if not kept:
-        return list(measurements), described
+        described[i] = replace(results[i], metrics=scored, features=_bytes(found[place]))
     pairs = zip(measurements, truths, strict=True)
     return [replace(m, features=_bytes(vector)) for m, vector in pairs], described
 

@@ -63,7 +63,8 @@ MEASURES = {
         "Top-1 agreement",
         "higher",
         0,
-        "Pictures in which EfficientNet-Lite0 sees the class that it sees in the truth.",
+        "Pictures in which EfficientNet-Lite0 sees the class that it sees in the truth, or the "
+        "one in the file of labels.",
         "%",
         scale=100,
     ),

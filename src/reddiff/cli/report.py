@@ -67,6 +67,14 @@ def report(
         str | None,
         typer.Option(help="The solver that the page compares with. Default: the best."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            parser=some_path,
+            metavar="FILE",
+            help="Lines of image,class: the metric top1 compares with these classes.",
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
     into: Annotated[
         str | None,
@@ -81,6 +89,7 @@ def report(
 
     Means have 95 % bootstrap intervals over images. The best and the second best are marked.
     """
+    from reddiff.bench.report.labels import read_labels, with_labels
     from reddiff.bench.report.reading import load_results
     from reddiff.bench.report.writing import (
         fill,
@@ -93,25 +102,25 @@ def report(
     from reddiff.errors import InvalidArgument
     from reddiff.files import check_target, write_whole
 
-    if into is not None:
-        document, sign, name = into.rpartition(":")
-        if not (sign and document and name) or output is not None:
-            expected, got = "DOCUMENT:NAME, without --output", into
-            raise InvalidArgument("into", expected=expected, got=got)
-        loaded = load_results(results)
-        summary = summary_of(part_of(loaded, only) if only else loaded)
-        table = single_table(summary, metrics, rows.value, intervals=intervals)
-        fill(Path(document), name, table)
-        return
-    kind = kind_of(output, form)
+    kind = "md" if into is not None else kind_of(output, form)
+    document, _, name = (into or "").rpartition(":")
+    if into is not None and not (document and name and output is None):
+        expected = "DOCUMENT:NAME, without --output"
+        raise InvalidArgument("into", expected=expected, got=into)
     if output is not None:
         check_target(output, force=force)
     loaded = load_results(results)
     if only is not None:
         loaded = part_of(loaded, only)
+    if labels is not None:
+        loaded = with_labels(loaded, read_labels(labels))
+    summary = summary_of(loaded)
+    if into is not None:
+        fill(Path(document), name, single_table(summary, metrics, rows.value, intervals=intervals))
+        return
     text = report_text(
         loaded,
-        summary_of(loaded),
+        summary,
         kind,
         title=title,
         metrics=metrics,
