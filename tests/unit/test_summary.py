@@ -70,8 +70,9 @@ def test_an_interval_is_the_same_every_time_and_that_of_a_bootstrap():
     assert abs(found.high - high) < 0.06 * width
 
 
-def test_few_images_or_infinity_have_no_interval():
+def test_few_images_equal_values_and_infinity_have_no_interval():
     assert not interval([3.0, 4.0, 3.5, 3.2]).known
+    assert not interval([0.0] * 20).known  # of a share of 0, say
     found = interval([3.0, 3.1, 3.2, 2.9, math.inf])
     assert found.mean == math.inf
     assert not found.known

@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval; no interval of fewer than five images."""
+    """A mean and its interval; none of fewer than five images, or of equal values."""
 
     mean: float
     low: float | None = None
@@ -39,7 +39,8 @@ def interval(values: Sequence[float]) -> Interval:
 
     The same resamples of images are taken for any values of as many images, so differences of
     solvers are resampled as their means are. The percentiles are widened for small samples, so that
-    of normal values the interval is that of Student's t.
+    of normal values the interval is that of Student's t. Values that are all equal have none:
+    resamples of five failures do not say how rare success is.
 
     References:
         | What Teachers Should Know About the Bootstrap (Hesterberg, 2015), section 3.3,
@@ -47,7 +48,7 @@ def interval(values: Sequence[float]) -> Interval:
     """
     array, n = np.asarray(values, np.float64), len(values)
     mean = float(array.mean())
-    if n < FEWEST or not np.isfinite(array).all():
+    if n < FEWEST or not np.isfinite(array).all() or np.ptp(array) == 0:
         return Interval(mean)
     return _percentiles(mean, resamples(n) @ array / n, n)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reddiff.cli.options import Force, some_path
-from reddiff.cli.terminal import flat, say
+from reddiff.cli.terminal import flat, printable, say
 
 
 class RowsOf(StrEnum):
@@ -130,7 +130,7 @@ def report(
         baseline=baseline,
     )
     if output is None:
-        typer.echo(text, nl=False)
+        typer.echo(printable(text), nl=False)
         return
     write_whole(output, text.encode(), force=force)
     say(flat(f"{output}: {len(text.encode()) / 1e6:.1f} MB"))
