@@ -3,6 +3,7 @@ from . import operators as operators
 from . import priors as priors
 from . import schedules as schedules
 from . import solvers as solvers
+from .errors import CalibrationError as CalibrationError
 from .errors import InvalidArgument as InvalidArgument
 from .errors import PictureError as PictureError
 from .errors import RecordError as RecordError
@@ -10,6 +11,9 @@ from .errors import ReddiffError as ReddiffError
 from .errors import SnapshotError as SnapshotError
 from .errors import Unsupported as Unsupported
 from .errors import WeightsError as WeightsError
+from .images.calibration import Calibration as Calibration
+from .images.calibration import calibrate as calibrate
+from .images.calibration import read_calibration as read_calibration
 from .images.degradation import degrade as degrade
 from .images.restoration import Restored as Restored
 from .images.restoration import restore as restore

@@ -76,6 +76,10 @@ class RecordError(ReddiffError):
     """A record that is damaged, or whose inputs, weights or pixels are no longer the same."""
 
 
+class CalibrationError(ReddiffError):
+    """A calibration file that is damaged, or of other settings than those it is used with."""
+
+
 def shown(value: object) -> str:
     """A value as one line of a message, cut where it is long."""
     try:

@@ -152,6 +152,7 @@ def _spread(found: dict[str, Any]) -> list[str]:
     if "mean_width" in found:
         level, width = 100 * found["level"], found["mean_width"]
         lines.append(f"  {level:g} % intervals of the pixels: {width:.4f} wide on average")
+    lines += [f"  {text}" for text in found.get("said", [])]
     return lines
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reddiff.cli.bench import bench
+from reddiff.cli.calibrate import calibrate
 from reddiff.cli.convert import convert
 from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
@@ -61,7 +62,8 @@ def options(
     debugging.set(debug)
 
 
+BENCHES = (calibrate, bench, report)
 PRIORS = (probe, train, convert)
 LISTS = (tasks, priors, solvers, show)
-for command in (restore, replay, degrade, sample, *PRIORS, bench, report, check, *LISTS, demo):
+for command in (restore, replay, degrade, sample, *PRIORS, *BENCHES, check, *LISTS, demo):
     app.command()(command)

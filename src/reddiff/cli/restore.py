@@ -83,6 +83,14 @@ def restore(
             "MASK.png=sum, std, min, max, contrast. May be repeated.",
         ),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            parser=some_path,
+            metavar="FILE",
+            help="Widen the intervals by a file of `reddiff calibrate`, so that they hold.",
+        ),
+    ] = None,
     save_draws: Annotated[
         Path | None,
         typer.Option(parser=some_path, metavar="DIR", help="Save every draw in this folder."),
@@ -103,7 +111,7 @@ def restore(
     from reddiff.images.jobs import Job
 
     some_path(output)
-    spread, settings = _spread(settings, interval, roi or [], save_draws)
+    spread, settings = _spread(settings, interval, roi or [], save_draws, calibration)
     if force and on_existing not in (None, OnExisting.OVERWRITE):
         expected = "overwrite or no value, together with --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
@@ -126,10 +134,14 @@ def restore(
 
 
 def _spread(
-    settings: Settings, interval: float | None, rois: list[str], folder: Path | None
+    settings: Settings,
+    interval: float | None,
+    rois: list[str],
+    folder: Path | None,
+    calibrated: Path | None,
 ) -> tuple[Spread | None, Settings]:
     """What to write of the spread of draws, and settings with enough of them."""
-    if interval is None and not rois and folder is None:
+    if interval is None and not rois and folder is None and calibrated is None:
         return None, settings
     from dataclasses import replace
 
@@ -137,7 +149,13 @@ def _spread(
     from reddiff.images.regions import Region
     from reddiff.images.spread import Spread
 
-    spread = Spread(interval, folder, tuple(map(Region, rois)))
+    exact = None
+    if calibrated is not None:
+        from reddiff.images.calibration import read_calibration
+
+        exact = read_calibration(calibrated)
+        interval = exact.level if interval is None else interval
+    spread = Spread(interval, folder, tuple(map(Region, rois)), exact)
     least = spread.least
     if settings.draws is None and least == 1:
         raise InvalidArgument("--draws", expected="a number beside --save-draws", got="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,7 +236,7 @@ def _warnings(run: Reconstruction, unit: float) -> list[str]:
     runs = run.status.numel()
     alike: dict[str, list[Finding]] = {}
     for finding in run.findings:
-        alike.setdefault(finding.text, []).append(finding)
+        alike.setdefault(re.sub(r"[\d.]+", "", finding.text), []).append(finding)
     words = []
     for first, *more in alike.values():
         some = "" if first.run is None else f"in {1 + len(more)} of {runs} draws: "

@@ -95,7 +95,7 @@ def run(
         made = _size(task, picture, scale)
         _check_size(made, size, scale)
         if spread is not None:
-            spread.check(output, settings.draws, made, force=force)
+            spread.check(output, settings, made, weights_hash(network), force=force)
         if truth is not None:
             wanted = read_picture(truth, value_range=as_range(settings.range))
         result = restore_with(

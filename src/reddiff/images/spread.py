@@ -10,10 +10,12 @@ from typing import Any
 
 from reddiff.errors import require
 from reddiff.files import check_target
+from reddiff.images.calibration import ALARM, Calibration
 from reddiff.images.io import Picture, encode
 from reddiff.images.maps import heat_map
 from reddiff.images.regions import Region
 from reddiff.images.restoration import Restored
+from reddiff.images.settings import Settings
 from reddiff.metrics.draws import Interval, needed_draws
 from reddiff.uncertainty import functional
 
@@ -31,11 +33,13 @@ class Spread:
             write none.
         folder: Where every draw is written, as `NAME-001.SUFFIX` and so on; None to write none.
         regions: Regions, of which numbers and their intervals are found.
+        calibration: What widens the intervals of pixels, and those of means of regions.
     """
 
     interval: float | None = None
     folder: Path | None = None
     regions: tuple[Region, ...] = ()
+    calibration: Calibration | None = None
 
     def below(self, output: str, top: Path | None) -> Spread:
         """The same for one of several outputs, whose draws keep their place below `top`."""
@@ -58,15 +62,21 @@ class Spread:
         found = [] if self.interval is None else [*self._ends(output), self._map(output)]
         return found + self._draws(output, draws)
 
-    def check(self, output: Path, draws: int | None, size: tuple[int, int], *, force: bool) -> None:
+    def check(
+        self, output: Path, settings: Settings, size: tuple[int, int], weights: str, *, force: bool
+    ) -> None:
         """Refuse, before any work, what could not be found or written after it.
 
         Raises:
             InvalidArgument: If there are too few draws, or a region does not fit.
+            CalibrationError: If the calibration is of other settings, or another prior.
             PictureError: If a file is in the way.
         """
+        draws = settings.draws
         expected = f"at least {self.least} for an interval of level {self.level:g}"
         require(draws is not None and draws >= self.least, "draws", expected=expected, got=draws)
+        if self.calibration is not None:
+            self.calibration.check(settings, weights, self.level)
         for region in self.regions:
             region.mask(size)
         for path in self.files(output, draws or 0):
@@ -74,7 +84,10 @@ class Spread:
 
     def ends(self, result: Restored) -> Interval | None:
         """The ends of the interval of every pixel, if it is asked for."""
-        return None if self.interval is None else result.interval(self.interval)
+        if self.interval is None:
+            return None
+        exact = self.calibration
+        return result.interval(self.interval) if exact is None else exact.interval(result)
 
     def contents(
         self, output: Path, result: Restored, ends: Interval | None
@@ -102,13 +115,38 @@ class Spread:
         numbers = {}
         for region in self.regions:
             value = functional(result, region.of(size), level=self.level)
+            note = ""
+            if self.calibration is not None:
+                mean = region.text.endswith("=mean")
+                value = value.widened(self.calibration.region) if mean else value
+                note = ", calibrated" if mean else ", not calibrated"
             numbers[region.text] = {
                 "mean": float(value.mean),
                 "low": float(value.low),
                 "high": float(value.high),
-                "sentence": value.sentence(),
+                "sentence": value.sentence() + note,
             }
-        return found | {"regions": numbers}
+        return found | {"regions": numbers} | self._calibrated(result)
+
+    def _calibrated(self, result: Restored) -> dict[str, Any]:
+        """What the calibration says of the result."""
+        exact = self.calibration
+        if exact is None:
+            return {}
+        psnr = exact.psnr_at_least(result)
+        said = [
+            f"Calibrated: {exact.promise()}",
+            f"PSNR at least {psnr:.1f} dB with {100 * exact.level:g} %.",
+        ]
+        p = exact.p_value(result)
+        if p is None:
+            said.append("Too few pictures were calibrated on to see whether this one is like them.")
+        elif p <= ALARM:
+            said.append(
+                f"This picture does not resemble those of the calibration (p = {p:.3f}): what is "
+                "promised may not hold for it."
+            )
+        return {"psnr_at_least": psnr, "p_value": p, "said": said}
 
     def _ends(self, output: Path) -> list[Path]:
         return [output.with_suffix(f".{name}{output.suffix}") for name in ("low", "high")]

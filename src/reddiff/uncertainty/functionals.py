@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -36,11 +36,13 @@ class Functional:
         values: f of every draw; NaN of one that diverged.
         usable: The draws that did not diverge.
         level: The level of the interval.
+        factor: What widens the interval about the mean, such as that of a calibration.
     """
 
     values: Float[Tensor, "b S"]
     usable: Bool[Tensor, "b S"]
     level: float
+    factor: float = 1.0
 
     @property
     def mean(self) -> Float[Tensor, " b"]:
@@ -54,13 +56,19 @@ class Functional:
 
     @property
     def low(self) -> Float[Tensor, " b"]:
-        """The lower end of the central interval."""
-        return central_interval(self.values, self.level, self.usable).low
+        """The lower end of the central interval, widened by `factor`."""
+        end = central_interval(self.values, self.level, self.usable).low
+        return self.mean + self.factor * (end - self.mean)
 
     @property
     def high(self) -> Float[Tensor, " b"]:
-        """The upper end of the central interval."""
-        return central_interval(self.values, self.level, self.usable).high
+        """The upper end of the central interval, widened by `factor`."""
+        end = central_interval(self.values, self.level, self.usable).high
+        return self.mean + self.factor * (end - self.mean)
+
+    def widened(self, factor: float) -> Functional:
+        """The same with an interval that is so many times as wide about the mean."""
+        return replace(self, factor=self.factor * factor)
 
     def histogram(self, bins: int = 10) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b edges"]]:
         """The counts of the draws in equal bins from the least to the largest value, per lane.

@@ -94,9 +94,9 @@ def sample_posterior(
             result = run.result()
             if store is None:
                 store = _store((len(problem), n), result.samples)
-            store[:, made : made + count] = result.samples
-            empty = result.samples[:, :0]
-            parts.append(replace(result, samples=empty, x=result.x[:0], snapshot=None))
+            kept = store[:, made : made + count]
+            kept.copy_(result.samples)
+            parts.append(replace(result, samples=kept, x=kept[:, 0], snapshot=None))
             made += count
     finally:
         for hook in watch:
