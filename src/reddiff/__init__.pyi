@@ -15,8 +15,8 @@ from .images.calibration import Calibration as Calibration
 from .images.calibration import calibrate as calibrate
 from .images.calibration import read_calibration as read_calibration
 from .images.degradation import degrade as degrade
-from .images.restoration import Restored as Restored
 from .images.restoration import restore as restore
+from .images.restored import Restored as Restored
 from .interop.deepinv import as_reconstructor as as_reconstructor
 from .interop.deepinv import from_deepinv as from_deepinv
 from .interop.door import prior as prior

@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from reddiff import InvalidArgument
-from reddiff.images.strata import STRATA, strata
+from reddiff.images.places import STRATA, strata
 from reddiff.uncertainty.conformal import (
     factor_for_cases,
     factor_in_expectation,

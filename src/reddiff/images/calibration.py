@@ -18,10 +18,11 @@ from reddiff.errors import CalibrationError, InvalidArgument, require
 from reddiff.files import read_regular
 from reddiff.images.degradation import degrade_with
 from reddiff.images.io import Picture, read_picture
+from reddiff.images.places import STRATA, strata
 from reddiff.images.records import versions
-from reddiff.images.restoration import Restored, restore_with
+from reddiff.images.restoration import restore_with
+from reddiff.images.restored import Restored
 from reddiff.images.settings import Settings, words
-from reddiff.images.strata import STRATA, strata
 from reddiff.interop import door
 from reddiff.metrics.draws import Interval, central_interval, moments, needed_draws
 from reddiff.priors.photo import weights_hash

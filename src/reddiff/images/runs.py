@@ -28,7 +28,8 @@ from reddiff.images.io import (
 from reddiff.images.jobs import Job, file_hash
 from reddiff.images.memory import require_memory
 from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
-from reddiff.images.restoration import Restored, restore_with
+from reddiff.images.restoration import restore_with
+from reddiff.images.restored import Restored
 from reddiff.images.spread import Spread
 from reddiff.images.tasks import Compressed, Task, make_task
 from reddiff.images.tasks.custom import OWN, blamed

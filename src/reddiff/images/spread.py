@@ -14,7 +14,7 @@ from reddiff.images.calibration import ALARM, Calibration
 from reddiff.images.io import Picture, encode
 from reddiff.images.maps import heat_map
 from reddiff.images.regions import Region
-from reddiff.images.restoration import Restored
+from reddiff.images.restored import Restored
 from reddiff.images.settings import Settings
 from reddiff.metrics.draws import Interval, needed_draws
 from reddiff.uncertainty import functional
