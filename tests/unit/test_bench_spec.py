@@ -63,6 +63,7 @@ def solver(**entry: Any) -> dict[str, Any]:
         ({"tasks": {"a": {"task": "denoise", "nois": 0.1}}}, "(did you mean noise?)"),
         ({"metrics": ["psnrr"]}, "(did you mean psnr?)"),
         ({"metrics": ["lpips"]}, "metrics: expected none of lpips"),
+        ({"solvers": "catalog"}, "(did you mean catalogue?)"),
         ({"solver": {}}, "a known key (did you mean solvers?)"),
         ({"noise": [2.0]}, "spec.yaml: noise.0: expected less than"),
         ({"priors": {"field": {"field": {"sdt": 1}}}}, "(did you mean std?)"),

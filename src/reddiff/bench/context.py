@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
@@ -14,6 +13,7 @@ from reddiff.bench.features import FEATURE_METRICS, network
 from reddiff.bench.images import Truth, drawn_truths, read_truths
 from reddiff.bench.methods import DEGRADED, check_solver, make_solver
 from reddiff.bench.spec import Spec
+from reddiff.bench.summary import Cell
 from reddiff.bench.tasks import Measured, check_task, measure
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.comparison import LEAST_LPIPS
@@ -25,20 +25,6 @@ from reddiff.priors.base import Prior
 from reddiff.random import DRAWING, Keys
 from reddiff.run.validation import check_run
 from reddiff.solvers.base import Solver
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What y depends on, beside the images.
-
-    Arguments:
-        prior, task: Their labels.
-        noise: The standard deviation of the noise, in [0, 1] pixels.
-    """
-
-    prior: str
-    task: str
-    noise: float
 
 
 class Context:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reddiff.bench.context import Cell, Context
+from reddiff.bench.context import Context
 from reddiff.bench.planning import Cost, Job, speed
+from reddiff.bench.summary import Cell
 
 BACKWARD = 2.0  # evaluations that a backward pass takes, until it is timed
 

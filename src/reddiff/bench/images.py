@@ -41,9 +41,14 @@ class Truth:
 
     @property
     def seed(self) -> int:
-        """A number of 63 bits from the values alone: the id of its lane."""
+        """A number of 63 bits from the pixels alone: the id of its lane.
+
+        It is of pixels rounded to 8 bits, so that it is the same where a resized picture is rounded
+        in another way.
+        """
         shape = "x".join(map(str, self.pixels.shape)).encode()
-        digest = sha256(shape + self.pixels.contiguous().numpy().tobytes()).digest()
+        rounded = (255 * self.pixels).round().to(torch.int16).contiguous()
+        digest = sha256(shape + rounded.numpy().tobytes()).digest()
         return int.from_bytes(digest[:8], "little") >> 1
 
 

@@ -101,8 +101,8 @@ def parsed(read: dict[str, Any], name: str) -> Spec:
     if isinstance(priors, dict):  # a name or file alone is its source
         plain = {k: v if isinstance(v, dict) else {"source": v} for k, v in priors.items()}
         read = read | {"priors": plain}
-    if read.get("solvers") == CATALOGUE:
-        read = read | {"solvers": {name: {"solver": name} for name in (DEGRADED, *METHODS)}}
+    if isinstance(read.get("solvers"), str):
+        read = read | {"solvers": _solvers_of(read["solvers"])}
     try:
         return Spec.model_validate(read)
     except ValidationError as error:
@@ -114,6 +114,14 @@ def parsed(read: dict[str, Any], name: str) -> Spec:
         expected = first["msg"].removeprefix("Input should be ")
         got = "none" if first["type"] == "missing" else repr(first["input"])
         raise InvalidArgument(where, expected=expected, got=got) from error
+
+
+def _solvers_of(name: str) -> Any:
+    """The solvers of the catalogue, or those of a spec of the package."""
+    if name == CATALOGUE:
+        return {name: {"solver": name} for name in (DEGRADED, *METHODS)}
+    require_name(name, (CATALOGUE, *shipped()), "solvers", "a mapping, catalogue, or a spec")
+    return yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())["solvers"]
 
 
 def _keys(place: list[str]) -> list[str]:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from reddiff.bench.context import Cell, Context, call
+from reddiff.bench.context import Context, call
 from reddiff.bench.names import require_name
 from reddiff.bench.spec import Spec
 from reddiff.bench.store import Key
+from reddiff.bench.summary import Cell
 from reddiff.errors import InvalidArgument, Unsupported
 
 TRIALS = 2  # timed evaluations of a prior; the best counts
@@ -107,7 +108,7 @@ def plan(
                     kept: list[str] = []
                     open_: list[str] = []
                     for name in chosen:
-                        status = done.get(((prior, task, noise, name), label))
+                        status = done.get(((*cell, name), label))
                         again = status is None or (retry and status == "failed")
                         (open_ if again else kept).append(name)
                     if kept:

@@ -39,6 +39,10 @@ class Scorer:
         with torch.inference_mode():
             return {name: score(pixels, truth).cpu() for name, score in wanted.items()}
 
+    def psnr(self, pixels: Tensor, truths: Sequence[Truth]) -> Tensor:
+        """PSNR alone, as of `scores`."""
+        return Scorer((), self.device).scores(pixels, truths)["psnr"]
+
     @cached_property
     def _lpips(self) -> LPIPS:
         return LPIPS().to(self.device)

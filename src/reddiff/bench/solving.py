@@ -50,9 +50,7 @@ class Bench:
         context = self.context
         measured = context.measured(job.cell, job.images)
         truths = [context.truths(job.cell.prior)[name] for name in job.images]
-        keys: list[Key] = [
-            (job.cell.prior, job.cell.task, job.cell.noise, name) for name in job.images
-        ]
+        keys: list[Key] = [(*job.cell, name) for name in job.images]
         found = self._measurements(keys, truths, measured)
         try:
             solver = context.solver(job.cell, job.solver, measured)
@@ -106,15 +104,11 @@ class Bench:
         x = run.best if entry.keep == "best" else run.x
         pixels = measured.finish(x)
         scores = self.scorer.scores(pixels, truths)
-        scores |= {"residual": problem.residual_ratio(x)} | _draws(run, truths, measured)
+        scores |= {"residual": problem.residual_ratio(x)} | self._draws(run, truths, measured)
         if "exact_rmse" in context.spec.metrics:
             mean = context.exact_mean(job.cell, job.images)
             if mean is not None:
                 scores["exact_rmse"] = PIXELS * (x - mean).square().flatten(1).mean(1).sqrt()
-        if "psnr_oracle" in context.spec.metrics:  # the best of the runs, truth in hand
-            draws = [measured.finish(v) for v in run.samples.unbind(1)]
-            each = [self.scorer.scores(v, truths)["psnr"] for v in draws]
-            scores["psnr_oracle"] = torch.stack(each).amax(0)
         peak = run.cost.peak_bytes
         failed = (run.status == Status.DIVERGED).any(1).tolist()
         return [
@@ -147,30 +141,33 @@ class Bench:
                 job.solver,
                 "ok",
                 metrics=_of_lane(scores, i),
+                batch=len(keys),
                 picture=png(shown[i]),
             )
             for i, key in enumerate(keys)
         ]
 
+    def _draws(
+        self, run: Reconstruction, truths: Sequence[Truth], measured: Measured
+    ) -> dict[str, Tensor]:
+        """Of several runs: their spread in [0, 1] pixels, and what is measured of each."""
+        count = run.samples.shape[1]
+        if count < 2:
+            return {}
+        found = {"spread": PIXELS * run.std.flatten(1).square().mean(1).sqrt()}
+        draws = [measured.finish(v) for v in run.samples.unbind(1)]
+        if "psnr_oracle" in self.context.spec.metrics:  # the best of the runs, truth in hand
+            each = [self.scorer.psnr(v, truths) for v in draws]
+            found["psnr_oracle"] = torch.stack(each).amax(0)
+        if (count + 1) % round(2 / (1 - LEVEL)) == 0:
+            truth = torch.stack([t.pixels for t in truths]).to(draws[0])
+            found["coverage_90"] = coverage(torch.stack(draws, 1), truth, LEVEL)
+        return found
+
 
 def png(pixels: Tensor) -> bytes:
     """A picture as a PNG file of 8 bits."""
     return encode("x.png", Picture(pixels.detach().float().clamp(0, 1).cpu().contiguous()))
-
-
-def _draws(run: Reconstruction, truths: Sequence[Truth], measured: Measured) -> dict[str, Tensor]:
-    """The spread of several runs in [0, 1] pixels, and the coverage of their intervals."""
-    count = run.samples.shape[1]
-    if count < 2:
-        return {}
-    b = len(run.x)
-    deviation = run.std.flatten(1).square().mean(1).sqrt()
-    found = {"spread": PIXELS * deviation}
-    if (count + 1) % round(2 / (1 - LEVEL)) == 0:
-        draws = torch.stack([measured.finish(v) for v in run.samples.unbind(1)], 1)
-        truth = torch.stack([t.pixels for t in truths]).to(draws)
-        found["coverage_90"] = coverage(draws.reshape(b, count, *truth.shape[1:]), truth, LEVEL)
-    return found
 
 
 def _of_lane(scores: Mapping[str, Tensor], i: int) -> dict[str, float]:
