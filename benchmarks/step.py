@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -93,6 +94,7 @@ ROWS |= {
 }
 BARE, BOTH, FOUR = "forward", "forward + backward", "forward of four rows"
 MAX_DRAWS = 0.01
+MAX_WRAPPED, PAIRS = 1.01, 40
 MEMORY_STEPS = 3
 
 
@@ -196,6 +198,26 @@ def time_overhead(
     return best_of({**actions, "draws": draw}, repeats)
 
 
+def time_wrapped(shape: tuple[int, ...], pairs: int) -> float:
+    """An evaluation of a prior over that of its network, the median over pairs side by side."""
+    bench = Bench.of(shape)
+    prior, sigma = EDMPrior(bench.net, (3, None, None)), torch.ones(shape[0])
+
+    def wrapped() -> Tensor:
+        with torch.inference_mode():
+            return prior(bench.x, sigma)
+
+    ratios = []
+    for i in range(pairs + 2):
+        seconds = {}
+        for act in (bench.forward, wrapped)[:: 1 if i % 2 else -1]:
+            start = time.perf_counter()
+            act()
+            seconds[act] = time.perf_counter() - start
+        ratios.append(seconds[wrapped] / seconds[bench.forward])
+    return statistics.median(ratios[2:])
+
+
 def allocated_peak(act: Callable[[], object]) -> int:
     """The most bytes that torch had allocated at once during a call."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -267,6 +289,8 @@ def report(results: Results, label: str, repeats: int, rows: dict[str, Step], qu
     draws = found["draws"]["step"] / found[BARE]["step"]
     if not quick:
         results.expect(f"{label}: random draws, over a forward", draws, most=MAX_DRAWS)
+        wrapped = time_wrapped(SHAPES[label], PAIRS)
+        results.expect(f"{label}: a prior, over its network", wrapped, most=MAX_WRAPPED)
     print(f"random draws {draws:.3%}; an image is {image / 2**20:.3f} MiB\n")
     columns = ("step, ms", "over the network", "beside the network", "peak, MiB", "images more")
     printed = Table("solver", "evaluations + vjps", *columns, "resident more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -242,3 +243,14 @@ def test_a_solver_without_a_theory_for_the_task_says_so(photo):
     text = run("restore", blurred, "-o", out, *words, "--noise", 0.02, "--solver", "ddrm", code=3)
     assert "DDRM: expected operator of type SpectralOperator, got LinearCompose" in text
     assert not out.exists()
+
+
+@pytest.mark.parametrize("words", ["solvers", "probe --help", "--version"])
+def test_a_closed_pipe_ends_a_command_silently(words):
+    """`reddiff solvers | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "reddiff", *words.split()]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")

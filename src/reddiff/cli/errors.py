@@ -97,11 +97,16 @@ class Group(TyperGroup):
             say(MESSAGE, error=True)
             raise typer.Exit(getattr(error, "code", INTERRUPTED)) from None
         except (Exception, SystemExit) as error:
-            pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
-            if debugging.get() or pipe or not is_expected(error):
+            if debugging.get() or _of_closed_pipe(error) or not is_expected(error):
                 raise
             say(f"reddiff: {explain(error)}", error=True)
             raise typer.Exit(exit_code(error)) from None
+
+
+def _of_closed_pipe(error: BaseException) -> bool:
+    """Whether nobody reads what is printed; rich turns that into an exit."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def _end_usage(error: Any) -> None:

@@ -100,7 +100,9 @@ class EDMOutput(Prediction):
 
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         c_skip, c_out, _, _ = edm_coefficients(s, self.sigma_data)
-        return c_skip * x + c_out * out.clamp(-self.bound, self.bound)
+        if self.bound < math.inf:
+            out = out.clamp(-self.bound, self.bound)
+        return c_skip * x + c_out * out
 
 
 def edm_coefficients(
