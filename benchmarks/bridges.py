@@ -18,6 +18,7 @@ from reddiff.priors import Prior
 from reddiff.priors.error_covariance import Covariance
 from reddiff.random import Rng
 from reddiff.schedules import Schedule
+from reddiff.units import to_pixels
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/deepinv"))
 import shim
@@ -65,25 +66,21 @@ class Denoiser(deepinv.models.Denoiser):
 
     Arguments:
         prior: Of x in [-1, 1].
-        pixels: Whether x is in [0, 1]; else it is that of the prior.
     """
 
-    def __init__(self, prior: Prior, *, pixels: bool = True) -> None:
+    def __init__(self, prior: Prior) -> None:
         super().__init__()
-        self.prior, self.pixels = prior, pixels
+        self.prior = prior
         self.evaluations = self.vjps = 0
 
     def forward(self, x: Tensor, sigma: float | Tensor, **_: Any) -> Tensor:
         x = x.to(self.prior.dtype or x.dtype)
-        s = torch.as_tensor(sigma).to(x).flatten().expand(len(x))
+        s = 2 * torch.as_tensor(sigma).to(x).flatten().expand(len(x))
         if not s.any():
             return x
         self.evaluations += 1
-        if self.pixels:
-            x, s = 2 * x - 1, 2 * s
-        d = self.prior(x, s.clamp(self.prior.sigma_min, self.prior.sigma_max))
-        d = counted(d, self)
-        return (d + 1) / 2 if self.pixels else d
+        s = s.clamp(self.prior.sigma_min, self.prior.sigma_max)
+        return to_pixels(counted(self.prior(2 * x - 1, s), self))
 
 
 # -------------------------------------------------------------------------------------------- azula
@@ -93,17 +90,16 @@ class Levels(azula.noise.Schedule):
     """A table of levels as a schedule of azula; steps go from each to the next.
 
     Arguments:
-        schedule: K levels and the last one.
-        vp: Whether alpha^2 + sigma^2 is 1; else alpha is 1.
+        schedule: K levels and the last one, in VP variables: alpha^2 + sigma^2 is 1.
     """
 
-    def __init__(self, schedule: Schedule, *, vp: bool = True) -> None:
-        self.table, self.vp = schedule.levels, vp
+    def __init__(self, schedule: Schedule) -> None:
+        self.table = schedule.levels
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         steps = len(self.table) - 1
         s = self.table.to(t)[(steps * (1 - t)).round().long()]
-        alpha = (1 + s**2).rsqrt() if self.vp else torch.ones_like(s)
+        alpha = (1 + s**2).rsqrt()
         return alpha, alpha * s
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bridges
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from deepinv import optim, sampling
 from deepinv import physics as dp
-from reddiff import Keys, Problem, from_deepinv, solve
+from reddiff import Gaussian, Keys, Problem, from_deepinv, solve
 from reddiff.operators import gaussian_psf
 from reddiff.priors import Prior
 from reddiff.random import Rng
-from reddiff.schedules import Schedule, vp_within
-from reddiff.solvers import DDRM, MMPS, DiffPIR
+from reddiff.schedules import Schedule, even, vp_within
+from reddiff.solvers import DDRM, MMPS, DiffPIR, PiGDM
 from reddiff.solvers.base import Solver
 from reddiff.solvers.base_sampler import Diffused
 from reddiff.solvers.catalogue import METHODS
@@ -89,6 +89,16 @@ def ours(make: Callable[[Cell], Solver[Any]]) -> Method:
     def run(cell: Cell) -> Run:
         found = solve(cell.problem, cell.prior, make(cell), seed=SEED, progress=False)
         return Run(to_pixels(found.x), found.cost.evaluations[0], found.cost.vjps[0])
+
+    return run
+
+
+def without_noise(make: Callable[[Cell], Solver[Any]]) -> Method:
+    """Of ours, told that y has no noise."""
+
+    def run(cell: Cell) -> Run:
+        p = cell.problem
+        return ours(make)(replace(cell, problem=Problem(p.y, p.operator, Gaussian(0.0))))
 
     return run
 
@@ -245,7 +255,7 @@ class Quiet(Rng):
 
 
 def quiet_ddrm(steps: int) -> Method:
-    """Ours, with their noise alone."""
+    """Ours with the published levels and their noise."""
 
     def make(cell: Cell) -> Solver[Any]:
         made = DDRM.paper(steps, cell.prior)
@@ -307,15 +317,24 @@ def causes() -> dict[tuple[str, str], Method]:
     def changed(lam: float, zeta: float) -> Method:
         return ours(lambda cell: DiffPIR.paper(LATE, cell.prior, lam=lam, zeta=zeta))
 
-    same = {k: v for k, v in solvers().items() if k[0] in ("DPIR 8", "ADMM 30", "DDRM 20", late)}
+    guided = f"PiGDM {GUIDED}"
+    shown = ("DPIR 8", "ADMM 30", "DDRM 20", late, guided)
+    same = {k: v for k, v in solvers().items() if k[0] in shown}
     return same | {
         ("DPIR 8", "deepinv from our start"): from_our_start(deepinv_dpir, "pnp-hqs"),
         ("ADMM 30", "deepinv from our start"): from_our_start(deepinv_admm, "pnp-admm"),
         (late, "reddiff, lambda 14, zeta 1"): changed(14.0, 1.0),
         (late, "reddiff, lambda 14, zeta 0.1"): changed(14.0, 0.1),
         (late, "deepinv, lambda 0.5, zeta 1"): deepinv_diffpir(LATE, lambda_=0.5, zeta=1.0),
-        ("DDRM 20", "reddiff, noise / sqrt 2"): quiet_ddrm(20),
+        (guided, "reddiff, eta 0"): ours(
+            lambda cell: replace(PiGDM.paper(GUIDED, cell.prior), eta=0.0)
+        ),
+        (guided, "reddiff, eta 0, sigma_y 0"): without_noise(
+            lambda cell: replace(PiGDM.paper(GUIDED, cell.prior), eta=0.0)
+        ),
+        (guided, "reddiff, even levels"): ours(lambda _: PiGDM(even(GUIDED, 2 * SIGMA, 2.0))),
+        ("DDRM 20", "reddiff, published levels"): ours(lambda c: DDRM.paper(20, c.prior)),
+        ("DDRM 20", "reddiff, published levels, noise / sqrt 2"): quiet_ddrm(20),
         ("DDRM 100", "reddiff"): named("ddrm", 100),
-        ("DDRM 100", "reddiff, noise / sqrt 2"): quiet_ddrm(100),
         ("DDRM 100", "deepinv"): deepinv_ddrm(100),
     }
