@@ -18,7 +18,7 @@ from reddiff.interop.vocabulary import path_of
 from reddiff.priors import EDMPrior, GaussianMixture, GaussianRandomField, Prior, UNet
 from reddiff.priors.paths import Path
 from reddiff.priors.predictions import edm_coefficients
-from reddiff.probing import Probe, effort, probe
+from reddiff.probing import Probe, effort, probe, remembered
 from reddiff.probing.measuring import Trial
 from reddiff.probing.variants import Variant
 from reddiff.random import drawn
@@ -258,7 +258,7 @@ def test_nothing_is_said_of_right_wirings(name: str, right: str) -> None:
 class Counted(nn.Module):
     """A network that counts its evaluations, and may take pictures of one side alone."""
 
-    def __init__(self, net: nn.Module, side: int | None = None) -> None:
+    def __init__(self, net: Callable[..., Tensor], side: int | None = None) -> None:
         super().__init__()
         self.net, self.side = net, side
         self.sides: list[int] = []
@@ -290,6 +290,25 @@ def test_of_a_slow_network_there_are_fewer_or_smaller_evaluations(
     assert set(net.sides[1:]) == {side or 32}
     assert seconds * sum((n / 64) ** 2 for n in net.sides) < 15
     assert 'prediction="v", schedule="linear", shape=(1, 64, 64)' in result.wiring
+
+
+def test_outputs_are_kept_by_rows_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(lambda x, t: 2 * x)
+    net, x = remembered.Remembered(counted), torch.arange(6.0).view(3, 1, 1, 2)
+    t = torch.zeros(3)
+    with torch.no_grad():
+        net(x[:2], t[:2])
+        assert torch.equal(net(x, t), 2 * x)
+        assert len(counted.sides) == 3
+        monkeypatch.setattr(remembered, "MOST", 16)
+        again = torch.cat([x[:1], x + 10])
+        assert torch.equal(net(again, torch.zeros(4)), 2 * again)
+        assert len(counted.sides) == 6
+        with net.anew():
+            net(x[:1], t[:1])
+        assert len(counted.sides) == 7
+    net(x, t)
+    assert len(counted.sides) == 10
 
 
 def test_a_search_without_time_says_so() -> None:

@@ -104,8 +104,8 @@ class EDMNetwork(nn.Module, ABC):
         """The features of the noise level and the labels, for the blocks."""
 
     @abstractmethod
-    def attends_up(self, level: int, block: int) -> bool:
-        """Whether there is attention in a block of the second half."""
+    def attends_up(self, block: int) -> bool:
+        """Whether a block of the second half has attention, at the levels that have any."""
 
     @abstractmethod
     def last(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
@@ -142,10 +142,9 @@ class EDMNetwork(nn.Module, ABC):
                 h = layer(h, emb)
         return self.last(h)
 
-    def label(self, layer: nn.Linear, y: Tensor | None, scale: float = 1.0) -> Tensor | float:
+    @staticmethod
+    def label(layer: nn.Linear, y: Tensor, scale: float = 1.0) -> Tensor:
         """What a layer makes of labels, each the unit vector of its class times `scale`."""
-        if y is None:
-            return 0.0
         row = scale * F.embedding(y, layer.weight.T)
         return row if layer.bias is None else row + layer.bias
 
@@ -181,7 +180,7 @@ class EDMNetwork(nn.Module, ABC):
             else:
                 layers[f"{name}_up"] = self._block(before, before, doubles=True)
             for k in range(plan.blocks + 1):
-                attention = plan.attends(i) and self.attends_up(i, k)
+                attention = plan.attends(i) and self.attends_up(k)
                 width = plan.widths[i]
                 block = self._block(before + skips.pop(), width, attention=attention)
                 layers[f"{name}_block{k}"], before = block, width
@@ -224,7 +223,7 @@ class SongUNet(EDMNetwork):
         out: Tensor = F.silu(self.map_layer1(F.silu(self.map_layer0(emb))))
         return out
 
-    def attends_up(self, level: int, block: int) -> bool:
+    def attends_up(self, block: int) -> bool:
         return block == self.plan.blocks
 
     def last(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
@@ -250,7 +249,7 @@ class DhariwalUNet(EDMNetwork):
             emb = emb + self.label(self.map_label, y)
         return F.silu(emb)
 
-    def attends_up(self, level: int, block: int) -> bool:
+    def attends_up(self, block: int) -> bool:
         return True
 
     def last(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:

@@ -32,16 +32,18 @@ class Remembered(nn.Module):
     def anew(self) -> Iterator[None]:
         """Evaluate within the block whatever is known; what follows knows these outputs."""
         known, self.rows = self.rows, {}
-        yield
-        self.rows = known | self.rows
+        try:
+            yield
+        finally:
+            self.rows = known | self.rows
 
     def forward(self, x: Tensor, t: Tensor) -> object:
         if torch.is_grad_enabled():
             self.out = self._evaluated(x, t)
             return self.out
         keys = _keys(x, t)
-        new = [i for i, key in enumerate(keys) if key not in self.rows]
-        found: dict[bytes, Tensor] = {}
+        found = {key: self.rows[key] for key in keys if key in self.rows}
+        new = [i for i, key in enumerate(keys) if key not in found]
         if new:
             index = torch.tensor(new, device=x.device)
             whole = len(new) == len(x)
@@ -49,9 +51,10 @@ class Remembered(nn.Module):
             if not isinstance(out, Tensor) or out.shape[:1] != (len(new),):
                 self.out = out
                 return out
-            found = {keys[i]: row for i, row in zip(new, out, strict=True)}
-            self._keep(found)
-        self.out = torch.stack([found[k] if k in found else self.rows[k] for k in keys])
+            made = {keys[i]: row for i, row in zip(new, out, strict=True)}
+            self._keep(made)
+            found |= made
+        self.out = torch.stack([found[key] for key in keys])
         return self.out
 
     def _evaluated(self, x: Tensor, t: Tensor) -> object:
@@ -70,7 +73,7 @@ class Remembered(nn.Module):
 
 def _keys(x: Tensor, t: Tensor) -> list[bytes]:
     """A name for each row of x and its time."""
-    kind = f"{x.dtype} {tuple(x.shape)} {t.dtype}".encode()
+    kind = f"{x.dtype} {tuple(x.shape[1:])} {t.dtype}".encode()
     parts = [v.detach().cpu().reshape(len(x), -1) for v in (x, t)]
     rows = [p.clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy() for p in parts]
     return [blake2b(kind + a.tobytes() + b.tobytes()).digest() for a, b in zip(*rows, strict=True)]
