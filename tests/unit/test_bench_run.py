@@ -249,7 +249,10 @@ def test_expectations_are_judged_in_every_cell(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     assert all(v.holds is None for v in judge(context.spec, []))
     run_all(path, context)
-    verdicts = judge(context.spec, rows_of(path).values())
+    rows = list(rows_of(path).values())
+    verdicts = judge(context.spec, rows)
+    broken = [row | {"status": "diverged"} if row["solver"] == "ours" else row for row in rows]
+    assert [v.holds for v in judge(context.spec, broken)][:2] == [False, False]
     first, second = verdicts[:2], verdicts[2]
     assert [v.holds for v in first] == [True, True]
     assert all(v.value is not None and v.value > 0 for v in first)

@@ -71,6 +71,7 @@ def solver(**entry: Any) -> dict[str, Any]:
         ({"images": {}}, "images: expected photos, drawn, or files (--images FILES), got none"),
         ({"images": {"photos": ["chelsee"]}}, "(did you mean chelsea?)"),
         ({"images": {"files": ["no.png"]}}, "no.png: expected a file that can be read"),
+        ({"expect": [{"metric": "psnr", "solver": "ours"}]}, "expect[0]: expected better and than"),
         ({"expect": [{"metric": "psnr", "better": "our", "than": "theirs"}]}, "mean ours?"),
     ],
 )

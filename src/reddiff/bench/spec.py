@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reddiff.bench.measures import COSTS
 from reddiff.bench.names import require_name
+from reddiff.errors import require
 
 METRICS = (
     *("psnr", "ssim", "lpips", "top1", "frechet", "kernel", "residual"),
@@ -203,6 +204,11 @@ def check_names(spec: Spec) -> None:
     for i, expectation in enumerate(spec.expect):
         where = f"expect[{i}]"
         _check_solvers(spec.solvers, expectation, where)
+        pair = expectation.better is not None and expectation.than is not None
+        bound = expectation.least is not None or expectation.most is not None
+        good = pair != (expectation.solver is not None and bound)
+        expected = "better and than, or solver with least or most"
+        require(good, where, expected=expected, got=f"{sorted(expectation.model_fields_set)}")
         require_name(expectation.task, ("all", *spec.tasks), f"{where}.task", "a task of the spec")
         known = [m for m in (*METRICS, *COSTS) if m not in UNJUDGED]
         require_name(expectation.metric, known, f"{where}.metric", "a metric")

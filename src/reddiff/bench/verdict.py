@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -28,9 +29,17 @@ class Verdict:
     holds: bool | None
 
 
-def judge(spec: Spec, rows: Iterable[Mapping[str, Any]]) -> list[Verdict]:
-    """Every expectation of the spec in every cell."""
+def judge(spec: Spec, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """Every expectation of the spec in every cell.
+
+    One of a solver that diverged or failed on an image of the cell does not hold.
+    """
     values = _values(rows)
+    lost = Counter(
+        ((row["prior"], row["task"], row["noise"]), row["solver"])
+        for row in rows
+        if row["status"] in ("diverged", "failed")
+    )
     found = []
     for expectation in spec.expect:
         tasks = list(spec.tasks) if expectation.task == "all" else [expectation.task]
@@ -38,7 +47,13 @@ def judge(spec: Spec, rows: Iterable[Mapping[str, Any]]) -> list[Verdict]:
             for task in tasks:
                 for noise in spec.noise_of(task):
                     where = f"{prior}, {task} at {noise:g}"
-                    found.append(_one(expectation, values.get((prior, task, noise), {}), where))
+                    cell = prior, task, noise
+                    verdict = _one(expectation, values.get(cell, {}), where)
+                    count = lost[cell, expectation.better or expectation.solver or ""]
+                    if count:
+                        text = f"{verdict.text} (without result: {count} images)"
+                        verdict = Verdict(text, verdict.value, False)
+                    found.append(verdict)
     return found
 
 

@@ -192,7 +192,8 @@ def _conclude(context: Context, results: Results) -> None:
     verdicts = judge(context.spec, rows)
     for verdict in verdicts:
         if verdict.holds is not None:
-            say(f"{'ok    ' if verdict.holds else 'FAILED'} {verdict.text}: {verdict.value:.4g}")
+            value = "" if verdict.value is None else f": {verdict.value:.4g}"
+            say(f"{'ok    ' if verdict.holds else 'FAILED'} {verdict.text}{value}")
     if any(verdict.holds is False for verdict in verdicts):
         raise typer.Exit(EXPECTATION_FAILED)
 
