@@ -51,7 +51,7 @@ PHYSICS: dict[str, tuple[Callable[[], Any], float]] = {
             filter=dp.functional.blur.gaussian_blur(sigma=(2.0, 2.0)),
             noise_model=dp.GaussianNoise(0.05),
         ),
-        19.0,
+        17.0,
     ),
     "cbsd68_gaussian_denoising": (lambda: dp.Denoising(dp.GaussianNoise(0.1)), 24.0),
 }
