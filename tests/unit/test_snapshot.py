@@ -82,8 +82,9 @@ def test_the_file_is_safetensors_with_a_json_header(tmp_path):
 
 
 def test_nothing_in_the_package_can_unpickle():
-    """But with `weights_only`, which reads tensors alone: to convert checkpoints, and the weights of
-    a network of features, whose hash is known.
+    """But with `weights_only`, which reads tensors alone.
+
+    That is how checkpoints are converted, and the weights of a network of features read.
     """
     forbidden = re.compile(r"\b(pickle|shelve|joblib|dill|torch\.load|torch\.save)\b")
     for path in Path(reddiff.__file__).parent.rglob("*.py"):
