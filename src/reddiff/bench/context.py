@@ -146,12 +146,17 @@ class Context:
         from reddiff.run.cost import PeakMemory
 
         prior = self.fitting(label, shape[1:])
-        x = torch.zeros(shape, dtype=prior.dtype or torch.float32, device=self.device)
-        s = x.new_full((len(x),), min(max(0.5, prior.sigma_min), prior.sigma_max))
+        x, s = trial(prior, shape, self.device)
         call(prior, x[:1], s[:1], vjp=vjp)  # what the first call allocates once and for all
         memory = PeakMemory(self.device)
         call(prior, x, s, vjp=vjp)
         return memory.peak() or 0
+
+
+def trial(prior: Prior, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """An input of the network to time it with: zeros `(b, ...)`, and their level."""
+    x = torch.zeros(shape, dtype=prior.dtype or torch.float32, device=device)
+    return x, x.new_full((len(x),), min(max(0.5, prior.sigma_min), prior.sigma_max))
 
 
 def call(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:

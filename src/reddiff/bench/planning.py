@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-
-from reddiff.bench.context import Context, call
+from reddiff.bench.context import Context, call, trial
 from reddiff.bench.names import require_name
 from reddiff.bench.spec import Spec
 from reddiff.bench.store import Key
@@ -158,9 +156,7 @@ def speed(context: Context, prior: str, *, vjp: bool) -> float:
     shape = next(iter(context.truths(prior).values())).pixels.shape
     network = context.fitting(prior, tuple(shape))
     count = min(context.spec.batch, len(context.truths(prior)))
-    kind = network.dtype or torch.float32
-    x = torch.zeros(count, *shape, dtype=kind, device=context.device)
-    s = x.new_full((count,), min(max(0.5, network.sigma_min), network.sigma_max))
+    x, s = trial(network, (count, *shape), context.device)
     best = float("inf")
     for _ in range(TRIALS + 1):
         start = time.perf_counter()

@@ -98,7 +98,7 @@ class Calibration:
         """The calibrated interval of every pixel, in [0, 1]."""
         place = strata(result.pixels)
         factors = torch.tensor([self.factors[name] for name in STRATA])[place]
-        center, below, above = _halves(result, self.level)
+        center, below, above = _halves(result, result.interval(self.level))
         low, high = center - factors * below, center + factors * above
         return Interval(low.clamp(0, 1), high.clamp(0, 1))
 
@@ -234,18 +234,16 @@ class _Case:
 def _case(result: Restored, truth: Tensor, level: float, seed: int) -> _Case:
     size = [min(a, b) for a, b in zip(result.pixels.shape, truth.shape, strict=True)]
     c, h, w = size  # enlarged pictures may be larger than the truth
-    center, below, above = _halves(result, level)
-    error = truth[:c, :h, :w] - center[:c, :h, :w]
-    half = torch.where(error < 0, below[:c, :h, :w], above[:c, :h, :w])
-    ratio = error.abs() / half
+    ends, x = result.interval(level), truth[:c, :h, :w]
+    center, below, above = (v[:c, :h, :w] for v in _halves(result, ends))
+    error = x - center
+    ratio = error.abs() / torch.where(error < 0, below, above)
     place = strata(result.pixels)[:h, :w].expand(c, -1, -1)
     rng = Keys(seed, (0,)).at(DRAWING)
     kept = rng.rand_like(torch.empty(1, ratio.numel()))[0] < MOST_PIXELS / ratio.numel()
     flat, where = ratio.flatten(), place.flatten()
-    ends = result.interval(level)
-    inside = (truth[:c, :h, :w] >= ends.low[:c, :h, :w]) & (
-        truth[:c, :h, :w] <= ends.high[:c, :h, :w]
-    )
+    low, high = (end[:c, :h, :w] for end in ends)
+    inside = (x >= low) & (x <= high)
     return _Case(
         scores=tuple(flat[kept & (where == i)].float() for i in range(len(STRATA))),
         regions=_region_scores(result, truth, level, (h, w), seed),
@@ -256,9 +254,9 @@ def _case(result: Restored, truth: Tensor, level: float, seed: int) -> _Case:
     )
 
 
-def _halves(result: Restored, level: float) -> tuple[Tensor, Tensor, Tensor]:
+def _halves(result: Restored, ends: Interval) -> tuple[Tensor, Tensor, Tensor]:
     """The center of the intervals of the draws, and the half widths below and above it."""
-    ends, center = result.interval(level), result.pixels
+    center = result.pixels
     below, above = (d.clamp(min=0) + FLOOR for d in (center - ends.low, ends.high - center))
     return center, below, above
 

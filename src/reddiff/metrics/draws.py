@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ def central_interval(
     expected = f"at least {least} for an interval of level {level:g}"
     require(min(counts) >= least, "draws", expected=expected, got=min(counts))
     tail = (1 - level) / 2
-    return Interval(quantile(samples, tail, used), quantile(samples, 1 - tail, used))
+    return Interval(*_quantiles(samples, (tail, 1 - tail), used))
 
 
 def quantile(
@@ -80,24 +81,34 @@ def quantile(
     References:
         | Sample Quantiles in Statistical Packages (Hyndman and Fan, 1996)
     """
-    out = samples.new_empty(samples.shape[0], *samples.shape[2:])
+    return _quantiles(samples, (q,), used)[0]
+
+
+def _quantiles(samples: Tensor, qs: Sequence[float], used: Tensor | None) -> Tensor:
+    """Several quantiles, one after the other on a first axis; every entry is sorted once."""
+    out = samples.new_empty(len(qs), samples.shape[0], *samples.shape[2:])
     for lane, count in enumerate(_counts(samples, used)):
-        place = q * (count + 1) - 1
-        good = -1e-9 <= place <= count - 1 + 1e-9
-        expected = f"enough of them for the quantile {q:g}"
-        require(good, "draws", expected=expected, got=count)
-        below = min(max(math.floor(place + 1e-9), 0), count - 1)
-        above = min(below + 1, count - 1)
-        part = min(max(place - below, 0.0), 1.0)
+        places = [_place(q, count) for q in qs]
         flat = samples[lane].reshape(samples.shape[1], -1)
-        row = out[lane].view(-1)
+        rows = out[:, lane].view(len(qs), -1)
         step = max(1, BLOCK // count)
         for start in range(0, flat.shape[1], step):
             block = flat[:, start : start + step]
             block = block if used is None else block[used[lane].to(block.device)]
             ordered = block.sort(0).values
-            row[start : start + step] = torch.lerp(ordered[below], ordered[above], part)
+            for row, (below, above, part) in zip(rows, places, strict=True):
+                row[start : start + step] = torch.lerp(ordered[below], ordered[above], part)
     return out
+
+
+def _place(q: float, count: int) -> tuple[int, int, float]:
+    """The sorted draws on either side of a quantile, and how far it is towards the upper one."""
+    place = q * (count + 1) - 1
+    good = -1e-9 <= place <= count - 1 + 1e-9
+    expected = f"enough of them for the quantile {q:g}"
+    require(good, "draws", expected=expected, got=count)
+    below = min(max(math.floor(place + 1e-9), 0), count - 1)
+    return below, min(below + 1, count - 1), min(max(place - below, 0.0), 1.0)
 
 
 def moments(
