@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from reddiff.bench.choosing import chosen
 from reddiff.bench.context import Context, call, trial
-from reddiff.bench.names import require_name
 from reddiff.bench.spec import Spec
 from reddiff.bench.store import Key
 from reddiff.bench.summary import Cell
-from reddiff.errors import InvalidArgument, Unsupported
+from reddiff.errors import Unsupported
 
 TRIALS = 2  # timed evaluations of a prior; the best counts
-ONLY = ("prior", "task", "noise", "solver", "image")
 
 Done = Mapping[tuple[Key, str], str]
 
@@ -52,27 +51,11 @@ class Choice:
             "solver": list(spec.solvers),
             "image": images,
         }
-        self.wanted: dict[str, set[str]] = {}
-        for part in (text or "").split(",") if text else []:
-            key, sign, value = part.partition("=")
-            if not sign:
-                raise InvalidArgument("only", expected="KEY=VALUE,...", got=repr(part))
-            require_name(key, ONLY, "only", "a key")
-            if key == "noise" and _number(value) is not None:
-                value = f"{_number(value):g}"
-            require_name(value, known[key], f"only {key}", f"a {key} of the spec")
-            self.wanted.setdefault(key, set()).add(value)
+        self.wanted = chosen(text, known, "the spec") if text else {}
 
     def takes(self, **given: str) -> bool:
         """Whether all of these are chosen."""
         return all(v in self.wanted.get(k, (v,)) for k, v in given.items())
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def plan(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from reddiff.bench.choosing import KEYS, chosen
 from reddiff.bench.feature_sets import with_feature_sets
 from reddiff.bench.names import require_name
 from reddiff.bench.report.grids import Grid, Rows, make_grids
@@ -17,7 +18,6 @@ from reddiff.errors import InvalidArgument, PictureError, require
 from reddiff.files import read_regular, write_whole
 from reddiff.metrics.efficientnet import EfficientNetLite0
 
-KEYS = ("prior", "task", "noise", "solver", "image")
 FORMATS = {"html": ".html", "md": ".md", "latex": ".tex", "csv": ".csv"}
 MOST_BYTES = 16_000_000  # of a document with a place for a table
 
@@ -27,13 +27,13 @@ def part_of(loaded: Loaded, only: str) -> Loaded:
 
     Arguments:
         loaded: The results.
-        only: Which: `KEY=VALUE,...` with the keys prior, task, noise, solver and image. Values of
-            one key are alternatives.
+        only: Which, as for `chosen`.
 
     Raises:
         InvalidArgument: If a key or value is not among the results, or nothing is left.
     """
-    wanted = _wanted(loaded, only)
+    known = {key: dict.fromkeys(_word(row[key]) for row in loaded.rows) for key in KEYS}
+    wanted = chosen(only, known, "the results")
     rows = [row for row in loaded.rows if all(_word(row[k]) in some for k, some in wanted.items())]
     require(bool(rows), "only", expected="a part of the results", got=only)
     return replace(loaded, rows=rows)
@@ -48,18 +48,6 @@ def summary_of(loaded: Loaded) -> Summary:
         for (cell, solver), vectors in loaded.features(EfficientNetLite0.name).items()
     }
     return with_feature_sets(summary, features)
-
-
-def _wanted(loaded: Loaded, only: str) -> dict[str, set[str]]:
-    wanted: dict[str, set[str]] = {}
-    for part in only.split(","):
-        key, sign, value = part.partition("=")
-        require(bool(sign), "only", expected="KEY=VALUE,...", got=repr(part))
-        require_name(key, KEYS, "only", "a key")
-        known = dict.fromkeys(_word(row[key]) for row in loaded.rows)
-        require_name(value, known, f"only {key}", f"a {key} of the results")
-        wanted.setdefault(key, set()).add(value)
-    return wanted
 
 
 def _word(value: object) -> str:
@@ -158,15 +146,15 @@ def single_table(
     return markdown_table(tables[0], intervals=intervals)
 
 
-def kind_of(output: Path | None, chosen: str | None) -> str:
-    """The format: the one chosen, else by the ending of the file, else Markdown.
+def kind_of(output: Path | None, given: str | None) -> str:
+    """The format: the one given, else by the ending of the file, else Markdown.
 
     Raises:
         InvalidArgument: If there is no such format, or a page has no file.
     """
-    if chosen is not None:
-        require_name(chosen, FORMATS, "format", "a format")
-        kind = chosen
+    if given is not None:
+        require_name(given, FORMATS, "format", "a format")
+        kind = given
     elif output is None:
         kind = "md"
     else:

@@ -1,0 +1,45 @@
+"""`--only`: a part of a spec or of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reddiff.bench.names import require_name
+from reddiff.errors import require
+
+KEYS = ("prior", "task", "noise", "solver", "image")
+
+
+def chosen(text: str, known: Mapping[str, Iterable[str]], of: str) -> dict[str, set[str]]:
+    """The values that a text such as `solver=default,task=sr4` names, by key.
+
+    Values of one key are alternatives. The label of a grid stands for all of its combinations.
+
+    Arguments:
+        text: `KEY=VALUE,...` with the keys prior, task, noise, solver and image.
+        known: The values that there are of each key.
+        of: What has them, for messages: "the spec" or "the results".
+
+    Raises:
+        InvalidArgument: If a key or a value is not known.
+    """
+    wanted: dict[str, set[str]] = {}
+    for part in text.split(","):
+        key, sign, value = part.partition("=")
+        require(bool(sign), "only", expected="KEY=VALUE,...", got=repr(part))
+        require_name(key, KEYS, "only", "a key")
+        names = list(known[key])
+        value = _number(value) if key == "noise" else value
+        grid = {n for n in names if key == "solver" and n.startswith(f"{value} ") and "=" in n}
+        if value in names or not grid:
+            require_name(value, names, f"only {key}", f"a {key} of {of}")
+            grid = {value}
+        wanted.setdefault(key, set()).update(grid)
+    return wanted
+
+
+def _number(text: str) -> str:
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
