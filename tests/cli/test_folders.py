@@ -6,14 +6,20 @@ import csv
 import json
 import os
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from commands import run
+from reddiff.cli.folder_bar import FolderBar
 from reddiff.images.io import read_picture
+from reddiff.images.jobs import Job
+from reddiff.images.reports import Outcome, Row
+from reddiff.images.settings import Settings
 from reddiff.run import loop
 from tiny import save_tiny
 
@@ -334,3 +340,44 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     Path("in/year/empty.png").unlink()
     Path("in/year/text.jpg").unlink()
     assert f"0 done, {good} skipped, 0 failed" in restore(*words)
+
+
+def test_extensions_and_suffix(here):
+    picture("in/x/c.TIF", 2)
+    picture("in/x/d.gif", 3)
+    words = ("in", "-o", "out", "--recursive", "--ext", "tif,.gif", "--suffix", "-clean")
+    text = restore(*words)
+    assert tree("out") == ["x/c-clean.TIF", "x/d-clean.png"]
+    assert "as not .tif, .gif files (2): 1 .png, 1 .jpg" in text
+    restore(*words, "--on-existing", "skip")
+    assert tree("out") == ["x/c-clean.TIF", "x/d-clean.png"]
+    restore("in/*", "-o", "flat", "--ext", "jpg")
+    assert tree("flat") == ["b.jpg"]
+    assert "expected .webp files in in, got none" in restore(
+        "in", "-o", "no", "--ext", "webp", code=3
+    )
+    assert "--ext: expected some of png, " in restore("in", "-o", "no", "--ext", "psd", code=3)
+    assert "--suffix: expected a part" in restore("in", "-o", "no", "--suffix", "a/b", code=3)
+    text = restore("in/a.png", "-o", "one.png", "--suffix", "-x", code=3)
+    assert "--suffix: expected a folder as the output, got the file one.png" in text
+    assert not Path("no").exists()
+
+
+def test_failures_are_named_with_their_reasons_at_the_end(here):
+    Path("in/cut.png").write_bytes(Path("in/a.png").read_bytes()[:60])
+    end = restore("in", "-o", "out", code=5).split("1 of 3 pictures failed:")[1]
+    assert "in/cut.png: expected a whole picture" in end
+
+
+def test_the_bar_shows_what_is_left(here):
+    out = StringIO()
+    bar = FolderBar(4, Console(file=out, force_terminal=True, width=100))
+    job = Job("in/a.png", "out/a.png", Settings(task="denoise"))
+    assert bar.left() is None
+    bar.end(Row(job, Outcome.SKIPPED))
+    assert bar.left() is None
+    bar.end(Row(job, Outcome.DONE, seconds=60.0))
+    assert bar.left() == 120
+    bar.close()
+    assert "2/4" in out.getvalue()
+    assert "2 min left" in out.getvalue()

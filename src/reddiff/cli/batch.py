@@ -45,10 +45,10 @@ def run_batch(
         report: The file for a table.
         spread: What to write of the spread of draws; its folder holds those of all pictures.
     """
+    from reddiff.cli.folder_bar import FolderBar
     from reddiff.files import check_target
     from reddiff.images import batch
     from reddiff.interop import door
-    from reddiff.run.progress_bar import ProgressBar
 
     for job in todo:
         job.check()
@@ -60,10 +60,8 @@ def run_batch(
     films = _films(todo, folder, preview)
     for note in notes:
         say(note, error=True)
-    labels = {job.output: one_line(Path(job.source).name) for job in todo}
-    if folder is not None:
-        labels = {o: f"{i}/{len(todo)} {t}" for i, (o, t) in enumerate(labels.items(), 1)}
     rows: list[Row] = []
+    bar = FolderBar(len(todo))
     interruptions.raise_from_now_on()
     try:
         for row in batch.run_all(
@@ -72,15 +70,17 @@ def run_batch(
             on_existing=on_existing,
             truth=truth,
             parents=folder is not None,
-            hooks=lambda job: [ProgressBar(labels[job.output], transient=True)],
+            hooks=lambda job: [bar.begin(one_line(Path(job.source).name))],
             film=lambda job: films.get(job.output),
             spread=lambda job: None if spread is None else spread.below(job.output, folder),
         ):
             rows.append(row)
+            bar.end(row)
             if row.error is not None and (folder is None or debugging.get()):
                 raise row.error
             _tell(row)
     finally:
+        bar.close()
         if report is not None and rows:
             from reddiff.files import write_whole
 
@@ -132,7 +132,9 @@ def _finish(rows: Sequence[Row], *, several: bool) -> None:
     if failed:
         say(f"{len(failed)} of {len(rows)} pictures failed:", error=True)
         for row in failed[:NAMED]:
-            say(f"  {one_line(row.job.source)}", error=True)
+            why = "" if row.error is None else explain(row.error)
+            named = row.job.source in why
+            say(f"  {why if named else f'{one_line(row.job.source)}: {why}'}", error=True)
         if len(failed) > NAMED:
             say(f"  and {len(failed) - NAMED} more (--report lists all)", error=True)
     diverged = kept + sum(isinstance(row.error, Diverged) for row in failed)

@@ -63,6 +63,15 @@ def some_path(text: str) -> Path:
     return Path(text)
 
 
+Recursive = Annotated[
+    bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
+]
+Ext = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ext", metavar="EXT", help="Only pictures with these extensions, such as png,tif."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Record = Annotated[
     Path,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reddiff.cli.batch import run_batch
-from reddiff.cli.options import Force, some_path, with_settings
+from reddiff.cli.options import Ext, Force, Recursive, some_path, with_settings
 from reddiff.images.reports import OnExisting
 from reddiff.images.settings import Settings
 
@@ -33,9 +33,11 @@ def restore(
         ),
     ],
     settings: Settings,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
-    ] = False,
+    recursive: Recursive = False,
+    ext: Ext = None,
+    suffix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Append to the name of each result in a folder.")
+    ] = "",
     on_existing: Annotated[
         OnExisting | None,
         typer.Option(
@@ -115,7 +117,7 @@ def restore(
     if force and on_existing not in (None, OnExisting.OVERWRITE):
         expected = "overwrite or no value, together with --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
-    found, pairs = _pairs(sources, output, recursive=recursive)
+    found, pairs = _pairs(sources, output, ext or [], suffix, recursive=recursive)
     todo = [Job(str(file), str(target), settings, keep_diverged) for file, target in pairs]
     many = len(todo) > 1 or todo[0].output != output
     if truth is not None and len(todo) > 1:
@@ -163,15 +165,20 @@ def _spread(
 
 
 def _pairs(
-    sources: list[str], output: str, *, recursive: bool
+    sources: list[str], output: str, ext: list[str], suffix: str, *, recursive: bool
 ) -> tuple[Found, list[tuple[Path, Path]]]:
     """The pictures found, and pairs of a picture and its output."""
-    from reddiff.images.folders import find, targets
+    from reddiff.errors import require
+    from reddiff.images.folders import SUFFIXES, extensions, find
     from reddiff.images.io.writing import FORMATS
+    from reddiff.images.naming import targets
 
     place = Path(output)
-    found = find(sources, recursive=recursive, avoid=place)
+    kinds = extensions(ext) if ext else SUFFIXES
+    found = find(sources, recursive=recursive, avoid=place, suffixes=kinds)
     names = len(sources) == 1 and sources[0] == str(found.files[0][0])  # a file, not a folder
     names = names or place.suffix.lower() in FORMATS
     single = len(found.files) == 1 and names and not place.is_dir() and output[-1] not in "/\\"
-    return found, [(found.files[0][0], place)] if single else targets(found.files, place)
+    named = single and suffix
+    require(not named, "--suffix", expected="a folder as the output", got=f"the file {output}")
+    return found, [(found.files[0][0], place)] if single else targets(found.files, place, suffix)

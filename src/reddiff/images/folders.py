@@ -1,4 +1,4 @@
-"""Find pictures by names, folders and patterns, and name the results."""
+"""Find pictures by names, folders and patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reddiff.errors import InvalidArgument
+from reddiff.errors import InvalidArgument, require
 from reddiff.images.io.writing import FORMATS
 
 SUFFIXES = (*FORMATS, ".gif", ".pbm", ".pnm", ".jfif", ".jpe")
@@ -24,13 +24,15 @@ class Found:
         files: The pictures, each with its relative path in a folder of results.
         folders: The number of sub-folders that were skipped.
         below: The number of pictures in them.
-        others: The files that were skipped, because they do not have the suffix of a picture.
+        others: The files that were skipped, because they do not have one of the extensions.
+        kind: What has those extensions.
     """
 
     files: list[tuple[Path, Path]] = field(default_factory=list)
     folders: int = 0
     below: int = 0
     others: list[Path] = field(default_factory=list)
+    kind: str = "pictures"
 
     @property
     def notes(self) -> list[str]:
@@ -44,11 +46,31 @@ class Found:
         if self.others:
             kinds = Counter(path.suffix.lower() or "without suffix" for path in self.others)
             named = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(8))
-            notes.append(f"Skipped, as not pictures ({len(self.others)}): {named}.")
+            notes.append(f"Skipped, as not {self.kind} ({len(self.others)}): {named}.")
         return notes
 
 
-def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None = None) -> Found:
+def extensions(words: Sequence[str]) -> tuple[str, ...]:
+    """File extensions from words such as `png` or `.tif,.tiff`, with their dots.
+
+    Raises:
+        InvalidArgument: If one is none of a picture format that is read.
+    """
+    parts = [part.strip().lower() for word in words for part in word.split(",")]
+    dotted = tuple(part if part.startswith(".") else f".{part}" for part in parts)
+    for part, dot in zip(parts, dotted, strict=True):
+        known = ", ".join(s[1:] for s in SUFFIXES)
+        require(dot in SUFFIXES, "--ext", expected=f"some of {known}", got=repr(part))
+    return dotted
+
+
+def find(
+    sources: Sequence[str],
+    *,
+    recursive: bool = False,
+    avoid: Path | None = None,
+    suffixes: Sequence[str] = SUFFIXES,
+) -> Found:
     """The pictures given by names, folders and patterns, sorted within each.
 
     In folders, hidden files (`._x.png` too) and files without the suffix of a picture are skipped,
@@ -58,30 +80,33 @@ def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None 
         sources: Files, folders and patterns.
         recursive: Search sub-folders too, and keep their structure.
         avoid: A folder to leave out, such as that of earlier results.
+        suffixes: The extensions of pictures in folders, in lower case. Files given by name, and by
+            a pattern unless fewer extensions are given, may have any.
 
     Raises:
         InvalidArgument: If a name is empty, or a folder or pattern holds no picture.
     """
-    found = Found()
+    every = tuple(suffixes) == SUFFIXES
+    found = Found() if every else Found(kind=f"{', '.join(suffixes)} files")
     for source in sources:
         if not source:
             raise InvalidArgument("IN", expected="the name of a picture or folder", got="''")
         before = len(found.files)
         path = Path(source)
         if path.is_dir():
-            _search(path, found, recursive=recursive, avoid=avoid)
+            _search(path, found, suffixes, recursive=recursive, avoid=avoid)
         elif not os.path.lexists(path) and any(c in source for c in MAGIC):
             root = _root(source) if recursive else None
             for name in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207
                 file = Path(name)
-                if file.is_file():
+                if file.is_file() and (every or file.suffix.lower() in suffixes):
                     place = file.relative_to(root) if root is not None else Path(file.name)
                     found.files.append((file, place))
         else:
             found.files.append((path, Path(path.name)))
         if len(found.files) == before:
             got = "none" if not found.below else "none but in its sub-folders (--recursive)"
-            raise InvalidArgument("IN", expected=f"pictures in {source}", got=got)
+            raise InvalidArgument("IN", expected=f"{found.kind} in {source}", got=got)
     seen: set[str] = set()
     unique = []
     for file, place in found.files:
@@ -91,51 +116,6 @@ def find(sources: Sequence[str], *, recursive: bool = False, avoid: Path | None 
             unique.append((file, place))
     found.files = unique
     return found
-
-
-def targets(files: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path, Path]]:
-    """The file of each result, in a folder.
-
-    Names and formats are kept; a format that cannot be written becomes PNG. Pictures that would get
-    the same name get their whole name with `.png`, or else a number.
-
-    Arguments:
-        files: The pictures and their places, from `find`.
-        output: The folder.
-
-    Returns:
-        Pictures and results.
-
-    Raises:
-        InvalidArgument: If a result would replace one of the pictures.
-    """
-    kept = {_key(place) for _, place in files if place.suffix.lower() in FORMATS}
-    taken: set[str] = set()
-    pairs = []
-    for file, place in files:
-        name = place
-        if place.suffix.lower() not in FORMATS:
-            name = place.with_suffix(".png")
-            if _key(name) in kept | taken:
-                name = place.with_name(f"{place.name}.png")
-        number = 1
-        first = name
-        while _key(name) in taken:
-            number += 1
-            name = first.with_name(f"{first.stem}-{number}{first.suffix}")
-        taken.add(_key(name))
-        pairs.append((file, output / name))
-    sources = {os.path.realpath(file) for file, _ in files}
-    for _, target in pairs:
-        if str(Path(os.path.realpath(target.parent), target.name)) in sources:
-            expected = "another folder than that of the pictures"
-            raise InvalidArgument("output", expected=expected, got=f"{target}, a picture given")
-    return pairs
-
-
-def _key(path: Path) -> str:
-    """A key that is equal for names that some file systems do not distinguish."""
-    return str(path).casefold()
 
 
 def _root(pattern: str) -> Path:
@@ -149,7 +129,9 @@ def _root(pattern: str) -> Path:
     return Path(*fixed)
 
 
-def _search(top: Path, found: Found, *, recursive: bool, avoid: Path | None) -> None:
+def _search(
+    top: Path, found: Found, suffixes: Sequence[str], *, recursive: bool, avoid: Path | None
+) -> None:
     """The pictures in a folder."""
     left_out = None if avoid is None else os.path.realpath(avoid)
     if left_out == os.path.realpath(top):
@@ -157,13 +139,13 @@ def _search(top: Path, found: Found, *, recursive: bool, avoid: Path | None) -> 
         raise InvalidArgument("output", expected=expected, got=str(avoid))
     for folder, names in _walk(top, left_out):
         if folder != top and not recursive:
-            pictures = sum(name.suffix.lower() in SUFFIXES for name in names)
+            pictures = sum(name.suffix.lower() in suffixes for name in names)
             found.below += pictures
             found.folders += bool(pictures)
             continue
         for path in names:
             regular = path.is_file() or not path.exists()  # a dangling link fails when it is read
-            if path.suffix.lower() in SUFFIXES and regular:
+            if path.suffix.lower() in suffixes and regular:
                 found.files.append((path, path.relative_to(top)))
             elif not _is_record(path):
                 found.others.append(path)
