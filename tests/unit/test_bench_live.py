@@ -7,11 +7,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from reddiff.bench.estimates import Estimates, duration
+from reddiff.bench.estimates import Estimates
 from reddiff.bench.live import LiveTable
 from reddiff.bench.planning import Cost, Job
 from reddiff.bench.store import Result
 from reddiff.bench.summary import Cell
+from reddiff.run.progress_bar import duration
 
 CELL = Cell("photo", "sr4", 0.05)
 JOBS = [Job(CELL, solver, (f"{i}",)) for i in range(2) for solver in ("fast", "slow")]

@@ -66,10 +66,3 @@ class Estimates:
             total = sum(self.units.values())
             return work * sum(self.seconds.values()) / total if total else None
         return work * self.seconds[solver] / self.units[solver]
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

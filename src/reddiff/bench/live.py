@@ -8,9 +8,10 @@ from statistics import fmean
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from reddiff.bench.estimates import Estimates, duration
+from reddiff.bench.estimates import Estimates
 from reddiff.bench.planning import Job
 from reddiff.bench.store import Result
+from reddiff.run.progress_bar import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

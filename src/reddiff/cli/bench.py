@@ -156,9 +156,10 @@ def _run(
 
     from rich.console import Console
 
-    from reddiff.bench.estimates import Estimates, duration
+    from reddiff.bench.estimates import Estimates
     from reddiff.bench.live import LiveTable
     from reddiff.bench.running import run
+    from reddiff.run.progress_bar import duration
 
     estimates = Estimates(found)
     estimates.learn_rows(results.rows())
@@ -201,8 +202,9 @@ def _conclude(context: Context, results: Results) -> None:
 def _show_cost(context: Context, todo: list[Job], rows: list[Any]) -> None:
     from rich.table import Table
 
-    from reddiff.bench.estimates import Estimates, duration
+    from reddiff.bench.estimates import Estimates
     from reddiff.bench.planning import Cost, costs
+    from reddiff.run.progress_bar import duration
 
     found = costs(context, todo)
     estimates = Estimates(found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from reddiff.bench.estimates import duration
 from reddiff.hooks import Hook, Progress
 from reddiff.images.reports import Outcome, Row
+from reddiff.run.progress_bar import duration
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -80,3 +80,10 @@ def cost(progress: Progress) -> str:
     total = f", {each * runs} evaluations in all" if runs > 1 else ""
     what = f"{each} network evaluations{backward} for each of {runs} runs"
     return f"{progress.steps} steps: {what}{total}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
