@@ -52,7 +52,12 @@ from .solving import iterate as iterate
 from .solving import solve as solve
 from .uncertainty import Functional as Functional
 from .uncertainty import functional as functional
+from .uncertainty import measured_share as measured_share
+from .uncertainty import residual_tests as residual_tests
 from .uncertainty import sample_posterior as sample_posterior
+from .uncertainty import sbc as sbc
+from .uncertainty import tarp as tarp
+from .uncertainty import to_arviz as to_arviz
 from .units import from_pixels as from_pixels
 
 __version__: str

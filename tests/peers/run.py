@@ -1,4 +1,4 @@
-"""Run the tests here beside the real deepinv and azula, in their own venv: `make test-peers`."""
+"""Run the tests here beside the real deepinv, azula and ArviZ, in a venv: `make test-peers`."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ PUBLIC = (
     ".operators.custom",
     ".priors",
     ".solvers",
+    ".uncertainty",
 )
 MODULES = {"hooks", "operators", "priors", "schedules", "solvers"}  # public, but no objects
 
