@@ -55,6 +55,7 @@ from reddiff.solvers import (
     ULA,
     DiffPIR,
     NoiseAwareREDDiff,
+    PiGDM,
     PnPADMM,
     PnPDM,
     PnPHQS,
@@ -106,6 +107,12 @@ def spread(n: int) -> REDDiff:
     return REDDiff(vp(n), nats=True, weight=100.0, sigma_q=0.1, learn_sigma_q=True)
 
 
+def daps(n: int, *, error_covariance: bool) -> DAPS:
+    """Exact draws about D itself, at one evaluation a level."""
+    exact = PerturbAndSolve()
+    return DAPS(karras(n, 0.05, 100.0), exact, ode_steps=1, error_covariance=error_covariance)
+
+
 def published(name: str, steps: int | None = None, **limits: Any) -> Method:
     """A method of the catalogue; without clipping, which these priors do not call for."""
     entry = catalogue.METHODS[name]
@@ -133,7 +140,10 @@ METHODS |= {
     "mmps, 1 CG step": published("mmps", 256),
     "ddrm": Method(lambda _, n: DDRM.paper(n), 20),  # the catalogue's levels are for pictures
     "diffpir": Method(lambda _, n: DiffPIR(vp(n)), 100),
+    "diffpir, error covariance": Method(lambda _, n: DiffPIR(vp(n), error_covariance=True), 50),
+    "pigdm, error covariance": Method(lambda _, n: PiGDM(vp(n), error_covariance=True), 50),
     "daps": Method(lambda _, n: DAPS(karras(n, 0.1, 100.0), PerturbAndSolve()), 200, few=200),
+    "daps, error covariance": Method(lambda _, n: daps(n, error_covariance=True), 50),
     "pnp-dm": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),
     "sitcom": published("sitcom", most=1000, few=200),
     "ula": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),

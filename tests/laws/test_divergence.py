@@ -17,7 +17,7 @@ from laws import test_takes as takes
 from reddiff import Gaussian, Problem, Snapshot, Status, UnknownGaussian, iterate, noise, solve
 from reddiff.hooks import History, Hook, Progress
 from reddiff.operators import Operator
-from reddiff.priors import Prior
+from reddiff.priors import Covariance, Prior
 from reddiff.random import Rng
 from reddiff.schedules import vp
 from reddiff.solvers import REDDiff
@@ -47,6 +47,9 @@ class Poisoned(Prior):
         if self.armed:
             out.view(self.count, -1, *out.shape[1:])[SICK] = self.value
         return out
+
+    def error_covariance(self, s: Tensor, like: Tensor) -> Covariance:
+        return self.inner.error_covariance(s, like)
 
 
 class Arm(Hook):

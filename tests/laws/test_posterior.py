@@ -32,6 +32,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ddnm": (150.0, 1.05),  # as MCG, ignores noise that a blur amplifies
     "ddnm-plus": (0.70, 0.80),
     "diffpir": (0.23, 0.63),
+    "diffpir, error covariance": (0.05, 0.63),
+    "pigdm, error covariance": (0.05, 0.25),
+    "daps, error covariance": RIGHT,
     "daps": (0.20, 0.85),
     "pnp-dm": RIGHT,
     "sitcom": (0.52, 0.70),
@@ -43,6 +46,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "red-diff, learned spread": (0.32, 0.95),  # 13 runs of 40 draws each: chance is not all off
 }
 LONG = {"mmps", "pnp-dm", "sitcom"}  # have long steps, though few of them
+LONG |= {name for name in BOUNDS if "error covariance" in name}
 QUICK = [n for n, method in posterior.METHODS.items() if method.steps <= 100 and n not in LONG]
 
 

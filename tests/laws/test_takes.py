@@ -43,7 +43,8 @@ PROBLEMS: dict[str, tuple[Callable[[], Operator], Noise]] = {
     "some-noiseless": (matrix, Gaussian(torch.tensor([0.0, 0.2, 0.0], dtype=zoo.F64))),
 }
 SPECTRAL = {"ddrm", "ddnm-plus"}
-LINEAR = {"ddnm", "mcg", "daps-exact"} | SPECTRAL
+COVARIANCE = {"diffpir-covariance", "pigdm-covariance", "daps-covariance"}
+LINEAR = {"ddnm", "mcg", "daps-exact"} | COVARIANCE | SPECTRAL
 GAUSSIAN = {"jfps", "jfps-default", "mmps", "mmps-paper", "tmpd", "tmpd-paper"} | LINEAR
 DENSITY = {"nats", "everything", "daps", "pnpdm-hmc", "ula"}
 REFUSED = {

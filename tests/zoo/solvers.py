@@ -87,6 +87,7 @@ PEERS = [
     SolverCase("ddnm", lambda n: solvers.DDNM.paper(n)),
     SolverCase("ddnm-plus", lambda n: solvers.DDNMPlus.paper(n)),
     SolverCase("diffpir", lambda n: solvers.DiffPIR.paper(n)),
+    SolverCase("diffpir-covariance", lambda n: solvers.DiffPIR(vp(n), error_covariance=True)),
     SolverCase("red-fixed-point", lambda n: solvers.RED(constant(n, 0.4), 6.0)),
     SolverCase("red-accelerated", lambda n: solvers.RED(constant(n, 0.4), 6.0, accelerated=True)),
     SolverCase("pnp-hqs", lambda n: solvers.PnPHQS.paper(n)),
@@ -95,6 +96,7 @@ PEERS = [
     SolverCase("rsd-features", _repulsive),
     SolverCase("mcg", lambda n: solvers.MCG.paper(n)),
     SolverCase("pigdm", lambda n: solvers.PiGDM.paper(n)),
+    SolverCase("pigdm-covariance", lambda n: solvers.PiGDM(karras(n), error_covariance=True)),
     SolverCase("mmps", lambda n: solvers.MMPS(karras(n), iterations=3)),
     SolverCase("jfps", lambda n: solvers.JFPS(karras(n), White(1.0))),
     SolverCase("jfps-default", lambda n: solvers.JFPS.default(n)),
@@ -103,6 +105,12 @@ PEERS = [
     SolverCase("tmpd-paper", lambda n: solvers.TMPD.paper(n)),
     SolverCase("daps", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), Langevin(8))),
     SolverCase("daps-exact", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), PerturbAndSolve())),
+    SolverCase(
+        "daps-covariance",
+        lambda n: solvers.DAPS(
+            karras(n, 0.1, 10.0), PerturbAndSolve(), ode_steps=1, error_covariance=True
+        ),
+    ),
     SolverCase("daps-paper", lambda n: solvers.DAPS.paper(n, tau=0.3)),
     SolverCase("pnpdm", lambda n: solvers.PnPDM.paper(n, average=2)),
     SolverCase("pnpdm-annealed", lambda n: solvers.PnPDM.annealed(n, rho_min=0.1, average=2)),

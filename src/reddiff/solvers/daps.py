@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require_count, require_positive
+from reddiff.errors import InvalidArgument, require, require_count, require_positive
 from reddiff.lanes import per_lane
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -18,7 +18,8 @@ from reddiff.schedules import SLACK, Schedule, karras, preset
 from reddiff.solvers.base import Solver, StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.runs import inner_levels, probability_flow
-from reddiff.solvers.steps.conditional import Conditional
+from reddiff.solvers.steps.conditional import Conditional, PerturbAndSolve
+from reddiff.solvers.steps.conditioning import moment_matched, perturbed_data
 from reddiff.solvers.steps.mcmc import Langevin
 
 
@@ -37,6 +38,11 @@ class DAPS(Sampler):
     approximate, however exact the conditional ones are: on random Gaussian problems, 200 levels,
     their mean is within .2 of the posterior's spread, their variance 1.3 to 1.7 times its.
 
+    **With the covariance of the prior's error** :math:`C_s` (`Prior.error_covariance`) in the place
+    of :math:`s^2 I`, for linear A and Gaussian noise, x_0 is drawn from
+    :math:`p(y \mid A x_0)\, N(x_0; c, C_s)`. With `ode_steps` = 1, where c is D, that is
+    p(x_0 | x_t, y) of a Gaussian prior, and draws are exact there at any number of levels. Ours.
+
     Arguments:
         schedule: The levels. The last draw, at its last level above 0, is the estimate.
         conditional: How x_0 is drawn. `PerturbAndSolve()` is exact for linear problems.
@@ -44,6 +50,8 @@ class DAPS(Sampler):
         ode_end: The least level of the ODE (from which it jumps to D), or s where that is less.
         decay: The step size of a conditional with a published one, at the last level, over that
             at the first; linear in the step between.
+        error_covariance: Whether x_0 is drawn with the covariance of the prior's error; the
+            conditional has to be `PerturbAndSolve()`.
 
     References:
         | Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing
@@ -57,12 +65,17 @@ class DAPS(Sampler):
     ode_steps: int = 5
     ode_end: float = 0.01
     decay: float = 1.0
+    error_covariance: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_count("ode_steps", self.ode_steps)
         require_positive("ode_end", self.ode_end)
         require_positive("decay", self.decay)
+        exact = isinstance(self.conditional, PerturbAndSolve)
+        expected = "PerturbAndSolve() with error_covariance=True"
+        got = type(self.conditional).__name__
+        require(exact or not self.error_covariance, "conditional", expected=expected, got=got)
 
     @classmethod
     def paper(
@@ -106,10 +119,21 @@ class DAPS(Sampler):
         s, s_next = self.levels(k, state.x)
         table = inner_levels(s, torch.full_like(s, self.ode_end), self.ode_steps)
         centre = probability_flow(lambda x, v: self.denoise(prior, x, v), state.x, table)
+        if self.error_covariance:
+            errors = prior.error_covariance(s, centre)
+            around = centre + errors.root(rng.randn_like(centre))
+            x_0 = moment_matched(perturbed_data(problem, rng), around, s, errors)
+        else:
+            x_0 = self._drawn(problem, centre, s, k, rng)
+        return arrive(x_0 + per_lane(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+
+    def _drawn(
+        self, problem: Problem, centre: Tensor, s: Tensor, k: Int[Tensor, " b"], rng: Rng
+    ) -> Tensor:
+        """A draw about the centre, of the conditional."""
         gone = k.to(s) / max(len(self.schedule) - 1, 1)
         conditional = self.conditional.paced(1 + gone * (self.decay - 1))
-        x_0 = conditional(problem, centre, s, centre, rng)
-        return arrive(x_0 + per_lane(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
+        return conditional(problem, centre, s, centre, rng)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

@@ -17,10 +17,8 @@ from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.solvers.base import preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
-from reddiff.solvers.mmps import moment_matched
+from reddiff.solvers.steps.conditioning import ITERATIONS, moment_matched
 from reddiff.solvers.steps.spread import PowerLaw, Spread
-
-TOL = 1e-4  # of the linear system
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class JFPS(Sampler):
     """
 
     spread: Spread = field(default_factory=PowerLaw)
-    iterations: int = 30
+    iterations: int = ITERATIONS
     eta: float = 1.0
 
     noises: ClassVar[type[Noise]] = Gaussian
@@ -88,7 +86,7 @@ class JFPS(Sampler):
     ) -> Float[Tensor, "b *n"]:
         """E[x | x_t, y] from E[x | x_t] = x_0 at level s."""
         v = self.spread.eigen(x_0).given(s)
-        return moment_matched(problem, x_0, s, v, iterations=self.iterations, tol=TOL)
+        return moment_matched(problem, x_0, s, v, iterations=self.iterations)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

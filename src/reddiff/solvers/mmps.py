@@ -6,23 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from reddiff.errors import require_count, require_share
 from reddiff.lanes import per_lane
-from reddiff.linalg import Map
 from reddiff.noise import Gaussian, Noise
-from reddiff.operators.base import Linearisation
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, geometric, preset
 from reddiff.solvers.base import StepCost, preset_for
-from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim, vp_alpha
-from reddiff.solvers.steps.conditioning import conditioned
-from reddiff.solvers.steps.proximal import LEAST_SIGMA
+from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
+from reddiff.solvers.steps.conditioning import moment_matched
 
 
 @dataclass(frozen=True)
@@ -99,48 +95,7 @@ class MMPS(Sampler):
         def covariance(v: Tensor) -> Tensor:
             return per_lane(s**2, x) * pullback(v)
 
-        return moment_matched(problem, x_0, s, covariance, iterations=self.iterations)
-
-
-def moment_matched(
-    problem: Problem,
-    x_0: Float[Tensor, "b *n"],
-    s: Float[Tensor, " b"],
-    covariance: Map,
-    *,
-    iterations: int,
-    tol: float = 0.0,
-) -> Float[Tensor, "b *n"]:
-    """x_0 + V A^T (sigma_y^2 + A V A^T)^-1 (y - A x_0), with A linearised at x_0.
-
-    Arguments:
-        problem: Of Gaussian noise.
-        x_0: The estimate at level s.
-        s: The levels `(b,)`.
-        covariance: v -> V v.
-        iterations: The most conjugate gradient steps.
-        tol: Their tolerance.
-    """
-    near = problem.operator.linearise(x_0)
-    var_y = noise_variance(problem, near, x_0, s)
-
-    return conditioned(problem, x_0, near, covariance, var_y, iterations=iterations, tol=tol)
-
-
-def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor) -> Tensor:
-    """sigma_y^2, broadcastable with y, with a little in the place of 0.
-
-    Arguments:
-        problem: Of Gaussian noise.
-        near: A at x_0.
-        x_0: The estimate at level s.
-        s: The levels `(b,)`.
-    """
-    sigma = per_lane(problem.sigma_y, s)
-    if bool((sigma == 0).any()):
-        least = LEAST_SIGMA * s * vp_alpha(s) * problem.operator.norm(x_0, near)
-        sigma = torch.where(sigma > 0, sigma, torch.where(least > 0, least, 1))
-    return per_lane(sigma**2, problem.y)
+        return moment_matched(problem, x_0, s, covariance, iterations=self.iterations, tol=0.0)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

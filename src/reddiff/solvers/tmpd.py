@@ -18,7 +18,7 @@ from reddiff.random import Rng
 from reddiff.schedules import vp_within
 from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
-from reddiff.solvers.mmps import noise_variance
+from reddiff.solvers.steps.conditioning import noise_variance
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from reddiff.lanes import per_lane
 from reddiff.noise import Gaussian, Noise
 from reddiff.problem import Problem
 from reddiff.random import Rng
+from reddiff.solvers.steps.conditioning import check_linear_gaussian, perturbed_data
 from reddiff.solvers.steps.proximal import proximal_map
 from reddiff.spectral_view import SpectralView
 
@@ -70,11 +71,7 @@ class PerturbAndSolve(Conditional):
 
     def check(self, problem: Problem) -> None:
         """Raise Unsupported unless A is linear and the noise Gaussian."""
-        if not problem.linear_gaussian:
-            got = f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
-            raise Unsupported(
-                f"PerturbAndSolve: expected a LinearOperator and Gaussian noise, got {got}"
-            )
+        check_linear_gaussian("PerturbAndSolve", problem)
 
 
 @final
@@ -121,8 +118,7 @@ def perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: R
     """The proximal point of a perturbed centre and, for Gaussian noise, a perturbed y."""
     centre = centre + per_lane(r, centre) * rng.randn_like(centre)
     if isinstance(problem.noise, Gaussian):
-        y = problem.y + per_lane(problem.noise.sigma, problem.y) * rng.randn_like(problem.y)
-        problem = problem.derived(y=torch.where(problem.measured, y, 0))
+        problem = perturbed_data(problem, rng)
     if problem.linear_gaussian:  # no start: its residual would have to be found first
         return proximal_map(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
     return proximal_map(problem, centre, r, start=start).x
