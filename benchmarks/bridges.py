@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from reddiff.priors import Prior
-from reddiff.priors.error_covariance import Covariance
+from reddiff.priors.covariance import Covariance
 from reddiff.random import Rng
 from reddiff.schedules import Schedule
 from reddiff.units import to_pixels

@@ -192,7 +192,7 @@ TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tu
 def source_hash() -> str:
     """A hash of the noise-aware solver's source, so that results of an older one are known."""
     solvers = Path(str(files("reddiff"))) / "solvers"
-    sources = sorted([*solvers.glob("noise_aware*.py"), solvers / "steps" / "proximal.py"])
+    sources = sorted([*(solvers / "noise_aware").glob("*.py"), solvers / "steps" / "proximal.py"])
     return sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
 
 

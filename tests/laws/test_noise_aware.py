@@ -22,7 +22,7 @@ from reddiff.operators import (
 )
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianMixture, GaussianRandomField, Prior
-from reddiff.priors.error_covariance import Covariance
+from reddiff.priors.covariance import Covariance
 from reddiff.random import DRAWING
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff
 

@@ -15,10 +15,12 @@ from reddiff.metrics import psnr
 from reddiff.operators import CircularBlur, Identity, LinearOperator, Mask, Matrix, gaussian_psf
 from reddiff.operators.base import Shape
 from reddiff.priors import GaussianRandomField, Prior, photo_prior
-from reddiff.priors.error_covariance import Covariance, isotropic
+from reddiff.priors.covariance import Covariance, isotropic
 from reddiff.random import Keys
 from reddiff.solvers import NoiseAwareREDDiff
-from reddiff.solvers.noise_aware_steps import Level, measured_step
+from reddiff.solvers.noise_aware.correction import measured_step
+from reddiff.solvers.noise_aware.realism import dual_share, prior_weight
+from reddiff.solvers.noise_aware.step import Level
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -123,7 +125,7 @@ def test_the_noise_that_is_kept_is_what_the_denoiser_took_away():
         state = replace(state, mu=zero, previous=zero)
         for k in range(3):
             state = solver.step(state, problem, prior, torch.tensor([k, k]), rng.at(k + 1))
-            s = solver._levels(state.low, torch.tensor([k, k]), stretched=True)
+            s = solver.levels.at(state.low, torch.tensor([k, k]), stretched=True)
             taken = state.error / s.view(2, 1, 1, 1)
             torch.testing.assert_close(state.noise, taken, atol=1e-4, rtol=1e-4)
 
@@ -327,8 +329,8 @@ def test_what_a_prior_that_is_not_gaussian_changes_ends_at_half_of_the_realism()
     for r in (0, 0.25, 0.5, 1):
         solver = NoiseAwareREDDiff.for_prior(prior, realism=r)
         state = solver.init(problem, prior, Keys(0, (0, 1)).at(0))
-        weights.append(solver._weight(state))
-        duals.append(solver._dual(state))
+        weights.append(prior_weight(r, state.gaussianity))
+        duals.append(dual_share(r, state.non_gaussianity))
     torch.testing.assert_close(weights[0], eta**1.5)
     torch.testing.assert_close(weights[1], (1 + eta**1.5) / 2)
     torch.testing.assert_close(duals[0], (2.5 - 2.5 * eta).clamp(max=1))

@@ -32,7 +32,7 @@ from reddiff.interop.wiring import Wiring
 from reddiff.priors.adm import ADMClassifier
 from reddiff.priors.base import Prior
 from reddiff.priors.classifier_guidance import NoisyClassifier
-from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.priors.photo import photo_prior
 
 ENTRY = "reddiff"

@@ -6,8 +6,8 @@ from reddiff.priors.classifier_guidance import ClassifierGuidance as ClassifierG
 from reddiff.priors.classifier_guidance import NoisyClassifier as NoisyClassifier
 from reddiff.priors.conditions import ConditionalPrior as ConditionalPrior
 from reddiff.priors.conditions import Conditions as Conditions
-from reddiff.priors.error_covariance import Covariance as Covariance
-from reddiff.priors.error_covariance import ErrorSpectrum as ErrorSpectrum
+from reddiff.priors.covariance import Covariance as Covariance
+from reddiff.priors.error_spectrum import ErrorSpectrum as ErrorSpectrum
 from reddiff.priors.ffdnet import FFDNet as FFDNet
 from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
 from reddiff.priors.gaussian import GaussianPosterior as GaussianPosterior

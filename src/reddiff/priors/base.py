@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.lanes import dot, per_lane
-from reddiff.priors.error_covariance import Covariance, ErrorSpectrum, isotropic
+from reddiff.priors.covariance import Covariance, isotropic
+from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.random import MEASURING, Keys
 
 Pullback = Callable[[Tensor], Tensor]
@@ -104,7 +105,7 @@ class Prior(nn.Module, ABC):
         """The covariance of the error x_0 - E[x_0 | x_0 + s n], averaged over x_0 and n.
 
         It is what was measured, if `errors` holds a spectrum; else that of independent entries of
-        variance 1, `error_covariance.isotropic`, which is too wide for most data.
+        variance 1, `covariance.isotropic`, which is too wide for most data.
 
         Arguments:
             s: Noise levels, one per lane.

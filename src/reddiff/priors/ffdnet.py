@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from reddiff.priors.base import Prior
-from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.error_spectrum import ErrorSpectrum
 
 ASSET, ERRORS = "assets/ffdnet/ffdnet_color.safetensors", "assets/ffdnet/errors.json"
 

@@ -21,7 +21,7 @@ from reddiff.lanes import per_lane
 from reddiff.linalg import cg
 from reddiff.operators.linear import LinearOperator
 from reddiff.priors.base import Prior
-from reddiff.priors.error_covariance import Covariance
+from reddiff.priors.covariance import Covariance
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys, Rng
 

@@ -9,7 +9,7 @@ from reddiff.errors import require
 from reddiff.operators.decoder import Decoder
 from reddiff.priors.around import Around
 from reddiff.priors.base import Prior
-from reddiff.priors.error_covariance import Covariance
+from reddiff.priors.covariance import Covariance
 
 
 class LatentPrior(Around):

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from reddiff.errors import WeightsError
-from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.unet import UNet
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from reddiff.operators.base import Operator
 from reddiff.operators.decoder import Decoder
 from reddiff.priors.base import Prior, Pullback
-from reddiff.priors.error_covariance import Covariance
+from reddiff.priors.covariance import Covariance
 from reddiff.problem import Problem
 
 _CLEAR = Path("/proc/self/clear_refs")

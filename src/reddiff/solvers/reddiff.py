@@ -1,13 +1,7 @@
-r"""RED-diff: a variational solver with a diffusion regulariser.
-
-References:
-    | A Variational Perspective on Solving Inverse Problems with Diffusion Models
-    | (Mardani et al., 2023), Algorithm 1, https://arxiv.org/abs/2305.04391
-"""
+"""RED-diff: a variational solver with a diffusion regularizer."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,13 +12,13 @@ from torch.optim import Adam
 
 from reddiff.errors import require, require_count, require_nonnegative
 from reddiff.lanes import dot, per_lane, repeat
-from reddiff.optim import LaneOptimizer, LrSchedule, MakeOptimizer, constant_lr, optimizers_of
+from reddiff.optim import LrSchedule, MakeOptimizer, constant_lr, optimizers_of
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Rng
 from reddiff.schedules import Schedule, constant, vp_within
-from reddiff.snapshot import State
 from reddiff.solvers.base import Solver, StepCost, preset_for
+from reddiff.solvers.gaussian_q import REDDiffState
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.orders import Order, descending
 from reddiff.solvers.variants import ALGORITHM_1, RELEASED, Variant
@@ -37,38 +31,6 @@ def paper_adam(lr: float = 0.1) -> MakeOptimizer:
 
 
 ADAM = paper_adam()
-
-
-@dataclass(frozen=True)
-class REDDiffState(State):
-    r"""The distribution q: its mean, and :math:`\log \sigma_q` `(b, 1)` if it is learned."""
-
-    mu: LaneOptimizer
-    log_sigma_q: LaneOptimizer | None
-
-    @classmethod
-    def start(cls, x: Tensor, learned: float | None, rows: int = 1) -> REDDiffState:
-        r"""Before the first step, at the mean x and, if it is learned, at :math:`\sigma_q`."""
-        mu = LaneOptimizer(x, rows=rows)
-        if learned is None:
-            return cls(mu, None)
-        log_sigma_q = x.new_full((len(x), 1), math.log(learned))
-        return cls(mu, LaneOptimizer(log_sigma_q, rows=rows))
-
-    def sigma_q(self, fixed: float) -> Float[Tensor, " b"]:
-        r""":math:`\sigma_q`, which is `fixed` if it is not learned."""
-        if self.log_sigma_q is None:
-            return self.mu.x.new_full((len(self.mu.x),), fixed)
-        return self.log_sigma_q.x[:, 0].exp()
-
-    def step(
-        self, make: MakeOptimizer, grad_mu: Tensor, grad_log_sigma_q: Tensor, lr_factor: float
-    ) -> REDDiffState:
-        """One step of the optimiser in each parameter."""
-        log_sigma_q = self.log_sigma_q
-        if log_sigma_q is not None:
-            log_sigma_q = log_sigma_q.step(make, grad_log_sigma_q[:, None], lr_factor)
-        return REDDiffState(self.mu.step(make, grad_mu, lr_factor), log_sigma_q)
 
 
 @dataclass(frozen=True)
@@ -101,11 +63,12 @@ class REDDiff(Solver[REDDiffState]):
         variant: What other methods and the released code do differently, from `solvers.variants`.
 
     References:
-        | The reparameterised spread: Section 3 of the paper. q_t has the standard deviation
-        | :math:`s \eta` at level s, :math:`\eta^2 = 1 + \sigma_q^2 / s^2`, whence
-        | grad mu = :math:`\lambda_t (\hat\varepsilon - n/\eta)` and, by the chain rule through
-        | :math:`x_t / \alpha = \mu + s \eta n`, the gradient in :math:`\sigma_q` is
-        | :math:`\lambda_t \sigma_q / (s \eta) \langle n, \hat\varepsilon - n/\eta \rangle`.
+        | A Variational Perspective on Solving Inverse Problems with Diffusion Models
+        | (Mardani et al., 2023), Algorithm 1, https://arxiv.org/abs/2305.04391
+        | The reparameterized spread: Section 3. :math:`x_t / \alpha = \mu + s \eta n` with
+        | :math:`\eta^2 = 1 + \sigma_q^2 / s^2`, and the gradients in mu and :math:`\sigma_q`
+        | are :math:`\lambda_t (\hat\varepsilon - n/\eta)` and its inner product with
+        | :math:`n \sigma_q / (s \eta)`.
 
     Raises:
         InvalidArgument: If a number is out of its range.
@@ -158,11 +121,9 @@ class REDDiff(Solver[REDDiffState]):
 
     @classmethod
     def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
-        r"""RED: one fixed level and no noise; the regulariser's gradient is weight (mu - D(mu)).
+        r"""RED by gradient steps: one level, no noise, and the regulariser weight (mu - D(mu)).
 
-        References:
-            | The Little Engine that Could (Romano, Elad & Milanfar, 2017), Equation 37,
-            | https://arxiv.org/abs/1611.02862
+        Romano, Elad & Milanfar (2017), https://arxiv.org/abs/1611.02862, Equation 37.
         """
         levels, variant = constant(steps, sigma), Variant(noise_scale=0.0)
         return cls(levels, optimizer, weight=weight, variant=variant)
@@ -177,18 +138,17 @@ class REDDiff(Solver[REDDiffState]):
         data_weight: float = 0.0,
         weight: float = 1.0,
     ) -> REDDiff:
-        r"""Score distillation: the weight is constant in eps, :math:`w(s) = 1`.
+        r"""Score distillation: :math:`w(s) = 1`, without y by default.
+
+        DreamFusion (Poole et al., 2023), https://arxiv.org/abs/2209.14988, Equation 3, where the
+        order of the levels is random.
 
         Arguments:
             schedule: The noise levels.
             optimizer: As for the class.
-            order: As for the class; at random in the paper.
-            data_weight: The weight of half the squared residual; 0, as published, knows no data
-                and draws mu to a mode of the prior.
+            order: As for the class.
+            data_weight: The weight of half the squared residual; 0 draws mu to a mode of the prior.
             weight: The weight of the distillation.
-
-        References:
-            | DreamFusion (Poole et al., 2023), Equation 3, https://arxiv.org/abs/2209.14988
         """
         variant = Variant(data_weight=data_weight)
         return cls(

@@ -16,7 +16,8 @@ from reddiff.priors.base import Prior
 from reddiff.problem import Problem
 from reddiff.random import Fill, Rng
 from reddiff.solvers.base import StepCost
-from reddiff.solvers.reddiff import REDDiff, REDDiffState
+from reddiff.solvers.gaussian_q import REDDiffState
+from reddiff.solvers.reddiff import REDDiff
 
 Features = Callable[[Tensor], Tensor]
 

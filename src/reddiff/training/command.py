@@ -15,7 +15,7 @@ from reddiff.errors import WeightsError, require, require_count
 from reddiff.files import check_target
 from reddiff.interop.weights import Header, save_weights
 from reddiff.interop.wiring import Wiring
-from reddiff.priors.error_covariance import ErrorSpectrum
+from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.priors.networks import computes_in
 from reddiff.priors.photo import BOUND
 from reddiff.training.logs import append, denoising_psnr

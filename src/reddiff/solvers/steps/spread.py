@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reddiff.errors import require_positive
 from reddiff.operators.dct import dct2, idct2
-from reddiff.priors.error_covariance import Covariance, white
+from reddiff.priors.covariance import Covariance, white
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""The noise levels of each lane, and where they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.problem import Problem
+from reddiff.schedules import Schedule, geometric
+from reddiff.solvers.noise_aware.state import NoiseAwareState
+from reddiff.solvers.noise_aware.step import StepResult
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A schedule whose last level is the lane's own.
+
+    Arguments:
+        schedule: The levels before they are fitted to the noise of a lane.
+        realism: r; above 3/4 the last level is below the noise of y.
+    """
+
+    schedule: Schedule
+    realism: float
+
+    def last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The last level of lanes whose best measured coordinate has this noise."""
+        levels = self.schedule.levels.to(sigma)
+        first, last = levels[0], levels[-2]
+        lower = max(0.0, 4 * self.realism - 3)
+        low = sigma.clamp(min=last) ** (1 - lower) * last**lower
+        return torch.minimum(low, first) if len(self.schedule) > 1 else low
+
+    def at(self, low: Tensor, k: Tensor, *, stretched: bool) -> Float[Tensor, " b"]:
+        """The level of step k in lanes whose last one is `low`.
+
+        Stretched, the schedule ends at `low`; otherwise it is cut off there.
+        """
+        log_s = self.schedule.levels[:-1].log()
+        first, last = log_s[0], log_s[-1]
+        if not stretched:
+            return torch.maximum(log_s[k].exp().to(low), low)
+        u = (first - log_s) / (first - last) if first > last else torch.ones_like(log_s)
+        return (first + u[k] * (low.double().log() - first)).exp().to(low)
+
+    def discrepancy(
+        self, state: NoiseAwareState, problem: Problem, result: StepResult, s: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The estimates of sigma_y and of the last level after a step at level s.
+
+        The last level is set once s has reached the noise. With f degrees of freedom of D for each
+        of the M entries, the mean square of y - A D is sigma_y^2 (1 - 2 f) + s^2 f (Stein), which
+        is sigma_y^2 (1 - f) at s = sigma_y.
+        """
+        f = result.freedom.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
+        square = 2 * problem.misfit(result.denoised) / problem.count
+        at = (s * state.norm) ** 2
+        found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
+        found = torch.where(torch.isfinite(found), found, state.sigma_y)  # of a lane that diverged
+        searching = state.low == 0
+        sigma_y = torch.where(searching, torch.minimum(state.sigma_y, found), state.sigma_y)
+        reached = searching & (s * state.norm <= found)
+        return sigma_y, torch.where(reached, self.last(found / state.norm), state.low)
+
+
+def log_even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
+    """Evenly spaced in log s; a single step is at the last level."""
+    return geometric(steps, sigma_min, sigma_max if steps > 1 else sigma_min)
