@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
+from reddiff import processes
 from reddiff.bench.spec import Spec
-from reddiff.errors import ReddiffError
-
-TIMES = 2  # that a job is tried where its process dies
-
-
-class WorkerError(ReddiffError):
-    """A process that died, such as one that the system killed for its memory."""
+from reddiff.processes import READY, Died, WorkerError
 
 
 @dataclass(frozen=True)
@@ -38,56 +32,13 @@ class Setup:
 def run_jobs(setup: Setup, jobs: Sequence[Any], count: int) -> Iterator[tuple[Any, Any]]:
     """Run jobs in processes; yields each with its rows, in the order in which they end.
 
-    A process takes one job after the other, so that none waits for a slower one. The job of a
-    process that dies is given to another.
-
     Raises:
         WorkerError: If a job's process dies twice.
     """
-    context = multiprocessing.get_context("spawn")
-    waiting, tries = list(reversed(jobs)), dict.fromkeys(jobs, 0)
-    busy: dict[Any, tuple[Any, Any]] = {}
-
-    def begin(pipe: Any, process: Any) -> None:
-        job = waiting.pop()
-        tries[job] += 1
-        busy[pipe] = process, job
-        pipe.send(job)
-
-    def start() -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, setup), daemon=True)
-        process.start()
-        theirs.close()
-        begin(ours, process)
-
-    try:
-        for _ in range(min(count, len(waiting))):
-            start()
-        while busy:
-            for ready in wait(list(busy)):
-                pipe: Any = ready
-                process, job = busy.pop(pipe)
-                try:
-                    found = pipe.recv()
-                except (EOFError, OSError) as error:
-                    process.join()
-                    if tries[job] == TIMES:
-                        sentence = f"{job}: its process ended with code {process.exitcode}, twice"
-                        raise WorkerError(sentence) from error
-                    waiting.append(job)
-                    start()
-                    continue
-                if isinstance(found, BaseException):
-                    raise found
-                if waiting:
-                    begin(pipe, process)
-                else:
-                    pipe.close()
-                yield job, found
-    finally:
-        for process, _ in busy.values():
-            process.kill()
+    for job, found in processes.run_jobs(_serve, setup, jobs, min(count, len(jobs))):
+        if isinstance(found, Died):
+            raise WorkerError(f"{job}: {found.sentence}")
+        yield job, found
 
 
 def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
@@ -112,6 +63,7 @@ def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
 
     torch.set_num_threads(setup.threads)
     bench = None
+    pipe.send(READY)
     while True:
         try:
             job = pipe.recv()

@@ -17,6 +17,7 @@ from reddiff.cli.probe import probe
 from reddiff.cli.replay import replay
 from reddiff.cli.report import report
 from reddiff.cli.restore import restore
+from reddiff.cli.run import run
 from reddiff.cli.sample import sample
 from reddiff.cli.train import train
 
@@ -65,5 +66,5 @@ def options(
 BENCHES = (calibrate, bench, report)
 PRIORS = (probe, train, convert)
 LISTS = (tasks, priors, solvers, show)
-for command in (restore, replay, degrade, sample, *PRIORS, *BENCHES, check, *LISTS, demo):
+for command in (restore, run, replay, degrade, sample, *PRIORS, *BENCHES, check, *LISTS, demo):
     app.command()(command)

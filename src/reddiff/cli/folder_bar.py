@@ -11,6 +11,30 @@ from reddiff.run.progress_bar import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+
+def new_bar(console: Console | None = None) -> RichProgress:
+    """A bar with a field `more`, on a terminal only, which vanishes at the end.
+
+    Arguments:
+        console: Where to show it; stderr by default.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    console = Console(stderr=True) if console is None else console
+    return RichProgress(
+        TextColumn("{task.description}", markup=False),  # names may hold braces and brackets
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[more]}", markup=False),
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,
+        redirect_stdout=sys.stdout.isatty(),  # a pipe is given its lines as they are
+    )
 
 
 class FolderBar:
@@ -24,23 +48,9 @@ class FolderBar:
     """
 
     def __init__(self, total: int, console: Console | None = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        console = Console(stderr=True) if console is None else console
         self.total, self.done, self.timed, self.seconds = total, 0, 0, 0.0
-        self.shown = console.is_interactive
-        self.bar = RichProgress(
-            TextColumn("{task.description}", markup=False),  # names may hold braces and brackets
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[more]}", markup=False),
-            console=console,
-            transient=True,
-            disable=not self.shown,
-            redirect_stdout=sys.stdout.isatty(),  # a pipe is given its lines as they are
-        )
+        self.bar = new_bar(console)
+        self.shown = not self.bar.disable
         self.all = self.bar.add_task("pictures", total=total, more="", visible=total > 1)
         self.one = self.bar.add_task("", total=None, more="", visible=False)
         self.bar.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from reddiff.errors import require
 from reddiff.files import open_regular
 from reddiff.images.io.inputs import WORDS as KERNELS
 from reddiff.images.masks import WORDS as MASKS
-from reddiff.images.settings import Settings, check_numbers, options, words
+from reddiff.images.settings import MAX_SEED, Settings, check_numbers, options, words
 from reddiff.images.tasks import check_name
 from reddiff.images.tasks.custom import OWN
 from reddiff.priors.named import PRIORS
@@ -33,12 +33,15 @@ class Job:
         settings: All else that decides the pixels. In a job they are words and numbers, as on the
             command line, because a record has to hold them.
         keep_diverged: Write the last finite estimate of a run that diverged.
+        lane: The lane id of the picture, an integer of 64 bits: its noise is a function of the seed
+            and this.
     """
 
     source: str
     output: str
     settings: Settings
     keep_diverged: bool = False
+    lane: int = 0
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> Job:
@@ -67,9 +70,9 @@ class Job:
                 new[name] = move(file) + str(self.entries[name])[len(file) :]
         return Job.of(self.entries | new)
 
-    def input_hashes(self) -> dict[str, str]:
-        """The SHA-256 of every file that it reads."""
-        return {name: file_hash(path) for name, path in self.files.items()}
+    def input_hashes(self, names: Sequence[str] = FILE_FIELDS) -> dict[str, str]:
+        """The SHA-256 of the files that it reads, or of those in these entries."""
+        return {name: file_hash(path) for name, path in self.files.items() if name in names}
 
     def tail(self, name: str) -> str:
         """The part of an entry behind its file: the name of an operator or array."""
@@ -88,6 +91,8 @@ class Job:
             require(good, name, expected=f"a {kind.__name__} in a job", got=type(value).__name__)
         for name in ("source", "output", "task"):
             require(bool(self.entries[name]), name, expected="a name", got="an empty one")
+        within = -MAX_SEED - 1 <= self.lane <= MAX_SEED
+        require(within, "lane", expected="an integer of 64 bits", got=self.lane)
         method(str(self.settings.solver))
         check_name(str(self.settings.task))
         check_numbers(self.settings)
@@ -97,7 +102,7 @@ class Job:
         return None if text is None else _file_part(name, str(text))
 
 
-JOB_ENTRIES: dict[str, type] = {"source": str, "output": str, "keep_diverged": bool}
+JOB_ENTRIES: dict[str, type] = {"source": str, "output": str, "keep_diverged": bool, "lane": int}
 
 
 def kinds() -> dict[str, type]:

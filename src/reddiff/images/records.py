@@ -55,16 +55,17 @@ def versions() -> dict[str, str]:
 
 def as_json(record: Mapping[str, Any]) -> bytes:
     """A record as JSON, which has no inf and no nan: they become null."""
-    return json.dumps(_finite(record), indent=1, allow_nan=False).encode()
+    return json.dumps(finite(record), indent=1, allow_nan=False).encode()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A tree of JSON values, with null for inf and nan."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

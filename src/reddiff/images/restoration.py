@@ -72,9 +72,14 @@ def restore(image: Source, settings: _Restoration) -> Restored:
 
 @ordinary
 def restore_with(
-    image: Source, settings: Settings, *, hooks: Sequence[Hook] = (), preview: Preview | None = None
+    image: Source,
+    settings: Settings,
+    *,
+    hooks: Sequence[Hook] = (),
+    preview: Preview | None = None,
+    lane: int = 0,
 ) -> Restored:
-    """`restore`, with the settings in one object."""
+    """`restore`, with the settings in one object, and the id of its one lane."""
     settings = take_numbers(settings)
     notes: list[str] = []
     opened = open_image(image, settings)
@@ -113,7 +118,13 @@ def restore_with(
         network = TiledPrior(network, settings.tile, min(64, settings.tile // 4))
     if settings.draws is None:
         run = solve(
-            problem, network, method, seed=settings.seed, hooks=[*hooks, *watch], progress=False
+            problem,
+            network,
+            method,
+            seed=settings.seed,
+            ids=[lane],
+            hooks=[*hooks, *watch],
+            progress=False,
         )
     else:
         run = sample_posterior(
@@ -122,6 +133,7 @@ def restore_with(
             settings.draws,
             solver=method,
             seed=settings.seed,
+            ids=[lane],
             hooks=[*hooks, *watch],
         )
     if level is None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reddiff.errors import Diverged, require
+from reddiff.errors import Diverged
 from reddiff.files import check_target, write_together, write_whole
 from reddiff.hooks import Hook, Progress
 from reddiff.images.animation import Animation
-from reddiff.images.arguments import refuse_parameters
 from reddiff.images.comparison import common_size, compare
 from reddiff.images.io import (
-    MAX_PIXELS,
     Picture,
     as_range,
     check_output,
@@ -25,22 +23,18 @@ from reddiff.images.io import (
     picture_size,
     read_picture,
 )
+from reddiff.images.job_tasks import check_size, job_task, result_size
 from reddiff.images.jobs import Job, file_hash
-from reddiff.images.memory import require_memory
 from reddiff.images.records import FORMAT, UNITS, as_json, record_path, relative_to, versions
 from reddiff.images.restoration import restore_with
 from reddiff.images.restored import Restored
 from reddiff.images.spread import Spread
-from reddiff.images.tasks import Compressed, Task, make_task
-from reddiff.images.tasks.custom import OWN, blamed
+from reddiff.images.tasks.custom import blamed
 from reddiff.interop import door
-from reddiff.operators.jpeg.jpeg import JPEG
-from reddiff.operators.orientation import Orientation
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 from reddiff.results import Status
 
-PIXEL_BYTES = 150  # of memory per pixel of the result, at the least
 DIVERGED = (
     "the run diverged at step {}: a value became NaN or inf, and no picture was written "
     "(--keep-diverged writes the last finite estimate)"
@@ -85,34 +79,22 @@ def run(
     check_target(beside, force=force, parents=parents)
     picture = read_picture(job.source, page=settings.page, value_range=as_range(settings.range))
     check_output(output, alpha=picture.alpha is not None, force=force, parents=parents)
-    wanted, scale = None, settings.scale or 1
     replaced = file_hash(output) if output.is_file() else None
     network = door.prior(str(settings.prior)) if prior is None else prior
-    inputs = job.input_hashes()
-    stop = [] if job.keep_diverged or settings.draws is not None else [_StopDiverged()]
-    with blamed(str(settings.task)):
-        task = _task(job, picture)
-        size = None if truth is None else picture_size(truth)
-        made = _size(task, picture, scale)
-        _check_size(made, size, scale)
+    scale, wanted = settings.scale or 1, None
+    size = None if truth is None else picture_size(truth)
+
+    def check(made: tuple[int, int]) -> None:
+        if size is not None:
+            common_size(made, size, scale)
         if spread is not None:
             spread.check(output, settings, made, weights_hash(network), force=force)
-        if truth is not None:
-            wanted = read_picture(truth, value_range=as_range(settings.range))
-        result = restore_with(
-            picture,
-            replace(settings, task=task, prior=network, page=None, range=None),
-            hooks=[*stop, *hooks],
-            preview=None if film is None else film.add,
-        )
-    if result.status == Status.DIVERGED and not job.keep_diverged:
-        raise Diverged(DIVERGED.format(int(result.reconstruction.steps.max())))
-    data = encode(output, result.picture)
-    record = _record(job, result, network) | {
-        "inputs": inputs,
-        "written": sha256(data).hexdigest(),
-        "replaced": replaced,
-    }
+
+    if truth is not None:
+        wanted = read_picture(truth, value_range=as_range(settings.range))
+    made = make(job, picture, network, hooks=hooks, film=film, check=check)
+    result, data = made.result, made.data
+    record = made.record | {"replaced": replaced}
     more: list[tuple[Path, Iterator[bytes]]] = []
     if spread is not None:
         ends = spread.ends(result)
@@ -134,54 +116,63 @@ def run(
     return record | measured
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a job makes: the result, its file and its record."""
+
+    result: Restored
+    data: bytes
+    record: dict[str, Any]
+
+
+def make(
+    job: Job,
+    picture: Picture,
+    prior: Prior,
+    *,
+    hooks: Sequence[Hook] = (),
+    film: Animation | None = None,
+    check: Callable[[tuple[int, int]], None] = lambda _: None,
+) -> Made:
+    """Restore a picture that is read already, and write nothing.
+
+    Arguments:
+        job, prior, hooks, film: As for `run`.
+        picture: The picture in the job's source.
+        check: Called with the height and width of the result before the work begins.
+
+    Raises:
+        InvalidArgument, PictureError, Diverged: As for `run`.
+    """
+    settings, scale = job.settings, job.settings.scale or 1
+    inputs = job.input_hashes()
+    stop = [] if job.keep_diverged or settings.draws is not None else [_StopDiverged()]
+    with blamed(str(settings.task)):
+        task = job_task(job, picture)
+        size = result_size(task, picture, scale)
+        check_size(size)
+        check(size)
+        result = restore_with(
+            picture,
+            replace(settings, task=task, prior=prior, page=None, range=None),
+            hooks=[*stop, *hooks],
+            preview=None if film is None else film.add,
+            lane=job.lane,
+        )
+    if result.status == Status.DIVERGED and not job.keep_diverged:
+        raise Diverged(DIVERGED.format(int(result.reconstruction.steps.max())))
+    data = encode(job.output, result.picture)
+    record = _record(job, result, prior)
+    record |= {"inputs": inputs, "written": sha256(data).hexdigest(), "replaced": None}
+    return Made(result, data, record)
+
+
 class _StopDiverged(Hook):
     """Ends a run as soon as it has diverged."""
 
     def __call__(self, progress: Progress) -> None:
         if not bool(progress.alive.any()):
             raise Diverged(DIVERGED.format(progress.step))
-
-
-def _task(job: Job, picture: Picture) -> str | Task:
-    """The task as an object where more is known than its name.
-
-    For `jpeg` what the file says: its compression, or at least its orientation. Code is run once.
-    """
-    settings = job.settings
-    name = str(settings.task)
-    turned = picture.format == "JPEG" and picture.orientation != 1
-    if name == "jpeg":
-        refuse_parameters("the task jpeg", settings)
-        return Compressed(JPEG.of(job.source))
-    if name.startswith("jpeg:") and turned:
-        refuse_parameters("the task jpeg", settings)
-        task = make_task(name)
-        if isinstance(task, Compressed):
-            turn = Orientation(picture.orientation)
-            return Compressed(JPEG(tables=task.codec.tables, orientation=turn))
-    if not OWN.fullmatch(name):
-        return name
-    refuse_parameters("an operator of yours", settings)
-    return make_task(name)
-
-
-def _size(task: str | Task, picture: Picture, scale: int) -> tuple[int, int]:
-    """The height and width of the result."""
-    if isinstance(task, Task) and not isinstance(task, Compressed):
-        shape = task.problem(picture.pixels).x_shape
-        return int(shape[-2]), int(shape[-1])
-    height, width = picture.size
-    return height * scale, width * scale
-
-
-def _check_size(size: tuple[int, int], truth: tuple[int, int] | None, scale: int) -> None:
-    """Refuse a result that does not fit in memory, or has another size than the truth."""
-    pixels, shown = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
-    expected = f"a result of at most {MAX_PIXELS} pixels"
-    require(pixels <= MAX_PIXELS, "scale", expected=expected, got=shown)
-    require_memory(PIXEL_BYTES * pixels, f"a result (of {shown})")
-    if truth is not None:
-        common_size(size, truth, scale)
 
 
 def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""`reddiff run`: restore large sets of pictures in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reddiff.cli.options import Ext, Recursive, some_path, with_settings
+from reddiff.engine.modes import Mode, Output
+from reddiff.images.settings import Settings
+
+
+def _status(folder: Path | None) -> None:
+    """Print what is done of a run, and end."""
+    if folder is None:
+        return
+    from reddiff.cli.run_display import status_text
+    from reddiff.cli.terminal import say
+    from reddiff.engine.status import run_status
+
+    say(status_text(run_status(folder)))
+    raise typer.Exit
+
+
+@with_settings(Settings)
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="A folder, a list (.txt), .tar or .parquet files, a pattern, or a store such as "
+            "s3://bucket/*.png.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="DST", help="The folder of the results."
+        ),
+    ],
+    settings: Settings,
+    recursive: Recursive = False,
+    ext: Ext = None,
+    output_format: Annotated[
+        Output,
+        typer.Option(help="files: pictures and records; webdataset: tar files; or parquet."),
+    ] = Output.FILES,
+    shard_size: Annotated[
+        int, typer.Option(metavar="N", help="Pictures per shard, which is finished as a whole.")
+    ] = 1000,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="incremental: do what is missing; overwrite: remove the results of the earlier "
+            "run and begin anew."
+        ),
+    ] = Mode.INCREMENTAL,
+    new_run: Annotated[
+        bool,
+        typer.Option("--new-run", help="Move the earlier run to DST/previous-N and begin anew."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Redo the shards that have failed pictures.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes; 0 for none but this one. Default: one per core, or one with a GPU.",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each process.")] = 1,
+    keep_diverged: Annotated[
+        bool,
+        typer.Option("--keep-diverged", help="Keep the last finite estimates of diverged runs."),
+    ] = False,
+    status: Annotated[
+        Path | None,
+        typer.Option(
+            "--status",
+            parser=some_path,
+            metavar="DST",
+            is_eager=True,
+            callback=_status,
+            help="Print what is done of a run, and end.",
+        ),
+    ] = None,
+) -> None:
+    """Restore a large set of pictures in shards, with several processes.
+
+    Type the same command again to go on after an interruption. A picture's noise depends on --seed
+    and its content alone, so that its pixels do not depend on shards, processes or their order.
+    """
+    from reddiff.cli.run_display import Display
+    from reddiff.engine.command import Request, execute
+
+    request = Request(
+        source=source,
+        output=output,
+        settings=settings,
+        keep_diverged=keep_diverged,
+        recursive=recursive,
+        ext=ext or [],
+        output_format=output_format,
+        shard_size=shard_size,
+        mode=mode,
+        new_run=new_run,
+        retry_failed=retry_failed,
+        workers=workers,
+        threads=threads,
+    )
+    display = Display()
+    try:
+        totals = execute(request, display)
+    finally:
+        display.close()
+    code = display.end(totals, output)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,119 @@
+"""A run as the command line asks for it: all that can fail early is found out before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reddiff.engine.driver import prepare, run_plan
+from reddiff.engine.events import Totals, Watcher
+from reddiff.engine.modes import Mode, Output
+from reddiff.engine.plan import Plan
+from reddiff.engine.sources import open_source
+from reddiff.engine.sources.tables import arrow
+from reddiff.engine.target import Target
+from reddiff.errors import InvalidArgument, require_count
+from reddiff.images.folders import SUFFIXES, extensions
+from reddiff.images.jobs import Job
+from reddiff.images.settings import Settings
+from reddiff.interop import door
+from reddiff.priors.photo import weights_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run.
+
+    Arguments:
+        source: A folder, a list, `.tar` or `.parquet` files, a pattern, or a store; see
+            `open_source`.
+        output: The folder of the results.
+        settings: Those of every picture.
+        keep_diverged: As for `Job`.
+        recursive: Search sub-folders of a folder too.
+        ext: The extensions of pictures; all if there are none.
+        output_format: What is written.
+        shard_size: Pictures per shard.
+        mode: Whether to remove the results of an earlier run.
+        new_run: Whether to set them aside.
+        retry_failed: Redo the shards that have failed pictures.
+        workers: Processes; by default one per core, or one if the device is a GPU; 0 to do all in
+            this one, which a crash of a decoder then ends.
+        threads: Threads of each process. They can change the last bits of the pixels.
+    """
+
+    source: str
+    output: Path
+    settings: Settings
+    keep_diverged: bool = False
+    recursive: bool = False
+    ext: Sequence[str] = ()
+    output_format: Output = Output.FILES
+    shard_size: int = 1000
+    mode: Mode = Mode.INCREMENTAL
+    new_run: bool = False
+    retry_failed: bool = False
+    workers: int | None = None
+    threads: int = 1
+
+
+def execute(request: Request, watcher: Watcher) -> Totals:
+    """Run what is missing of a request.
+
+    Raises:
+        InvalidArgument: If an option cannot be used, or the target was begun with another plan.
+        PictureError: If the source cannot be read, or the target is in use, of something else, or
+            cannot be written to.
+        WeightsError: If the weights do not fit.
+    """
+    if request.output_format is Output.PARQUET:
+        arrow()
+    if request.mode is Mode.OVERWRITE and request.new_run:
+        expected = "either --new-run or --mode overwrite"
+        raise InvalidArgument("--mode", expected=expected, got="both")
+    job = Job("-", str(request.output), request.settings, request.keep_diverged)
+    job.check()
+    target = Target(request.output)
+    target.check_new()
+    suffixes = extensions(request.ext) if request.ext else SUFFIXES
+    source = open_source(
+        request.source, recursive=request.recursive, suffixes=suffixes, avoid=request.output
+    )
+    weights = weights_hash(door.prior(str(request.settings.prior)))
+    plan = Plan.of(
+        job,
+        weights=weights,
+        output=request.output_format,
+        shard_size=request.shard_size,
+        threads=request.threads,
+        count=len(source.items),
+        source=source.digest,
+    )
+    workers = _workers(request)
+    with target.locked():
+        notes = prepare(
+            target,
+            plan,
+            source,
+            mode=request.mode,
+            new_run=request.new_run,
+            retry=request.retry_failed,
+        )
+        said = [*source.notes, *notes]
+        return run_plan(target, plan, job, source, workers=workers, watcher=watcher, notes=said)
+
+
+def _workers(request: Request) -> int:
+    """The number of processes."""
+    if request.workers is not None:
+        require_count("--workers", request.workers, 0)
+        return request.workers
+    import torch
+
+    device = str(request.settings.device)
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // request.threads)

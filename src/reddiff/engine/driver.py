@@ -1,0 +1,156 @@
+"""Run a plan: give pictures to processes, finish shards, and go on where an earlier run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from reddiff.engine.events import Event, Totals, Watcher
+from reddiff.engine.failures import write_failed
+from reddiff.engine.items import Source, TargetError, unwritten
+from reddiff.engine.modes import Mode, Output
+from reddiff.engine.plan import Plan
+from reddiff.engine.shards import commit, spool_folder
+from reddiff.engine.spool import read_spooled, spool_path
+from reddiff.engine.target import Target
+from reddiff.engine.worker import Found, Setup, Unit, Worker, serve
+from reddiff.engine.writers import Shard
+from reddiff.errors import InvalidArgument
+from reddiff.images.jobs import Job
+from reddiff.processes import Died, run_jobs
+
+
+def prepare(
+    target: Target, plan: Plan, source: Source, *, mode: Mode, new_run: bool, retry: bool
+) -> list[str]:
+    """Compare a plan with that of the earlier run in a target, whose lock is held; returns notes.
+
+    Arguments:
+        target: The target.
+        plan, source: What to do.
+        mode: Whether to remove the results of the earlier run.
+        new_run: Whether to set them aside.
+        retry: Restore shards with failed pictures again.
+
+    Raises:
+        InvalidArgument: If the earlier run had another plan; names what differs.
+    """
+    old = None if mode is Mode.OVERWRITE or new_run else target.plan()
+    notes = []
+    if mode is Mode.OVERWRITE or new_run:
+        place = target.clear(keep=new_run)
+        notes += [f"The earlier run is now in {place}."] if place is not None else []
+    elif old is not None and old != plan:
+        found = plan.differences(old)
+        if (old.source, old.count) != (plan.source, plan.count):
+            found.append(f"source ({target.source_changes(source)})")
+        expected = f"the plan that {target.folder} was begun with (--new-run begins another)"
+        raise InvalidArgument("plan", expected=expected, got=f"other {', '.join(found)}")
+    if old is None:
+        target.begin(plan, source)
+    elif retry:
+        for marker in target.markers(plan):
+            if marker["failed"]:
+                target.marker_path(marker["shard"]).unlink()
+    return notes
+
+
+def run_plan(
+    target: Target,
+    plan: Plan,
+    job: Job,
+    source: Source,
+    *,
+    workers: int,
+    watcher: Watcher,
+    notes: Sequence[str] = (),
+) -> Totals:
+    """Do what is missing of a plan that `prepare` accepted.
+
+    Arguments:
+        target: The target, whose lock is held.
+        plan: The plan.
+        job: The settings of every picture.
+        source: The pictures.
+        workers: The number of processes; 0 to do all in this one.
+        watcher: Is told what happens.
+        notes: What it is told first.
+
+    Raises:
+        PictureError: If the target cannot be written to; what is finished stays.
+        WorkerError: If processes die before they begin.
+    """
+    beside = plan.output == Output.FILES
+    setup = Setup(job.settings, job.keep_diverged, str(target.folder), plan.threads, beside)
+    shards = range(plan.shards)
+    missing = [number for number in shards if target.marker(number, plan) is None]
+    pending = sum(len(plan.rows(number)) for number in missing)
+    watcher.begin(plan.count, plan.count - pending, notes)
+    work = _Work(target, plan, source, watcher)
+    if missing:
+        units = work.units(missing)
+        done = (
+            run_jobs(serve, setup, units, min(workers, pending)) if workers else _here(setup, units)
+        )
+        for unit, found in done:
+            work.take(unit, found)
+    failed = write_failed(target, plan)
+    with suppress(OSError):
+        (target.state / "spool" / plan.id).rmdir()
+        (target.state / "spool").rmdir()
+    return Totals(plan.count - failed, failed, plan.count - pending)
+
+
+def _here(setup: Setup, units: Iterator[Unit]) -> Iterator[tuple[Unit, Found]]:
+    """Restore the pictures in this process."""
+    worker = Worker(setup)
+    for unit in units:
+        found = worker(unit)
+        if isinstance(found, TargetError):
+            raise found
+        yield unit, found
+
+
+class _Work:
+    """The shards that are being worked on."""
+
+    def __init__(self, target: Target, plan: Plan, source: Source, watcher: Watcher) -> None:
+        self.target, self.plan, self.source, self.tell = target, plan, source, watcher
+        self.open: dict[int, Shard] = {}
+
+    def units(self, missing: list[int]) -> Iterator[Unit]:
+        """The pictures that have no result yet."""
+        for number in missing:
+            folder = spool_folder(self.target, self.plan, number)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritten(folder, error) from error
+            rows = self.plan.rows(number)
+            todo = []
+            for index in rows:
+                kept = read_spooled(spool_path(folder, index))
+                if kept is None:
+                    todo.append(index)
+                else:
+                    self.tell(Event(kept.row["key"], "", 0.0, number, fresh=False))
+            self.open[number] = Shard(number, rows, len(todo))
+            self._finish(number)
+            for index in todo:
+                yield Unit(number, index, self.source.items[index], str(folder))
+
+    def take(self, unit: Unit, found: Found | Died) -> None:
+        """Take down the outcome for a picture."""
+        shard = self.open[unit.shard]
+        seconds = 0.0 if isinstance(found, Died) else found.seconds
+        reason = found.sentence if isinstance(found, Died) else found.reason
+        if reason:
+            shard.failed[unit.index] = reason
+        shard.left -= 1
+        self.tell(Event(unit.item.key, reason, seconds, unit.shard))
+        self._finish(unit.shard)
+
+    def _finish(self, number: int) -> None:
+        if self.open[number].left == 0:
+            marker = commit(self.target, self.plan, self.open.pop(number), self.source.items)
+            self.tell(Event("", "", marker["seconds"], number, marker))

@@ -1,0 +1,35 @@
+"""The table of the pictures that failed."""
+
+from __future__ import annotations
+
+import json
+
+from reddiff.engine.modes import Output
+from reddiff.engine.plan import Plan
+from reddiff.engine.sources.tables import arrow
+from reddiff.engine.target import Target
+from reddiff.files import write_whole
+
+
+def write_failed(target: Target, plan: Plan) -> int:
+    """Write the table of the pictures that failed; returns their number."""
+    rows = [
+        {"key": entry["key"], "reason": entry["reason"], "shard": marker["shard"]}
+        for marker in target.markers(plan)
+        for entry in marker["failed"]
+    ]
+    names = {"failed.jsonl"} | ({"failed.parquet"} if plan.output == Output.PARQUET else set())
+    if not rows:
+        for name in names:
+            (target.folder / name).unlink(missing_ok=True)
+        return 0
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    write_whole(target.folder / "failed.jsonl", text.encode(), force=True)
+    if plan.output == Output.PARQUET:
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        arrow().write_table(pa.Table.from_pylist(rows), sink)
+        data = sink.getvalue().to_pybytes()
+        write_whole(target.folder / "failed.parquet", data, force=True)
+    return len(rows)

@@ -1,0 +1,129 @@
+"""Pictures of a source: their keys, and how to read them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from reddiff.errors import InvalidArgument, PictureError
+from reddiff.images.io.writing import FORMATS
+
+
+class TargetError(PictureError):
+    """The target cannot be written to, which ends the run: no picture is to blame."""
+
+
+def unwritten(path: Path, error: OSError) -> TargetError:
+    """The error of the system, naming the file."""
+    got = (error.strerror or type(error).__name__).lower()
+    return TargetError(path, expected="to write it", got=got, errno=error.errno)
+
+
+class Place(ABC):
+    """Where the bytes of a picture are."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The picture's file."""
+
+    @contextmanager
+    def local(self, folder: Path, number: int) -> Iterator[Path]:
+        """The picture as a file of this system, which may be a temporary one in `folder`."""
+        path, data = folder / f"{number:09d}.in", self.read()
+        try:
+            try:
+                path.write_bytes(data)
+            except OSError as error:
+                raise unwritten(path, error) from error
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class LocalFile(Place):
+    """A file."""
+
+    path: str
+
+    def read(self) -> bytes:
+        return Path(self.path).read_bytes()
+
+    @contextmanager
+    def local(self, folder: Path, number: int) -> Iterator[Path]:
+        yield Path(self.path)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture.
+
+    Arguments:
+        key: Its name in the source, a relative path; no two are alike.
+        size: The bytes of its file, or -1 if the source does not say.
+        place: Where it is.
+    """
+
+    key: str
+    size: int
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """The relative path of the result: the key, with `.png` if its format is not written."""
+        suffix = PurePosixPath(self.key).suffix.lower()
+        return self.key if suffix in FORMATS else f"{self.key}.png"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The pictures of a source, in a fixed order.
+
+    Arguments:
+        items: The pictures.
+        notes: What was left out, in sentences.
+    """
+
+    items: Sequence[Item]
+    notes: Sequence[str] = ()
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Size and key of each picture, as they are kept and compared."""
+        return (f"{item.size}\t{item.key}\n" for item in self.items)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all lines."""
+        total = sha256()
+        for line in self.lines:
+            total.update(line.encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
+
+def check_items(items: Iterable[Item]) -> None:
+    """Refuse keys that two pictures share, or that lead out of the target.
+
+    Names that some file systems do not distinguish count as the same.
+
+    Raises:
+        InvalidArgument: Naming the keys.
+    """
+    names = Counter[str]()
+    for item in items:
+        path = PurePosixPath(item.key)
+        inside = not path.is_absolute() and ".." not in path.parts and "\0" not in item.key
+        inside = inside and "\n" not in item.key and path.parts[:1] != ("_run",)
+        if not inside or "\\" in item.key:
+            expected = "relative names without .., backslashes and line ends, not below _run"
+            raise InvalidArgument("SRC", expected=expected, got=repr(item.key))
+        names[item.name.casefold()] += 1
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        got = f"{len(twice)} that name several, the first: {twice[0]}"
+        raise InvalidArgument("SRC", expected="a name for each picture", got=got)

@@ -1,0 +1,67 @@
+"""What is done of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reddiff.engine.target import Target
+from reddiff.errors import PictureError
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is done of a run.
+
+    Arguments:
+        output: What it writes.
+        pictures: Their number in the source.
+        done: Those in finished shards that have a result.
+        failed: Those in finished shards that have none.
+        waiting: Results that wait for their shard.
+        shards: The number of shards.
+        finished: Those that are finished.
+        seconds: The work of one process that the finished shards took.
+        bytes: The size of the results.
+        busy: Whether a run is writing to it.
+    """
+
+    output: str
+    pictures: int
+    done: int
+    failed: int
+    waiting: int
+    shards: int
+    finished: int
+    seconds: float
+    bytes: int
+    busy: bool
+
+    @property
+    def left(self) -> int:
+        return self.pictures - self.done - self.failed - self.waiting
+
+
+def run_status(folder: Path) -> Status:
+    """What is done of the run in a folder.
+
+    Raises:
+        PictureError: If it holds none.
+    """
+    target = Target(folder)
+    plan = target.plan()
+    if plan is None:
+        raise PictureError(folder, expected="the target of `reddiff run`", got="none")
+    found = list(target.markers(plan))
+    return Status(
+        output=plan.output,
+        pictures=plan.count,
+        done=sum(marker["done"] for marker in found),
+        failed=sum(len(marker["failed"]) for marker in found),
+        waiting=sum(1 for _ in (target.state / "spool" / plan.id).glob("*/*.out")),
+        shards=plan.shards,
+        finished=len(found),
+        seconds=sum(marker["seconds"] for marker in found),
+        bytes=sum(entry["bytes"] for marker in found for entry in marker["files"].values()),
+        busy=target.busy,
+    )

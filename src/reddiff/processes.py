@@ -1,0 +1,127 @@
+"""A pool of processes that take one job after the other, and outlive the death of some of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any
+
+from reddiff.errors import ReddiffError
+
+TIMES = 2  # that a job is tried if its process dies
+READY = "ready"
+
+
+class WorkerError(ReddiffError):
+    """A process that died, such as one that the system killed for its memory."""
+
+
+@dataclass(frozen=True)
+class Died:
+    """What is found for a job whose process died each time.
+
+    Arguments:
+        code: The exit code of the last process; minus the signal that killed it.
+    """
+
+    code: int | None
+
+    @property
+    def sentence(self) -> str:
+        return f"its process ended with code {self.code}, twice"
+
+
+def run_jobs(
+    serve: Callable[[Any, Any], None],
+    setup: Any,
+    jobs: Iterable[Any],
+    count: int,
+) -> Iterator[tuple[Any, Any]]:
+    """Run jobs in processes; yields each with what was found, in the order in which they end.
+
+    A process takes one job after the other, so that none waits for a slower one. A job whose
+    process dies is given to another, once. Processes are not reused after the iterator is closed.
+
+    Arguments:
+        serve: Runs in each process, with its end of a pipe and the setup. It sends `READY` when it
+            can begin, then receives jobs and sends what it found, until the pipe is closed. An
+            exception that it sends is raised here.
+        setup: Anything that can be pickled.
+        jobs: The jobs, hashable. They are taken when a process is free.
+        count: The number of processes.
+
+    Raises:
+        WorkerError: If processes die before they are ready.
+    """
+    context = _context(serve.__module__)
+    again: list[Any] = []
+    waiting, tries, failed = iter(jobs), dict[Any, int](), 0
+    busy: dict[Any, tuple[Any, Any]] = {}  # pipe -> process, its job or READY while it starts
+    idle: dict[Any, Any] = {}
+
+    def start() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, setup), daemon=True)
+        process.start()
+        theirs.close()
+        busy[ours] = process, READY
+
+    def begin(pipe: Any, process: Any) -> None:
+        """Give a job to a process that is free."""
+        job = again.pop() if again else next(waiting, READY)
+        if job is READY:
+            idle[pipe] = process
+            return
+        tries[job] = tries.get(job, 0) + 1
+        busy[pipe] = process, job
+        with suppress(OSError):  # it died: its end of the pipe says so
+            pipe.send(job)
+
+    try:
+        for _ in range(count):
+            start()
+        while busy:
+            for ready in wait(list(busy)):
+                pipe: Any = ready
+                process, job = busy.pop(pipe)
+                try:
+                    found = pipe.recv()
+                except (EOFError, OSError) as error:
+                    process.join()
+                    failed += job is READY
+                    if failed > TIMES * count:
+                        sentence = f"{failed} processes ended before their first job"
+                        raise WorkerError(f"{sentence}, with code {process.exitcode}") from error
+                    start()
+                    if job is READY:
+                        continue
+                    if tries[job] < TIMES:
+                        again.append(job)
+                        continue
+                    found = Died(process.exitcode)
+                else:
+                    if isinstance(found, BaseException):
+                        raise found
+                    begin(pipe, process)
+                if job is not READY:
+                    del tries[job]
+                    yield job, found
+            while again and idle:
+                begin(*idle.popitem())
+    finally:
+        for process, _ in busy.values():
+            process.kill()
+        for process in idle.values():
+            process.kill()
+
+
+def _context(module: str) -> Any:
+    """How processes are started: from one that has imported the module, where there are such."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
