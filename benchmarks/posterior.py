@@ -42,7 +42,7 @@ from reddiff import Gaussian, Problem, Reconstruction, Unsupported, draw, solve
 from reddiff.metrics import coverage, moment_errors, ranks, sliced_wasserstein
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture, Prior
-from reddiff.priors.gaussian import dense_matrix
+from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.schedules import constant, geometric, karras, vp
 from reddiff.solvers import (
     DAPS,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from reddiff.bench.store import Key, Measurement, Result, Results
+from reddiff.bench.rows import Key, Measurement, Result
+from reddiff.bench.store import Results
 
 
 def write_results(

@@ -12,8 +12,8 @@ from .errors import SnapshotError as SnapshotError
 from .errors import Unsupported as Unsupported
 from .errors import WeightsError as WeightsError
 from .images.calibration import Calibration as Calibration
-from .images.calibration import calibrate as calibrate
 from .images.calibration import read_calibration as read_calibration
+from .images.calibration_fit import calibrate as calibrate
 from .images.degradation import degrade as degrade
 from .images.restoration import restore as restore
 from .images.restored import Restored as Restored

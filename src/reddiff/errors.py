@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+FEW = 8  # names that fit a line
 LONGEST = 600  # characters of a value in a message
 
 
@@ -136,7 +138,30 @@ def require_share(argument: str, value: float) -> None:
     require(0 <= value <= 1, argument, expected="a number from 0 to 1", got=value)
 
 
+def require_name(name: str, known: Iterable[str], argument: str, what: str) -> None:
+    """Raise `InvalidArgument` unless the name is known; the message offers the nearest one.
+
+    Arguments:
+        name: The name.
+        known: The names there are.
+        argument: What the name was given for.
+        what: The kind of thing it names, with an article.
+    """
+    names = list(known)
+    offered = _nearest(name, names)
+    if not offered or len(names) <= FEW:
+        offered = f": {', '.join(names)}{offered}"
+    require(name in names, argument, expected=f"{what}{offered}", got=name)
+
+
 def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
-    """The entry of this name, or InvalidArgument with the names there are."""
-    require(name in table, argument, expected=f"one of {', '.join(table)}", got=name)
+    """The entry of this name, or `InvalidArgument` with the names there are and the nearest."""
+    if name not in table:
+        expected = f"one of {', '.join(table)}{_nearest(name, table)}"
+        raise InvalidArgument(argument, expected=expected, got=name)
     return table[name]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

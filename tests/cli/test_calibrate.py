@@ -158,7 +158,7 @@ def test_a_damaged_calibration_is_refused(place, tmp_path):
 
 
 def test_what_cannot_be_calibrated_is_refused_before_any_run(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("reddiff.images.calibration.restore_with", None)
+    monkeypatch.setattr("reddiff.images.calibration_fit.restore_with", None)
     out = ["-o", tmp_path / "cal.json"]
     few = save(tmp_path / "few", range(8))
     assert "at least 9" in run("calibrate", few, *out, *given(place), code=3)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from commands import run
 from reddiff.images.jobs import file_hash
-from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.header import Header
+from reddiff.interop.weights import save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.priors import UNet
 from tiny import save_tiny

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import zoo
 from reddiff import InvalidArgument
-from reddiff.priors.adm import ADM, ADMClassifier, Plan
+from reddiff.priors.adm import ADM, Plan
+from reddiff.priors.adm_classifier import ADMClassifier
 from zoo.tensors import F64
 
 PLAN = Plan(3, 32, (1, 2, 2), 2, (2, 4), head_width=16)

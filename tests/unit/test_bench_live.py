@@ -10,7 +10,7 @@ from rich.console import Console
 from reddiff.bench.estimates import Estimates
 from reddiff.bench.live import LiveTable
 from reddiff.bench.planning import Cost, Job
-from reddiff.bench.store import Result
+from reddiff.bench.rows import Result
 from reddiff.bench.summary import Cell
 from reddiff.run.progress_bar import duration
 

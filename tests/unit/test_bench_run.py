@@ -15,10 +15,12 @@ from reddiff import Keys, PictureError
 from reddiff.bench import running
 from reddiff.bench.context import Context
 from reddiff.bench.loading import load_spec
+from reddiff.bench.locking import move_aside
 from reddiff.bench.planning import plan
+from reddiff.bench.rows import Result
 from reddiff.bench.running import claim, run
 from reddiff.bench.solving import Bench
-from reddiff.bench.store import Result, Results, move_aside
+from reddiff.bench.store import Results
 from reddiff.bench.verdict import judge
 
 pytestmark = pytest.mark.usefixtures("untyped")

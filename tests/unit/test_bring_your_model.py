@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 import reddiff
 from reddiff import Gaussian, Problem
-from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.header import Header
+from reddiff.interop.weights import save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.operators import Identity
-from reddiff.priors.adm import ADM, ADMClassifier, Plan
-from reddiff.priors.edm import EDMPlan, SongUNet
+from reddiff.priors.adm import ADM, Plan
+from reddiff.priors.adm_classifier import ADMClassifier
+from reddiff.priors.edm import SongUNet
+from reddiff.priors.edm_network import EDMPlan
 from stand_ins import DDPM, DIFFUSERS, ONNXRUNTIME, AutoencoderTiny, DDPMScheduler, UNet2DModel
 from zoo.priors import chain
 

@@ -16,7 +16,8 @@ from reddiff.interop.conversion import convert
 from reddiff.interop.published import PUBLISHED
 from reddiff.operators import Identity
 from reddiff.priors import ClassifierGuidance, GaussianPrior, NoisyClassifier
-from reddiff.priors.adm import ADMClassifier, Plan
+from reddiff.priors.adm import Plan
+from reddiff.priors.adm_classifier import ADMClassifier
 from reddiff.priors.paths import Unscaled
 from reddiff.schedules import karras
 from reddiff.solvers import DDNM, DPS

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 import reddiff
 import zoo
 from reddiff import Gaussian, InvalidArgument, Problem, WeightsError, solve
-from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.header import Header
+from reddiff.interop.weights import save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.operators import Identity
 from reddiff.priors import EDMPrior, EpsPrior, Prior, UNet, adapted
 from reddiff.priors.curve import Curve
-from reddiff.priors.paths import ContinuousVP, Path, Straight
+from reddiff.priors.paths import ContinuousVP, Path
+from reddiff.priors.straight import Straight
 from reddiff.schedules import vp
 from reddiff.solvers import PiGDM
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import reddiff
 import zoo
 from reddiff import InvalidArgument
-from reddiff.priors.edm import DhariwalUNet, EDMNetwork, EDMPlan, SongUNet
+from reddiff.priors.edm import DhariwalUNet, SongUNet
+from reddiff.priors.edm_network import EDMNetwork, EDMPlan
 from zoo.tensors import F64
 
 PLAN = EDMPlan(16, 3, 32, (1, 2, 2), 2, (8,), classes=5, augmentations=9)

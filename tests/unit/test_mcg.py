@@ -15,7 +15,7 @@ from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupport
 from reddiff.noise import Noise
 from reddiff.operators import BlockMean, LinearOperator, Mask, Matrix, Operator
 from reddiff.priors import GaussianRandomField
-from reddiff.priors.gaussian import dense_matrix
+from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.random import STARTING
 from reddiff.schedules import vp
 from reddiff.solvers import MCG

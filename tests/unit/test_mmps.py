@@ -14,7 +14,7 @@ from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupported, solve
 from reddiff.operators import BlockMean, CircularBlur, Mask, Matrix, Operator, gaussian_psf
 from reddiff.priors import GaussianPrior, GaussianRandomField, Prior
-from reddiff.priors.gaussian import dense_matrix
+from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.schedules import karras, vp
 from reddiff.solvers import MMPS
 from reddiff.solvers.base_sampler import Diffused

@@ -14,7 +14,7 @@ from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupport
 from reddiff.noise import Noise, UnknownGaussian
 from reddiff.operators import Mask, Matrix, Operator
 from reddiff.priors import GaussianPrior, Prior
-from reddiff.priors.gaussian import dense_matrix
+from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.schedules import vp
 from reddiff.solvers import DDIM, PiGDM
 from reddiff.solvers.base_sampler import Diffused

@@ -14,8 +14,9 @@ from reddiff import InvalidArgument
 from reddiff.cli.commands import app
 from reddiff.cli.options import with_settings
 from reddiff.images.jobs import Job
+from reddiff.images.option import Option
 from reddiff.images.restoration import keywords
-from reddiff.images.settings import Degradation, Option, Settings, check_numbers, options
+from reddiff.images.settings import Degradation, Settings, check_numbers, options
 
 NAMES = [f.name for f in fields(Settings)]
 

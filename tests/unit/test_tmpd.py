@@ -14,7 +14,7 @@ from laws.compare import assert_same
 from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, Unsupported, solve
 from reddiff.operators import BlockMean, Mask, Matrix
 from reddiff.priors import GaussianPrior, GaussianRandomField
-from reddiff.priors.gaussian import dense_matrix
+from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.random import STARTING
 from reddiff.schedules import karras, vp
 from reddiff.solvers import TMPD

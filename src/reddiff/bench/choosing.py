@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reddiff.bench.names import require_name
-from reddiff.errors import require
+from reddiff.errors import require, require_name
 
 KEYS = ("prior", "task", "noise", "solver", "image")
 

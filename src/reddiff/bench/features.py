@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reddiff.bench.store import Measurement, Result
+from reddiff.bench.rows import Measurement, Result
 from reddiff.images.io import as_picture
 from reddiff.metrics.efficientnet import EfficientNetLite0
 

@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from reddiff.bench.names import require_name
 from reddiff.bench.spec import Images
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require, require_name
 from reddiff.images.folders import find
 from reddiff.images.io import read_picture
 from reddiff.priors.base import Prior

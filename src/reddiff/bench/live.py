@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reddiff.bench.estimates import Estimates
 from reddiff.bench.planning import Job
-from reddiff.bench.store import Result
+from reddiff.bench.rows import Result
 from reddiff.run.progress_bar import duration
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from reddiff.bench import spec as models
 from reddiff.bench.methods import DEGRADED
-from reddiff.bench.names import require_name
-from reddiff.bench.spec import Spec, check_names, expanded
-from reddiff.errors import InvalidArgument
+from reddiff.bench.spec import Spec, expanded
+from reddiff.bench.spec_names import check_names
+from reddiff.errors import InvalidArgument, require_name
 from reddiff.files import read_regular
 from reddiff.solvers.catalogue import METHODS
 

@@ -10,8 +10,7 @@ from typing import Any
 from torch.optim import LBFGS, SGD, Adagrad, RMSprop
 
 from reddiff.bench import spec
-from reddiff.bench.names import require_name
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require, require_name
 from reddiff.images.presets import preset
 from reddiff.optim import MakeOptimizer, constant_lr, cosine_lr, harmonic_lr
 from reddiff.priors.base import Prior

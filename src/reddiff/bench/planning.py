@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from reddiff.bench.choosing import chosen
 from reddiff.bench.context import Context, call, trial
+from reddiff.bench.rows import Key
 from reddiff.bench.spec import Spec
-from reddiff.bench.store import Key
 from reddiff.bench.summary import Cell
 from reddiff.errors import Unsupported
 

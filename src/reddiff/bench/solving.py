@@ -12,8 +12,8 @@ from reddiff.bench.context import Context
 from reddiff.bench.features import with_features
 from reddiff.bench.images import Truth
 from reddiff.bench.planning import Job
+from reddiff.bench.rows import Key, Measurement, Result
 from reddiff.bench.scoring import Scorer
-from reddiff.bench.store import Key, Measurement, Result
 from reddiff.bench.tasks import Measured
 from reddiff.errors import InvalidArgument, Unsupported
 from reddiff.hooks import Hook

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from reddiff.bench.measures import COSTS
-from reddiff.bench.names import require_name
-from reddiff.errors import require
-
 METRICS = (
     *("psnr", "ssim", "lpips", "top1", "frechet", "kernel", "residual"),
     *("spread", "coverage_90", "exact_rmse", "psnr_oracle"),
 )
-UNJUDGED = ("frechet", "kernel", "psnr_oracle")  # by `expect`: of sets, or chosen by the truth
 UNHASHED = {"name", "summary", "images", "batch", "expect", "published"}
 
 
@@ -191,38 +186,3 @@ def expanded(solvers: Mapping[str, Solver]) -> dict[str, Solver]:
             words = [f"{key}={value}" for key, value in chosen.items()]
             found[" ".join([label, *words])] = Solver.model_validate(kept | chosen)
     return found
-
-
-def check_names(spec: Spec) -> None:
-    """Refuse references to what the spec does not have.
-
-    Raises:
-        InvalidArgument: Naming the key, with the nearest name.
-    """
-    for metric in spec.metrics:
-        require_name(metric, METRICS, "metrics", "a metric")
-    for i, expectation in enumerate(spec.expect):
-        where = f"expect[{i}]"
-        _check_solvers(spec.solvers, expectation, where)
-        pair = expectation.better is not None and expectation.than is not None
-        bound = expectation.least is not None or expectation.most is not None
-        good = pair != (expectation.solver is not None and bound)
-        expected = "better and than, or solver with least or most"
-        require(good, where, expected=expected, got=f"{sorted(expectation.model_fields_set)}")
-        require_name(expectation.task, ("all", *spec.tasks), f"{where}.task", "a task of the spec")
-        known = [m for m in (*METRICS, *COSTS) if m not in UNJUDGED]
-        require_name(expectation.metric, known, f"{where}.metric", "a metric")
-    for label, solver in spec.solvers.items():
-        for task in solver.per_task:
-            require_name(task, spec.tasks, f"solvers.{label}.per_task", "a task of the spec")
-
-
-def _check_solvers(known: Mapping[str, Solver], expectation: Expectation, where: str) -> None:
-    names: Sequence[tuple[str, str | None]] = (
-        ("better", expectation.better),
-        ("than", expectation.than),
-        ("solver", expectation.solver),
-    )
-    for key, name in names:
-        if name is not None:
-            require_name(name, known, f"{where}.{key}", "a solver of the spec")

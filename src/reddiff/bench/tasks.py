@@ -12,8 +12,7 @@ from torch.nn.functional import interpolate
 
 from reddiff.bench import spec
 from reddiff.bench.images import Truth
-from reddiff.bench.names import require_name
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import InvalidArgument, require, require_name
 from reddiff.images.io import read_kernel
 from reddiff.images.masks import make_mask
 from reddiff.images.tasks import TASKS, Inpaint, make_task
@@ -169,10 +168,8 @@ def _simulated(
 
 def _degraded(spec_task: spec.Task, truths: Sequence[Truth], noise: float, seed: int) -> Measured:
     tasks = [_task(spec_task, truth) for truth in truths]
-    ys = [
-        task.degrade(truth.pixels, noise, Keys(seed, (truth.seed,)).at(MEASURING))
-        for task, truth in zip(tasks, truths, strict=True)
-    ]
+    rngs = [Keys(seed, (truth.seed,)).at(MEASURING) for truth in truths]
+    ys = [a.degrade(t.pixels, noise, r) for a, t, r in zip(tasks, truths, rngs, strict=True)]
     single = [task.problem(y, noise) for task, y in zip(tasks, ys, strict=True)]
     operator = single[0].operator
     if isinstance(tasks[0], Inpaint):

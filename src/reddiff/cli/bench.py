@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff.cli import interruptions
+from reddiff.cli.bench_tables import conclude, show_cost
 from reddiff.cli.options import some_path
 from reddiff.cli.terminal import counted, flat, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from reddiff.bench.context import Context
     from reddiff.bench.planning import Job
     from reddiff.bench.store import Results
-
-EXPECTATION_FAILED = 1
-WIDTH = 160
-HEADLINES = ("psnr", "lpips", "exact_rmse")
 
 
 def bench(
@@ -81,9 +76,10 @@ def bench(
     _require_packages()
     from reddiff.bench.context import Context
     from reddiff.bench.loading import load_spec
+    from reddiff.bench.locking import move_aside
     from reddiff.bench.planning import costs, plan
     from reddiff.bench.running import check_claim, claim
-    from reddiff.bench.store import Results, move_aside
+    from reddiff.bench.store import Results
 
     loaded = load_spec(spec, prior or [], files=images, size=size, batch=batch)
     path = Path(f"{loaded.name}.sqlite") if output is None else output
@@ -98,12 +94,10 @@ def bench(
             done, rows = old.done(), list(old.rows())
             old.close()
         todo, _ = plan(context, done, only, retry)
-        _show_cost(context, todo, rows)
+        show_cost(context, todo, rows)
         return
     context.weights()
-    found = costs(
-        context, plan(context, {}, only)[0]
-    )  # what is wrong is said before a file is made
+    found = costs(context, plan(context, {}, only)[0])  # refuses before a file is made
     if new and (aside := move_aside(path)):
         say(flat(f"{path}: renamed to {aside}"), error=True)
     results = Results.open(path)
@@ -114,16 +108,9 @@ def bench(
         if kept:
             say(flat(f"{counted(kept, 'result')} in {path} already"), error=True)
         _run(context, results, todo, found, workers, threads or _threads(workers))
-        _conclude(context, results)
+        conclude(context, results)
     finally:
         results.close()
-
-
-def _console() -> Console:
-    """A wide one where there is no terminal: tables that are kept are not to be folded."""
-    from rich.console import Console
-
-    return Console(width=None if Console().is_terminal else WIDTH)
 
 
 def _threads(workers: int) -> int:
@@ -171,57 +158,3 @@ def _run(
         done = counted(sum(len(job.images) for job in todo), "result")
         solvers = f"{duration(took)} of them in solvers" if workers == 1 else f"{workers} workers"
         say(f"{done} in {duration(whole)} ({solvers})", error=True)
-
-
-def _conclude(context: Context, results: Results) -> None:
-    """Print the table and the verdict; exit with 1 if an expectation fails."""
-    from reddiff.bench.report.grids import make_grids
-    from reddiff.bench.report.texts import markdown
-    from reddiff.bench.summary import summarize
-    from reddiff.bench.verdict import judge
-
-    rows = list(results.rows())
-    summary = summarize(rows, solvers=list(context.spec.solvers))
-    shown = [m for m in HEADLINES if m in summary.metrics]
-    if shown:
-        say(markdown(make_grids(summary, shown)))
-    bad = [row for row in rows if row["status"] != "ok"]
-    for status in dict.fromkeys(row["status"] for row in bad):
-        some = [row for row in bad if row["status"] == status]
-        where = ", ".join(dict.fromkeys(f"{r['solver']} on {r['task']}" for r in some))
-        say(flat(f"{len(some)} {status}: {where}"), error=True)
-    verdicts = judge(context.spec, rows)
-    for verdict in verdicts:
-        if verdict.holds is not None:
-            value = "" if verdict.value is None else f": {verdict.value:.4g}"
-            say(f"{'ok    ' if verdict.holds else 'FAILED'} {verdict.text}{value}")
-    if any(verdict.holds is False for verdict in verdicts):
-        raise typer.Exit(EXPECTATION_FAILED)
-
-
-def _show_cost(context: Context, todo: list[Job], rows: list[Any]) -> None:
-    from rich.table import Table
-
-    from reddiff.bench.estimates import Estimates
-    from reddiff.bench.planning import Cost, costs
-    from reddiff.run.progress_bar import duration
-
-    found = costs(context, todo)
-    estimates = Estimates(found)
-    estimates.learn_rows(rows)
-    if not any(estimates.units.values()):
-        estimates.time(context)
-    table = Table("solver", "images", "evaluations", "backward passes", "time on one worker")
-    total = 0.0
-    for label in dict.fromkeys(job.solver for job in todo):
-        jobs = [job for job in todo if job.solver == label]
-        each = [(len(j.images), found[j.cell, j.solver]) for j in jobs]
-        left_out = sum(n for n, cost in each if isinstance(cost, str))
-        evaluations = sum(n * c.evaluations for n, c in each if isinstance(c, Cost))
-        vjps = sum(n * c.vjps for n, c in each if isinstance(c, Cost))
-        seconds = sum(estimates.expected(job) or 0.0 for job in jobs)
-        total += seconds
-        images = f"{sum(n for n, _ in each)}" + f", {left_out} unsupported" * (left_out > 0)
-        table.add_row(label, images, f"{evaluations:,}", f"{vjps:,}", duration(seconds))
-    _console().print(table)
-    say(f"{duration(total)} on one worker, by {estimates.basis}")

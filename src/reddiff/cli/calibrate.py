@@ -44,7 +44,7 @@ def calibrate(
     prior, then gives intervals that hold for pictures like these.
     """
     from reddiff.files import check_target, write_whole
-    from reddiff.images.calibration import calibrate as run
+    from reddiff.images.calibration_fit import calibrate as run
     from reddiff.images.folders import find
 
     check_target(output, force=force)

@@ -13,7 +13,8 @@ from reddiff.errors import require
 from reddiff.files import open_regular
 from reddiff.images.io.inputs import WORDS as KERNELS
 from reddiff.images.masks import WORDS as MASKS
-from reddiff.images.settings import MAX_SEED, Settings, check_numbers, options, words
+from reddiff.images.option import MAX_SEED
+from reddiff.images.settings import Settings, check_numbers, options, words
 from reddiff.images.tasks import check_name
 from reddiff.images.tasks.custom import OWN
 from reddiff.priors.named import PRIORS

@@ -10,11 +10,19 @@ Nothing heavy is imported here: the command line reads this module before it ans
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from reddiff.errors import require
+from reddiff.images.option import (
+    MAX_DRAWS,
+    MAX_SCALE,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_TILE,
+    Option,
+    described,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,35 +35,6 @@ if TYPE_CHECKING:
     from reddiff.priors.base import Prior
     from reddiff.solvers.base import Solver
 
-MAX_STEPS = 100_000
-MAX_TILE = 1 << 16
-MAX_SCALE = 1024
-MAX_DRAWS = 100_000
-MAX_SEED = (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class Option:
-    """How a setting is written on the command line and in a record.
-
-    Arguments:
-        kind: `str`, `int`, `float` or `bool`.
-        help: What it means, in one or two sentences.
-        low: The smallest number allowed.
-        high: The largest number allowed.
-        metavar: The placeholder in the help text.
-    """
-
-    kind: type
-    help: str
-    low: float = -math.inf
-    high: float = math.inf
-    metavar: str | None = None
-
-
-def _option(kind: type, help_text: str, **more: Any) -> Mapping[str, Option]:
-    return {"option": Option(kind, help_text, **more)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
@@ -66,7 +45,7 @@ class Degradation:
     """
 
     task: str | Task | Operator = field(
-        metadata=_option(
+        metadata=described(
             str,
             "What happened to the picture: inpaint, sr, deblur, jpeg:10, ... (see "
             "`reddiff tasks`), or FILE.py:NAME, an operator of your own.",
@@ -74,20 +53,20 @@ class Degradation:
     )
     mask: Mask | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             str, "For inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ..."
         ),
     )
     fit_mask: bool = field(
-        default=False, metadata=_option(bool, "Resize a mask file of another size.")
+        default=False, metadata=described(bool, "Resize a mask file of another size.")
     )
     scale: int | None = field(
         default=None,
-        metadata=_option(int, "For sr: how much larger the result is.", low=1, high=MAX_SCALE),
+        metadata=described(int, "For sr: how much larger the result is.", low=1, high=MAX_SCALE),
     )
     kernel: Kernel | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             str,
             "For deblur: a .png, .npy or .npz file; or gaussian:1.6, motion:15,30, disk:3, "
             "levin:1, ...",
@@ -95,7 +74,7 @@ class Degradation:
     )
     noise: float | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             float,
             "Standard deviation of the noise, for pixels in [0, 1]. By default `restore` estimates "
             "it, and `degrade` adds none.",
@@ -104,11 +83,11 @@ class Degradation:
         ),
     )
     seed: int = field(
-        default=0, metadata=_option(int, "Random seed.", low=-MAX_SEED - 1, high=MAX_SEED)
+        default=0, metadata=described(int, "Random seed.", low=-MAX_SEED - 1, high=MAX_SEED)
     )
     range: str | tuple[float, float] | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             str,
             "Values of black and white in the file: for floats, and 12 bits in 16 (0,4095).",
             metavar="LOW,HIGH",
@@ -116,7 +95,7 @@ class Degradation:
     )
     page: int | None = field(
         default=None,
-        metadata=_option(int, "The page of a TIFF, or the frame of an animation, from 1.", low=1),
+        metadata=described(int, "The page of a TIFF, or the frame of an animation, from 1.", low=1),
     )
 
 
@@ -129,11 +108,11 @@ class Settings(Degradation):
     """
 
     solver: str | Solver[Any] = field(
-        default="noise-aware", metadata=_option(str, "The method, see `reddiff solvers`.")
+        default="noise-aware", metadata=described(str, "The method, see `reddiff solvers`.")
     )
     steps: int | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             int,
             "Number of steps. Default: that of the solver; 1 where noise-aware denoises at a known "
             "level, as more steps give the same result.",
@@ -143,7 +122,7 @@ class Settings(Degradation):
     )
     realism: float | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             float,
             "For noise-aware, the perception-distortion trade-off: from 0, the smallest error, "
             "to 1, a draw from the posterior.",
@@ -153,7 +132,7 @@ class Settings(Degradation):
     )
     draws: int | None = field(
         default=None,
-        metadata=_option(
+        metadata=described(
             int,
             "Draw so many times from the posterior, at realism 1 unless one is set; the result is "
             "their mean.",
@@ -163,17 +142,17 @@ class Settings(Degradation):
     )
     prior: str | Path | Prior = field(
         default="photo",
-        metadata=_option(
+        metadata=described(
             str,
             "The prior: a name (`reddiff priors`), a .safetensors or .onnx file, or a folder.",
         ),
     )
     device: str | torch.device = field(
-        default="auto", metadata=_option(str, "cpu, cuda, ...; auto uses a GPU if there is one.")
+        default="auto", metadata=described(str, "cpu, cuda, ...; auto uses a GPU if there is one.")
     )
     tile: int = field(
         default=512,
-        metadata=_option(
+        metadata=described(
             int,
             "Larger pictures are processed in overlapping tiles of this side, in pixels.",
             low=64,

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from reddiff.priors.adm import ADM, ADMClassifier, Plan
-from reddiff.priors.edm import DhariwalUNet, EDMPlan, SongUNet
+from reddiff.priors.adm import ADM, Plan
+from reddiff.priors.adm_classifier import ADMClassifier
+from reddiff.priors.edm import DhariwalUNet, SongUNet
+from reddiff.priors.edm_network import EDMPlan
 from reddiff.priors.unet import UNet
 
 

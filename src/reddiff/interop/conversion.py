@@ -13,8 +13,9 @@ from reddiff.errors import WeightsError, lookup
 from reddiff.files import check_target
 from reddiff.interop.architectures import ARCHITECTURES
 from reddiff.interop.checkpoints import Shape, read_checkpoint
+from reddiff.interop.header import Header
 from reddiff.interop.published import PUBLISHED, Published
-from reddiff.interop.weights import Header, compare, save_weights
+from reddiff.interop.weights import compare, save_weights
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, lookup, require, require_count
-from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
+from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Unscaled
 from reddiff.priors.predictions import (
     X0,
     EDMOutput,
@@ -21,6 +21,7 @@ from reddiff.priors.predictions import (
     V,
     Velocity,
 )
+from reddiff.priors.straight import Straight
 from reddiff.schedules import Schedule, cosine
 
 # What a network predicts, in the words of this package; those of diffusers are in `SPELLINGS`.

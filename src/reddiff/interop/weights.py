@@ -16,7 +16,6 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from torch import Tensor, nn
 from reddiff.errors import ReddiffError, WeightsError
 from reddiff.files import write_whole
 from reddiff.interop.architectures import ARCHITECTURES
+from reddiff.interop.header import Header
 from reddiff.interop.vocabulary import path_of
 from reddiff.interop.wiring import Wiring
-from reddiff.priors.adm import ADMClassifier
+from reddiff.priors.adm_classifier import ADMClassifier
 from reddiff.priors.base import Prior
 from reddiff.priors.classifier_guidance import NoisyClassifier
 from reddiff.priors.error_spectrum import ErrorSpectrum
@@ -38,42 +38,6 @@ from reddiff.priors.photo import photo_prior
 ENTRY = "reddiff"
 DTYPES = {torch.float32: "F32", torch.float16: "F16"}  # by the names of safetensors
 SHOWN = 5  # names of tensors in a message
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the metadata of a weights file say.
-
-    Arguments:
-        architecture: A name in `ARCHITECTURES`.
-        arguments: Its keyword arguments.
-        wiring: How the network was trained.
-    """
-
-    architecture: str
-    arguments: Mapping[str, Any]
-    wiring: Wiring
-
-    def to_json(self) -> str:
-        """The entry `reddiff`."""
-        wiring = self.wiring.to_json()
-        entry = {"architecture": self.architecture, "arguments": dict(self.arguments)}
-        return json.dumps(entry | {"wiring": wiring}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Header:
-        """From what `to_json` gave.
-
-        Raises:
-            ValueError: If it is no JSON, or has other entries.
-        """
-        entry = json.loads(text)
-        if not isinstance(entry, dict) or set(entry) != {"architecture", "arguments", "wiring"}:
-            raise ValueError("expected an object of architecture, arguments and wiring")
-        if entry["architecture"] not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ValueError(f"architecture: expected one of {known}, got {entry['architecture']}")
-        return cls(entry["architecture"], entry["arguments"], Wiring.from_json(entry["wiring"]))
 
 
 def save_weights(

@@ -5,10 +5,10 @@ from reddiff.operators.blur.boundary import Boundary as Boundary
 from reddiff.operators.blur.camera_shake import levin_psf as levin_psf
 from reddiff.operators.blur.camera_shake import shake_psf as shake_psf
 from reddiff.operators.blur.circular import CircularBlur as CircularBlur
+from reddiff.operators.blur.disk import disk_psf as disk_psf
 from reddiff.operators.blur.factory import make_blur as make_blur
 from reddiff.operators.blur.general import Blur as Blur
 from reddiff.operators.blur.psf import center_psf as center_psf
-from reddiff.operators.blur.psf import disk_psf as disk_psf
 from reddiff.operators.blur.psf import gaussian_psf as gaussian_psf
 from reddiff.operators.blur.psf import motion_psf as motion_psf
 from reddiff.operators.blur.psf import uniform_psf as uniform_psf

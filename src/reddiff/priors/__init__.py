@@ -10,9 +10,9 @@ from reddiff.priors.covariance import Covariance as Covariance
 from reddiff.priors.error_spectrum import ErrorSpectrum as ErrorSpectrum
 from reddiff.priors.ffdnet import FFDNet as FFDNet
 from reddiff.priors.ffdnet import FFDNetPrior as FFDNetPrior
-from reddiff.priors.gaussian import GaussianPosterior as GaussianPosterior
 from reddiff.priors.gaussian import GaussianPrior as GaussianPrior
 from reddiff.priors.gaussian import GaussianRandomField as GaussianRandomField
+from reddiff.priors.gaussian_posterior import GaussianPosterior as GaussianPosterior
 from reddiff.priors.gray import ChannelwisePrior as ChannelwisePrior
 from reddiff.priors.gray import GrayPrior as GrayPrior
 from reddiff.priors.latent import LatentPrior as LatentPrior

@@ -1,4 +1,4 @@
-r"""The U-Net of guided diffusion (ADM), and its first half as a classifier of noisy pictures.
+r"""The U-Net of guided diffusion (ADM).
 
 The parameters have the names and shapes of the authors' files.
 
@@ -26,7 +26,6 @@ from reddiff.priors.adm_blocks import (
     Halve,
     ResBlock,
     Stage,
-    attend,
     positions,
 )
 
@@ -166,7 +165,7 @@ class ADM(nn.Module):
         Raises:
             InvalidArgument: If a label is given and not taken, or taken and not given.
         """
-        emb = _embedded(self.time_embed, t, self.width)
+        emb = embedded(self.time_embed, t, self.width)
         wants, given = self.label_emb is not None, y is not None
         require(wants == given, "y", expected="a label" if wants else "no label", got=given)
         if self.label_emb is not None and y is not None:
@@ -181,59 +180,7 @@ class ADM(nn.Module):
         return self.out(h)
 
 
-class AttentionPool(nn.Module):
-    """One vector for all pixels: what attention gives their mean.
-
-    Arguments:
-        side: That of the input, in pixels.
-        width: The number of channels.
-        heads: The number of heads.
-        outputs: The length of the vector.
-    """
-
-    def __init__(self, side: int, width: int, heads: int, outputs: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.positional_embedding = nn.Parameter(torch.zeros(width, side**2 + 1))
-        self.qkv_proj = nn.Conv1d(width, 3 * width, 1)
-        self.c_proj = nn.Conv1d(width, outputs, 1)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        flat = x.flatten(2)
-        flat = torch.cat([flat.mean(2, keepdim=True), flat], dim=2) + self.positional_embedding
-        pooled = attend(self.qkv_proj(flat), self.heads, heads_first=False)[:, :, :1]
-        return self.c_proj(pooled).squeeze(2)
-
-
-class ADMClassifier(nn.Module):
-    """The logits of the labels of a noisy picture, by the first half of an ADM network.
-
-    Arguments:
-        plan: What it is made of; heads are `head_width` wide.
-        side: That of x, in pixels.
-        classes: The number of labels.
-    """
-
-    def __init__(self, plan: Plan, side: int, classes: int) -> None:
-        super().__init__()
-        self.width, self.side, self.classes = plan.width, side, classes
-        self.time_embed = plan.embed()
-        self.input_blocks, _ = plan.descend()
-        self.middle_block = plan.middle()
-        width, smallest = plan.widths[-1], side // 2 ** (len(plan.multipliers) - 1)
-        pool = AttentionPool(smallest, width, plan.heads_of(width), classes)
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), pool)
-
-    def forward(self, x: Float[Tensor, "b c h w"], t: Tensor) -> Float[Tensor, "b k"]:
-        """The logits of x_t at step t."""
-        emb = _embedded(self.time_embed, t, self.width)
-        h = x
-        for stage in self.input_blocks:
-            h = stage(h, emb)
-        return self.out(self.middle_block(h, emb))
-
-
-def _embedded(layers: nn.Module, t: Tensor, width: int) -> Tensor:
+def embedded(layers: nn.Module, t: Tensor, width: int) -> Tensor:
     """The features of the step t."""
     held = next(layers.parameters()).dtype
     t = t if t.is_floating_point() else t.float()

@@ -10,187 +10,20 @@ References:
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from reddiff.errors import require
 from reddiff.priors.adm_blocks import positions
-from reddiff.priors.edm_blocks import Block, ResampledConv, Style
+from reddiff.priors.edm_blocks import Style
+from reddiff.priors.edm_network import EDMNetwork, EDMPlan, conv3
 
 DDPM = Style()
 NCSN = Style(taps=(1, 3, 3, 1))
 ADM_STYLE = Style(eps=1e-5, scale=1.0, scale_shift=True, head_width=64, project=False)
 FREQUENCIES = 16.0  # standard deviation of those of NCSN++
-
-
-@dataclass(frozen=True)
-class EDMPlan:
-    """What a network is made of.
-
-    Arguments:
-        side: That of the pictures it was trained on, which is in the names of its parameters.
-        channels: The number of channels of the pictures.
-        width: The number of channels that `multipliers` multiply.
-        multipliers: One for each level, finest first; sides halve from level to level.
-        blocks: The number of residual blocks at each level.
-        attention: The sides at which there is attention.
-        classes: The number of labels, if it is given one.
-        augmentations: The number of features of the training's augmentation. They are zero for
-            pictures as they are, so that their weights have no effect.
-    """
-
-    side: int
-    channels: int
-    width: int
-    multipliers: Sequence[int]
-    blocks: int
-    attention: Sequence[int]
-    classes: int | None = None
-    augmentations: int = 0
-
-    @property
-    def widths(self) -> list[int]:
-        """The number of channels of each level."""
-        return [m * self.width for m in self.multipliers]
-
-    @property
-    def embedding(self) -> int:
-        """The number of features of the noise level in the blocks."""
-        return 4 * self.width
-
-    def level(self, i: int) -> str:
-        """The name of a level in those of its parameters."""
-        side = self.side >> i
-        return f"{side}x{side}"
-
-    def attends(self, i: int) -> bool:
-        """Whether there is attention at a level."""
-        return self.side >> i in self.attention
-
-
-class EDMNetwork(nn.Module, ABC):
-    """A U-Net of residual blocks, whose input and output are the F of EDM's preconditioning.
-
-    Sides of x are multiples of `2 ** (len(plan.multipliers) - 1)`.
-
-    Arguments:
-        plan: What it is made of.
-        style: That of its blocks.
-        first: The number of channels after the first convolution.
-        features: The number of features that the noise level is first turned into.
-        residual: Whether smaller versions of the input are added at each level.
-    """
-
-    def __init__(
-        self, plan: EDMPlan, style: Style, first: int, features: int, *, residual: bool
-    ) -> None:
-        super().__init__()
-        self.plan, self.style, self.features = plan, style, features
-        self.map_layer0 = nn.Linear(features, plan.embedding)
-        self.map_layer1 = nn.Linear(plan.embedding, plan.embedding)
-        if plan.augmentations:
-            self.map_augment = nn.Linear(plan.augmentations, features, bias=False)
-        self.enc, skips = self._encoder(first, residual)
-        self.dec = self._decoder(skips)
-
-    @abstractmethod
-    def embed(self, t: Float[Tensor, "b"], y: Tensor | None) -> Float[Tensor, "b e"]:
-        """The features of the noise level and the labels, for the blocks."""
-
-    @abstractmethod
-    def attends_up(self, block: int) -> bool:
-        """Whether a block of the second half has attention, at the levels that have any."""
-
-    @abstractmethod
-    def last(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """The output, from the last block's."""
-
-    def forward(
-        self, x: Float[Tensor, "b c h w"], t: Tensor, y: Int[Tensor, "b"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """What the network predicts.
-
-        Arguments:
-            x: c_in(sigma) (x_0 + sigma n).
-            t: c_noise(sigma).
-            y: Labels, for a class-conditional network.
-
-        Raises:
-            InvalidArgument: If a label is given and not taken, or taken and not given.
-        """
-        wants, given = self.plan.classes is not None, y is not None
-        require(wants == given, "y", expected="a label" if wants else "no label", got=given)
-        emb = self.embed(t if t.is_floating_point() else t.float(), y)
-        h, smaller = x, x
-        skips: list[Tensor] = []
-        for layer in self.enc.values():
-            if isinstance(layer, ResampledConv):
-                h = skips[-1] = smaller = (h + layer(smaller)) * self.style.scale
-            else:
-                h = layer(h, emb) if isinstance(layer, Block) else layer(h)
-                skips.append(h)
-        for name, layer in self.dec.items():
-            if "block" in name:
-                h = torch.cat([h, skips.pop()], dim=1)
-            if isinstance(layer, Block):
-                h = layer(h, emb)
-        return self.last(h)
-
-    @staticmethod
-    def label(layer: nn.Linear, y: Tensor, scale: float = 1.0) -> Tensor:
-        """What a layer makes of labels, each the unit vector of its class times `scale`."""
-        row = scale * F.embedding(y, layer.weight.T)
-        return row if layer.bias is None else row + layer.bias
-
-    def _encoder(self, first: int, residual: bool) -> tuple[nn.ModuleDict, list[int]]:
-        """The first half, and the number of channels after each of its steps."""
-        plan = self.plan
-        layers = nn.ModuleDict({f"{plan.level(0)}_conv": _conv(plan.channels, first)})
-        widths, smaller = [first], plan.channels
-        for i, width in enumerate(plan.widths):
-            if i > 0:
-                before = widths[-1]
-                layers[f"{plan.level(i)}_down"] = self._block(before, before, doubles=False)
-                widths.append(before)
-                if residual:
-                    conv = ResampledConv(
-                        smaller, before, 3, self.style.taps, doubles=False, last=True
-                    )
-                    layers[f"{plan.level(i)}_aux_residual"], smaller = conv, before
-            for k in range(plan.blocks):
-                block = self._block(widths[-1], width, attention=plan.attends(i))
-                layers[f"{plan.level(i)}_block{k}"] = block
-                widths.append(width)
-        return layers, widths
-
-    def _decoder(self, skips: list[int]) -> nn.ModuleDict:
-        """The second half; its numbered blocks are given one output of the first half too."""
-        plan, layers, before = self.plan, nn.ModuleDict(), self.plan.widths[-1]
-        for i in reversed(range(len(plan.widths))):
-            name = plan.level(i)
-            if i == len(plan.widths) - 1:
-                layers[f"{name}_in0"] = self._block(before, before, attention=True)
-                layers[f"{name}_in1"] = self._block(before, before)
-            else:
-                layers[f"{name}_up"] = self._block(before, before, doubles=True)
-            for k in range(plan.blocks + 1):
-                attention = plan.attends(i) and self.attends_up(k)
-                width = plan.widths[i]
-                block = self._block(before + skips.pop(), width, attention=attention)
-                layers[f"{name}_block{k}"], before = block, width
-        return layers
-
-    def _block(
-        self, before: int, width: int, *, doubles: bool | None = None, attention: bool = False
-    ) -> Block:
-        embedding = self.plan.embedding
-        return Block(before, width, embedding, self.style, doubles=doubles, attention=attention)
 
 
 class SongUNet(EDMNetwork):
@@ -210,7 +43,7 @@ class SongUNet(EDMNetwork):
             self.map_label = nn.Linear(plan.classes, features)
         width = plan.widths[0]
         self.dec[f"{plan.level(0)}_aux_norm"] = style.norm(width)
-        self.dec[f"{plan.level(0)}_aux_conv"] = _conv(width, plan.channels)
+        self.dec[f"{plan.level(0)}_aux_conv"] = conv3(width, plan.channels)
 
     def embed(self, t: Float[Tensor, "b"], y: Tensor | None) -> Float[Tensor, "b e"]:
         if self.map_noise is None:
@@ -240,7 +73,7 @@ class DhariwalUNet(EDMNetwork):
         if plan.classes is not None:
             self.map_label = nn.Linear(plan.classes, plan.embedding, bias=False)
         self.out_norm = self.style.norm(plan.widths[0])
-        self.out_conv = _conv(plan.widths[0], plan.channels)
+        self.out_conv = conv3(plan.widths[0], plan.channels)
 
     def embed(self, t: Float[Tensor, "b"], y: Tensor | None) -> Float[Tensor, "b e"]:
         features = positions(t, self.features).to(self.map_layer0.weight.dtype)
@@ -269,7 +102,3 @@ class RandomFrequencies(nn.Module):
     def forward(self, t: Float[Tensor, "b"]) -> tuple[Tensor, Tensor]:
         angle = t[:, None] * (2 * math.pi * self.freqs.to(t.dtype))
         return angle.cos(), angle.sin()
-
-
-def _conv(before: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(before, width, 3, padding=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.lanes import per_lane, repeat
 from reddiff.priors.base import Prior
-from reddiff.priors.gaussian import dense_matrix, likelihood_sigma
+from reddiff.priors.gaussian_posterior import dense_matrix, likelihood_sigma
 from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys, Rng
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from reddiff.priors.network_prior import NetworkPrior, Shape
 from reddiff.priors.networks import Network
-from reddiff.priors.paths import Chain, EDMInput, Straight
+from reddiff.priors.paths import Chain, EDMInput
 from reddiff.priors.predictions import X0, EDMOutput, Eps, Prediction, V, Velocity
 from reddiff.priors.predictions import edm_coefficients as edm_coefficients
+from reddiff.priors.straight import Straight
 
 Table = Tensor | NDArray[Any] | Sequence[float]
 

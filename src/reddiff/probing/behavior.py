@@ -12,9 +12,10 @@ from reddiff.errors import ReddiffError
 from reddiff.lanes import dot
 from reddiff.priors.network_prior import HALF
 from reddiff.probing.measuring import Trial
+from reddiff.probing.paths import Shifted
 from reddiff.probing.remembered import Remembered
 from reddiff.probing.report import Finding
-from reddiff.probing.variants import Shifted, Variant
+from reddiff.probing.variants import Variant
 from reddiff.random import drawn
 
 CHANGE = 1e-3  # of an output, relative, that counts as one
@@ -136,7 +137,7 @@ def gradient(given: Variant, trial: Trial) -> list[Finding]:
 
 @torch.no_grad()
 def ignores_level(given: Variant, trial: Trial) -> bool:
-    """Whether the network gives the same whatever level it is told."""
+    """Whether the network gives the same whatever level it is given."""
     for i in (0, len(trial.levels) - 1):
         x, s = trial.noisy(i)[:1], float(trial.levels[i])
         outs = []

@@ -11,13 +11,13 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.priors.base import Prior
 from reddiff.priors.network_prior import NetworkPrior
-from reddiff.priors.paths import Path
 from reddiff.probing import behavior
 from reddiff.probing.effort import Setup, setup
-from reddiff.probing.measuring import HUGE, MOST, REFUSED, Trial, gain, tried
+from reddiff.probing.measuring import HUGE, REFUSED, Trial, gain, tried
 from reddiff.probing.pictures import known_images
 from reddiff.probing.report import Finding, Probe
-from reddiff.probing.variants import Choices, Variant, as_given, longer
+from reddiff.probing.variants import Choices, Variant, as_given
+from reddiff.probing.verdicts import level, nothing_denoises, range_ends
 from reddiff.probing.wording import code, differences
 
 ORDER = (1, 2, 0, 3)  # of the quick levels
@@ -30,9 +30,6 @@ WORST = -0.5  # dB that another wiring may lose at a level
 SIMPLER = 0.25  # dB that one more change has to gain
 ROUNDS = 3  # of changes
 PARTS = (("units",), ("flipped",), ("second",), ("prediction", "path"))
-HIDDEN = 5.0  # standard deviations of the images: a level at which little is seen of them
-BEYOND = (2.0, 4.0)  # times the highest level
-TRIVIAL = 1.0  # dB that a denoiser may be worse than shrinking x
 STOPPED = "the network is slow, and not all wirings were tried (seconds=... gives more time)."
 
 
@@ -43,8 +40,7 @@ def probe(prior: Prior, images: Tensor | None = None, *, seconds: float = SECOND
     schedules, ranges of pixels, orders of channels. Another wiring is reported only if the error of
     its estimates is lower by 0.5 dB in the mean over levels, beyond three standard errors over the
     images (for the order of channels 0.04 dB and four), and at no level higher by 0.5 dB. This
-    takes some hundred evaluations, or as many as there is time for: of a slow network images are
-    cut, and there are fewer of them.
+    takes some hundred evaluations, or as many as there is time for.
 
     Arguments:
         prior: From `reddiff.prior`, or any other.
@@ -83,10 +79,10 @@ def _probed(plan: Setup, whole: Variant) -> Probe:
         before = trial.errors(given.prior)
         best, stopped = (given, False) if alone else _search(plan)
         best, after, wirings = _verdicts(given, best, trial, before)
-        findings += ([] if alone else _level(given, trial, after)) + wirings
+        findings += ([] if alone else level(given, trial, after)) + wirings
         if not findings:
-            findings += _nothing(trial, after)
-        findings += _range(best, trial)
+            findings += nothing_denoises(trial, after)
+        findings += range_ends(best, trial)
     findings += [Finding("time", STOPPED, wrong=False)] * stopped
     findings.sort(key=lambda f: not f.wrong)
     wiring = code(replace(best, like=whole.like))
@@ -179,67 +175,6 @@ def _verdicts(
             for name, sentence in differences(back, best)
         ]
     return best, after, findings
-
-
-def _level(given: Variant, trial: Trial, after: Tensor) -> list[Finding]:
-    """A network that ignores its level, and is not good at all levels without it."""
-    if not behavior.ignores_level(given, trial):
-        return []
-    lost = -gain(trial.linear(), after.mean(1, keepdim=True))
-    worst = int(lost.argmax())
-    numbers = {"loss in dB": float(lost[worst]), "at level": float(trial.levels[worst])}
-    same = "the network gives the same whatever noise level it is told"
-    if float(lost[worst]) <= TRIVIAL:
-        return [Finding("level", f"{same}: a blind denoiser.", numbers, wrong=False)]
-    sentence = (
-        f"{same}, and at level {trial.levels[worst]:.3g} its error is {float(lost[worst]):.1f} dB "
-        "above that of shrinking x. Is t passed on to it?"
-    )
-    return [Finding("level", sentence, numbers)]
-
-
-def _nothing(trial: Trial, after: Tensor) -> list[Finding]:
-    """No wiring that was tried denoises."""
-    lost = float(-gain(trial.linear(), after.mean(1, keepdim=True)).mean())
-    if lost <= TRIVIAL:
-        return []
-    sentence = (
-        f"no wiring that was tried denoises: the error is {lost:.1f} dB above that of shrinking x. "
-        "Are the weights loaded, and are the images like those it was trained on?"
-    )
-    return [Finding("denoising", sentence, {"loss in dB": lost})]
-
-
-def _range(best: Variant, trial: Trial) -> list[Finding]:
-    """A range that ends where images are still seen."""
-    high, std = best.like.sigma_max, float(trial.images.double().std()) or 1.0
-    if high >= HIDDEN * std:
-        return []
-    numbers = {"highest level": high, "standard deviation of the images": std}
-    ends = f"the range ends at level {high:.3g}, where images (of deviation {std:.2g}) still show"
-    scale = 1.0 if best.units is None else best.units.scale
-    path = longer(best.path, high * scale)
-    if path is not None:
-        above = [f * high for f in BEYOND if f * high * scale <= path.sigma_max]
-        lost = _beyond(best, path, Trial(trial.images, torch.tensor(above, dtype=torch.float64)))
-        if lost <= 0:
-            sentence = (
-                f"{ends}, and the network is good beyond it: up to level {above[-1]:.3g} its "
-                f"error is {-lost:.1f} dB or more below that of shrinking x. Give the whole "
-                "schedule, or levels=(low, high)."
-            )
-            return [Finding("range", sentence, numbers | {"gain in dB": -lost})]
-    sentence = f"{ends}: solvers that start from noise alone start there."
-    return [Finding("range", sentence, numbers, wrong=False)]
-
-
-def _beyond(best: Variant, path: Path, trial: Trial) -> float:
-    """How far the error of a network is above that of shrinking x, in dB at the worst level."""
-    prior = Variant(best.net, best.like, best.prediction, path, best.units, best.flipped).prior
-    after = tried(trial, prior)
-    if after is None or not len(after):
-        return MOST
-    return float((-gain(trial.linear(), after.mean(1, keepdim=True))).max())
 
 
 def _failed(given: Variant, known: Tensor, error: Exception) -> Probe:

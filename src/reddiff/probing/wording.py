@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reddiff.interop.vocabulary import path_of
 from reddiff.priors.network_prior import Units
-from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Straight, Unscaled
+from reddiff.priors.paths import Chain, ContinuousVP, EDMInput, Path, Unscaled
 from reddiff.priors.predictions import (
     X0,
     EDMOutput,
@@ -15,7 +15,9 @@ from reddiff.priors.predictions import (
     V,
     Velocity,
 )
-from reddiff.probing.variants import Rescaled, Retimed, Reversed, Shifted, Variant, same_path
+from reddiff.priors.straight import Straight
+from reddiff.probing.paths import Rescaled, Retimed, Reversed, Shifted, same_path
+from reddiff.probing.variants import Variant
 
 WORDS: dict[type[Prediction], str] = {
     Eps: "eps",
@@ -69,7 +71,7 @@ def code(variant: Variant) -> str:
 
 
 def _told(net: str, path: Retimed) -> str:
-    """A network that is told another time."""
+    """A network that is given another time."""
     if isinstance(path, Rescaled):
         return f"lambda x, t: {net}(x, {path.factor:g} * t)"
     if isinstance(path, Reversed):

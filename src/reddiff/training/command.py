@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from reddiff.errors import WeightsError, require, require_count
+from reddiff.errors import require, require_count
 from reddiff.files import check_target
-from reddiff.interop.weights import Header, save_weights
+from reddiff.interop.header import Header
+from reddiff.interop.weights import save_weights
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.priors.networks import computes_in
 from reddiff.priors.photo import BOUND
 from reddiff.training.logs import append, denoising_psnr
 from reddiff.training.pictures import Folder, read_folder
-from reddiff.training.trainer import Recipe, Trainer, read
+from reddiff.training.recipe import Recipe
+from reddiff.training.resuming import resumed
+from reddiff.training.sizes import SIZES, size_for
+from reddiff.training.trainer import Trainer
 
 LEVEL = 25  # of 255, of the noise in the log
 SHOWN, SIDE = 8, 128  # held-out pictures in the log, and their sides at the most
 CROPS, CROP = 96, 64  # of which the error is measured, and their sides at the most
 COLUMNS = ("hours", "step", "images", "rate", "loss", f"psnr{LEVEL}")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A network.
-
-    Arguments:
-        channels: At each level, finest first.
-        blocks: At each level.
-        hours: The longest time of training, on a CPU, for which it is chosen.
-    """
-
-    channels: tuple[int, ...]
-    blocks: tuple[int, ...]
-    hours: float
-
-
-SIZES = {
-    "tiny": Size((16, 24), (1, 1), 0.05),
-    "small": Size((32, 48, 64), (1, 1, 1), 0.5),
-    "medium": Size((64, 96, 128), (2, 2, 1), 4.0),
-    "large": Size((96, 160, 192, 160), (4, 3, 2, 1), float("inf")),
-}
 
 
 @dataclass(frozen=True)
@@ -123,7 +101,7 @@ def train(
     found = read_folder(Path(folder))
     learned, held = found.split()
     sides = _patches(learned)
-    shape = SIZES[size or _size(hours)]
+    shape = SIZES[size or size_for(hours)]
     config = {"image_channels": found.channels, "channels": list(shape.channels)}
     config |= {"blocks": list(shape.blocks)}
     native = computes_in(torch.bfloat16, torch.device(device))
@@ -133,7 +111,7 @@ def train(
     about = {"recipe": asdict(recipe), "pictures": found.digest(), "network": config}
     with torch.random.fork_rng():
         if resume:
-            trainer = _resumed(checkpoint, recipe, about)
+            trainer = resumed(checkpoint, recipe, about)
         else:
             table.unlink(missing_ok=True)
             trainer = Trainer(recipe, config)
@@ -177,41 +155,10 @@ def _checked(
     return hours
 
 
-def _size(hours: float | None) -> str:
-    """The largest network that so many hours suffice for; a small one for steps."""
-    if hours is None:
-        return "small"
-    return next(name for name, size in SIZES.items() if hours <= size.hours)
-
-
 def _patches(pictures: Folder) -> list[int]:
     """Sides of crops: 32 and 64 pixels, or 16 where all pictures are smaller."""
     largest = max(min(p.shape[:2]) for p in pictures.pictures)
     return [side for side in (32, 64) if side <= largest] or [16]
-
-
-def _resumed(checkpoint: Path, recipe: Recipe, about: Mapping[str, Any]) -> Trainer:
-    """The run of a checkpoint, if it is one of these pictures and this network."""
-    try:
-        metadata, _ = read(checkpoint)
-        known = json.loads(metadata["about"])
-        pictures, network = known["pictures"], known["network"]
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(checkpoint, error) from error
-    same = pictures == about["pictures"]
-    require(same, "resume", expected="the pictures of the checkpoint", got="others")
-    require(network == about["network"], "resume", expected=f"{network}", got=about["network"])
-    trainer = Trainer(recipe, network)
-    try:
-        trainer.restore(checkpoint)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(checkpoint, error) from error
-    return trainer
-
-
-def _damaged(checkpoint: Path, error: Exception) -> WeightsError:
-    text = " ".join(str(error).split())
-    return WeightsError(f"{checkpoint}: expected a checkpoint, got {text}")
 
 
 def _left(trainer: Trainer) -> float:

@@ -5,63 +5,21 @@ from __future__ import annotations
 import copy
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from reddiff.priors.unet import UNet
 from reddiff.training.batches import Data, draw_sigma
+from reddiff.training.checkpoints import read, select, write
+from reddiff.training.interrupts import Stop
 from reddiff.training.losses import LevelMeans, edm_losses
 from reddiff.training.optimizer import Optimizer
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Arguments:
-        hours: Wall-clock budget, earlier hours of the run included; None for none.
-        steps: Budget in steps; None for none.
-        batch: Scenes' worth of pixels a step.
-        lr: Peak learning rate.
-        warmup: Steps in which it rises.
-        cooldown: The last part of the budget, in which it falls to zero.
-        muon: Whether Muon is used, or Adam alone.
-        ema: Decay of the moving average, per step.
-        clip: Largest norm of the gradient, over its running mean.
-        weigh: Divide the loss by its mean at each level.
-        sigma_mean: Of log sigma.
-        sigma_std: Of log sigma.
-        sigma_wide: The part drawn log-uniform in 0.002..80.
-        bf16: Compute in bfloat16, under autocast.
-        seed: Of all random numbers.
-        device: Where the network is.
-    """
-
-    hours: float | None = None
-    steps: int | None = None
-    batch: int = 32
-    lr: float = 2e-3
-    warmup: int = 100
-    cooldown: float = 1.0
-    muon: bool = True
-    ema: float = 0.999
-    clip: float = 2.0
-    weigh: bool = True
-    sigma_mean: float = -0.7
-    sigma_std: float = 1.2
-    sigma_wide: float = 0.2
-    bf16: bool = False
-    seed: int = 0
-    device: str = "cpu"
+from reddiff.training.recipe import Recipe
 
 
 class Trainer:
@@ -210,47 +168,7 @@ class Trainer:
         return self.done() >= 1
 
 
-class Stop:
-    """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Stop:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._ask) for number in signals}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
-
-
 def channels_last(net: UNet) -> UNet:
     """The same network, its convolutions' weights stored channels last."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
-
-
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """A safetensors file, complete or not there at all; metadata are JSON."""
-    temporary = path.with_suffix(".tmp")
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    save_file(plain, temporary, {k: json.dumps(v) for k, v in metadata.items()})
-    temporary.replace(path)
-
-
-def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a safetensors file."""
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-
-
-def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with the prefix, without it, in single precision."""
-    chosen = [name for name in tensors if name.startswith(prefix)]
-    return {name.removeprefix(prefix): tensors[name].float() for name in chosen}

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from reddiff.bench.feature_sets import Vectors
-from reddiff.bench.store import Key, Results
+from reddiff.bench.rows import Key
+from reddiff.bench.store import Results
 from reddiff.bench.summary import Cell
 from reddiff.errors import InvalidArgument, PictureError
 from reddiff.files import open_regular

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from reddiff.bench.choosing import KEYS, chosen
 from reddiff.bench.feature_sets import with_feature_sets
-from reddiff.bench.names import require_name
 from reddiff.bench.report.grids import Grid, Rows, make_grids
 from reddiff.bench.report.page import html_page
 from reddiff.bench.report.reading import Loaded
 from reddiff.bench.report.texts import latex, markdown, markdown_table, table_csv
 from reddiff.bench.summary import Cell, Summary, summarize
-from reddiff.errors import InvalidArgument, PictureError, require
+from reddiff.errors import InvalidArgument, PictureError, require, require_name
 from reddiff.files import read_regular, write_whole
 from reddiff.metrics.efficientnet import EfficientNetLite0
 

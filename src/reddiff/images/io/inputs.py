@@ -20,7 +20,8 @@ from reddiff.images.io.picture import Picture
 from reddiff.images.io.reading import picture_errors, picture_size, read_picture
 from reddiff.images.words import integers, numbers
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
-from reddiff.operators.blur.psf import disk_psf, gaussian_psf, motion_psf, uniform_psf
+from reddiff.operators.blur.disk import disk_psf
+from reddiff.operators.blur.psf import gaussian_psf, motion_psf, uniform_psf
 
 MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 

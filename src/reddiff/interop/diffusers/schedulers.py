@@ -14,8 +14,9 @@ from torch import Tensor
 
 from reddiff.errors import lookup, require
 from reddiff.interop.wiring import Wiring
-from reddiff.priors.paths import Chain, EDMInput, Path, Straight, Unscaled
+from reddiff.priors.paths import Chain, EDMInput, Path, Unscaled
 from reddiff.priors.predictions import EDMOutput, Prediction, V
+from reddiff.priors.straight import Straight
 
 Config = Mapping[str, Any]
 T = TypeVar("T")

@@ -120,35 +120,11 @@ def uniform_psf(side: float) -> Float64[Tensor, "k k"]:
     Raises:
         InvalidArgument: If `side` is not positive and finite.
     """
-    _positive("side", side)
-    r = _reach(side / 2)
+    require_pixels("side", side)
+    r = reach(side / 2)
     pixels = torch.arange(-r, r + 1, dtype=torch.float64)
     line = (side / 2 + 0.5 - pixels.abs()).clamp(0, min(1.0, side)) / side
     return torch.outer(line, line) / line.sum() ** 2
-
-
-def disk_psf(radius: float) -> Float64[Tensor, "k k"]:
-    r"""A disk, the PSF of a lens out of focus: each pixel weighs as much as the disk covers of it.
-
-    The areas are exact: that of the disk within the rectangle from the center to (x, y) is
-
-    .. math:: F(x, y) = \int_0^x \min(y, \sqrt{R^2 - u^2})\, du,
-
-    and a pixel is a difference of four such rectangles.
-
-    Arguments:
-        radius: R in pixels, any positive number.
-
-    Raises:
-        InvalidArgument: If `radius` is not positive and finite.
-    """
-    _positive("radius", radius)
-    r = _reach(radius)
-    edges = torch.arange(-r, r + 2, dtype=torch.float64) - 0.5
-    corner = _disk_area(edges.abs()[:, None], edges.abs()[None, :], radius)
-    corner = corner * edges.sign()[:, None] * edges.sign()[None, :]
-    psf = corner.diff(dim=0).diff(dim=1).clamp(min=0)  # rounding may leave -1e-17 of a corner
-    return psf / psf.sum()
 
 
 def motion_psf(length: float, angle: float) -> Float64[Tensor, "h w"]:
@@ -195,24 +171,12 @@ def _tents(path: Tensor) -> Tensor:
     return (1 - (path[:, None] - pixels).abs()).clamp(min=0)
 
 
-def _positive(name: str, value: float) -> None:
+def require_pixels(name: str, value: float) -> None:
+    """Raise `InvalidArgument` unless the value is a positive finite number."""
     good = math.isfinite(value) and value > 0
     require(good, name, expected="a positive finite number of pixels", got=value)
 
 
-def _reach(radius: float) -> int:
+def reach(radius: float) -> int:
     """The last pixel that something of this radius touches."""
     return max(0, math.ceil(round(radius - 0.5, 9)))
-
-
-def _disk_area(x: Tensor, y: Tensor, radius: float) -> Tensor:
-    """The area of a disk within the rectangle from its center to (x, y), x and y 0 or more."""
-    x, y = torch.broadcast_tensors(x.clamp(max=radius), y.clamp(max=radius))
-    flat = torch.minimum(x, (radius**2 - y**2).clamp(min=0).sqrt())  # the rim is above y up to here
-    return flat * y + _under(x, radius) - _under(flat, radius)
-
-
-def _under(u: Tensor, radius: float) -> Tensor:
-    """The area below the rim from 0 to u."""
-    rim = (radius**2 - u**2).clamp(min=0).sqrt()
-    return (u * rim + radius**2 * (u / radius).clamp(max=1).asin()) / 2

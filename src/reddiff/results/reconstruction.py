@@ -5,86 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reddiff.metrics.draws import Interval, central_interval, moments, quantile
+from reddiff.results.cost import Cost
+from reddiff.results.status import Finding, Status
 from reddiff.snapshot import Snapshot, Tree
-
-
-class Status(IntEnum):
-    """The status of a run; `sentence` explains it."""
-
-    RUNNING = 0
-    CONVERGED = 1
-    COMPLETED = 2
-    DIVERGED = 3
-
-    @property
-    def sentence(self) -> str:
-        return {
-            Status.RUNNING: "The run was paused before its last step; its snapshot resumes it.",
-            Status.CONVERGED: "A stopping rule ended the run before its last step.",
-            Status.COMPLETED: "All steps of the schedule were made.",
-            Status.DIVERGED: "A value became NaN or inf; the last finite estimate is kept.",
-        }[self]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A warning about one run, or about all.
-
-    Arguments:
-        lane: The id of the lane; None if it holds for all.
-        run: Which of its runs; None if there is only one, or it holds for all.
-        text: The sentence, with {} in place of each level.
-        levels: The levels, in the units of y.
-    """
-
-    lane: int | None
-    run: int | None
-    text: str
-    levels: tuple[float, ...] = ()
-
-    def words(self, unit: float = 1.0) -> str:
-        """The sentence, with each level times `unit`."""
-        text = self.text
-        for level in self.levels:
-            text = text.replace("{}", f"{level * unit:.2g}", 1)
-        return text
-
-    @property
-    def sentence(self) -> str:
-        """The sentence, with the lane and the run."""
-        if self.lane is None:
-            return self.words()
-        run = "" if self.run is None else f", run {self.run}"
-        return f"lane {self.lane}{run}: {self.words()}"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The cost of a run.
-
-    Arguments:
-        evaluations: Network evaluations of each lane.
-        vjps: Backward passes through the network of each lane.
-        seconds: Wall-clock time.
-        peak_bytes: Peak memory above that at the start: of the process on a CPU (Linux only), of
-            the allocator on CUDA; None if it is not known, or too little to be measured.
-        decodings: Evaluations of the decoder of a latent problem, of each lane.
-        decoder_vjps: Products with the decoder's Jacobian or its transpose, of each lane.
-    """
-
-    evaluations: tuple[int, ...]
-    vjps: tuple[int, ...]
-    seconds: float
-    peak_bytes: int | None
-    decodings: tuple[int, ...] = ()
-    decoder_vjps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

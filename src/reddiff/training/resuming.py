@@ -1,0 +1,39 @@
+"""The run of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from reddiff.errors import WeightsError, require
+from reddiff.training.checkpoints import read
+from reddiff.training.recipe import Recipe
+from reddiff.training.trainer import Trainer
+
+
+def resumed(checkpoint: Path, recipe: Recipe, about: Mapping[str, Any]) -> Trainer:
+    """The run of a checkpoint, if it is one of these pictures and this network."""
+    try:
+        metadata, _ = read(checkpoint)
+        known = json.loads(metadata["about"])
+        pictures, network = known["pictures"], known["network"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(checkpoint, error) from error
+    same = pictures == about["pictures"]
+    require(same, "resume", expected="the pictures of the checkpoint", got="others")
+    require(network == about["network"], "resume", expected=f"{network}", got=about["network"])
+    trainer = Trainer(recipe, network)
+    try:
+        trainer.restore(checkpoint)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(checkpoint, error) from error
+    return trainer
+
+
+def _damaged(checkpoint: Path, error: Exception) -> WeightsError:
+    text = " ".join(str(error).split())
+    return WeightsError(f"{checkpoint}: expected a checkpoint, got {text}")
