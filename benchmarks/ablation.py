@@ -179,7 +179,7 @@ def gradient(
     scaled: bool = False,
     diagonal: bool = False,
 ) -> State:
-    """A step of an optimiser, in pixels, on the gradient in nats.
+    """A step of an optimizer, in pixels, on the gradient in nats.
 
     Arguments:
         scaled: The gradient over its largest curvature, ||A||^2 / sigma_y^2 + 1 / s^2.

@@ -1,7 +1,7 @@
-"""Demosaicing: a camera's sensor sees one colour at each pixel, the prior finds the other two.
+"""Demosaicing: a camera's sensor sees one color at each pixel, the prior finds the other two.
 
 The start, and what most cameras show in their viewfinder, is bilinear interpolation; its
-errors are the coloured fringes along fine edges.
+errors are the colored fringes along fine edges.
 """
 
 from common import noisy, output, photo, report, save

@@ -27,7 +27,7 @@ def _package(source: Path) -> griffe.Object | griffe.Alias:
 def _line(source: Path, path: str) -> str:
     docstring = _package(source)[path.removeprefix("reddiff.")].docstring
     if docstring is None:
-        raise ValueError(f"{path} has no docstring to summarise")
+        raise ValueError(f"{path} has no docstring to summarize")
     line = docstrings.markdown(" ".join(docstring.value.split("\n\n")[0].split()))
     return line.replace(r"\|", r"\Vert ").replace("|", r"\|")  # a bare | ends the cell
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that take nobody's place by accident."""
+"""Files that are written whole or not at all, and replace no other by accident."""
 
 from __future__ import annotations
 

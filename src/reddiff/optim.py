@@ -1,4 +1,4 @@
-"""Any torch optimiser on lanes."""
+"""Any torch optimizer on lanes."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def harmonic_lr(progress: float, *, warm: float = 0.01) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LaneOptimizer(State):
-    """A value `(b, ...)` and the state of a torch optimiser that holds one parameter per lane.
+    """A value `(b, ...)` and the state of a torch optimizer that holds one parameter per lane.
 
     torch.optim keeps state per parameter, so lanes never mix, whatever the method reduces over.
     `step` gives a new object and leaves the old one as it was. `LaneOptimizer(x)` is a start.
 
     Arguments:
         x: The value; of several `rows` per lane, those of one lane are side by side.
-        memory: What the torch optimiser remembers of each row.
+        memory: What the torch optimizer remembers of each row.
         count: How many steps led to x.
         rows: The parameters of each lane.
     """
@@ -60,7 +60,7 @@ class LaneOptimizer(State):
         """One step along the gradient.
 
         Arguments:
-            make: Builds the optimiser from a list of tensors, such as `partial(Adam, lr=0.1)`; the
+            make: Builds the optimizer from a list of tensors, such as `partial(Adam, lr=0.1)`; the
                 same at every step.
             grad: The gradient at x.
             lr_factor: What the learning rate is multiplied by.
@@ -101,7 +101,7 @@ class LaneOptimizer(State):
 def optimizers_of(
     make: MakeOptimizer, params: list[Tensor]
 ) -> list[tuple[Optimizer, Sequence[int]]]:
-    """Torch optimisers of one parameter per lane, each with the numbers of its parameters.
+    """Torch optimizers of one parameter per lane, each with the numbers of its parameters.
 
     One holds them all. LBFGS flattens its parameters into one, so that each lane gets one of its
     own, with `max_iter=1` and no line search, because a step has one gradient.

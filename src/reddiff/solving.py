@@ -39,7 +39,7 @@ def solve(
         solver: The method; by default noise-aware RED-diff, which has nothing to tune.
         seed: All noise is a function of (seed, lane id, run, step).
         ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
-            own id, not on its place or its neighbours.
+            own id, not on its place or its neighbors.
         runs: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is
             the one with the least data term. They are draws from the posterior only if
             the solver draws (`Solver.draws_posterior`; the default one at realism 1, which is not
@@ -97,7 +97,7 @@ def _with_tol(hooks: Sequence[Hook], tol: float | None) -> list[Hook]:
 
 
 def _bars(hooks: Sequence[Hook], progress: bool | None) -> list[Hook]:
-    """A bar where one is asked for, or nobody said and there is a terminal to show it on."""
+    """A bar where one is asked for, or none was chosen and there is a terminal to show it on."""
     if progress is None:
         seen = sys.stderr is not None and sys.stderr.isatty()
         progress = seen and not any(isinstance(hook, ProgressBar) for hook in hooks)

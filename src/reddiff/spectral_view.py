@@ -1,4 +1,4 @@
-"""What y says of each spectral coordinate of x, where A has a spectral form."""
+"""The measurement of each spectral coordinate of x, where A has a spectral form."""
 
 from __future__ import annotations
 

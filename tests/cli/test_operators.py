@@ -25,7 +25,7 @@ def darker(x):
 def squared(x):
     return x.clamp(min=0) ** 2
 
-def normalised(x):
+def normalized(x):
     return x / x.norm()
 
 def rounded(x):
@@ -164,7 +164,7 @@ def test_check_prints_a_table(mine):
     assert [line.split()[1] for line in text.splitlines()[:7]] == ["ok"] * 7
     text = run("check", f"{mine}:rounded", "--shape", "3,16,16", code=3)
     assert "straight-through" in text
-    assert "independently" in run("check", f"{mine}:normalised", "--shape", "3,16,16", code=3)
+    assert "independently" in run("check", f"{mine}:normalized", "--shape", "3,16,16", code=3)
     assert "--shape" in run("check", f"{mine}:darker", "--shape", "3x16", code=3)
     assert "darker" in run("check", f"{mine}:lighter", "--shape", "3,16,16", code=3)
 

@@ -107,7 +107,7 @@ def test_whole_steps_half_precision_and_blind_denoisers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [8, 33, 64])
-def test_a_lane_does_not_depend_on_its_neighbours(tmp_path: Path, side: int) -> None:
+def test_a_lane_does_not_depend_on_its_neighbors(tmp_path: Path, side: int) -> None:
     """To the bit, for convolutions and matrix products: the lane law holds as for torch."""
     prior = reddiff.prior(save(tmp_path / "net.onnx"), **WIRING)
     x, s = x_of(5, 3, side, side), torch.tensor([0.1, 0.5, 1.0, 3.0, 9.0])

@@ -50,7 +50,7 @@ def test_denoiser(case: zoo.PriorCase, name: str, device: torch.device) -> None:
 
 
 @zoo.every("case", zoo.PRIORS, lambda case: case.gaussian)
-def test_parametrisation(case: zoo.PriorCase, device: torch.device) -> None:
+def test_parametrization(case: zoo.PriorCase, device: torch.device) -> None:
     """Whatever a network predicts, the prior it stands for is the same."""
     s, x = levels(case, device)
     behind, exact = case.make(device), zoo.gaussian().to(device)

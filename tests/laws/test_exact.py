@@ -444,7 +444,7 @@ def test_rest_variants(settings: dict[str, Any], tol: float, device: torch.devic
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_mean_gradient_prior(name: str, device: torch.device) -> None:
-    """The regulariser's mean gradients, in mu and in sigma_q, anywhere; to 5 standard errors."""
+    """The regularizer's mean gradients, in mu and in sigma_q, anywhere; to 5 standard errors."""
     solver = REDDiff(
         LEVELS,
         weighting=WEIGHTINGS[name],
@@ -493,7 +493,7 @@ def check_mean_gradient(
 
 
 def prior_slope(toy: Toy, solver: REDDiff, name: str, q: float) -> float:
-    """The derivative of the regulariser in sigma_q at sigma_q = q, over q.
+    """The derivative of the regularizer in sigma_q at sigma_q = q, over q.
 
     With x_t / alpha = mu + s eta n, <n, eps_hat> has the mean s^2 eta sum 1/(c + s^2) and
     <n, n> / eta the mean d / eta; both times lambda_t sigma_q / (s eta).
@@ -717,7 +717,7 @@ def test_paper_settings() -> None:
 
 
 def test_special_cases(device: torch.device) -> None:
-    """RED: the regulariser's gradient is weight (mu - D(mu, s)). SDS: the data do not matter."""
+    """RED: the regularizer's gradient is weight (mu - D(mu, s)). SDS: the data do not matter."""
     toy = Toy.make(2)
     problem, prior = toy.problem(device)
     red = REDDiff.red(300, 0.4, weight=1.3, optimizer=partial(SGD, lr=0.1, momentum=0.9))

@@ -33,10 +33,10 @@ def check_alone(problem: Problem, prior: Prior, solver: Solver[Any], **settings:
         assert alone.cost.evaluations[0] == whole.cost.evaluations[i]
 
 
-def check_neighbours(
+def check_neighbors(
     problem: Problem, prior: Prior, solver: Solver[Any], *, blind: bool = False
 ) -> None:
-    """A lane's bits do not depend on what its neighbours hold."""
+    """A lane's bits do not depend on what its neighbors hold."""
     loud = problem.y.clone()
     loud[1:] *= 1000
     x = [solve(p, prior, solver, seed=SEED).x for p in (problem, replace(problem, y=loud))]
@@ -50,8 +50,8 @@ def test_solver_alone(case: zoo.SolverCase, device: torch.device) -> None:
 
 
 @zoo.every("case", zoo.SOLVERS)
-def test_solver_neighbours(case: zoo.SolverCase, device: torch.device) -> None:
-    check_neighbours(*zoo.solver_problem(3, device), case.make(5), blind=case.blind)
+def test_solver_neighbors(case: zoo.SolverCase, device: torch.device) -> None:
+    check_neighbors(*zoo.solver_problem(3, device), case.make(5), blind=case.blind)
 
 
 @zoo.every("case", zoo.OPERATORS)
@@ -60,14 +60,14 @@ def test_operator_alone(case: zoo.OperatorCase, device: torch.device) -> None:
     with_vjp, with_data_step = zoo.operator_solvers(case, 2)
     check_alone(problem, prior, with_vjp)
     check_alone(problem, prior, with_data_step)
-    check_neighbours(problem, prior, with_data_step)
+    check_neighbors(problem, prior, with_data_step)
 
 
 @zoo.every("case", zoo.PRIORS)
 def test_prior_alone(case: zoo.PriorCase, device: torch.device) -> None:
     problem, prior = zoo.prior_problem(case, device=device)
     check_alone(problem, prior, zoo.prior_solver(case))
-    check_neighbours(problem, prior, zoo.prior_solver(case))
+    check_neighbors(problem, prior, zoo.prior_solver(case))
 
 
 def test_samples_alone(device: torch.device) -> None:

@@ -390,7 +390,7 @@ def test_matrix_shapes(m: int, n: int, seed: int, device: torch.device) -> None:
 
 @pytest.mark.parametrize("size", [(7, 9), (8, 6), (5, 5)])
 def test_blur_is_convolution(size: tuple[int, int], device: torch.device) -> None:
-    """Against a convolution by loops: no tap lost, centred, every channel alike; DC gain 1."""
+    """Against a convolution by loops: no tap lost, centerd, every channel alike; DC gain 1."""
     psf = zoo.randn(3, 5, seed=8)
     x = zoo.randn(2, 3, *size, seed=9)
     got = CircularBlur(psf).to(device)(x.to(device)).cpu().numpy()

@@ -186,7 +186,7 @@ def test_noise(
 
 
 def test_noise_is_white(device: torch.device) -> None:
-    """Draws of neighbouring keys have the moments of independent normal numbers."""
+    """Draws of neighboring keys have the moments of independent normal numbers."""
     grid = [
         draw(Keys(seed, (0, 1, 2)).repeat(2), step, number, (500,), device)
         for seed in (0, 1)

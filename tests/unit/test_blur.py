@@ -160,7 +160,7 @@ def test_lanes_share_a_class():
         assert_same(best(x), Blur(psfs, per_lane=True)(x), tol=1e-12)
 
 
-# Where optimisation starts
+# Where optimization starts
 
 
 @pytest.mark.parametrize("boundary", [Boundary.CIRCULAR, Boundary.REFLECT, Boundary.ZERO])

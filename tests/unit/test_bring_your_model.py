@@ -66,7 +66,7 @@ def names() -> dict[str, Any]:
         "torch": torch,
         "math": math,
         "net": Even(),
-        "labelled": Even(),
+        "labeled": Even(),
         "score": lambda x, t: -x,
         "velocity": velocity,
         "denoise": denoise,

@@ -35,7 +35,7 @@ def planes(y: torch.Tensor, subsampling: Subsampling) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("subsampling", Subsampling, ids=lambda s: s.name)
-def test_coefficients_are_those_of_pillows_colours_and_scipys_transform(photo, subsampling):
+def test_coefficients_are_those_of_pillows_colors_and_scipys_transform(photo, subsampling):
     jpeg = JPEG(30, subsampling=subsampling)
     y = JPEGCoefficients(jpeg)(photo)
     levels = ((photo[0] + 1) * 127.5).permute(1, 2, 0).numpy()

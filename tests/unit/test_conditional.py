@@ -23,18 +23,18 @@ LANES = 4000
 
 
 def wide(sigma: float, r: float, lanes: int = LANES) -> tuple[Problem, Tensor, Tensor]:
-    """One problem in many lanes: a matrix 3 x 4, a centre, and r."""
+    """One problem in many lanes: a matrix 3 x 4, a center, and r."""
     y = zoo.randn(1, 3, seed=1).expand(lanes, -1).clone()
-    centre = zoo.randn(1, 4, seed=2).expand(lanes, -1).clone()
+    center = zoo.randn(1, 4, seed=2).expand(lanes, -1).clone()
     problem = Problem(y, Matrix(zoo.randn(3, 4, seed=3)), Gaussian(sigma))
-    return problem, centre, torch.full((lanes,), r, dtype=zoo.F64)
+    return problem, center, torch.full((lanes,), r, dtype=zoo.F64)
 
 
-def moments(problem: Problem, centre: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def moments(problem: Problem, center: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """The exact mean and covariance of the first lane."""
     a, sigma = problem.operator.a, float(problem.noise.sigma)
     cov = torch.linalg.inv(a.mT @ a / sigma**2 + torch.eye(4, dtype=zoo.F64) / r[0] ** 2)
-    return cov @ (a.mT @ problem.y[0] / sigma**2 + centre[0] / r[0] ** 2), cov
+    return cov @ (a.mT @ problem.y[0] / sigma**2 + center[0] / r[0] ** 2), cov
 
 
 def keys(lanes: int = LANES) -> Keys:
@@ -45,9 +45,9 @@ def keys(lanes: int = LANES) -> Keys:
 @pytest.mark.parametrize("method", [PerturbAndSolve(), HMC(6, 6), Automatic()])
 @pytest.mark.parametrize(("sigma", "r"), [(0.3, 0.5), (0.05, 2.0)])
 def test_moments(method: Conditional, sigma: float, r: float) -> None:
-    problem, centre, radius = wide(sigma, r)
-    x = method(problem, centre, radius, centre, keys().at(0))
-    mean, cov = moments(problem, centre, radius)
+    problem, center, radius = wide(sigma, r)
+    x = method(problem, center, radius, center, keys().at(0))
+    mean, cov = moments(problem, center, radius)
     assert (x.mean(0) - mean).norm() < 4 * (cov.trace() / LANES) ** 0.5
     assert (torch.cov(x.mT) - cov).norm() < 0.07 * cov.norm()
 
@@ -58,16 +58,16 @@ def test_hmc_from_anywhere() -> None:
     shape, lanes = (40,), 100
     y = torch.full((lanes, *shape), 0.7, dtype=zoo.F64)
     problem = Problem(y, zoo.SoftClip(), Gaussian(0.4))
-    centre, r = torch.zeros_like(y), torch.full((lanes,), 0.8, dtype=zoo.F64)
+    center, r = torch.zeros_like(y), torch.full((lanes,), 0.8, dtype=zoo.F64)
     grid = torch.linspace(-5, 5, 20001, dtype=zoo.F64)
     log_p = -((0.7 - torch.tanh(2 * grid)) ** 2) / (2 * 0.4**2) - grid**2 / (2 * 0.8**2)
     p = log_p.softmax(0)
     mean = (p * grid).sum()
     std = (p * (grid - mean) ** 2).sum().sqrt()
-    x = HMC(15, 8)(problem, centre, r, centre, keys(lanes).at(0))
+    x = HMC(15, 8)(problem, center, r, center, keys(lanes).at(0))
     assert abs(x.mean() - mean) < 4 * std / 4000**0.5
     assert abs(x.std() / std - 1) < 0.05
-    coarse = HMC(40, 8, step=4.0)(problem, centre, r, centre, keys(lanes).at(0))
+    coarse = HMC(40, 8, step=4.0)(problem, center, r, center, keys(lanes).at(0))
     assert abs(coarse.std() / std - 1) < 0.1
 
 
@@ -79,14 +79,14 @@ def test_langevin_bias() -> None:
     mask[1] = 0
     y = torch.full((lanes, *shape), 0.3, dtype=zoo.F64)
     problem = Problem(y, Mask(mask), Gaussian(sigma))
-    centre, radius = torch.zeros_like(y), torch.full((lanes,), r, dtype=zoo.F64)
+    center, radius = torch.zeros_like(y), torch.full((lanes,), r, dtype=zoo.F64)
     stiff = sigma**-2 + r**-2
     for method, h in (
         (Langevin(200, step=0.8), 0.8 / stiff),
         (Langevin(200, lr=0.05), 0.05),
         (Langevin(200, lr=0.1).paced(torch.full((lanes,), 0.5, dtype=zoo.F64)), 0.05),
     ):
-        x = method(problem, centre, radius, centre, keys(lanes).at(0))
+        x = method(problem, center, radius, center, keys(lanes).at(0))
         for row, curve, mean in ((0, stiff, 0.3 / sigma**2 / stiff), (1, r**-2, 0.0)):
             wanted = (curve - h * curve**2 / 2) ** -0.5
             assert abs(x[:, row].mean() - mean) < 6 * wanted / 5000**0.5
@@ -96,11 +96,11 @@ def test_langevin_bias() -> None:
 @torch.no_grad()
 def test_langevin_transcription() -> None:
     """x - h ((A^T A x - A^T y) / sigma^2 + (x - c) / r^2) + sqrt(2h) n, written anew."""
-    problem, centre, r = wide(0.2, 0.7, 3)
-    got = Langevin(3, lr=1e-3, tau=0.1)(problem, centre, r, centre + 1, keys(3).at(5))
-    rng, x, a = keys(3).at(5), centre + 1, problem.operator.a
+    problem, center, r = wide(0.2, 0.7, 3)
+    got = Langevin(3, lr=1e-3, tau=0.1)(problem, center, r, center + 1, keys(3).at(5))
+    rng, x, a = keys(3).at(5), center + 1, problem.operator.a
     for _ in range(3):
-        slope = (x @ a.mT - problem.y) @ a / 0.1**2 + (x - centre) / 0.7**2
+        slope = (x @ a.mT - problem.y) @ a / 0.1**2 + (x - center) / 0.7**2
         x = x - 1e-3 * slope + 2e-3**0.5 * rng.randn_like(x)
     torch.testing.assert_close(got, x, rtol=0, atol=1e-10)
 
@@ -108,11 +108,11 @@ def test_langevin_transcription() -> None:
 @torch.no_grad()
 def test_noiseless() -> None:
     """Without noise every draw explains y, and the rest keeps the spread r."""
-    problem, centre, r = wide(0.0, 0.5)
-    x = PerturbAndSolve()(problem, centre, r, centre, keys().at(0))
+    problem, center, r = wide(0.0, 0.5)
+    x = PerturbAndSolve()(problem, center, r, center, keys().at(0))
     assert problem.residual(x).abs().max() < 1e-4
     null = torch.linalg.svd(problem.operator.a)[2][3]
-    assert abs(((x - centre) @ null).std() / 0.5 - 1) < 0.05
+    assert abs(((x - center) @ null).std() / 0.5 - 1) < 0.05
 
 
 @torch.no_grad()
@@ -122,8 +122,8 @@ def test_photons(method: Conditional) -> None:
     lanes, gain = 60, 5.0
     y = torch.tensor([0.0, 0.2, 2.0], dtype=zoo.F64).repeat_interleave(20).expand(lanes, -1)
     problem = Problem(y.clone(), Mask(torch.ones(60, dtype=zoo.F64)), Poisson(gain))
-    centre, r = torch.full_like(y, 1.0), torch.full((lanes,), 1.0, dtype=zoo.F64)
-    x = method(problem, centre, r, centre, keys(lanes).at(0))
+    center, r = torch.full_like(y, 1.0), torch.full((lanes,), 1.0, dtype=zoo.F64)
+    x = method(problem, center, r, center, keys(lanes).at(0))
     grid = torch.linspace(-4, 8, 24001, dtype=zoo.F64)[:, None]
     nll = problem.noise.nll_each(y[0, ::20].expand(len(grid), -1), grid.expand(-1, 3))
     p = (-nll - (grid - 1) ** 2 / 2).softmax(0)
@@ -149,10 +149,10 @@ def test_curvature() -> None:
 @torch.no_grad()
 def test_rise() -> None:
     """Differences of the energy, from its definition."""
-    problem, centre, r = wide(0.2, 0.7, 3)
-    x, new = centre + zoo.randn(3, 4, seed=5), centre + zoo.randn(3, 4, seed=6)
-    target = Target(problem, problem.noise, centre, r, curvature(problem, problem.noise))
-    energy = [problem.nll(v) + ((v - centre) ** 2).sum(1) / (2 * 0.7**2) for v in (x, new)]
+    problem, center, r = wide(0.2, 0.7, 3)
+    x, new = center + zoo.randn(3, 4, seed=5), center + zoo.randn(3, 4, seed=6)
+    target = Target(problem, problem.noise, center, r, curvature(problem, problem.noise))
+    energy = [problem.nll(v) + ((v - center) ** 2).sum(1) / (2 * 0.7**2) for v in (x, new)]
     got = target.rise(x, problem.operator(x), new, problem.operator(new))
     torch.testing.assert_close(got, energy[1] - energy[0])
 
@@ -160,21 +160,21 @@ def test_rise() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("method", [PerturbAndSolve(), HMC(2, 2), Langevin(2), Automatic()])
 def test_divergence_shows(method: Conditional) -> None:
-    problem, centre, r = wide(0.2, 0.7, 3)
-    centre[1, 2] = torch.nan
-    x = method(problem, centre, r, centre, keys(3).at(0))
+    problem, center, r = wide(0.2, 0.7, 3)
+    center[1, 2] = torch.nan
+    x = method(problem, center, r, center, keys(3).at(0))
     assert torch.isfinite(x).all(1).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_sharpened(share: float) -> None:
     """Mean and covariance of z in closed form, r being at most sigma / ||A||."""
-    problem, centre, _ = wide(0.3, 0.1)
+    problem, center, _ = wide(0.3, 0.1)
     a = problem.operator.a
     r = share * 0.3 / float(torch.linalg.matrix_norm(a, 2))
-    z = Sharpened()(problem, centre, torch.full((LANES,), r, dtype=zoo.F64), centre, keys().at(0))
+    z = Sharpened()(problem, center, torch.full((LANES,), r, dtype=zoo.F64), center, keys().at(0))
     pull = (r / 0.3) ** 2
-    mean = centre[0] + pull * a.mT @ (problem.y[0] - a @ centre[0])
+    mean = center[0] + pull * a.mT @ (problem.y[0] - a @ center[0])
     cov = r**2 * (torch.eye(4, dtype=zoo.F64) - pull * a.mT @ a)
     off, wrong = moment_errors(z[None], mean[None], cov[None])
     assert off.item() < 0.04
@@ -182,8 +182,8 @@ def test_sharpened(share: float) -> None:
 
 
 def test_sharpened_beyond_the_noise_explains_y() -> None:
-    problem, centre, r = wide(0.0, 0.5)
-    z = Sharpened()(problem, centre, r, centre, keys().at(0))
+    problem, center, r = wide(0.0, 0.5)
+    z = Sharpened()(problem, center, r, center, keys().at(0))
     torch.testing.assert_close(problem.operator(z), problem.y, rtol=0, atol=1e-8)
 
 

@@ -22,7 +22,7 @@ MEANS = torch.tensor([-0.6, 0.1, 0.8, 0.0], dtype=F64)  # of three classes, and 
 VAR = 0.04
 
 
-class Labelled(nn.Module):
+class Labeled(nn.Module):
     """D(x, sigma) of white x around the mean of its class."""
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Labelled(nn.Module):
         return mean + (x - mean) * VAR / (VAR + s**2)
 
 
-def labelled(**more: Any) -> Prior:
+def labeled(**more: Any) -> Prior:
     return reddiff.prior(
-        Labelled(), prediction="denoiser", shape=SHAPE, classes=3, null=3, **more
+        Labeled(), prediction="denoiser", shape=SHAPE, classes=3, null=3, **more
     ).requires_grad_(False)
 
 
@@ -48,13 +48,13 @@ LABELS = torch.tensor([2, 0, 1])
 
 
 def alone(label: int, guidance: float = 1.0) -> Prior:
-    return labelled().given(label=label, guidance=guidance)
+    return labeled().given(label=label, guidance=guidance)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5, torch.tensor([0.5, 3.0, 1.0])])
 @pytest.mark.parametrize("solver", [REDDiff.paper(6), DPS.paper(6), RSD.paper(4)])
 def test_a_condition_follows_its_lane(solver: Any, guidance: Any) -> None:
-    prior = labelled().given(label=LABELS, guidance=guidance)
+    prior = labeled().given(label=LABELS, guidance=guidance)
     together = solve(PROBLEM, prior, solver, seed=4, runs=2)
     weights = torch.as_tensor(guidance).expand(3).tolist()
     for lane in range(3):
@@ -73,7 +73,7 @@ class Stop(Hook):
 
 
 def test_a_condition_stays_with_its_lane_when_others_end(tmp_path: Any) -> None:
-    prior = labelled().given(label=LABELS)
+    prior = labeled().given(label=LABELS)
     part = solve(PROBLEM, prior, REDDiff.paper(6), hooks=[Stop()])
     whole = solve(PROBLEM, prior, REDDiff.paper(6))
     torch.testing.assert_close(part.x[[0, 2]], whole.x[[0, 2]], rtol=1e-10, atol=1e-10)
@@ -84,11 +84,11 @@ def test_a_condition_stays_with_its_lane_when_others_end(tmp_path: Any) -> None:
     resumed = solve(PROBLEM, prior, REDDiff.paper(6), hooks=[Stop()], resume=again)
     assert torch.equal(resumed.x, part.x)
     with pytest.raises(reddiff.SnapshotError):
-        solve(PROBLEM, labelled().given(label=LABELS.flip(0)), REDDiff.paper(6), resume=again)
+        solve(PROBLEM, labeled().given(label=LABELS.flip(0)), REDDiff.paper(6), resume=again)
 
 
 def test_guidance_is_two_evaluations_in_one_call() -> None:
-    prior = labelled()
+    prior = labeled()
     net = prior.get_submodule("net")
     for guidance, evaluations in ((1.0, 5), (2.0, 10)):
         net.calls = []  # type: ignore[assignment]
@@ -104,7 +104,7 @@ def test_guidance_is_two_evaluations_in_one_call() -> None:
 
 def test_guidance_extrapolates_from_the_null_condition() -> None:
     x, s = zoo.randn(2, 2, 3, 3), torch.tensor([0.2, 3.0], dtype=F64)
-    prior = labelled(values=(0, 1))
+    prior = labeled(values=(0, 1))
     d, null = prior.given(label=2)(x, s), prior(x, s)
     w = torch.tensor([2.0, 0.5], dtype=F64).view(-1, 1, 1, 1)
     wanted = null + w * (d - null)
@@ -156,11 +156,11 @@ def test_embeddings_per_lane() -> None:
 )
 def test_conditions_that_do_not_fit(ask: Any, words: str, untyped: None) -> None:
     with pytest.raises(InvalidArgument, match=words):
-        ask(labelled())
+        ask(labeled())
 
 
 def test_a_network_without_a_null_condition() -> None:
-    prior = reddiff.prior(Labelled(), prediction="denoiser", shape=SHAPE, classes=3)
+    prior = reddiff.prior(Labeled(), prediction="denoiser", shape=SHAPE, classes=3)
     with pytest.raises(InvalidArgument, match="guidance: expected 1, as the network has no null"):
         prior.given(label=1, guidance=2.0)
     problem = Problem.simulate(X, Identity(), Gaussian(0.1))

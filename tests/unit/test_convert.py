@@ -74,10 +74,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     narrow = PUBLISHED["adm-256"]
     narrow = replace(narrow, arguments={"plan": PLAN, "outputs": 6})
     narrow = replace(narrow, wiring=replace(narrow.wiring, shape=(3, 16, 16), multiple=2))
-    labelled = PUBLISHED["adm-256-cond"]
-    labelled = replace(labelled, arguments={"plan": PLAN, "outputs": 6, "classes": 4})
-    labelled = replace(labelled, wiring=replace(narrow.wiring, classes=4))
-    networks: dict[str, Published] = {"adm-256": narrow, "adm-256-cond": labelled}
+    labeled = PUBLISHED["adm-256-cond"]
+    labeled = replace(labeled, arguments={"plan": PLAN, "outputs": 6, "classes": 4})
+    labeled = replace(labeled, wiring=replace(narrow.wiring, classes=4))
+    networks: dict[str, Published] = {"adm-256": narrow, "adm-256-cond": labeled}
     monkeypatch.setattr(conversion, "PUBLISHED", networks)
     state = ADM(Plan(**PLAN), 6).state_dict()
     return {k: zoo.randn(*v.shape, seed=i).float() * 0.1 for i, (k, v) in enumerate(state.items())}
@@ -116,8 +116,8 @@ def test_a_checkpoint_becomes_a_prior(
 
 
 def test_labels_reach_a_converted_network(tiny: dict[str, Tensor], tmp_path: Path) -> None:
-    labelled = tiny | {"label_emb.weight": zoo.randn(4, 128).float()}
-    torch.save(labelled, tmp_path / "some.pt")
+    labeled = tiny | {"label_emb.weight": zoo.randn(4, 128).float()}
+    torch.save(labeled, tmp_path / "some.pt")
     convert(tmp_path / "some.pt", tmp_path / "new.safetensors", "adm-256-cond")
     prior = reddiff.prior(tmp_path / "new.safetensors")
     x, s = zoo.randn(2, 3, 16, 16).float(), torch.tensor([0.3, 4.0])

@@ -36,10 +36,10 @@ def test_transcription() -> None:
         t = [(s ** (1 / 7) + i / 4 * (0.01 ** (1 / 7) - s ** (1 / 7))) ** 7 for i in range(5)] + [0]
         for now, then in pairwise(t):
             x = x + (then - now) * (x - prior(x, now)) / now
-        centre, lr = x, 1e-3 * (1 - 0.99 * k / 5)
+        center, lr = x, 1e-3 * (1 - 0.99 * k / 5)
         for _ in range(4):
             data = torch.einsum("bij,bi->bj", a, torch.einsum("bij,bj->bi", a, x) - problem.y)
-            step = data / 0.2**2 + (x - centre) / s**2
+            step = data / 0.2**2 + (x - center) / s**2
             x = x - lr * step + (2 * lr) ** 0.5 * rng.randn_like(x)
         torch.testing.assert_close(solver.estimate(state), x, rtol=0, atol=1e-8)
         x = x + sigma[k + 1] * rng.randn_like(x)

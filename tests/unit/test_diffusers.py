@@ -37,8 +37,8 @@ def test_a_last_step_without_signal_is_left_out():
 
 def test_labels_and_embeddings():
     x, scheduler = torch.zeros(2, 3, 8, 8), DDPMScheduler(prediction_type="sample")
-    labelled = reddiff.prior(UNet2DModel(num_class_embeds=7), schedule=scheduler)
-    assert labelled.given(label=torch.tensor([2, 6]))(x, 1.0)[:, 0, 0, 0].tolist() == [2, 6]
+    labeled = reddiff.prior(UNet2DModel(num_class_embeds=7), schedule=scheduler)
+    assert labeled.given(label=torch.tensor([2, 6]))(x, 1.0)[:, 0, 0, 0].tolist() == [2, 6]
     net = UNet2DModel(cross_attention_dim=5)
     told = reddiff.prior(net, schedule=scheduler, null=torch.zeros(3, 5))
     words = torch.ones(3, 5)

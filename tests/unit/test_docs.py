@@ -3,6 +3,7 @@
 import importlib
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def test_every_public_name_is_on_a_page_of_the_api(module):
     shown = {path.split(".")[-1] for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
     shown |= set(re.findall(r"`(\w+)`", pages))
     assert public(importlib.import_module(f"reddiff{module}")) - shown - MODULES == set()
+
+
+def test_the_page_on_the_design_has_all_layers_of_the_contract():
+    contract = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = " ".join(contract["contracts"][0]["layers"])
+    table = (DOCS / "design.md").read_text().partition("| layer |")[2].partition("\n\n")[0]
+    names = " ".join(re.findall(r"`([a-z_ ]+)`", table)).split()
+    assert sorted(names) == sorted(re.findall(r"reddiff\.(\w+)", layers))
 
 
 @pytest.fixture

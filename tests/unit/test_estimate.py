@@ -24,7 +24,7 @@ def photo() -> torch.Tensor:
 def test_close_on_a_photo(sigma):
     x = photo()
     y = x + sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).double()
-    # Texture counts as noise: never too low, and a grey level or a few percent too high.
+    # Texture counts as noise: never too low, and a gray level or a few percent too high.
     assert 0.97 * sigma < float(noise_level(y)) < 1.08 * sigma + 0.004
 
 

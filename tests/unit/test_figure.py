@@ -10,13 +10,13 @@ from reddiff.images.sheets import GAP, contact_sheet
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def picture(width: int, height: int, colour=RED) -> Image.Image:
-    return Image.new("RGB", (width, height), colour)
+def picture(width: int, height: int, color=RED) -> Image.Image:
+    return Image.new("RGB", (width, height), color)
 
 
-def box(sheet: Image.Image, colour) -> tuple[int, int, int, int]:
-    """Left, top, width and height of a colour's bounding box."""
-    rows, columns = np.nonzero((np.asarray(sheet) == colour).all(2))
+def box(sheet: Image.Image, color) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a color's bounding box."""
+    rows, columns = np.nonzero((np.asarray(sheet) == color).all(2))
     left, top = columns.min(), rows.min()
     return left, top, columns.max() - left + 1, rows.max() - top + 1
 
@@ -25,7 +25,7 @@ def ink(sheet: Image.Image, top: int, bottom: int) -> bool:
     return bool((np.asarray(sheet.convert("L"))[top:bottom] < 200).any())
 
 
-def test_pictures_are_neither_scaled_nor_cropped_and_smaller_ones_are_centred():
+def test_pictures_are_neither_scaled_nor_cropped_and_smaller_ones_are_centerd():
     sheet = contact_sheet([[picture(80, 60), picture(40, 30, BLUE)]], [["", ""]])
     assert sheet.size == (2 * 80 + 3 * GAP, 60 + 2 * GAP)
     assert box(sheet, RED) == (GAP, GAP, 80, 60)
@@ -51,9 +51,9 @@ def test_a_wide_caption_widens_its_cell():
     assert contact_sheet([[picture(10, 10)]], [[text]]).width > 200
 
 
-def test_grey_and_transparent_pictures_are_shown():
-    grey, clear = Image.new("L", (20, 20), 128), Image.new("RGBA", (20, 20), (255, 0, 0, 255))
-    sheet = contact_sheet([[grey, clear]], [["", ""]])
+def test_gray_and_transparent_pictures_are_shown():
+    gray, clear = Image.new("L", (20, 20), 128), Image.new("RGBA", (20, 20), (255, 0, 0, 255))
+    sheet = contact_sheet([[gray, clear]], [["", ""]])
     assert sheet.mode == "RGB"
     assert box(sheet, (128, 128, 128))[2:] == (20, 20)
     assert box(sheet, RED)[2:] == (20, 20)

@@ -103,7 +103,7 @@ def test_bad_coverage(coverage):
 
 
 @pytest.mark.parametrize("pattern", BayerPattern)
-def test_bayer_sees_the_colours_of_its_pattern(pattern):
+def test_bayer_sees_the_colors_of_its_pattern(pattern):
     x = zoo.randn(2, 3, 5, 6)
     y = Bayer(pattern)(x)
     for i in range(5):
@@ -127,8 +127,8 @@ def test_bayers_guess_is_bilinear_demosaicing():
             wanted = convolve(y[lane, channel].numpy(), kernel)
             inner = (slice(1, -1), slice(1, -1))
             np.testing.assert_allclose(got[lane, channel][inner], wanted[inner], atol=1e-12)
-    colours = torch.tensor([0.2, -0.7, 0.5], dtype=zoo.F64)
-    flat = colours[:, None, None].expand(1, 3, 7, 5)
+    colors = torch.tensor([0.2, -0.7, 0.5], dtype=zoo.F64)
+    flat = colors[:, None, None].expand(1, 3, 7, 5)
     torch.testing.assert_close(operator.initial_estimate(operator(flat)), flat)
     nan = torch.where(operator.measured(y), y, torch.nan)
     assert torch.equal(operator.initial_estimate(nan), operator.initial_estimate(y))

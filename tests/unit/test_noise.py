@@ -151,7 +151,7 @@ def test_poisson_sample_passes_a_chi_square_test(rate):
     assert stats.chi2.sf(statistic, kept.sum() - 1) > 1e-3
 
 
-def test_poisson_counts_do_not_depend_on_the_neighbours():
+def test_poisson_counts_do_not_depend_on_the_neighbors():
     """A bright lane needs more uniform draws than a dark one; the dark one must not see it."""
     dark, bright = torch.full((1, 50), 5.0), torch.full((1, 50), 1000.0)
     noise = Poisson(1.0)

@@ -172,7 +172,7 @@ def test_a_camera_of_many_counts_has_the_exact_likelihood_nearly():
 
 
 @every
-def test_draws_of_a_lane_do_not_depend_on_its_neighbours_and_keep_the_dtype(noise):
+def test_draws_of_a_lane_do_not_depend_on_its_neighbors_and_keep_the_dtype(noise):
     a = RATES.expand(2, 9)
     whole = noise.sample(a, Keys(3, (5, 6)).at(0))
     for lane in (0, 1):

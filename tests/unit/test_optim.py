@@ -77,7 +77,7 @@ def test_a_lane_moves_as_under_plain_torch(make, lr):
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_a_saved_optimiser_goes_on_bit_by_bit(make, tmp_path):
+def test_a_saved_optimizer_goes_on_bit_by_bit(make, tmp_path):
     half = run(make, 4)
     Snapshot("", (), 0, (), 1, 4, half.dump()).save(tmp_path / "half")
     tree = Snapshot.load(tmp_path / "half").tree

@@ -119,11 +119,11 @@ def test_lossless_files_keep_every_level(tmp_path, suffix, bits, channels, size)
 def test_webp_of_quality_100_keeps_every_level_as_rgb(tmp_path, channels):
     array = levels(8, 19, 13, channels)
     write_picture(tmp_path / "a.webp", as_picture(array), quality=100)
-    colours, alpha = (
+    colors, alpha = (
         array[..., : channels - 1 + channels % 2],
         array[..., 3 - 2 * (channels == 2) :],
     )
-    expected = np.broadcast_to(colours, (19, 13, 3))
+    expected = np.broadcast_to(colors, (19, 13, 3))
     if channels in (2, 4):
         expected = np.concatenate([expected, alpha], -1)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.webp").to_numpy(), expected)
@@ -214,7 +214,7 @@ def test_modes_of_pillow(tmp_path, mode, channels, suffix):
     assert len(got.pixels) + (got.alpha is not None) == channels
 
 
-def test_a_palette_with_transparent_colours_has_alpha(tmp_path):
+def test_a_palette_with_transparent_colors_has_alpha(tmp_path):
     image = Image.fromarray(levels(8, 12, 17, 3)).convert("P")
     image.save(tmp_path / "a.png", transparency=bytes(range(256)))
     with Image.open(tmp_path / "a.png") as same:
@@ -223,7 +223,7 @@ def test_a_palette_with_transparent_colours_has_alpha(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "key"), [("L", 7), ("RGB", (1, 2, 3))])
-def test_a_transparent_colour_becomes_alpha(tmp_path, mode, key):
+def test_a_transparent_color_becomes_alpha(tmp_path, mode, key):
     array = levels(8, 6, 5, 3)
     array[2, 3] = key
     array = array[..., 0] if mode == "L" else array
@@ -237,7 +237,7 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode, key):
     np.testing.assert_array_equal(got.alpha[0], expected)
 
 
-def test_a_16_bit_transparent_colour_becomes_alpha(tmp_path):
+def test_a_16_bit_transparent_color_becomes_alpha(tmp_path):
     array = levels(16, 6, 5, 3)
     data = imagecodecs.png_encode(array)
     key = chunk(b"tRNS", array[2, 3].astype(">u2").tobytes())
@@ -314,13 +314,13 @@ def test_tiffs_where_white_is_zero_are_inverted(tmp_path, bits):
 @pytest.mark.parametrize("bits", [8, 16])
 def test_alpha_that_is_multiplied_into_a_tiff_is_divided_out(tmp_path, bits):
     top = 2**bits - 1
-    colours, alpha = levels(bits, 9, 9, 3), levels(bits, 9, 9, 1, seed=1) // 2 + top // 4
-    product = np.rint(colours * (alpha / top)).astype(colours.dtype)
+    colors, alpha = levels(bits, 9, 9, 3), levels(bits, 9, 9, 1, seed=1) // 2 + top // 4
+    product = np.rint(colors * (alpha / top)).astype(colors.dtype)
     stored = np.concatenate([product, alpha], -1)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
     got = read_picture(tmp_path / "a.tif").to_numpy().astype(int)
     np.testing.assert_array_equal(got[..., 3:], alpha)
-    assert np.abs(got[..., :3] - colours).max() <= 3
+    assert np.abs(got[..., :3] - colors).max() <= 3
 
 
 def test_a_fourth_channel_that_is_no_alpha_is_left_out(tmp_path):
@@ -516,7 +516,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, suffix, bits, changes, head
         read_picture(path, max_pixels=1_000_000)
 
 
-def test_colours_that_are_not_rgb(tmp_path):
+def test_colors_that_are_not_rgb(tmp_path):
     Image.new("LAB", (8, 8)).save(tmp_path / "lab.tif")
     refused(tmp_path / "lab.tif", "got 3 channels of CIELAB")
     tifffile.imwrite(tmp_path / "many.tif", levels(16, 8, 8, 5), photometric="rgb")
@@ -524,7 +524,7 @@ def test_colours_that_are_not_rgb(tmp_path):
 
 
 def test_animations_and_pages(tmp_path):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue")]
     for suffix in (".png", ".webp", ".tif"):
         frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
         refused(
@@ -534,7 +534,7 @@ def test_animations_and_pages(tmp_path):
 
 
 def test_a_second_picture_in_a_jpeg_is_passed_over(tmp_path):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
     assert read_picture(tmp_path / "a.jpg").pixels[0].min() > 0.9
 
@@ -882,7 +882,7 @@ def test_kernels_from_pictures(tmp_path):
         assert not kernel.normalized
 
 
-def test_kernels_of_even_sides_keep_their_centre(tmp_path):
+def test_kernels_of_even_sides_keep_their_center(tmp_path):
     for shape in ((2, 2), (4, 3), (3, 6), (1, 2)):
         array = np.zeros(shape)
         array[shape[0] // 2, shape[1] // 2] = 1

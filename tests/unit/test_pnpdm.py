@@ -102,10 +102,10 @@ def test_transcription() -> None:
     for k, rho in enumerate([2.0, 1.0, 0.5, 0.4]):
         state = solver.step(state, problem, prior, torch.full((3,), k), keys.at(k))
         rng = keys.at(k)
-        centre = x + rho * rng.randn_like(x)
+        center = x + rho * rng.randn_like(x)
         y = problem.y + sigma * rng.randn_like(problem.y)
         p = a.mT @ a / sigma[..., None] ** 2 + torch.eye(6, dtype=zoo.F64) / rho**2
-        b = torch.einsum("bij,bi->bj", a, y / sigma**2) + centre / rho**2
+        b = torch.einsum("bij,bi->bj", a, y / sigma**2) + center / rho**2
         z = torch.linalg.solve(p, b)
         s = torch.full((3,), rho, dtype=zoo.F64)
         x = reverse_sde(prior, z, inner_levels(s, 0.05 * s, 10), rng)

@@ -92,10 +92,10 @@ def test_without_noise_it_is_the_nearest_x_that_explains_y() -> None:
     matrix = Matrix(1e-5 * zoo.randn(4, 6))
     y = matrix(zoo.randn(LANES, 6, seed=1))
     scaled, e = Problem(y, matrix, Gaussian(0.0)), zoo.randn(LANES, 6, seed=2)
-    for p, centre, noiseless in ((problem, d, [0, 2]), (scaled, e, [0, 1, 2])):
+    for p, center, noiseless in ((problem, d, [0, 2]), (scaled, e, [0, 1, 2])):
         operator = cast(LinearOperator, p.operator)
-        wanted = centre + operator.pinv(p.residual(centre))
-        got = proximal_map(p, centre, S, tol=1e-12, iterations=2000).x
+        wanted = center + operator.pinv(p.residual(center))
+        got = proximal_map(p, center, S, tol=1e-12, iterations=2000).x
         assert_same(got[noiseless], wanted[noiseless], tol=3e-5)
     one = problem.select(torch.tensor([1]))
     assert_same(proximal_map(problem, d, S).x[1:2], proximal_map(one, d[1:2], S[1:2]).x)
@@ -236,7 +236,7 @@ def test_flags_are_honest() -> None:
 
 
 def test_a_warm_start_saves_iterations() -> None:
-    """From the answer to a centre close by, fewer iterations reach the same precision."""
+    """From the answer to a center close by, fewer iterations reach the same precision."""
     problem, d = linear_problem("sr-blur", Gaussian(0.01))
     before = proximal_map(problem, d, S, tol=1e-10, iterations=500).x
     moved = d + 1e-4 * zoo.randn(*d.shape, seed=14)

@@ -21,7 +21,7 @@ def covered(inside, side, pieces=400):
     return seen.mean((1, 3))
 
 
-def check_centred(psf):
+def check_centerd(psf):
     assert psf.dtype == torch.float64
     assert all(n % 2 for n in psf.shape)
     assert (psf >= 0).all()
@@ -67,7 +67,7 @@ def test_boxes_of_whole_sides():
 @given(size=st.floats(1e-3, 60))
 def test_disks_and_boxes_of_any_size(size):
     for psf in (disk_psf(size), uniform_psf(size)):
-        check_centred(psf)
+        check_centerd(psf)
         torch.testing.assert_close(psf, psf.flip(0), atol=1e-12, rtol=0)
         torch.testing.assert_close(psf, psf.T, atol=1e-12, rtol=0)
 
@@ -84,10 +84,10 @@ def test_disks_and_boxes_that_are_none(size):
 
 
 @given(side=st.integers(1, 40).map(lambda n: 2 * n + 1), seed=st.integers(-(2**63), 2**63 - 1))
-def test_shakes_are_centred_and_fill_their_side(side, seed):
+def test_shakes_are_centerd_and_fill_their_side(side, seed):
     psf = shake_psf(side, seed)
     assert psf.shape == (side, side)
-    check_centred(psf)
+    check_centerd(psf)
     rim = torch.cat([psf[0], psf[-1], psf[:, 0], psf[:, -1]])
     assert rim.max() > 0
 

@@ -173,7 +173,7 @@ def test_filtered_back_projection_is_that_of_scikit_image(n):
         ("hann", operator.initial_estimate(y)),
     ):
         wanted = skimage.transform.iradon(plane(y).T, ANGLES.numpy(), filter_name=name, circle=True)
-        tol = 1e-12 if name == "ramp" else 1e-3  # their Hann window is 1 / width off centre
+        tol = 1e-12 if name == "ramp" else 1e-3  # their Hann window is 1 / width off center
         assert np.abs((plane(got) - wanted) * inside).max() < tol
     assert torch.equal(operator.initial_estimate(y), operator.filtered_back_projection(y, hann))
 
@@ -203,7 +203,7 @@ def test_of_a_limited_range_the_guess_keeps_its_size():
     assert float(got.max()) < 1.5 * float(x.max())
     assert float(dot(got, x)) > 0.3 * float(dot(x, x))
     weights = torch.rad2deg(operator._gaps()[0])
-    assert weights.max() < 1.6  # the gap of 121 degrees is not that of its neighbours
+    assert weights.max() < 1.6  # the gap of 121 degrees is not that of its neighbors
     torch.testing.assert_close(weights[1:-1], torch.ones(58, dtype=zoo.F64))
 
 

@@ -58,12 +58,12 @@ def test_the_gradient_is_that_of_the_papers_loss(problem, prior, mu, name, sched
     x_t = alpha * mu + sigma * eps[:, 0]
     eps_hat = (x_t - alpha * prior(x_t, sigma, alpha)) / sigma
     leaf = mu.clone().requires_grad_()
-    regulariser = weight * w(sigma / alpha) * ((eps_hat - eps[:, 0]) * leaf).sum()
-    (expected,) = torch.autograd.grad(problem.misfit(leaf).sum() + regulariser, leaf)
+    regularizer = weight * w(sigma / alpha) * ((eps_hat - eps[:, 0]) * leaf).sum()
+    (expected,) = torch.autograd.grad(problem.misfit(leaf).sum() + regularizer, leaf)
     torch.testing.assert_close(parts(solver, problem, prior, mu)[0], expected)
 
 
-def test_with_the_linear_weight_the_regulariser_is_the_denoiser_residual(problem, prior, mu):
+def test_with_the_linear_weight_the_regularizer_is_the_denoiser_residual(problem, prior, mu):
     solver = REDDiff(SCHEDULE, weight=0.3, variant=Variant(data_weight=0.0))
     s = SCHEDULE.levels[2]
     _, eps, _ = noises(solver, mu)
@@ -112,19 +112,19 @@ def test_in_nats_the_data_term_is_the_likelihood(problem, prior, mu):
 
 
 def test_means_are_sums_over_their_numbers_of_entries(problem, prior, mu):
-    data, regulariser = (
+    data, regularizer = (
         parts(REDDiff(SCHEDULE, weight=w, variant=Variant(data_weight=d)), problem, prior, mu)[0]
         for w, d in ((0.0, 1.0), (0.4, 0.0))
     )
     got = parts(REDDiff(SCHEDULE, weight=0.4, variant=Variant(means=True)), problem, prior, mu)[0]
     m, n = int(problem.count[0]), mu[0].numel()
     assert m < n
-    torch.testing.assert_close(got, data / m + regulariser / n)
+    torch.testing.assert_close(got, data / m + regularizer / n)
 
 
 @pytest.mark.parametrize("means", [False, True])
 def test_the_gradients_of_a_spread_are_those_of_autograd(problem, prior, mu, means):
-    """In mu and sigma_q, with x_0 ~ q in the data term and x_t ~ q_t in the regulariser."""
+    """In mu and sigma_q, with x_0 ~ q in the data term and x_t ~ q_t in the regularizer."""
     solver = REDDiff(
         SCHEDULE, sigma_q=0.3, learn_sigma_q=True, variant=Variant(means=means), weighting=square
     )
@@ -139,9 +139,9 @@ def test_the_gradients_of_a_spread_are_those_of_autograd(problem, prior, mu, mea
     with torch.no_grad():
         eps_hat = (x_t - prior(x_t, s)) / s
         score_gap = eps_hat - eps / eta
-    regulariser = 0.25 * s**2 * (score_gap * x_t).flatten(1).sum(1)
+    regularizer = 0.25 * s**2 * (score_gap * x_t).flatten(1).sum(1)
     m, n = (problem.count, mu[0].numel()) if means else (1, 1)
-    loss = (data / m + regulariser / n).sum()
+    loss = (data / m + regularizer / n).sum()
     expected = torch.autograd.grad(loss, (leaf, leaf_q))
     got = parts(solver, problem, prior, mu, sigma_q=spread)
     torch.testing.assert_close(got, expected)
@@ -179,9 +179,9 @@ def test_the_paper_preset_is_the_released_loop(problem, prior):
             x_0 = prior(x_t[None], sigma, alpha)[0]
             eps_hat = (x_t - alpha * x_0) / sigma
             data = ((problem.y[lane] - mu)[mask[lane]] ** 2).mean() / 2
-            regulariser = ((eps_hat - eps) * mu).mean() * sigma / alpha
+            regularizer = ((eps_hat - eps) * mu).mean() * sigma / alpha
             optimizer.zero_grad()
-            (data + 0.25 * regulariser).backward()
+            (data + 0.25 * regularizer).backward()
             optimizer.step()
         torch.testing.assert_close(got.x[lane], before, rtol=1e-9, atol=1e-9)
 

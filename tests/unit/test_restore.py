@@ -91,11 +91,11 @@ def test_a_picture_cut_off_everywhere_has_the_noise_taken_as_said(photo):
     assert any("shows no noise level" in note for note in out.notes)
 
 
-@pytest.mark.parametrize("grey", [False, True])
-def test_a_jpeg_of_odd_sizes_keeps_them(photo, grey):
-    image = photo[:37, :51].mean(2).astype(np.uint8) if grey else photo[:37, :51]
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_jpeg_of_odd_sizes_keeps_them(photo, gray):
+    image = photo[:37, :51].mean(2).astype(np.uint8) if gray else photo[:37, :51]
     out = reddiff.restore(image, task="jpeg:20", **QUICK)
-    assert out.pixels.shape == (1 if grey else 3, 37, 51)
+    assert out.pixels.shape == (1 if gray else 3, 37, 51)
 
 
 def test_colorize_keeps_the_luma(photo):
@@ -120,9 +120,9 @@ def test_same_door_for_arrays_images_and_tensors(photo):
     torch.testing.assert_close(results[0], results[2])
 
 
-def test_grey_stays_grey_and_alpha_is_kept(photo):
-    grey = photo.mean(2).astype(np.uint8)
-    out = reddiff.restore(grey, task="denoise", noise=0.05, **QUICK)
+def test_gray_stays_gray_and_alpha_is_kept(photo):
+    gray = photo.mean(2).astype(np.uint8)
+    out = reddiff.restore(gray, task="denoise", noise=0.05, **QUICK)
     assert out.pixels.shape == (1, 64, 64)
     alpha = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64, 1)
     rgba = np.concatenate([photo, alpha], 2)
@@ -265,7 +265,7 @@ def test_odd_sizes(photo):
     assert out.pixels.shape == (3, 37, 51)
 
 
-def test_unnormalised_kernel_is_said(photo):
+def test_unnormalized_kernel_is_said(photo):
     kernel = torch.full((3, 3), 1.0)
     out = reddiff.restore(photo, task="deblur", kernel=kernel, noise=0.05, **QUICK)
     assert any("summed to 9" in note for note in out.notes)

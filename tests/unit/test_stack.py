@@ -32,7 +32,7 @@ PRIOR = GaussianRandomField(channels=3)
 
 
 def three(lanes: int = 2) -> tuple[torch.Tensor, list[Problem]]:
-    """A small, a grey and a masked picture of the same x."""
+    """A small, a gray and a masked picture of the same x."""
     x = PRIOR.sample(torch.empty(lanes, *X, dtype=zoo.F64), Keys(3, tuple(range(lanes))).at(0))
     operators = [BlockMean(2), grayscale(zoo.F64), Mask(zoo.coin(1, 4, 6, p=0.5)[0])]
     levels = (0.05, 0.2, 0.01)

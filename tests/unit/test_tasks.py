@@ -237,7 +237,7 @@ def test_sr_knows_the_filters(filter_):
     torch.testing.assert_close(y, wanted, atol=1e-5, rtol=0)
 
 
-def test_a_raw_picture_in_grey_is_demosaicked_to_colour():
+def test_a_raw_picture_in_gray_is_demosaicked_to_color():
     task, x = make_task("demosaic"), picture()
     raw = task.degrade(x).sum(0, keepdim=True)
     assert torch.equal(task.problem(raw).y, task.problem(task.degrade(x)).y)
@@ -252,12 +252,12 @@ def test_a_raw_picture_in_grey_is_demosaicked_to_colour():
 TONE = ["hdr", "hdr:3", "quantize:2", "quantize:8", "quantize:40", "jpeg:20", "jpeg:80"]
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("text", TONE)
-def test_what_sensors_and_coders_make_is_likely_under_their_noise(text, grey):
+def test_what_sensors_and_coders_make_is_likely_under_their_noise(text, gray):
     """The truth explains y, and better than its negative does."""
     task, x = make_task(text), interpolate(picture(5, 6)[None], scale_factor=8, mode="bicubic")
-    x = x[0, : 1 if grey else 3].clamp(0, 1)
+    x = x[0, : 1 if gray else 3].clamp(0, 1)
     y = task.degrade(x)
     problem = task.problem(y)
     ratios = []
@@ -266,7 +266,7 @@ def test_what_sensors_and_coders_make_is_likely_under_their_noise(text, grey):
         down, right = (n - m for n, m in zip(problem.x_shape[1:], z.shape[2:], strict=True))
         z = pad(z, (0, right, 0, down), mode="replicate") if down or right else z
         ratios.append(float(problem.residual_ratio(z)))
-    assert ratios[0] < 1.5  # what it cuts from bright colours is no noise
+    assert ratios[0] < 1.5  # what it cuts from bright colors is no noise
     assert ratios[1] > 2 * ratios[0]
     assert task.image(z[0], y).shape == x.shape
 
@@ -291,7 +291,7 @@ def test_sensors_and_coders_have_their_noise_before(text):
         assert not sample.measured[(noisy == 0) | (noisy == 1)].any()
 
 
-def test_rounding_is_the_noise_of_a_quantiser():
+def test_rounding_is_the_noise_of_a_quantizer():
     y = picture()
 
     def noise(name, level=0.0):
@@ -344,7 +344,7 @@ def darker(x):
 def squared(x):
     return x.clamp(min=0) ** 2
 
-def normalised(x):
+def normalized(x):
     return x / x.norm()
 """
 
@@ -363,7 +363,7 @@ def test_an_operator_of_the_users_own_is_a_task(name, tmp_path):
     ("name", "words"),
     [
         ("mine.py:none", ["darker", "none"]),
-        ("mine.py:normalised", ["independently"]),
+        ("mine.py:normalized", ["independently"]),
         ("mine.py:number", ["function"]),
         ("broken.py:x", ["broken.py", "NameError"]),
         ("missing.py:x", ["missing.py"]),

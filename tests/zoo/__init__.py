@@ -59,6 +59,6 @@ Case = TypeVar("Case", OperatorCase, PriorCase, SolverCase, NoiseCase, MetricCas
 def every(
     name: str, cases: list[Case], where: Callable[[Case], bool] = lambda case: True
 ) -> pytest.MarkDecorator:
-    """Parametrise a test over cases."""
+    """Parametrize a test over cases."""
     chosen = [case for case in cases if where(case)]
     return pytest.mark.parametrize(name, chosen, ids=[case.name for case in chosen])

@@ -79,12 +79,12 @@ class Results:
             self._lock.close()
 
     def meta(self) -> dict[str, str]:
-        """What the file says of itself."""
+        """The entries about the file as a whole."""
         with explained(self.path):
             return dict(self._db.execute("SELECT key, value FROM meta"))
 
     def write_meta(self, entries: Mapping[str, str]) -> None:
-        """Add to what the file says of itself."""
+        """Add entries about the file as a whole."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", entries.items())
 

@@ -1,4 +1,4 @@
-"""What a restored picture with a known truth says of the intervals of its draws."""
+"""Scores of the intervals of draws, from restored pictures whose truth is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_PIXELS = 20_000  # of a picture whose scores are kept
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What one picture with a truth says."""
+    """The scores of one picture."""
 
     scores: tuple[Float[Tensor, " _"], ...]  # by stratum
     regions: Float[Tensor, " r"]

@@ -68,7 +68,7 @@ def replay(
             f"{path}: expected weights {record['weights']}, got {weights_hash(prior)}"
         )
     threads = torch.get_num_threads()
-    # Another number may round differently; more than there are processors help nobody.
+    # Another number may round differently; more than there are processors do not help.
     torch.set_num_threads(min(record["threads"], os.cpu_count() or 1))
     try:
         again = run(job, prior=prior, force=force)

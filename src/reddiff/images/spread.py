@@ -129,7 +129,7 @@ class Spread:
         return found | {"regions": numbers} | self._calibrated(result)
 
     def _calibrated(self, result: Restored) -> dict[str, Any]:
-        """What the calibration says of the result."""
+        """The calibrated intervals and bounds of the result."""
         exact = self.calibration
         if exact is None:
             return {}

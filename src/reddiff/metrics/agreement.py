@@ -15,7 +15,7 @@ class Top1Agreement(nn.Module):
     """1 for each lane whose most likely class is that of the truth, 0 for the others.
 
     The mean over pictures is the classifier accuracy (CA) of papers on restoration, here of
-    EfficientNet-Lite0, where the label is what the network says of the truth, or a given one.
+    EfficientNet-Lite0, where the label is the network's label of the truth, or a given one.
 
     Arguments:
         network: The classifier; one is loaded if none is given.

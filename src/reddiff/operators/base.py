@@ -93,7 +93,7 @@ class Operator(nn.Module, ABC):
         few percent.
 
         Arguments:
-            x: Where a nonlinear A is linearised; for a linear A only its shape and dtype matter.
+            x: Where a nonlinear A is linearized; for a linear A only its shape and dtype matter.
             near: `linearise(x)`, if it has been computed already.
             iterations: Of the power iteration.
         """
@@ -113,7 +113,7 @@ class Operator(nn.Module, ABC):
         return torch.ones_like(y, dtype=torch.bool)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """An estimate of x from y alone, finite for any y: the start of optimisation."""
+        """An estimate of x from y alone, finite for any y: the start of optimization."""
         return y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
 
     @final

@@ -26,7 +26,7 @@ class Decoder(Operator):
 
     Arguments:
         net: D, a module or a function from latents `(b, channels, h, w)` to x, differentiable.
-        encoder: From x to latents `(b, channels, h, w)`: the start of optimisation. None for a
+        encoder: From x to latents `(b, channels, h, w)`: the start of optimization. None for a
             start at zero.
         channels: Of z.
         factor: The sides of x over those of z.

@@ -1,4 +1,4 @@
-"""Linear operators: with an adjoint, with a regularised inverse."""
+"""Linear operators: with an adjoint, with a regularized inverse."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class LinearOperator(Operator):
         times ||b|| or `iterations` have been made.
         """
         lam, weight = per_lane(lam, b), per_lane(weight, b)
-        matvec = partial(self._regularised, lam=lam, weight=weight)
+        matvec = partial(self._regularized, lam=lam, weight=weight)
         return conjugate_gradients(matvec, b, start=start, tol=tol, iterations=iterations)
 
-    def _regularised(self, v: Tensor, lam: Tensor, weight: Tensor) -> Tensor:
+    def _regularized(self, v: Tensor, lam: Tensor, weight: Tensor) -> Tensor:
         return weight * self.adjoint(self(v)) + lam * v
 
     def ridge(
@@ -103,7 +103,7 @@ class LinearOperator(Operator):
 
 
 class ClosedForm(LinearOperator):
-    """A linear A whose regularised inverse has a closed form, `invert`."""
+    """A linear A whose regularized inverse has a closed form, `invert`."""
 
     @abstractmethod
     def invert(

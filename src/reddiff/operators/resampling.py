@@ -67,7 +67,7 @@ def resampling_matrix(
     .. math:: A_{ij} \propto w(|j + 1/2 - (i + 1/2) f - d| / f), \qquad \sum_j A_{ij} = 1
 
     with f the scale and d the shift: the filter is as wide as a pixel of the small picture asks
-    (antialiased), and cut and normalised anew at the borders, as Pillow does.
+    (antialiased), and cut and normalized anew at the borders, as Pillow does.
     """
     fine = torch.arange(size, dtype=torch.float64, device="cpu") + 0.5
     coarse = torch.arange(size // scale, dtype=torch.float64, device="cpu") + 0.5

@@ -91,7 +91,7 @@ class BlockGaussian(Sampled):
     r"""The same random sums of every block of every channel: y `(b, c, h / B, w / B, m)`.
 
     :math:`y = \Phi\, x` for the B^2 pixels of each block, with m orthonormal rows Phi drawn
-    uniformly: a Gaussian matrix, orthonormalised, so that the noise of y is in the units of x.
+    uniformly: a Gaussian matrix, orthonormalized, so that the noise of y is in the units of x.
 
     Arguments:
         block: B, the side of a block in pixels, at least 1.

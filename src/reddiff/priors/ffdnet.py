@@ -18,7 +18,7 @@ ASSET, ERRORS = "assets/ffdnet/ffdnet_color.safetensors", "assets/ffdnet/errors.
 
 
 class FFDNet(nn.Module):
-    """The color FFDNet: twelve convolutions at half resolution, told the noise level as a map.
+    """The color FFDNet: twelve convolutions at half resolution; the noise level is an input map.
 
     Every 2x2 block of pixels becomes one pixel with four times the channels, so the network sees
     twice as far at a quarter of the cost; any height and width is accepted.

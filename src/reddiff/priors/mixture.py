@@ -23,7 +23,7 @@ class GaussianMixture(Prior):
     r"""The mixture :math:`\sum_k w_k N(m_k, C_k)` with dense covariances.
 
     Arguments:
-        weights: `(K,)`, positive; normalised to sum 1.
+        weights: `(K,)`, positive; normalized to sum 1.
         means: `(K, *n)`.
         covs: `(K, N, N)`, symmetric positive definite.
 

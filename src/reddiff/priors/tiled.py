@@ -89,7 +89,7 @@ class TiledPrior(Around):
 
 
 def starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis: evenly spread, neighbours overlapping by `overlap` or more.
+    """Where tiles begin along an axis: evenly spread, neighbors overlapping by `overlap` or more.
 
     Arguments:
         size: The length of the axis.

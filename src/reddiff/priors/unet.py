@@ -33,7 +33,7 @@ class NoiseEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    r"""Two convolutions around a noise-dependent gate, on normalised channels.
+    r"""Two convolutions around a noise-dependent gate, on normalized channels.
 
     .. math:: h \leftarrow h + C_2 (u \odot v), \quad (u, v) = (1 + a) \odot C_1 \bar h + b
 
@@ -43,7 +43,7 @@ class ResidualBlock(nn.Module):
     connections.
 
     References:
-        | Simple Baselines for Image Restoration (Chen et al., 2022), Section 4: the normalisation
+        | Simple Baselines for Image Restoration (Chen et al., 2022), Section 4: the normalization
         | and the gate, https://arxiv.org/abs/2204.04676
 
     Arguments:
@@ -91,7 +91,7 @@ class UNet(nn.Module):
         | Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2021): DRUNet
 
     Arguments:
-        image_channels: The number of channels of the image, 3 for colour.
+        image_channels: The number of channels of the image, 3 for color.
         channels: The number of channels at each level, finest first.
         blocks: The number of residual blocks at each level, on each of the two sides; the coarsest
             level has these once.

@@ -1,4 +1,4 @@
-"""What the errors of a network say of its level, its weights and its range."""
+"""Findings about a network's level, weights and range, from its errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def level(given: Variant, trial: Trial, after: Tensor) -> list[Finding]:
 
 
 def nothing_denoises(trial: Trial, after: Tensor) -> list[Finding]:
-    """No wiring that was tried denoises."""
+    """None of the wirings denoises."""
     lost = float(-gain(trial.linear(), after.mean(1, keepdim=True)).mean())
     if lost <= TRIVIAL:
         return []

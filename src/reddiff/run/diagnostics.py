@@ -39,7 +39,7 @@ def least_ratio(smooth: float, rough: float) -> float:
     With :math:`C = A \Sigma A^T / \sigma_y^2 + I` the covariance of :math:`y / \sigma_y`, its
     residual is :math:`C^{-1} y`, so that ratio^2 is :math:`\mathrm{tr}\, C^{-1} / M` in the mean;
     :math:`(C^{-1})_{ii} \ge 1 / C_{ii}` in every orthonormal basis, here that of the sums and
-    differences of neighbours. In pictures the sums hold most of the signal, and the differences
+    differences of neighbors. In pictures the sums hold most of the signal, and the differences
     show the noise.
 
     Arguments:

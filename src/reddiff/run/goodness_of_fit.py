@@ -27,9 +27,9 @@ class Fit:
         noise: The rms of std(y given A(x)), in the units of y.
         size: The rms of y.
         data_term: -log p(y | x) in nats; ||y - A(x)||^2 / 2 where sigma is 0, which has no density.
-        smooth: The mean square of the sums (u + v) / sqrt 2 of neighbours in y / std.
+        smooth: The mean square of the sums (u + v) / sqrt 2 of neighbors in y / std.
         rough: The mean square of their differences (u - v) / sqrt 2.
-        pairs: The number of measured pairs of neighbours; 0 for censored noise.
+        pairs: The number of measured pairs of neighbors; 0 for censored noise.
         count: M.
         missed: The number of entries that are more than `OUTLYING` standard deviations from A(x).
         others: `ratio` over the other entries.

@@ -39,7 +39,7 @@ NO_DRAWS = (
 )
 
 
-_CHECK_EVERY = 32  # steps between checks for diverged runs on a GPU: each check synchronises
+_CHECK_EVERY = 32  # steps between checks for diverged runs on a GPU: each check synchronizes
 
 
 class Run:

@@ -34,7 +34,7 @@ def vp_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -
     """`steps` levels of the linear VP schedule (T = 1000) in a range: a preset.
 
     They are evenly spaced by index, both ends of the range kept. Where the range holds fewer of the
-    1000 levels than `steps`, they are interpolated, evenly in log s between two neighbours.
+    1000 levels than `steps`, they are interpolated, evenly in log s between two neighbors.
 
     Arguments:
         steps: How many, 1000 at most.

@@ -24,7 +24,7 @@ from reddiff.snapshot.trees import Tree, flatten, unflatten
 FORMAT = 5
 
 
-HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimiser
+HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimizer
 
 
 _FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")

@@ -30,7 +30,7 @@ NOISE = 10.0  # a level that leaves nothing of x
 
 @dataclass(frozen=True)
 class Diffused(State):
-    """A noisy x, and what it says of the clean one.
+    """A noisy x and the estimate of the clean one.
 
     Arguments:
         x: x_0 + s n, at the level of the step to come.

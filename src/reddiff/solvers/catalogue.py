@@ -162,7 +162,7 @@ METHODS = {
     ),
     "daps": Method("DAPS: clean draws along the flow, new noise", 200, _preset(DAPS.paper)),
     "pnp-dm": Method("PnP-DM: split Gibbs sampling; mean of the last third", 60, _preset(_pnpdm)),
-    "sitcom": Method("SITCOM: optimises the network's input", 20, _preset(SITCOM.paper)),
+    "sitcom": Method("SITCOM: optimizes the network's input", 20, _preset(SITCOM.paper)),
     "red": Method(
         "RED, accelerated: one level, fixed point",
         200,

@@ -118,22 +118,22 @@ class DAPS(Sampler):
     ) -> Diffused:
         s, s_next = self.levels(k, state.x)
         table = inner_levels(s, torch.full_like(s, self.ode_end), self.ode_steps)
-        centre = probability_flow(lambda x, v: self.denoise(prior, x, v), state.x, table)
+        center = probability_flow(lambda x, v: self.denoise(prior, x, v), state.x, table)
         if self.error_covariance:
-            errors = prior.error_covariance(s, centre)
-            around = centre + errors.root(rng.randn_like(centre))
+            errors = prior.error_covariance(s, center)
+            around = center + errors.root(rng.randn_like(center))
             x_0 = moment_matched(perturbed_data(problem, rng), around, s, errors)
         else:
-            x_0 = self._drawn(problem, centre, s, k, rng)
+            x_0 = self._drawn(problem, center, s, k, rng)
         return arrive(x_0 + per_lane(s_next, x_0) * rng.randn_like(x_0), x_0, s_next)
 
     def _drawn(
-        self, problem: Problem, centre: Tensor, s: Tensor, k: Int[Tensor, " b"], rng: Rng
+        self, problem: Problem, center: Tensor, s: Tensor, k: Int[Tensor, " b"], rng: Rng
     ) -> Tensor:
-        """A draw about the centre, of the conditional."""
+        """A draw about the center, of the conditional."""
         gone = k.to(s) / max(len(self.schedule) - 1, 1)
         conditional = self.conditional.paced(1 + gone * (self.decay - 1))
-        return conditional(problem, centre, s, centre, rng)
+        return conditional(problem, center, s, center, rng)
 
 
 def _levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:

@@ -37,7 +37,7 @@ class REDDiffState(State):
     def step(
         self, make: MakeOptimizer, grad_mu: Tensor, grad_log_sigma_q: Tensor, lr_factor: float
     ) -> REDDiffState:
-        """One step of the optimiser in each parameter."""
+        """One step of the optimizer in each parameter."""
         log_sigma_q = self.log_sigma_q
         if log_sigma_q is not None:
             log_sigma_q = log_sigma_q.step(make, grad_log_sigma_q[:, None], lr_factor)

@@ -28,7 +28,7 @@ def adjoint(problem: Problem, rng: Rng) -> Tensor:
 
 
 def scaled_adjoint(problem: Problem, rng: Rng) -> Tensor:
-    """A^T y times the number that explains y best, for a linear A; else the initial estimate.
+    """A^T y times the number that fits y best, for a linear A; else the initial estimate.
 
     It has the brightness of a picture, as A^T y of a blur or a mask has: A^T y of block means is
     too dark by the number of pixels in a block. And it is as smooth as A^T y: A^+ y amplifies the

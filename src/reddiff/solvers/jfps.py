@@ -30,8 +30,8 @@ class JFPS(Sampler):
 
     takes the place of the denoiser in DDIM. C is the covariance of x, assumed and not taken from
     the prior, and V is that of x given x_t for a Gaussian x. So it costs one evaluation a step,
-    where MMPS goes back through the network. A nonlinear A is linearised at x_0, which is our
-    generalisation.
+    where MMPS goes back through the network. A nonlinear A is linearized at x_0, which is our
+    generalization.
 
     On a Gaussian prior whose covariance is C, draws are biased by the steps' size alone. sigma_y =
     0 is taken as in MMPS.

@@ -33,7 +33,7 @@ class MCG(Sampler):
 
     n is drawn in the space of x, so that y_{t-1} is what A measures of a noisy x; for a mask that
     is the paper's N(0, I) in the space of y. sigma_y does not appear, as published: the result
-    explains y as well as any x can, its noise included, and A^+ blows that up wherever A is
+    is as consistent with y as any x can, its noise included, and A^+ blows that up wherever A is
     weak. Draws are not from the posterior, on no prior; without noise they agree with y exactly.
 
     Arguments:

@@ -30,7 +30,7 @@ class MMPS(Sampler):
 
     takes the place of the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's
     formula; a product with it is a pullback through the network, and the system is solved by a few
-    conjugate gradient steps. A nonlinear A is linearised at x_0, which is our generalisation.
+    conjugate gradient steps. A nonlinear A is linearized at x_0, which is our generalization.
 
     On a Gaussian prior the mean is exact once the conjugate gradients have converged, and draws
     are biased by the steps' size alone; on others x given x_t is taken to be Gaussian, and V to

@@ -39,7 +39,7 @@ class PiGDM(Sampler):
 
     v is `proximal_map(x_0, r_t) - x_0`: what A^+ (y - A x_0) is without noise (taken as its limit),
     conjugate gradients where A has no closed form, and Gauss-Newton steps where A is nonlinear or
-    the noise not Gaussian. The last two are our generalisation and not the paper's.
+    the noise not Gaussian. The last two are our generalization and not the paper's.
 
     It takes x given x_t to be N(x_0, r_t^2 I), which is right for the prior N(m, I) alone. Even
     there the guidance is not that of the score, and draws are narrower than the posterior.

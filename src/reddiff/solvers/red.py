@@ -42,7 +42,7 @@ class REDState(State):
 
 @dataclass(frozen=True)
 class RED(Solver[REDState]):
-    r"""Regularisation by denoising, by its fixed-point iteration.
+    r"""Regularization by denoising, by its fixed-point iteration.
 
     .. math:: x \leftarrow \arg\min_x \; -\log p(y \mid A(x))
         + \tfrac{1}{2} \lambda \lVert x - D(x_{prev}, s) \rVert^2

@@ -26,7 +26,7 @@ from reddiff.solvers.weightings import Weighting, const, linear
 
 
 def paper_adam(lr: float = 0.1) -> MakeOptimizer:
-    """The optimiser of the paper."""
+    """The optimizer of the paper."""
     return partial(Adam, lr=lr, betas=(0.9, 0.99))
 
 
@@ -35,24 +35,24 @@ ADAM = paper_adam()
 
 @dataclass(frozen=True)
 class REDDiff(Solver[REDDiffState]):
-    r"""Fits :math:`q(x_0 \mid y) = N(\mu, \sigma_q^2 I)` to the posterior by optimisation.
+    r"""Fits :math:`q(x_0 \mid y) = N(\mu, \sigma_q^2 I)` to the posterior by optimization.
 
     .. math::
         \min_\mu \; E_q\, \tfrac{1}{2} \lVert y - A(x_0) \rVert^2 + \textstyle\sum_t \lambda_t \,
         \mathrm{sg}(\hat\varepsilon(x_t) - \varepsilon)^\top \mu, \qquad \lambda_t = \lambda\,w(s_t)
 
-    With the linear weighting :math:`w(s) = s` the regulariser's gradient is
+    With the linear weighting :math:`w(s) = s` the regularizer's gradient is
     :math:`\lambda (\mu - D(\mu + s\,\varepsilon, s))`. sigma_y does not appear: it is part of
     :math:`\lambda`, unless `nats` is set.
 
     Arguments:
-        schedule: The noise levels; one optimiser step is made per level.
-        optimizer: Builds any torch optimiser from a list of tensors, one per lane.
+        schedule: The noise levels; one optimizer step is made per level.
+        optimizer: Builds any torch optimizer from a list of tensors, one per lane.
         lr_schedule: The learning rate's factor against the part of the run that is done, [0, 1).
-        weight: :math:`\lambda`, the strength of the regulariser, in units of the data term.
+        weight: :math:`\lambda`, the strength of the regularizer, in units of the data term.
         weighting: :math:`w(s)`, from `solvers.weightings` or your own.
         order: The order of the levels, from `solvers.orders`.
-        draws: Network evaluations averaged per optimiser step ("parallel" in the paper), each with
+        draws: Network evaluations averaged per optimizer step ("parallel" in the paper), each with
             noise of its own, and a level of its own where the order is random. A run of n steps
             makes n times as many evaluations.
         sigma_q: The spread of q (its start, if learned), in the units of x.
@@ -121,7 +121,7 @@ class REDDiff(Solver[REDDiffState]):
 
     @classmethod
     def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
-        r"""RED by gradient steps: one level, no noise, and the regulariser weight (mu - D(mu)).
+        r"""RED by gradient steps: one level, no noise, and the regularizer weight (mu - D(mu)).
 
         Romano, Elad & Milanfar (2017), https://arxiv.org/abs/1611.02862, Equation 37.
         """
@@ -195,9 +195,9 @@ class REDDiff(Solver[REDDiffState]):
         """The stochastic gradients of the loss in mu and in sigma_q."""
         u = rng.rand_like(mu.new_empty(len(mu), self.draws, dtype=torch.float64))
         s = self.schedule.levels[self.order(k, len(self.schedule), u)]
-        regulariser = self._regulariser(mu, sigma_q, prior, s, rng)
+        regularizer = self._regularizer(mu, sigma_q, prior, s, rng)
         data = self._data(mu, sigma_q, problem, rng)
-        return self.variant.total(problem, data, regulariser)
+        return self.variant.total(problem, data, regularizer)
 
     def _data(
         self, mu: Tensor, sigma_q: Tensor, problem: Problem, rng: Rng
@@ -212,7 +212,7 @@ class REDDiff(Solver[REDDiffState]):
         g = grad(x_0)
         return g, dot(z, g)
 
-    def _regulariser(
+    def _regularizer(
         self, mu: Tensor, sigma_q: Tensor, prior: Prior, levels: Float[Tensor, "b j"], rng: Rng
     ) -> tuple[Tensor, Tensor]:
         b, j = levels.shape

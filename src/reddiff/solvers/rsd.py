@@ -86,10 +86,10 @@ class RSD(REDDiff):
         rng, k = _PerParticle(rng, self.particles), repeat(k, self.particles)
         return super().step(state, problem.repeated(self.particles), prior, k, rng)
 
-    def _regulariser(
+    def _regularizer(
         self, mu: Tensor, sigma_q: Tensor, prior: Prior, levels: Float[Tensor, "b j"], rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        pull, toward_sigma = super()._regulariser(mu, sigma_q, prior, levels, rng)
+        pull, toward_sigma = super()._regularizer(mu, sigma_q, prior, levels, rng)
         if self.particles > 1 and self.gamma > 0:
             pull = pull + self._repulsion(mu, levels.to(mu))
         return pull, toward_sigma

@@ -36,7 +36,7 @@ class SITCOM(Sampler):
 
     by Adam from :math:`v = x_t`, through the network. A lane stands still once the rms of its
     residual is that of the noise (or a thousandth of that of y): y is not fitted closer. (Its
-    evaluations are made all the same: all steps cost alike.) An optimiser and not a sampler: the
+    evaluations are made all the same: all steps cost alike.) An optimizer and not a sampler: the
     law of its results is not the posterior. For noise that is not Gaussian the squares are
     weighted by its curvature, and the residual is measured in its standard deviations.
 
@@ -71,7 +71,7 @@ class SITCOM(Sampler):
     def paper(
         cls, steps: int = 20, prior: Prior | None = None, *, lr: float = 0.02, inner: int = 30
     ) -> SITCOM:
-        """The published settings, for pictures in [-1, 1], without the regulariser.
+        """The published settings, for pictures in [-1, 1], without the regularizer.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).

@@ -31,7 +31,7 @@ class TMPD(Sampler):
 
     takes the place of the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's
     formula. Its row sums in the space of y stand for the covariance of A x: two pullbacks through
-    the network in all. A nonlinear A is linearised at x_0, which is our generalisation.
+    the network in all. A nonlinear A is linearized at x_0, which is our generalization.
 
     It is exact on a Gaussian prior where A V A^T is diagonal, as for a mask on independent pixels,
     but for the size of the steps. Elsewhere it is biased: where correlations are positive, the

@@ -19,7 +19,7 @@ class Variant:
         noise_scale: Ratio of the noise actually added to the noise level passed to the denoiser:
             1 in RED-diff, 0 in RED.
         data_weight: Weight of the data term; 0 gives score distillation.
-        means: Data term and regulariser are means over the M measured entries and the N entries
+        means: Data term and regularizer are means over the M measured entries and the N entries
             of x, as in the released code, instead of sums. This equals the weight lambda M / N on
             sums, with Adam's eps times M.
         lag: Return the iterate before the last step, as the released code does: the last gradient
@@ -39,10 +39,10 @@ class Variant:
         require_nonnegative("data_weight", self.data_weight)
 
     def total(
-        self, problem: Problem, data: tuple[Tensor, Tensor], regulariser: tuple[Tensor, Tensor]
+        self, problem: Problem, data: tuple[Tensor, Tensor], regularizer: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The gradients in mu `(b, *n)` and in sigma_q `(b,)` from those of the two terms."""
-        (data_mu, data_sigma), (prior_mu, prior_sigma) = data, regulariser
+        (data_mu, data_sigma), (prior_mu, prior_sigma) = data, regularizer
         m, n = data_sigma.new_ones(len(data_sigma)), 1
         if self.means:
             m, n = problem.count, prior_mu[0].numel()

@@ -1,4 +1,4 @@
-"""What a training run says of itself: rows of a table, and denoising PSNR."""
+"""The log of a training run: rows of a table, and denoising PSNR."""
 
 from __future__ import annotations
 

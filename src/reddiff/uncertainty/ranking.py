@@ -60,7 +60,7 @@ def sbc(
             ones (of a Markov chain, thinned).
         truth: The truths.
         quantities: From x `(b, *n)` to a number per lane. By default the mean, the mean square,
-            and the mean square of differences of neighbours. Quantities that depend on y see more:
+            and the mean square of differences of neighbors. Quantities that depend on y see more:
             add `problem.nll`, without which draws from the prior itself pass.
         seed: Of the order of values that are equal, and of the test.
 

@@ -28,7 +28,7 @@ class Source:
 
     Arguments:
         path: The file.
-        meta: What it says of itself, parsed.
+        meta: The entries about the file as a whole, parsed.
         labels: The solver in the file -> its label in the report.
     """
 

@@ -22,7 +22,7 @@ def picture_strips(
 ) -> str:
     """Truth, degraded picture and results of some images of every cell.
 
-    The images are chosen by a hash of their names, so that nobody chooses them by how they came
+    The images are chosen by a hash of their names, so that they are not chosen by how they came
     out, and the same are shown of every cell.
 
     Arguments:

@@ -42,7 +42,7 @@ def known_operator(
 def closed_function(
     physics: Any, made: Any, x: Tensor, names: tuple[str, ...]
 ) -> LinearOperator | None:
-    """The same operator with `prox_l2` as its regularised inverse, if that is exact."""
+    """The same operator with `prox_l2` as its regularized inverse, if that is exact."""
     kinds = [kind for kind in type(physics).__mro__ if "prox_l2" in vars(kind)]
     if not kinds or kinds[0].__name__ == "LinearPhysics":  # which iterates
         return None
@@ -53,7 +53,7 @@ def closed_function(
         z = closed.invert(b, lam, weight)
         back = weight * made.adjoint(made(z)) + lam * z
     except (RuntimeError, ValueError, TypeError):
-        return None  # it takes no regularisation per lane
+        return None  # it takes no regularization per lane
     return closed if _same(back, b) else None
 
 

@@ -50,7 +50,7 @@ def folder_prior(source: str | Path, declared: Wiring) -> Prior:
     Arguments:
         source: The folder of a pipeline, or of a network. The scheduler of a network lies in the
             folder itself, in `scheduler/` within or beside it, or is given as `schedule`.
-        declared: What the caller says of it; `schedule` may be a folder as well.
+        declared: What the caller declares; `schedule` may be a folder as well.
 
     Raises:
         WeightsError: If a file is missing or damaged, or the weights are pickles.

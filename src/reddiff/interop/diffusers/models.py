@@ -61,7 +61,7 @@ def network_prior(net: Any, declared: Wiring) -> Prior:
 
 
 def _described(config: Config) -> Wiring:
-    """What the config of a network says of its inputs."""
+    """The inputs of a network, from its config."""
     into = int(config["in_channels"])
     out = int(config.get("out_channels") or into)
     got = f"{into} channels in and {out} out"

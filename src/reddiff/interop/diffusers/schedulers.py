@@ -1,4 +1,4 @@
-"""What the config of a diffusers scheduler says of its network: prediction, path and pixels."""
+"""The prediction, path and pixels of a network, from the config of its diffusers scheduler."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from reddiff.operators.spectral import SpectralOperator
 class SymmetricBlur(SpectralOperator):
     r"""Convolution with a PSF symmetric under both flips, with `Boundary.REFLECT`.
 
-    The cosine transform C diagonalises it: :math:`A = C^T\,\mathrm{diag}(\hat h)\,C` with
+    The cosine transform C diagonalizes it: :math:`A = C^T\,\mathrm{diag}(\hat h)\,C` with
 
     .. math:: \hat h_{kl} = \sum_{ij} h_{ij} \cos(\pi k i / H) \cos(\pi l j / W),
 

@@ -73,7 +73,7 @@ class Inspection(Trial):
         return note(name, expected, got, advice)
 
     def inverse(self) -> Check:
-        """A closed form solves the regularised normal equations."""
+        """A closed form solves the regularized normal equations."""
         name, expected = "inverse", "(A^T A + I) invert(b, 1) = b"
         if not isinstance(self.operator, ClosedForm):
             return skipped(name, "no closed form: conjugate gradients are used")

@@ -57,7 +57,7 @@ class Header(NamedTuple):
     """How a JPEG file was compressed.
 
     Arguments:
-        tables: The quantisation tables of luma and chroma `(2, 8, 8)`, row by row.
+        tables: The quantization tables of luma and chroma `(2, 8, 8)`, row by row.
         subsampling: That of chroma.
         orientation: How the file holds the picture, from EXIF.
     """

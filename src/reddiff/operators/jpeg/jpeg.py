@@ -121,9 +121,9 @@ class JPEG(Operator):
         return y_shape
 
     def surrogate(self) -> tuple[Operator, Tensor]:
-        """Chroma averaged and interpolated; the error is that of quantising a typical photo.
+        """Chroma averaged and interpolated; the error is that of quantizing a typical photo.
 
-        It is 0.27 times the mean quantisation step of the four lowest luma frequencies: most of the
+        It is 0.27 times the mean quantization step of the four lowest luma frequencies: most of the
         coefficients of higher frequencies are smaller than their steps.
         """
         step = self.tables[..., 0, :2, :2].double().mean((-2, -1))

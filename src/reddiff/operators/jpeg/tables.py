@@ -1,4 +1,4 @@
-"""Quantisation tables of JPEG: of a quality, or given."""
+"""Quantization tables of JPEG: of a quality, or given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHROMA = """
 
 
 def standard_tables(quality: int) -> Int[Tensor, "2 8 8"]:
-    """The quantisation tables of luma and chroma that encoders make for a quality.
+    """The quantization tables of luma and chroma that encoders make for a quality.
 
     Arguments:
         quality: From 1 to 100.

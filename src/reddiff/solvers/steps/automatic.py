@@ -29,9 +29,9 @@ class Automatic(Conditional):
     sharpen: bool = False
 
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
-        return self._of(problem)(problem, centre, r, start, rng)
+        return self._of(problem)(problem, center, r, start, rng)
 
     def check(self, problem: Problem) -> None:
         """Raise Unsupported if the one of the two that fits has no theory for the problem."""

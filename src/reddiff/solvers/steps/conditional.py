@@ -24,18 +24,18 @@ TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is fa
 
 @dataclass(frozen=True)
 class Conditional(ABC):
-    """A way to draw x from a Gaussian around a centre times the likelihood of y."""
+    """A way to draw x from a Gaussian around a center times the likelihood of y."""
 
     @abstractmethod
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
         """One draw per lane.
 
         Arguments:
             problem: y, A and the noise.
-            centre: c, of the shape of x.
-            r: The standard deviation of x about the centre, above 0, in units of x `(b,)`.
+            center: c, of the shape of x.
+            r: The standard deviation of x about the center, above 0, in units of x `(b,)`.
             start: Where iterative methods begin.
             rng: The source of noise.
         """
@@ -52,7 +52,7 @@ class Conditional(ABC):
 @final
 @dataclass(frozen=True)
 class PerturbAndSolve(Conditional):
-    r"""Exact draws, for a linear A and Gaussian noise: the solution for perturbed y and centre.
+    r"""Exact draws, for a linear A and Gaussian noise: the solution for perturbed y and center.
 
     .. math:: x = \arg\min_x \frac{\|y + \sigma_y n_1 - A x\|^2}{2 \sigma_y^2} +
         \frac{\|x - c - r n_2\|^2}{2 r^2}
@@ -65,9 +65,9 @@ class PerturbAndSolve(Conditional):
     """
 
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
-        return perturbed(problem, centre, r, start, rng)
+        return perturbed(problem, center, r, start, rng)
 
     def check(self, problem: Problem) -> None:
         """Raise Unsupported unless A is linear and the noise Gaussian."""
@@ -94,15 +94,15 @@ class Sharpened(Conditional):
     """
 
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
         y = SpectralView.required(problem)
-        x = y.operator.vt(centre)
+        x = y.operator.vt(center)
         r = per_lane(r, x)
         reached = r * y.s >= y.sigma  # also where sigma_y is 0
         ratio = r * y.s / torch.where(reached, 1, y.sigma)
         g = torch.where(reached, 1, ratio**2) * y.seen
-        noise = y.operator.vt(rng.randn_like(centre))
+        noise = y.operator.vt(rng.randn_like(center))
         return y.operator.v(x + g * (y.x - x) + r * (1 - g).sqrt() * noise)
 
     def check(self, problem: Problem) -> None:
@@ -114,14 +114,14 @@ class Sharpened(Conditional):
             )
 
 
-def perturbed(problem: Problem, centre: Tensor, r: Tensor, start: Tensor, rng: Rng) -> Tensor:
-    """The proximal point of a perturbed centre and, for Gaussian noise, a perturbed y."""
-    centre = centre + per_lane(r, centre) * rng.randn_like(centre)
+def perturbed(problem: Problem, center: Tensor, r: Tensor, start: Tensor, rng: Rng) -> Tensor:
+    """The proximal point of a perturbed center and, for Gaussian noise, a perturbed y."""
+    center = center + per_lane(r, center) * rng.randn_like(center)
     if isinstance(problem.noise, Gaussian):
         problem = perturbed_data(problem, rng)
     if problem.linear_gaussian:  # no start: its residual would have to be found first
-        return proximal_map(problem, centre, r, tol=TOL, iterations=ITERATIONS).x
-    return proximal_map(problem, centre, r, start=start).x
+        return proximal_map(problem, center, r, tol=TOL, iterations=ITERATIONS).x
+    return proximal_map(problem, center, r, start=start).x
 
 
 def check_density(method: Conditional, noise: Noise) -> None:

@@ -75,7 +75,7 @@ def moment_matched(
     iterations: int = ITERATIONS,
     tol: float = TOL,
 ) -> Float[Tensor, "b *n"]:
-    """`conditioned` with the noise of the problem, and A linearised at x_0.
+    """`conditioned` with the noise of the problem, and A linearized at x_0.
 
     Arguments:
         problem: Of Gaussian noise.

@@ -20,21 +20,21 @@ class Target:
     Arguments:
         problem: y and A.
         noise: The noise.
-        centre: c.
-        r: Standard deviations about the centre `(b,)`.
+        center: c.
+        r: Standard deviations about the center `(b,)`.
         cap: Upper bound on the likelihood curvature `(b,)`; steeper gradients are clipped to it.
     """
 
     problem: Problem
     noise: Noise
-    centre: Tensor
+    center: Tensor
     r: Tensor
     cap: Tensor
 
     def grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient, with the slope of the likelihood clipped, and A(x)."""
         data, a = tamed_grad(self.problem, self.noise, x, self.cap)
-        return torch.addcdiv(data, x - self.centre, per_lane(self.r, x) ** 2), a
+        return torch.addcdiv(data, x - self.center, per_lane(self.r, x) ** 2), a
 
     def stiffness(self, x: Tensor) -> Tensor:
         """A bound on its curvature near x `(b,)`."""
@@ -42,7 +42,7 @@ class Target:
 
     def rise(self, x: Tensor, a: Tensor, new: Tensor, new_a: Tensor) -> Tensor:
         """How much higher it is at `new` than at x `(b,)`: differences of entries, in double."""
-        y, c = self.problem.y.double(), self.centre.double()
+        y, c = self.problem.y.double(), self.center.double()
         each = self.noise.nll_each(y, new_a.double()) - self.noise.nll_each(y, a.double())
         data = torch.where(self.problem.measured, each, 0).flatten(1).sum(1)
         x, new = x.double(), new.double()

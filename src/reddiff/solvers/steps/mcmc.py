@@ -61,10 +61,10 @@ class Langevin(Conditional):
             require(good, name, expected="a positive number or None", got=value)
 
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
         noise = problem.noise if self.tau is None else Gaussian(self.tau)
-        target = Target(problem, noise, centre, r, curvature(problem, noise))
+        target = Target(problem, noise, center, r, curvature(problem, noise))
         stiffness = target.stiffness(start)
         # a published lr is for ||A|| = 1: at ||A|| > 1.41 the same step would diverge
         lr, stable = self.lr, STABLE / stiffness
@@ -120,13 +120,13 @@ class HMC(Conditional):
         require_positive("step", self.step)
 
     def __call__(
-        self, problem: Problem, centre: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
+        self, problem: Problem, center: Float[Tensor, "b *n"], r: Tensor, start: Tensor, rng: Rng
     ) -> Float[Tensor, "b *n"]:
-        target = Target(problem, problem.noise, centre, r, curvature(problem, problem.noise))
+        target = Target(problem, problem.noise, center, r, curvature(problem, problem.noise))
         size = self.step * start[0].numel() ** -0.25 * target.stiffness(start).rsqrt()
-        x = perturbed(problem, centre, r, start, rng)
+        x = perturbed(problem, center, r, start, rng)
         grad, a = target.grad(x)
-        sound = finite(centre) & finite(grad)  # a rejection must not hide a divergence
+        sound = finite(center) & finite(grad)  # a rejection must not hide a divergence
         for _ in range(self.steps):
             h = per_lane(size * (1 + SPREAD * (2 * rng.rand_like(size) - 1)), x)
             p = rng.randn_like(x)

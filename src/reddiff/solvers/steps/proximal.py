@@ -93,7 +93,7 @@ def proximal_map(
 
 
 def _limit(noise: Gaussian, operator: Operator, x: Tensor, s: Tensor) -> Gaussian:
-    """The noise with LEAST_SIGMA s ||A|| in place of sigma = 0 (A linearised at x)."""
+    """The noise with LEAST_SIGMA s ||A|| in place of sigma = 0 (A linearized at x)."""
     near = operator.linearise(x)
     # from below, and within a factor of 2 or so: it sets a scale, and nothing depends on it finely
     size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=4).sqrt()
