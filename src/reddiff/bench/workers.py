@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -43,25 +42,11 @@ def run_jobs(setup: Setup, jobs: Sequence[Any], count: int) -> Iterator[tuple[An
 
 def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
     """Run jobs until the pipe is closed, or the process at its other end is gone."""
-    import signal
-
-    import torch
-
     from reddiff.bench.context import Context
     from reddiff.bench.solving import Bench
-    from reddiff.hooks import Hook, Progress
+    from reddiff.run.parent import begin_work
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-    parent = os.getppid()
-
-    class Watch(Hook):
-        """Ends the process with the one that started it."""
-
-        def __call__(self, progress: Progress) -> None:
-            if os.getppid() != parent:
-                os._exit(1)
-
-    torch.set_num_threads(setup.threads)
+    watch = begin_work(setup.threads)
     bench = None
     pipe.send(READY)
     while True:
@@ -71,7 +56,7 @@ def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
             return
         try:
             if bench is None:
-                bench = Bench(Context(setup.spec, setup.limit, setup.device), [Watch()])
+                bench = Bench(Context(setup.spec, setup.limit, setup.device), [watch])
             found: Any = bench.run(job)
         except Exception as error:  # noqa: BLE001 - it is raised in the first process
             found = error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,12 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from reddiff.engine.items import Item, LocalFile, TargetError, unwritten
 from reddiff.engine.spool import Spooled, spool_path, write_spooled
 from reddiff.errors import PictureError, ReddiffError
-from reddiff.hooks import Hook, Progress
+from reddiff.hooks import Hook
 from reddiff.images.io import as_range, read_picture
 from reddiff.images.jobs import Job, file_hash
 from reddiff.images.records import relative_to
@@ -26,6 +22,7 @@ from reddiff.images.settings import Settings
 from reddiff.interop import door
 from reddiff.priors.base import Prior
 from reddiff.processes import READY
+from reddiff.run.parent import begin_work
 
 
 @dataclass(frozen=True)
@@ -112,19 +109,9 @@ class Worker:
 
 def serve(pipe: Any, setup: Setup) -> None:
     """Restore pictures until the pipe is closed, or the process at its other end is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-    parent = os.getppid()
-
-    class Watch(Hook):
-        """Ends the process with the one that started it."""
-
-        def __call__(self, progress: Progress) -> None:
-            if os.getppid() != parent:
-                os._exit(1)
-
-    torch.set_num_threads(setup.threads)
+    watch = begin_work(setup.threads)
     try:
-        worker = Worker(setup, [Watch()])
+        worker = Worker(setup, [watch])
     except ReddiffError as error:
         pipe.send(error)
         return

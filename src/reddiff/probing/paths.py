@@ -18,27 +18,19 @@ class Retimed(Path):
 
     Arguments:
         path: The path.
+        factor: By what its level or time is multiplied.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, factor: float = 1.0) -> None:
         super().__init__(path.sigma_min, path.sigma_max)
-        self.path = path
+        self.path, self.factor = path, factor
 
     def alpha(self, s: Tensor) -> Tensor:
         return self.path.alpha(s)
 
 
 class Shifted(Retimed):
-    """A path whose network is given the level `factor` s in place of s.
-
-    Arguments:
-        path: The path.
-        factor: The factor.
-    """
-
-    def __init__(self, path: Path, factor: float) -> None:
-        super().__init__(path)
-        self.factor = factor
+    """A path whose network is given the level `factor` s in place of s."""
 
     def time(self, s: Tensor) -> Tensor:
         level = (s * self.factor).clamp(self.sigma_min, self.sigma_max)
@@ -58,16 +50,7 @@ class Reversed(Retimed):
 
 
 class Rescaled(Retimed):
-    """A path whose network is given its time multiplied.
-
-    Arguments:
-        path: The path.
-        factor: The factor.
-    """
-
-    def __init__(self, path: Path, factor: float) -> None:
-        super().__init__(path)
-        self.factor = factor
+    """A path whose network is given its time multiplied by `factor`."""
 
     def time(self, s: Tensor) -> Tensor:
         return self.path.time(s) * self.factor
