@@ -11,7 +11,7 @@ from reddiff import Problem, schedules
 from reddiff.images.presets import PUBLISHED, preset
 from reddiff.images.tasks import Inpaint, Task
 from reddiff.priors import Prior
-from reddiff.solvers import DAPS, NoiseAwareREDDiff, REDDiff, catalogue
+from reddiff.solvers import DAPS, DiffPIR, NoiseAwareREDDiff, PiGDM, REDDiff, catalogue
 from reddiff.solvers.base import Solver, preset_for
 from reddiff.solvers.steps.conditional import PerturbAndSolve
 
@@ -61,17 +61,22 @@ def named(name: str) -> Make:
     return lambda task, problem, steps, prior: preset(name, task.name, prior, problem, steps, None)
 
 
-def with_errors(name: str) -> Make:
-    """A method of the catalogue with the covariance of the prior's error."""
-    make = named(name)
-    return lambda *given: replace(make(*given), error_covariance=True)
+def diffpir(*, error_covariance: bool) -> Make:
+    """DiffPIR at lambda = zeta = 1 for every task."""
+    return lambda _, __, n, prior: replace(
+        DiffPIR.paper(n, prior), lam=1.0, zeta=1.0, error_covariance=error_covariance
+    )
+
+
+def pigdm_with_covariance(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
+    return replace(PiGDM.paper(steps, prior), error_covariance=True)
 
 
 def daps(*, error_covariance: bool) -> Make:
     """DAPS about D itself, with exact draws: one evaluation a level."""
-    exact = {"ode_steps": 1, "error_covariance": error_covariance}
+    settings = {"ode_steps": 1, "error_covariance": error_covariance}
     return lambda _, __, n, prior: preset_for(
-        prior, DAPS(schedules.preset(partial(daps_levels, n)), PerturbAndSolve(), **exact)
+        prior, DAPS(schedules.preset(partial(daps_levels, n)), PerturbAndSolve(), **settings)
     )
 
 
@@ -86,7 +91,10 @@ METHODS = {
 } | {f"realism-{r:g}": realism(r) for r in (0, 0.25, 0.5, 0.75, 1)}
 PEERS = [name for name in catalogue.METHODS if name not in (*METHODS, "red-diff")]
 METHODS |= {name: Method(catalogue.METHODS[name].steps, named(name)) for name in PEERS}
-METHODS |= {f"{name}-covariance": Method(100, with_errors(name)) for name in ("diffpir", "pigdm")}
 METHODS |= {
-    f"daps-{n}": Method(100, daps(error_covariance=n != "mean")) for n in ("mean", "covariance")
+    "diffpir-isotropic": Method(100, diffpir(error_covariance=False)),
+    "diffpir-covariance": Method(100, diffpir(error_covariance=True)),
+    "daps-isotropic": Method(100, daps(error_covariance=False)),
+    "daps-covariance": Method(100, daps(error_covariance=True)),
+    "pigdm-covariance": Method(100, pigdm_with_covariance),
 }
