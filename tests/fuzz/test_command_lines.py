@@ -82,7 +82,8 @@ NUMBERS = [
     *("9223372036854775808", "-9223372036854775809", "1000000000000", "9" * 5000, "\u0663"),
 ]
 SOLVERS = ["noise-aware"] * 6 + [
-    *("paper", "rsd", "dps", "mcg", "pigdm", "tmpd", "mmps", "jfps", "ddrm", "ddnm", "ddnm-plus"),
+    *("paper", "rsd", "dps", "mcg", "pigdm", "tmpd", "mmps", "jfps", "ddrm", "ddnm", "tds"),
+    "ddnm-plus",
     *("diffpir", "daps", "pnp-dm", "sitcom", "red", "pnp-hqs", "pnp-admm", "ula", "", "foo"),
 ]
 PRIORS = ["tiny.safetensors"] * 12 + [

@@ -25,6 +25,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "mcg": (150.0, 1.05),
     "pigdm": (0.50, 0.52),
     "tmpd": (0.56, 0.60),
+    "tds": (0.76, 0.46),  # 16 particles; twice what 200 runs show
     "mmps": RIGHT,
     "mmps, 1 CG step": (0.35, 0.21),
     "jfps": (0.30, 0.26),  # a power law for the covariance, in another basis
@@ -45,7 +46,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "rsd": (0.35, 0.75),
     "red-diff, learned spread": (0.32, 0.95),  # 13 runs of 40 draws each: chance is not all off
 }
-LONG = {"mmps", "pnp-dm", "sitcom"}  # have long steps, though few of them
+LONG = {"tds", "mmps", "pnp-dm", "sitcom"}  # have long steps, though few of them
 LONG |= {name for name in BOUNDS if "error covariance" in name}
 QUICK = [n for n, method in posterior.METHODS.items() if method.steps <= 100 and n not in LONG]
 

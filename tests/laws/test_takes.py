@@ -45,8 +45,17 @@ PROBLEMS: dict[str, tuple[Callable[[], Operator], Noise]] = {
 SPECTRAL = {"ddrm", "ddnm-plus"}
 COVARIANCE = {"diffpir-covariance", "pigdm-covariance", "daps-covariance"}
 LINEAR = {"ddnm", "mcg", "daps-exact"} | COVARIANCE | SPECTRAL
-GAUSSIAN = {"jfps", "jfps-default", "mmps", "mmps-paper", "tmpd", "tmpd-paper"} | LINEAR
-DENSITY = {"nats", "everything", "daps", "pnpdm-hmc", "ula"}
+GAUSSIAN = {
+    "tds",
+    "tds-always",
+    "jfps",
+    "jfps-default",
+    "mmps",
+    "mmps-paper",
+    "tmpd",
+    "tmpd-paper",
+} | LINEAR
+DENSITY = {"tds", "tds-always", "nats", "everything", "daps", "pnpdm-hmc", "ula"}
 REFUSED = {
     "no-spectrum": SPECTRAL,
     "nonlinear": LINEAR,

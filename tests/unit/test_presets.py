@@ -37,6 +37,7 @@ PRESETS: dict[str, Callable[[int], S.Solver[Any]]] = {
     "daps": lambda n: replace(S.DAPS.paper(n), ode_steps=2),
     "pnpdm": lambda n: S.PnPDM.paper(n, average=1),
     "pnpdm-annealed": lambda n: S.PnPDM.annealed(n, rho_min=0.1),
+    "tds": lambda n: replace(S.TDS.default(n), particles=1),
     "sitcom": lambda n: S.SITCOM.paper(n, inner=1),
     "red": lambda n: S.RED.paper(n),
     "hqs": lambda n: S.PnPHQS.paper(n),

@@ -103,6 +103,8 @@ PEERS = [
     SolverCase("mmps-paper", lambda n: solvers.MMPS.paper(n)),
     SolverCase("tmpd", lambda n: solvers.TMPD(karras(n))),
     SolverCase("tmpd-paper", lambda n: solvers.TMPD.paper(n)),
+    SolverCase("tds", lambda n: solvers.TDS.default(n)),
+    SolverCase("tds-always", lambda n: solvers.TDS(karras(n, 0.01, 20.0), 5, threshold=1.0)),
     SolverCase("daps", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), Langevin(8))),
     SolverCase("daps-exact", lambda n: solvers.DAPS(karras(n, 0.1, 10.0), PerturbAndSolve())),
     SolverCase(

@@ -19,6 +19,7 @@ from reddiff.solvers.red import RED as RED
 from reddiff.solvers.reddiff import REDDiff as REDDiff
 from reddiff.solvers.rsd import RSD as RSD
 from reddiff.solvers.sitcom import SITCOM as SITCOM
+from reddiff.solvers.tds import TDS as TDS
 from reddiff.solvers.tmpd import TMPD as TMPD
 from reddiff.solvers.ula import ULA as ULA
 from reddiff.solvers.unconditional import DDIM as DDIM

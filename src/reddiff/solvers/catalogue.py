@@ -34,6 +34,7 @@ from reddiff.solvers.red import RED
 from reddiff.solvers.reddiff import REDDiff
 from reddiff.solvers.rsd import RSD
 from reddiff.solvers.sitcom import SITCOM
+from reddiff.solvers.tds import TDS
 from reddiff.solvers.tmpd import TMPD
 from reddiff.solvers.ula import ULA
 
@@ -152,6 +153,7 @@ METHODS = {
     "tmpd": Method("TMPD: guidance by the denoiser's row sums", 200, _preset(TMPD.paper)),
     "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, _preset(MMPS.paper)),
     "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, _preset(JFPS.default)),
+    "tds": Method("TDS: sequential Monte Carlo, 16 particles; a draw", 100, _preset(TDS.default)),
     "ddrm": Method("DDRM: in spectral coordinates of A", 20, _ddrm),
     "ddnm": Method("DDNM: null-space projection; ignores noise", 100, _preset(DDNM.paper)),
     "ddnm-plus": Method("DDNM+: the same for noisy y", 100, _preset(DDNMPlus.paper)),

@@ -14,9 +14,10 @@ from reddiff.errors import require, require_count, require_nonnegative
 from reddiff.lanes import per_lane, repeat
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
-from reddiff.random import Fill, Rng
+from reddiff.random import Rng
 from reddiff.solvers.base import StepCost
 from reddiff.solvers.gaussian_q import REDDiffState
+from reddiff.solvers.particles import PerParticle
 from reddiff.solvers.reddiff import REDDiff
 
 Features = Callable[[Tensor], Tensor]
@@ -83,7 +84,7 @@ class RSD(REDDiff):
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDDiffState:
         """RED-diff's step of every particle, by gradients that see the others of its lane."""
-        rng, k = _PerParticle(rng, self.particles), repeat(k, self.particles)
+        rng, k = PerParticle(rng, self.particles), repeat(k, self.particles)
         return super().step(state, problem.repeated(self.particles), prior, k, rng)
 
     def _regularizer(
@@ -142,21 +143,6 @@ class RSD(REDDiff):
 
     def _by_lane(self, v: Tensor) -> Tensor:
         return v.unflatten(0, (-1, self.particles))
-
-
-class _PerParticle(Rng):
-    """Noise for rows that are the particles of each lane side by side.
-
-    Arguments:
-        lane: The source of the lanes' noise.
-        particles: How many each lane has.
-    """
-
-    def __init__(self, lane: Rng, particles: int) -> None:
-        self._lane, self._particles = lane, particles
-
-    def _fill(self, like: Tensor, fill: Fill) -> Tensor:
-        return self._lane._fill(like.unflatten(0, (-1, self._particles)), fill).flatten(0, 1)
 
 
 def _squared_distances(f: Float[Tensor, "b P m"]) -> Float[Tensor, "b P P"]:
