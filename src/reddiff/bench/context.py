@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-from reddiff.bench import spec as models
+from reddiff.bench.exact_priors import ExactPrior
 from reddiff.bench.features import FEATURE_METRICS, network
 from reddiff.bench.images import Truth, drawn_truths, read_truths
 from reddiff.bench.methods import DEGRADED, check_solver, make_solver
@@ -19,10 +19,9 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.images.comparison import LEAST_LPIPS
 from reddiff.interop import door
 from reddiff.metrics.pixel import WINDOW
-from reddiff.priors import GaussianMixture, GaussianRandomField, weights_hash
+from reddiff.priors import weights_hash
 from reddiff.priors.adapting import adapted
 from reddiff.priors.base import Prior
-from reddiff.random import DRAWING, Keys
 from reddiff.run.validation import check_run
 from reddiff.solvers.base import Solver
 
@@ -47,7 +46,7 @@ class Context:
         for label, solver in spec.solvers.items():
             check_solver(label, solver)
         for label, entry in spec.priors.items():
-            given = [v for v in (entry.source, entry.field, entry.mixture) if v is not None]
+            given = [v for v in (entry.source, *entry.exact) if v is not None]
             expected = f"a source: --prior {label}=FILE (or photo)"
             require(len(given) == 1, f"prior {label}", expected=expected, got=len(given) or "none")
         self._measured: dict[tuple[Cell, tuple[str, ...]], Measured] = {}
@@ -126,15 +125,13 @@ class Context:
         if set(FEATURE_METRICS) & set(seen):
             network()
         exact = "exact_rmse" not in self.spec.metrics or _posterior(self.prior(label)) is not None
-        expected = "exact_rmse for field and mixture priors alone"
+        expected = "exact_rmse for field, mixture and walk priors alone"
         require(exact, "metrics", expected=expected, got=f"exact_rmse, and the prior {label}")
 
     def _prior(self, label: str) -> Prior:
         entry = self.spec.priors[label]
-        if entry.field is not None:
-            return GaussianRandomField(entry.field.exponent, entry.field.std).to(self.device)
-        if entry.mixture is not None:
-            return _mixture(entry.mixture, self.spec.images.size or 8).to(self.device)
+        for exact in entry.exact:
+            return exact.make(self.spec.images.size).to(self.device)
         try:
             return door.prior(entry.source).to(self.device)
         except InvalidArgument as error:
@@ -168,14 +165,5 @@ def call(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
     return pullback(torch.ones_like(denoised))
 
 
-def _posterior(prior: Prior) -> GaussianRandomField | GaussianMixture | None:
-    return prior if isinstance(prior, GaussianRandomField | GaussianMixture) else None
-
-
-def _mixture(entry: models.MixturePrior, side: int) -> GaussianMixture:
-    """A mixture on images of one channel and this side."""
-    k, n = entry.components, side * side
-    like = torch.empty(k, 1, side, side, dtype=torch.float64)
-    means = entry.std * Keys(0, tuple(range(k))).at(DRAWING).randn_like(like)
-    covs = entry.width**2 * torch.eye(n, dtype=torch.float64).expand(k, n, n).clone()
-    return GaussianMixture(torch.ones(k, dtype=torch.float64), means, covs)
+def _posterior(prior: Prior) -> ExactPrior | None:
+    return prior if isinstance(prior, ExactPrior) else None

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reddiff.bench import spec as models
+from reddiff.bench.exact_priors import FieldPrior, MixturePrior, WalkPrior
 from reddiff.bench.methods import DEGRADED
 from reddiff.bench.spec import Spec, expanded
 from reddiff.bench.spec_names import check_names
@@ -133,7 +134,11 @@ def _keys(place: list[str]) -> list[str]:
         "expect": models.Expectation,
         "published": models.Published,
     }
-    if place and place[-1] in ("field", "mixture"):
-        kind = models.FieldPrior if place[-1] == "field" else models.MixturePrior
-        return list(kind.model_fields)
+    exact: dict[str, type[BaseModel]] = {
+        "field": FieldPrior,
+        "mixture": MixturePrior,
+        "walk": WalkPrior,
+    }
+    if place and place[-1] in exact:
+        return list(exact[place[-1]].model_fields)
     return list((kinds[place[0]] if place else Spec).model_fields)

@@ -23,7 +23,16 @@ from reddiff.bench.workers import Setup, run_jobs
 from reddiff.errors import PictureError
 
 OUTSIDE = {"bench", "cli"}  # what no result depends on, but for these modules of `bench`:
-DECIDING = ("context", "features", "images", "methods", "scoring", "solving", "tasks")
+DECIDING = (
+    "context",
+    "exact_priors",
+    "features",
+    "images",
+    "methods",
+    "scoring",
+    "solving",
+    "tasks",
+)
 Tell = Callable[[Job, list[Any]], None]
 
 
@@ -116,7 +125,7 @@ def check_claim(results: Results, context: Context, *, accept: bool = False) -> 
     seeds = results.seeds()
     for prior in spec.priors:
         for truth in context.truths(prior).values():
-            if seeds.get(truth.name, truth.seed) != truth.seed:
+            if seeds.get((prior, truth.name), truth.seed) != truth.seed:
                 expected = f"results of the same images {new}"
                 _refuse(results.path, expected, f"those of another {truth.name}")
 

@@ -10,35 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from reddiff.bench.exact_priors import FieldPrior, MixturePrior, Part, WalkPrior
+
 METRICS = (
     *("psnr", "ssim", "lpips", "top1", "frechet", "kernel", "residual"),
     *("spread", "coverage_90", "exact_rmse", "psnr_oracle"),
 )
 UNHASHED = {"name", "summary", "images", "batch", "expect", "published"}
-
-
-class Part(BaseModel):
-    """A part of a spec; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FieldPrior(Part):
-    """A Gaussian random field, whose posterior is known: `reddiff.priors.GaussianRandomField`."""
-
-    exponent: float = -2.2
-    std: float = Field(default=0.5, gt=0)
-
-
-class MixturePrior(Part):
-    """A mixture of `components` Gaussians with means of Gaussian pixels, whose posterior is known.
-
-    The means have the standard deviation `std`, and the components `width` around them.
-    """
-
-    components: int = Field(default=4, ge=1)
-    std: float = Field(default=0.5, gt=0)
-    width: float = Field(default=0.1, gt=0)
 
 
 class Prior(Part):
@@ -47,6 +25,12 @@ class Prior(Part):
     source: str | None = None
     field: FieldPrior | None = None
     mixture: MixturePrior | None = None
+    walk: WalkPrior | None = None
+
+    @property
+    def exact(self) -> tuple[FieldPrior | MixturePrior | WalkPrior, ...]:
+        """The exact ones that are given."""
+        return tuple(v for v in (self.field, self.mixture, self.walk) if v is not None)
 
 
 class Images(Part):
@@ -162,7 +146,8 @@ class Spec(Part):
         """A hash of what decides the results, apart from the images and the weights."""
         kept = self.model_dump(mode="json", exclude=UNHASHED)
         kept["priors"] = {
-            name: {k: v for k, v in entry.items() if k != "source"}
+            # a spec without a walk has the hash that it had before there were any
+            name: {k: v for k, v in entry.items() if k != "source" and (v or k != "walk")}
             for name, entry in kept["priors"].items()
         }
         return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

@@ -97,10 +97,11 @@ class Results:
         with explained(self.path):
             return {(tuple(row[:4]), row[4]): row[5] for row in self._db.execute(query)}
 
-    def seeds(self) -> dict[str, int]:
-        """The seed of every image."""
+    def seeds(self) -> dict[tuple[str, str], int]:
+        """The seed of every image of a prior: drawn ones of one name differ between priors."""
         with explained(self.path):
-            return dict(self._db.execute("SELECT DISTINCT image, seed FROM measurement"))
+            rows = self._db.execute("SELECT DISTINCT prior, image, seed FROM measurement")
+            return {(prior, image): seed for prior, image, seed in rows}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All results with their measurements, without the pictures; `metrics` as numbers."""

@@ -15,6 +15,10 @@ from reddiff.priors.gaussian import GaussianRandomField as GaussianRandomField
 from reddiff.priors.gaussian_posterior import GaussianPosterior as GaussianPosterior
 from reddiff.priors.gray import ChannelwisePrior as ChannelwisePrior
 from reddiff.priors.gray import GrayPrior as GrayPrior
+from reddiff.priors.increments import BernoulliLaplaceIncrements as BernoulliLaplaceIncrements
+from reddiff.priors.increments import GaussianIncrements as GaussianIncrements
+from reddiff.priors.increments import LaplaceIncrements as LaplaceIncrements
+from reddiff.priors.increments import StudentIncrements as StudentIncrements
 from reddiff.priors.latent import LatentPrior as LatentPrior
 from reddiff.priors.mixture import GaussianMixture as GaussianMixture
 from reddiff.priors.mixture import MixturePosterior as MixturePosterior
@@ -27,5 +31,7 @@ from reddiff.priors.parametric import VPrior as VPrior
 from reddiff.priors.parametric import X0Prior as X0Prior
 from reddiff.priors.photo import photo_prior as photo_prior
 from reddiff.priors.photo import weights_hash as weights_hash
+from reddiff.priors.random_walk import RandomWalk as RandomWalk
 from reddiff.priors.tiled import TiledPrior as TiledPrior
 from reddiff.priors.unet import UNet as UNet
+from reddiff.priors.walk_posterior import WalkPosterior as WalkPosterior

@@ -1,0 +1,96 @@
+r"""Random walks with heavy-tailed increments: a prior that is not Gaussian, and known exactly."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reddiff.errors import require, require_count, require_positive
+from reddiff.priors.base import Prior
+from reddiff.priors.increments import Increments
+from reddiff.priors.walk_posterior import WalkPosterior, increments_sample
+from reddiff.problem import Problem
+from reddiff.random import Rng
+
+RANGE = 4.0  # standard deviations of the last entry that the grid reaches
+SPACING = 0.25  # of the grid, in standard deviations of an increment
+
+
+class RandomWalk(Prior):
+    r"""x_i = u_1 + ... + u_i with independent increments, a signal of shape (1, 1, n).
+
+    The denoiser is exact but for a grid on which entries take their values: x is a Markov chain,
+    and so is its posterior under white noise, whose means the forward-backward recursion finds. Its
+    derivative is that of the posterior mean, too. Entries are confined to 4 standard deviations of
+    the last one, and levels lie above the spacing of the grid.
+
+    Arguments:
+        increments: The law of u: `LaplaceIncrements`, `StudentIncrements`, ...
+        n: The number of entries.
+        spacing: Of the grid; by default 0.25 of the standard deviation of an increment.
+
+    Raises:
+        InvalidArgument: If n or the spacing is not positive.
+
+    References:
+        | A Statistical Benchmark for Diffusion Posterior Sampling Algorithms (2025),
+        | https://arxiv.org/abs/2509.12821
+        | A Statistical Framework to Investigate the Optimality of Signal-Reconstruction Methods
+        | (Bohra et al., 2023), https://arxiv.org/abs/2203.09920
+    """
+
+    trusted = True
+
+    grid: Tensor
+    kernel: Tensor
+    first: Tensor
+
+    def __init__(self, increments: Increments, n: int = 32, spacing: float | None = None) -> None:
+        require_count("n", n)
+        spacing = SPACING * increments.std if spacing is None else spacing
+        require_positive("spacing", spacing)
+        super().__init__((1, 1, n), sigma_min=spacing)
+        self.increments, self.n = increments, n
+        half = int(RANGE * increments.std * n**0.5 / spacing)
+        steps = torch.arange(-2 * half, 2 * half + 1, dtype=torch.float64)
+        mass = increments.density(steps * spacing)
+        mass = increments.rate * mass / mass.sum()
+        mass[2 * half] += 1 - increments.rate
+        places = torch.arange(2 * half + 1)
+        self.register_buffer("grid", (places - half).double() * spacing)
+        self.register_buffer("kernel", mass[places[:, None] - places + 2 * half])
+        self.register_buffer("first", mass[places + half])
+
+    def denoise(self, x: Float[Tensor, "b 1 1 n"], sigma: Tensor) -> Float[Tensor, "b 1 1 n"]:
+        """The posterior means of the chain, by the forward-backward recursion."""
+        v, s = x.flatten(1), sigma.reshape(-1, 1, 1)
+        log_fit = -((v[:, :, None] - self.grid) ** 2) / (2 * s**2)
+        fit = (log_fit - log_fit.amax(2, keepdim=True).detach()).exp().unbind(1)
+        ahead = [_normed(self.first * fit[0])]
+        for f in fit[1:]:
+            ahead.append(_normed((ahead[-1] @ self.kernel) * f))
+        back = torch.ones_like(fit[0])
+        means = []
+        for i in reversed(range(self.n)):
+            means.append(_normed(ahead[i] * back) @ self.grid)
+            back = _normed((back * fit[i]) @ self.kernel)  # the kernel is symmetric
+        return torch.stack(means[::-1], 1).view_as(x)
+
+    def sample(self, like: Float[Tensor, "b 1 1 n"], rng: Rng) -> Float[Tensor, "b 1 1 n"]:
+        """Draws of x, one per lane, of the shape of `like`; they are not confined to the grid."""
+        return increments_sample(self.increments, like.flatten(1), rng).cumsum(1).view_as(like)
+
+    def posterior(self, problem: Problem) -> WalkPosterior:
+        """The posterior of a linear problem with Gaussian noise, by Gibbs sampling.
+
+        Raises:
+            Unsupported: If the operator is not linear or the noise not Gaussian, or sigma is 0.
+        """
+        shape = problem.x_shape
+        require(shape == self.shape, "problem", expected=f"x of shape {self.shape}", got=shape)
+        return WalkPosterior(self.increments, problem)
+
+
+def _normed(v: Float[Tensor, "b G"]) -> Float[Tensor, "b G"]:
+    return v / v.sum(1, keepdim=True)
