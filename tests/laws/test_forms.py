@@ -134,7 +134,7 @@ def test_every_form_of_an_operator_is_restored_alike(
     form, name, quality, best, measure, monkeypatch
 ):
     """Conjugate gradients, with the search for a closed form turned off."""
-    monkeypatch.setattr("reddiff.problem.simplified", lambda a, y: a)
+    monkeypatch.setattr("reddiff.problem.problem.simplified", lambda a, y: a)
     y, wanted = best(name)
     y = y.flatten(1) if form == "SciPy" else y
     got = quality(name, FORMS[form](CLASSES[name]), y)
