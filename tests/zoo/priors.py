@@ -22,9 +22,11 @@ from reddiff.priors import (
     GaussianPrior,
     GaussianRandomField,
     GrayPrior,
+    LaplaceIncrements,
     NetworkPrior,
     NoisyClassifier,
     Prior,
+    RandomWalk,
     TiledPrior,
     UNet,
     Units,
@@ -240,6 +242,9 @@ PRIORS = [
     PriorCase("field-even", (3, 6, 8), lambda: GaussianRandomField(-1.0, channels=3)),
     PriorCase("mixture", (4,), mixture),
     PriorCase("mixture-diagonal", (1, 2, 2), diagonal_mixture),
+    PriorCase(
+        "walk", (1, 1, 5), lambda: RandomWalk(LaplaceIncrements(0.3), 5), (0.1, 0.4, 1.7, 20.0)
+    ),
     PriorCase("classifier-guided", (4,), lambda: component(2)),
     PriorCase("ffdnet", (3, 7, 6), FFDNetPrior, (0.02, 0.2, 0.5)),
     PriorCase(
