@@ -34,7 +34,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ddnm-plus": (0.70, 0.80),
     "diffpir": (0.23, 0.63),
     "diffpir, error covariance": (0.05, 0.63),
-    "pigdm, error covariance": (0.05, 0.25),
+    "pigdm, error covariance": (0.05, 0.35),
     "daps, error covariance": RIGHT,
     "daps": (0.20, 0.85),
     "pnp-dm": RIGHT,
