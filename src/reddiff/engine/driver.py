@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+import torch
+
 from reddiff.engine.events import Event, Totals, Watcher
 from reddiff.engine.failures import write_failed
 from reddiff.engine.items import Source, TargetError, unwritten
@@ -51,7 +53,7 @@ def prepare(
     elif retry:
         for marker in target.markers(plan):
             if marker["failed"]:
-                target.marker_path(marker["shard"]).unlink()
+                target.reopen(marker["shard"])
     return notes
 
 
@@ -103,12 +105,17 @@ def run_plan(
 
 def _here(setup: Setup, units: Iterator[Unit]) -> Iterator[tuple[Unit, Found]]:
     """Restore the pictures in this process."""
-    worker = Worker(setup)
-    for unit in units:
-        found = worker(unit)
-        if isinstance(found, TargetError):
-            raise found
-        yield unit, found
+    threads = torch.get_num_threads()
+    torch.set_num_threads(setup.threads)
+    try:
+        worker = Worker(setup)
+        for unit in units:
+            found = worker(unit)
+            if isinstance(found, TargetError):
+                raise found
+            yield unit, found
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Work:

@@ -45,7 +45,7 @@ def commit(target: Target, plan: Plan, shard: Shard, items: Sequence[Item]) -> d
             yield found
 
     writer = WRITERS[Output(plan.output)](target.folder, shard, [items[i].name for i in good])
-    placing = target.state / f"{shard.number:05d}_placing.json"
+    placing = target.placing_path(shard.number)
     write_whole(placing, json.dumps({"files": writer.names}).encode(), force=True)
     files = writer.write(results())
     fsync_folders([(target.folder / name).parent for name in files])

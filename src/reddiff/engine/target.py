@@ -119,6 +119,14 @@ class Target:
     def marker_path(self, shard: int) -> Path:
         return self.state / f"{shard:05d}_stats.json"
 
+    def placing_path(self, shard: int) -> Path:
+        """The list of the files of a shard that is not finished, but may have some of them."""
+        return self.state / f"{shard:05d}_placing.json"
+
+    def reopen(self, shard: int) -> None:
+        """Take back that a shard is finished."""
+        self.marker_path(shard).replace(self.placing_path(shard))
+
     def marker(self, shard: int, plan: Plan) -> dict[str, Any] | None:
         """What is known of a finished shard; None if it is not, or its files are not as written."""
         try:

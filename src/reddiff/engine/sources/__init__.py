@@ -60,7 +60,7 @@ def _local(source: str, suffixes: Sequence[str], avoid: Path | None, *, recursiv
     if not path.is_dir() and suffix in READERS:
         return READERS[suffix](_matches(source), suffixes)
     if not path.is_dir() and suffix in LISTS:
-        return _from_list(path)
+        return _from_list(path, suffixes)
     known = path.is_dir() or suffix in SUFFIXES or any(c in source for c in MAGIC)
     if not known:
         got = repr(source) if os.path.lexists(path) else f"{source!r}, which does not exist"
@@ -78,13 +78,15 @@ def _item(file: Path, key: str) -> Item:
     return Item(key, size, LocalFile(str(file)))
 
 
-def _from_list(path: Path) -> Source:
-    """The files that a text file names."""
+def _from_list(path: Path, suffixes: Sequence[str]) -> Source:
+    """The files that a text file names; all of them, unless fewer extensions are given."""
     try:
         lines = read_regular(path, MAX_LIST).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise PictureError(path, expected="a text file in UTF-8", got="other bytes") from error
     files = [path.parent / line for line in lines if line.strip()]
+    if tuple(suffixes) != SUFFIXES:
+        files = [file for file in files if file.suffix.lower() in suffixes]
     missing = [file for file in files if not file.is_file()]
     if missing:
         got = f"{len(missing)} of {len(files)} missing, the first: {missing[0]}"

@@ -1,0 +1,44 @@
+"""A pool whose processes die: at their start, at a job once, and at a job always."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reddiff.processes import READY, Died, WorkerError, run_jobs
+
+
+def serve(pipe: Any, folder: str) -> None:
+    """Doubles numbers; dies at the first try of 3, at every try of 5, and at its start for none."""
+    if not folder:
+        os._exit(7)
+    pipe.send(READY)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        seen = Path(folder, str(job))
+        if job == 5 or (job == 3 and not seen.exists()):
+            seen.touch()
+            os._exit(9)
+        pipe.send(ValueError("eight") if job == 8 else 2 * job)
+
+
+def test_jobs_outlive_processes(tmp_path: Path) -> None:
+    found = dict(run_jobs(serve, str(tmp_path), range(8), 2))
+    assert found.pop(5) == Died(9)
+    assert found == {i: 2 * i for i in range(8) if i != 5}
+
+
+def test_an_error_that_is_sent_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="eight"):
+        list(run_jobs(serve, str(tmp_path), range(9, 7, -1), 1))
+
+
+def test_processes_that_do_not_start() -> None:
+    with pytest.raises(WorkerError, match="3 processes ended before their first job, with code 7"):
+        list(run_jobs(serve, "", range(3), 1))
