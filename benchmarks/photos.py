@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -35,6 +35,7 @@ from common import (
     table,
     weak_operators,
 )
+from photo_methods import METHODS, Method, Setting, released
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
@@ -42,15 +43,11 @@ from reddiff import Gaussian, Problem, ReddiffError, Unsupported, solve
 from reddiff.errors import require
 from reddiff.images.io import read_picture
 from reddiff.images.masks import make_mask
-from reddiff.images.presets import PUBLISHED, preset
 from reddiff.images.tasks import Deblur, Denoise, Inpaint, SuperResolve, Task
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import BlockMean, CircularBlur, Mask, Operator, gaussian_psf, motion_psf
 from reddiff.priors import Prior, photo_prior, weights_hash
-from reddiff.schedules import vp
 from reddiff.snapshot import describe
-from reddiff.solvers import NoiseAwareREDDiff, REDDiff, catalogue
-from reddiff.solvers.base import Solver
 
 Size = tuple[int, int]
 # From the size and the ids: the task whose published settings hold, and the operator of all lanes.
@@ -60,7 +57,6 @@ Cells = dict[Cell, dict[str, Row]]  # the rows of every cell by method
 
 SEED = 1
 NOISES = (0.01, 0.05, 0.1)
-INPAINT_WEIGHT = 1.0  # published for noisy inpainting
 WEIGHTS, RATES = (0.05, 0.25, 1.0, 4.0, 16.0), (0.02, 0.05, 0.1, 0.25)
 SIGNS = {"psnr": 1, "lpips": -1}  # larger is better, smaller is better
 DIGITS = {"psnr": 2, "lpips": 3}
@@ -132,59 +128,6 @@ TASKS: dict[str, MakeTask] = {
 }
 
 
-# --------------------------------------------------------------------------------------- methods
-
-Make = Callable[[Task, Problem, int, Prior], Solver[Any]]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method's steps, and its solver from the task, the problem, the steps and the prior."""
-
-    steps: int
-    make: Make
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What `tune` chooses."""
-
-    weight: float
-    lr: float
-    steps: int
-
-
-def realism(r: float) -> Method:
-    return Method(50, lambda _, __, n, prior: NoiseAwareREDDiff.for_prior(prior, n, realism=r))
-
-
-def released(prior: Prior, setting: Setting) -> Solver[Any]:
-    """The released recipe, on at most those of its 1000 levels that are in the prior's range.
-
-    For `photo_prior` these are 930; the preset would otherwise place as many levels as asked for.
-    """
-    steps = min(setting.steps, len(vp(1000).restrict(prior.sigma_min, prior.sigma_max)))
-    return REDDiff.paper(steps, prior, lr=setting.lr, weight=setting.weight)
-
-
-def paper(task: Task, problem: Problem, steps: int, prior: Prior) -> Solver[Any]:
-    published = PUBLISHED["red-diff"].get(task.name)
-    made = released(prior, Setting(0.25, 0.1, steps))
-    made = replace(made, **published) if published else made
-    return replace(made, weight=INPAINT_WEIGHT) if isinstance(task, Inpaint) else made
-
-
-def named(name: str) -> Make:
-    return lambda task, problem, steps, prior: preset(name, task.name, prior, problem, steps, None)
-
-
-METHODS = {
-    "noise-aware": Method(50, named("noise-aware")),
-    "noise-aware-20": Method(20, named("noise-aware")),
-    "paper": Method(1000, paper),
-} | {f"realism-{r:g}": realism(r) for r in (0, 0.25, 0.5, 0.75, 1)}
-PEERS = [name for name in catalogue.METHODS if name not in (*METHODS, "red-diff")]
-METHODS |= {name: Method(catalogue.METHODS[name].steps, named(name)) for name in PEERS}
 DEFAULTS = ("noise-aware", "noise-aware-20", "paper")
 TUNED = {"paper-tuned": "psnr", "paper-tuned-lpips": "lpips"}  # what each is tuned for
 

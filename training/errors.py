@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reddiff.priors import ErrorSpectrum, photo_prior
 from reddiff.priors.named import PRIORS
-from reddiff.training.checkpoints import read
+from reddiff.training.tensor_files import read
 
 
 def crops(sources: list[Path], size: int, count: int) -> Tensor:

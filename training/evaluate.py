@@ -17,8 +17,8 @@ from torch import Tensor
 from reddiff.priors import EDMPrior, Prior, UNet
 from reddiff.priors.named import PRIORS
 from reddiff.priors.photo import BOUND
-from reddiff.training.checkpoints import read, select
 from reddiff.training.logs import denoising_psnr
+from reddiff.training.tensor_files import read, select
 from reddiff.training.trainer import channels_last
 
 

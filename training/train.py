@@ -19,9 +19,9 @@ from torch import Tensor
 from reddiff.priors.photo import ASSET
 from reddiff.priors.unet import ResidualBlock
 from reddiff.training.batches import Data
-from reddiff.training.checkpoints import read, select, write
 from reddiff.training.logs import append
 from reddiff.training.recipe import Recipe
+from reddiff.training.tensor_files import read, select, write
 from reddiff.training.trainer import Trainer
 
 LEVELS = (25, 50, 100)

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from reddiff.errors import WeightsError, require
-from reddiff.training.checkpoints import read
 from reddiff.training.recipe import Recipe
+from reddiff.training.tensor_files import read
 from reddiff.training.trainer import Trainer
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from reddiff.priors.unet import UNet
 from reddiff.training.batches import Data, draw_sigma
-from reddiff.training.checkpoints import read, select, write
 from reddiff.training.interrupts import Stop
 from reddiff.training.losses import LevelMeans, edm_losses
 from reddiff.training.optimizer import Optimizer
 from reddiff.training.recipe import Recipe
+from reddiff.training.tensor_files import read, select, write
 
 
 class Trainer:

@@ -18,33 +18,6 @@ from reddiff.solvers.steps.proximal import LEAST_SIGMA
 TOL, ITERATIONS = 1e-4, 30  # of the conjugate gradients, for solvers without a setting of their own
 
 
-def evidence(
-    problem: Problem,
-    near: Linearisation,
-    covariance: Map,
-    var_y: Tensor,
-    *,
-    iterations: int,
-    tol: float = 0.0,
-) -> Float[Tensor, "b *n"]:
-    """A^T (var_y + A V A^T)^-1 (y - A x_0): the gradient of log p(y | x_0) with V about x_0.
-
-    Arguments:
-        problem: Of Gaussian noise.
-        near: A at x_0.
-        covariance: v -> V v.
-        var_y: The variance of the noise, broadcastable with y.
-        iterations: The most conjugate gradient steps.
-        tol: Their tolerance.
-    """
-
-    def matvec(w: Tensor) -> Tensor:
-        return torch.where(problem.measured, var_y * w + near.push(covariance(near.pull(w))), 0)
-
-    r = torch.where(problem.measured, problem.y - near.a, 0)
-    return near.pull(cg(matvec, r, tol=tol, iterations=iterations))
-
-
 def conditioned(
     problem: Problem,
     x_0: Float[Tensor, "b *n"],
@@ -58,12 +31,23 @@ def conditioned(
     """x_0 + V A^T (var_y + A V A^T)^-1 (y - A x_0): x of mean x_0 and covariance V, given y.
 
     Arguments:
+        problem: Of Gaussian noise.
         x_0: The mean of x before y.
-
-    The others are those of `evidence`.
+        near: A at x_0.
+        covariance: v -> V v.
+        var_y: The variance of the noise, broadcastable with y.
+        iterations: The most conjugate gradient steps.
+        tol: Their tolerance.
     """
-    towards_y = evidence(problem, near, covariance, var_y, iterations=iterations, tol=tol)
-    return x_0 + covariance(towards_y)
+
+    def back(w: Tensor) -> Tensor:
+        return covariance(near.pull(w))
+
+    def matvec(w: Tensor) -> Tensor:
+        return torch.where(problem.measured, var_y * w + near.push(back(w)), 0)
+
+    r = torch.where(problem.measured, problem.y - near.a, 0)
+    return x_0 + back(cg(matvec, r, tol=tol, iterations=iterations))
 
 
 def moment_matched(

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files whose metadata are JSON."""
+"""Safetensors files of training runs, whose metadata are JSON."""
 
 from __future__ import annotations
 
