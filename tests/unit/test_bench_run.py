@@ -321,3 +321,13 @@ def test_the_meta_says_what_the_results_are_of(tmp_path: Path) -> None:
     assert json.loads(meta["spec"])["solvers"]["ours"]["steps"] == SPEC["solvers"]["ours"]["steps"]
     assert set(json.loads(meta["versions"])) == {"reddiff", "source", "torch"}
     assert json.loads(meta["weights"]) == context.weights()
+
+
+def test_draws_of_several_priors_go_on_where_they_ended(tmp_path: Path) -> None:
+    priors = {"field": {"field": {}}, "walk": {"walk": {"increments": "laplace"}}}
+    path, context = tmp_path / "r.sqlite", context_of(tmp_path, priors=priors)
+    assert run_all(path, context, only="solver=ours,task=noise") == 2
+    assert run_all(path, context, only="task=noise") == 2
+    results = Results.read(path)
+    assert {row["prior"]: row["status"] for row in results.rows()} == dict.fromkeys(priors, "ok")
+    results.close()
