@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -160,6 +161,25 @@ def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
         expected = f"one of {', '.join(table)}{_nearest(name, table)}"
         raise InvalidArgument(argument, expected=expected, got=name)
     return table[name]
+
+
+def import_package(module: str, argument: str, extra: str) -> Any:
+    """Import a module of a package that only an extra installs.
+
+    Arguments:
+        module: The module, such as `pyarrow.parquet`.
+        argument: What needs it, for the message.
+        extra: The extra of reddiff that installs it.
+
+    Raises:
+        InvalidArgument: If the package is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        expected = f"the package {package} (pip install 'reddiff[{extra}]')"
+        raise InvalidArgument(argument, expected=expected, got=str(error)) from error
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

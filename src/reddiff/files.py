@@ -128,7 +128,9 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
             yield file
     except (OSError, ValueError) as error:
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
-        raise PictureError(path, expected=expected, got=_reason(error), errno=number) from error
+        raise PictureError(
+            path, expected=expected, got=system_reason(error), errno=number
+        ) from error
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:
@@ -175,10 +177,11 @@ def _refused(path: Path, error: OSError | ValueError) -> PictureError:
     if number == errno.EEXIST:
         expected = "a new file (force replaces one)"
         return PictureError(path, expected=expected, got="one that exists", errno=number)
-    return PictureError(path, expected="to write it", got=_reason(error), errno=number)
+    return PictureError(path, expected="to write it", got=system_reason(error), errno=number)
 
 
-def _reason(error: OSError | ValueError) -> str:
+def system_reason(error: OSError | ValueError) -> str:
+    """Why the system refused, in its own words."""
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower().removeprefix("is ")
     return str(error) or type(error).__name__

@@ -118,6 +118,14 @@ def run_jobs(
             process.kill()
 
 
+def answer(pipe: Any, work: Callable[[Any], Any]) -> None:
+    """The end of a `serve` that can begin: do jobs until the pipe is closed."""
+    with suppress(EOFError, OSError):
+        pipe.send(READY)
+        while True:
+            pipe.send(work(pipe.recv()))
+
+
 def _context(module: str) -> Any:
     """How processes are started: from one that has imported the module, where there are such."""
     if "forkserver" not in multiprocessing.get_all_start_methods():

@@ -9,7 +9,7 @@ from typing import Any
 
 from reddiff import processes
 from reddiff.bench.spec import Spec
-from reddiff.processes import READY, Died, WorkerError
+from reddiff.processes import Died, WorkerError
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,15 @@ def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
     from reddiff.run.parent import begin_work
 
     watch = begin_work(setup.threads)
-    bench = None
-    pipe.send(READY)
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
+    bench: Bench | None = None
+
+    def work(job: Any) -> Any:
+        nonlocal bench
         try:
             if bench is None:
                 bench = Bench(Context(setup.spec, setup.limit, setup.device), [watch])
-            found: Any = bench.run(job)
+            return bench.run(job)
         except Exception as error:  # noqa: BLE001 - it is raised in the first process
-            found = error
-        try:
-            pipe.send(found)
-        except (BrokenPipeError, OSError):
-            return
+            return error
+
+    processes.answer(pipe, work)

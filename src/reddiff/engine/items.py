@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from reddiff.errors import InvalidArgument, PictureError
+from reddiff.files import system_reason
 from reddiff.images.io.writing import FORMATS
 
 
@@ -20,7 +21,7 @@ class TargetError(PictureError):
 
 def unwritten(path: Path, error: OSError) -> TargetError:
     """The error of the system, naming the file."""
-    got = (error.strerror or type(error).__name__).lower()
+    got = system_reason(error)
     return TargetError(path, expected="to write it", got=got, errno=error.errno)
 
 

@@ -16,7 +16,7 @@ from reddiff.engine.items import Source
 from reddiff.engine.locks import try_lock
 from reddiff.engine.plan import Plan
 from reddiff.errors import PictureError
-from reddiff.files import read_regular, write_whole
+from reddiff.files import read_regular, system_reason, write_whole
 
 STATE = "_run"
 MAX_STATE = 1 << 33
@@ -190,5 +190,5 @@ def _take(folder: Path, name: str, place: Path | None) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> PictureError:
-    got = (error.strerror or type(error).__name__).lower()
+    got = system_reason(error)
     return PictureError(folder, expected="a folder to write to", got=got, errno=error.errno)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +20,7 @@ from reddiff.images.runs import make
 from reddiff.images.settings import Settings
 from reddiff.interop import door
 from reddiff.priors.base import Prior
-from reddiff.processes import READY
+from reddiff.processes import answer
 from reddiff.run.parent import begin_work
 
 
@@ -115,10 +114,7 @@ def serve(pipe: Any, setup: Setup) -> None:
     except ReddiffError as error:
         pipe.send(error)
         return
-    with suppress(EOFError, OSError):
-        pipe.send(READY)
-        while True:
-            pipe.send(worker(pipe.recv()))
+    answer(pipe, worker)
 
 
 def _reason(error: BaseException) -> str:

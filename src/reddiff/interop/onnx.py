@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, WeightsError, require
+from reddiff.errors import WeightsError, import_package, require
 from reddiff.interop.wiring import Wiring
 from reddiff.priors.base import Prior
 from reddiff.priors.networks import Opaque
@@ -87,11 +87,7 @@ class OnnxNetwork(Opaque):
 
 
 def _session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        expected = "the package onnxruntime (pip install 'reddiff[onnx]')"
-        raise InvalidArgument("prior", expected=expected, got=str(error)) from error
+    onnxruntime = import_package("onnxruntime", "prior", "onnx")
     if not path.is_file():
         raise WeightsError(f"{path}: expected an ONNX file, got none")
     options = onnxruntime.SessionOptions()

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from reddiff.engine.items import Item, Place, Source
-from reddiff.errors import InvalidArgument
-
-MAGIC = "*?["
+from reddiff.errors import InvalidArgument, import_package
+from reddiff.images.folders import MAGIC
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,9 @@ def from_store(source: str, suffixes: Sequence[str]) -> Source:
         InvalidArgument: If the store is unknown, or cannot be listed.
         InvalidArgument: If fsspec is not installed.
     """
+    core = import_package("fsspec.core", "SRC", "run")
     try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        expected = "the package fsspec (pip install 'reddiff[run]')"
-        raise InvalidArgument("SRC", expected=expected, got="none") from error
-    try:
-        store, root = url_to_fs(source)
+        store, root = core.url_to_fs(source)
         pattern = any(c in root for c in MAGIC)
         found = (store.glob if pattern else store.find)(root, detail=True)
     except Exception as error:  # each store has its own

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reddiff.engine.items import Item, Place, Source
-from reddiff.errors import InvalidArgument, PictureError
+from reddiff.errors import InvalidArgument, PictureError, import_package
 from reddiff.images.folders import SUFFIXES
 
 KEYS = ("key", "__key__", "path", "name")  # columns that may name the pictures
@@ -21,12 +21,7 @@ def arrow() -> Any:
     Raises:
         InvalidArgument: If pyarrow is not installed.
     """
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        expected = "the package pyarrow (pip install 'reddiff[run]')"
-        raise InvalidArgument("Parquet", expected=expected, got="none") from error
-    return parquet
+    return import_package("pyarrow.parquet", "Parquet", "run")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from reddiff.errors import InvalidArgument, WeightsError
+from reddiff.errors import InvalidArgument, WeightsError, import_package
 from reddiff.interop.diffusers.autoencoders import AUTOENCODERS, decoder_of
 from reddiff.interop.diffusers.models import network_prior, scheduler_beside
 from reddiff.interop.wiring import Wiring
@@ -121,12 +121,7 @@ def _library() -> Any:
     Raises:
         InvalidArgument: If it is not installed.
     """
-    try:
-        import diffusers
-    except ImportError as error:
-        expected = "the package diffusers (pip install 'reddiff[diffusers]')"
-        raise InvalidArgument("prior", expected=expected, got=str(error)) from error
-    return diffusers
+    return import_package("diffusers", "prior", "diffusers")
 
 
 def _scheduler(folder: Path) -> Mapping[str, Any]:
