@@ -133,9 +133,13 @@ def test_a_finished_run_does_nothing_more(here, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in Path("out").rglob("*.png")} == before
     monkeypatch.undo()
     monkeypatch.chdir(here)
+    whole = pixels("out")
     Path("out/p2.png").unlink()  # its shard is no longer whole
     run("in", "out")
-    assert len(pixels("out")) == COUNT
+    assert pixels("out") == whole
+    Path("out/p2.png").write_bytes(b"cut")
+    run("in", "out")
+    assert pixels("out") == whole
 
 
 def interrupt_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,16 @@ import pytest
 from reddiff.bench.choosing import chosen
 from reddiff.errors import InvalidArgument
 
-SOLVERS = ["red-diff", "lr lr=0.1", "lr lr=0.5", "lr", "lrs lrs=1", "order order=random"]
+SOLVERS = [
+    "red-diff",
+    "default 20",
+    "lr lr=0.1",
+    "lr lr=0.5",
+    "lr",
+    "lrs lrs=1",
+    "order order=random",
+]
+UNKNOWN = ["solver", "solver=l", "solver=red", "solver=default", "slver=red-diff", "noise=x"]
 KNOWN = {"task": ["sr4", "blur"], "noise": ["0.05", "0"], "solver": SOLVERS}
 
 
@@ -30,7 +39,7 @@ def test_a_grid_is_all_of_its_combinations() -> None:
     assert chosen("solver=lr", known, "the spec") == {"solver": {"lr lr=0.1", "lr lr=0.5"}}
 
 
-@pytest.mark.parametrize("text", ["solver", "solver=l", "solver=red", "slver=red-diff", "noise=x"])
+@pytest.mark.parametrize("text", UNKNOWN)
 def test_an_unknown_part_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="only"):
         chosen(text, KNOWN, "the spec")
