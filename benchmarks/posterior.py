@@ -405,7 +405,7 @@ def calibration(results: Results, arguments: argparse.Namespace) -> None:
         "entries of x. Three problems: field under a mask, field under a blur, mixture of 25 "
         "Gaussians in 8 dimensions; sigma_y 0.1. High ends of the histogram: overconfident.\n"
     )
-    printed = Table("solver", "problem", "50 % holds", "90 % holds", "ranks, %")
+    printed = Table("solver", "problem", "coverage of 50 %", "coverage of 90 %", "ranks, %")
     for name, entry in drawing(arguments):
         method = entry if isinstance(entry, Method) else None
         if method is None and entry < arguments.draws:
