@@ -29,12 +29,17 @@ def chosen(text: str, known: Mapping[str, Iterable[str]], of: str) -> dict[str, 
         require_name(key, KEYS, "only", "a key")
         names = list(known[key])
         value = _number(value) if key == "noise" else value
-        grid = {n for n in names if key == "solver" and n.startswith(f"{value} ") and "=" in n}
+        grid = set(of_grid(value, names)) if key == "solver" else set()
         if value in names or not grid:
             require_name(value, names, f"only {key}", f"a {key} of {of}")
             grid = {value}
         wanted.setdefault(key, set()).update(grid)
     return wanted
+
+
+def of_grid(label: str, solvers: Iterable[str]) -> list[str]:
+    """The solvers that are combinations of the grid with this label."""
+    return [name for name in solvers if name.startswith(f"{label} ") and "=" in name]
 
 
 def _number(text: str) -> str:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from reddiff.bench.intervals import Interval, interval_of, resamples
-from reddiff.bench.summary import Cell, Entry, Summary, common_images, in_order, ranked
+from reddiff.bench.ranking import Entry, common_images, ranked
+from reddiff.bench.summary import Cell, Summary, in_order
 from reddiff.metrics.distances import frechet_distance, paired_kernel, weighted_mean
 
 TRUTH = ""  # in the place of a solver

@@ -19,6 +19,8 @@ from reddiff.solvers.base import Solver
 from reddiff.solvers.catalogue import ALIASES, METHODS, method
 from reddiff.solvers.orders import ORDERS
 from reddiff.solvers.reddiff import paper_adam
+from reddiff.solvers.steps.conditional import PerturbAndSolve
+from reddiff.solvers.steps.mcmc import Langevin
 from reddiff.solvers.variants import ALGORITHM_1, RELEASED
 from reddiff.solvers.weightings import WEIGHTINGS
 
@@ -37,6 +39,7 @@ WORDS: dict[str, dict[str, Any]] = {
     "order": dict(ORDERS),
     "lr_schedule": {"constant": constant_lr, "cosine": cosine_lr, "harmonic": harmonic_lr},
     "variant": {"released": RELEASED, "algorithm-1": ALGORITHM_1},
+    "conditional": {"langevin": Langevin(), "exact": PerturbAndSolve()},
 }
 LR = 0.1  # of an optimizer without one
 

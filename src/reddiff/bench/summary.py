@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reddiff.bench.intervals import Interval, interval
 from reddiff.bench.measures import COSTS, MEASURES, measure
+from reddiff.bench.ranking import Entry, compared
 
-LEAST_SHARE = 0.5  # of the images of a cell that a solver needs to be compared with others
 Row = Mapping[str, Any]
 
 
@@ -21,33 +21,6 @@ class Cell(NamedTuple):
     prior: str
     task: str
     noise: float
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One measure of one solver in one cell.
-
-    Arguments:
-        values: Image -> value.
-        mean: The mean over `images`, with its interval.
-        images: The images of the mean: those that all compared solvers have, or all of its own
-            where `compared` is False.
-        compared: Whether it is ranked with the others: it has at least half of the images.
-        rank: 1 for the best, 2 for the second best, and so on; None if it is not ranked.
-        gap: The paired difference to the best on the same images; None for the best.
-    """
-
-    values: Mapping[str, float]
-    mean: Interval
-    images: tuple[str, ...]
-    compared: bool
-    rank: int | None = None
-    gap: Interval | None = None
-
-    @property
-    def tied(self) -> bool:
-        """Whether the interval of the difference to the best holds 0."""
-        return self.gap is not None and self.gap.known and self.gap.holds(0.0)
 
 
 @dataclass(frozen=True)
@@ -105,6 +78,7 @@ def summarize(
     *,
     solvers: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
+    unranked: Collection[str] = (),
 ) -> Summary:
     """Means with intervals, ranks, and differences to the best, of every cell.
 
@@ -116,6 +90,7 @@ def summarize(
         rows: As of `Results.rows`: one for each image and solver.
         solvers: Those to show, in order; by default all, in the order of the rows.
         metrics: Those to compute, in order; by default all, costs included.
+        unranked: Solvers without a rank: those that are chosen by the truth.
     """
     values: dict[tuple[Cell, str], dict[str, dict[str, float]]] = {}
     images: dict[Cell, dict[str, None]] = {}
@@ -141,7 +116,7 @@ def summarize(
     for cell in images:
         for metric in names:
             each = {s: v for s in shown if (v := values.get((cell, s), {}).get(metric))}
-            made = _compared(each, len(images[cell]), metric)
+            made = compared(each, len(images[cell]), metric, unranked)
             entries |= {(cell, s, metric): entry for s, entry in made.items()}
     counts = {cell: len(some) for cell, some in images.items()}
     return Summary(tuple(images), shown, names, entries, counts, failures)
@@ -159,48 +134,3 @@ def _measured(row: Row) -> dict[str, float]:
     if row["evaluations"]:
         known |= {name: float(row[name]) for name in COSTS if row[name] is not None}
     return known
-
-
-def common_images(each: Mapping[str, Iterable[str]], count: int) -> tuple[list[str], list[str]]:
-    """The solvers that are compared, and the images that all of them have, sorted.
-
-    Arguments:
-        each: Solver -> its images.
-        count: How many images the cell has.
-    """
-    sets = {s: set(images) for s, images in each.items()}
-    enough = [s for s, images in sets.items() if images and len(images) >= LEAST_SHARE * count]
-    common = sorted(set.intersection(*(sets[s] for s in enough))) if enough else []
-    return (enough if common else []), common
-
-
-def ranked(
-    entries: Mapping[str, Entry], metric: str, gap: Callable[[str, str], Interval | None]
-) -> dict[str, Entry]:
-    """The entries of a cell with their ranks, and the gap of each to the best."""
-    by = measure(metric)
-    compared = {s: by.loss(e.mean.mean) for s, e in entries.items() if e.compared}
-    if by.better == "none" or not compared:
-        return dict(entries)
-    best = min(compared, key=lambda s: compared[s])
-    made = dict(entries)
-    for solver, loss in compared.items():
-        rank = 1 + sum(other < loss for other in compared.values())
-        to_best = None if solver == best else gap(solver, best)
-        made[solver] = replace(entries[solver], rank=rank, gap=to_best)
-    return made
-
-
-def _compared(each: Mapping[str, Mapping[str, float]], count: int, metric: str) -> dict[str, Entry]:
-    """The entries of one metric in one cell."""
-    compared, common = common_images(each, count)
-    entries = {}
-    for solver, values in each.items():
-        own = common if solver in compared else sorted(values)
-        mean = interval([values[k] for k in own])
-        entries[solver] = Entry(values, mean, tuple(own), solver in compared)
-
-    def gap(solver: str, best: str) -> Interval:
-        return interval([each[solver][k] - each[best][k] for k in common])
-
-    return ranked(entries, metric, gap)

@@ -48,6 +48,13 @@ def report(
         str | None,
         typer.Option(metavar="KEY=VALUE,...", help="A part, such as solver=default,task=sr4."),
     ] = None,
+    oracle: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GRID[:METRIC]",
+            help="Add the best setting of a grid in each cell, chosen with the truth.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +97,7 @@ def report(
     Means have 95 % bootstrap intervals over images. The best and the second best are marked.
     """
     from reddiff.bench.report.labels import read_labels, with_labels
+    from reddiff.bench.report.oracle import with_oracle
     from reddiff.bench.report.reading import load_results
     from reddiff.bench.report.writing import (
         fill,
@@ -110,6 +118,8 @@ def report(
     if output is not None:
         check_target(output, force=force)
     loaded = load_results(results)
+    for grid in oracle or []:
+        loaded = with_oracle(loaded, grid)
     if only is not None:
         loaded = part_of(loaded, only)
     if labels is not None:

@@ -30,6 +30,14 @@ def how_measured(loaded: Loaded, summary: Summary) -> str:
     """Definitions, settings, versions and machines."""
     metrics = [[measure(m).title, measure(m).summary] for m in summary.metrics]
     parts = [card(plain_table(("metric", "what it is"), metrics), "Metrics", "table")]
+    oracles = [
+        [label, cell.prior, cell.task, f"{cell.noise:g}", setting]
+        for label, taken in loaded.oracles.items()
+        for cell, setting in taken.items()
+    ]
+    if oracles:
+        head = ("oracle", "prior", "task", "noise", "the best setting, chosen with the truth")
+        parts.append(card(plain_table(head, oracles), "Oracles", "table"))
     for source in loaded.sources:
         facts = [
             [key, _flat(source.meta[key])]

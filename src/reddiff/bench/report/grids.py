@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reddiff.bench.measures import measure
-from reddiff.bench.summary import Cell, Entry, Summary
+from reddiff.bench.ranking import Entry
+from reddiff.bench.summary import Cell, Summary
 
 Rows = Literal["solver", "task"]
 

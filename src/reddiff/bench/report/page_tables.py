@@ -8,10 +8,11 @@ from typing import Any
 
 from reddiff.bench.intervals import Interval
 from reddiff.bench.measures import Measure, measure
+from reddiff.bench.ranking import Entry
 from reddiff.bench.report.cards import card, scrolled
 from reddiff.bench.report.grids import Grid, make_grids
 from reddiff.bench.report.texts import span
-from reddiff.bench.summary import Entry, Summary
+from reddiff.bench.summary import Summary
 
 
 def result_tables(summary: Summary, published: Sequence[Mapping[str, Any]]) -> str:

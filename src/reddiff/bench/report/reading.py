@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,17 @@ class Strip:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What results files hold; the pictures are read when they are asked for."""
+    """What results files hold; the pictures are read when they are asked for.
+
+    Arguments:
+        sources: The files.
+        rows: All results.
+        oracles: Label -> cell -> the solver whose results it repeats there.
+    """
 
     sources: tuple[Source, ...]
     rows: list[dict[str, Any]] = field(repr=False)
+    oracles: Mapping[str, Mapping[Cell, str]] = field(default_factory=dict)
 
     @property
     def solvers(self) -> tuple[str, ...]:
@@ -82,7 +89,11 @@ class Loaded:
                 before = {} if found is None else found.restored
                 named = {source.labels.get(s, s): png for s, png in restored.items()}
                 found = Strip(truth, degraded, {**before, **named})
-        return found
+        if found is None or not self.oracles:
+            return found
+        taken = {label: cells.get(cell, "") for label, cells in self.oracles.items()}
+        more = {k: found.restored[s] for k, s in taken.items() if s in found.restored}
+        return replace(found, restored={**found.restored, **more})
 
     def features(self, network: str) -> dict[tuple[Cell, str], Vectors]:
         """The features of truths (solver "") and results, by cell, solver and image."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reddiff.bench.measures import measure
+from reddiff.bench.ranking import Entry
 from reddiff.bench.report.grids import Grid
-from reddiff.bench.summary import Entry, Summary
+from reddiff.bench.summary import Summary
 
 FEWER = "†"
 NOTE = "over fewer images than the others, and not compared with them"

@@ -9,6 +9,7 @@ from pathlib import Path
 from reddiff.bench.choosing import KEYS, chosen
 from reddiff.bench.feature_sets import with_feature_sets
 from reddiff.bench.report.grids import Grid, Rows, make_grids
+from reddiff.bench.report.oracle import oracle_lines
 from reddiff.bench.report.page import html_page
 from reddiff.bench.report.reading import Loaded
 from reddiff.bench.report.texts import latex, markdown, markdown_table, table_csv
@@ -40,7 +41,7 @@ def part_of(loaded: Loaded, only: str) -> Loaded:
 
 def summary_of(loaded: Loaded) -> Summary:
     """The summary of results, with distances of sets of features where there are some."""
-    summary = summarize(loaded.rows, solvers=loaded.solvers)
+    summary = summarize(loaded.rows, solvers=loaded.solvers, unranked=loaded.oracles)
     kept = {(Cell(r["prior"], r["task"], r["noise"]), r["image"]) for r in loaded.rows}
     features = {
         (cell, solver): {k: v for k, v in vectors.items() if (cell, k) in kept}
@@ -91,7 +92,9 @@ def report_text(
         heading = ", ".join(names) if title is None else title
         return html_page(loaded, summary, title=heading, pictures=pictures, baseline=baseline)
     write: Callable[..., str] = {"md": markdown, "latex": latex}[kind]
-    return write(_tables(summary, metrics, rows), intervals=intervals)
+    text = write(_tables(summary, metrics, rows), intervals=intervals)
+    notes = [line if kind == "md" else f"% {line}" for line in oracle_lines(loaded)]
+    return "\n".join([text, *notes, ""]) if notes else text
 
 
 def _tables(summary: Summary, metrics: str | None, rows: Rows) -> list[Grid]:
