@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import reddiff
@@ -15,6 +16,9 @@ from reddiff.bench.context import Context
 from reddiff.bench.loading import load_spec, shipped
 from reddiff.bench.methods import make_solver
 from reddiff.bench.planning import costs, plan
+from reddiff.bench.summary import Cell
+from reddiff.images.io import read_kernel
+from reddiff.operators import CircularBlur
 from reddiff.solvers import REDDiff
 from reddiff.solvers.variants import ALGORITHM_1
 from reddiff.solvers.weightings import square
@@ -61,6 +65,8 @@ def solver(**entry: Any) -> dict[str, Any]:
         ({"tasks": {"a": {"task": "inpant"}}}, "(did you mean inpaint?)"),
         ({"tasks": {"a": {"task": "phase", "scale": 2}}}, "none for the task phase"),
         ({"tasks": {"a": {"task": "denoise", "nois": 0.1}}}, "(did you mean noise?)"),
+        ({"tasks": {"a": {"task": "denoise", "assumed": {"mask": "box:4"}}}}, "to differ from"),
+        ({"tasks": {"a": {"task": "denoise", "assumed": {"nois": 2}}}}, "(did you mean noise?)"),
         ({"metrics": ["psnrr"]}, "(did you mean psnr?)"),
         ({"metrics": ["lpips"]}, "metrics: expected none of lpips"),
         ({"solvers": "catalog"}, "(did you mean catalogue?)"),
@@ -101,8 +107,6 @@ def test_a_name_that_is_no_spec_offers_the_nearest() -> None:
 
 
 def test_two_images_of_the_same_pixels_are_refused(tmp_path: Path) -> None:
-    import torch
-
     from reddiff.images.io import Picture, write_picture
 
     for name in ("a.png", "b.png"):
@@ -128,6 +132,32 @@ def test_every_spec_of_the_package_can_be_planned(name: str) -> None:
     assert len(todo) == len(spec.priors) * cells * len(spec.solvers)
     for task in spec.tasks:  # each fits the images; what a solver cannot do is known before
         costs(context, [job for job in todo if job.cell.task == task][:2])
+
+
+def test_solvers_are_told_what_a_task_assumes(tmp_path: Path) -> None:
+    holes = {"task": "inpaint", "mask": "random:0.5"}
+    tasks = {
+        "holes": holes,
+        "loud": holes | {"assumed": {"noise": 2}},
+        "dead": holes | {"assumed": {"mask": "random:0.4"}},
+        "wide": {
+            "task": "circular-blur",
+            "kernel": "gaussian:1",
+            "assumed": {"kernel": "gaussian:1.5"},
+        },
+    }
+    context = Context(load_spec(written(tmp_path, tasks=tasks)))
+    names = sorted(context.truths("field"))
+    holes_, loud, dead, wide = (
+        context.measured(Cell("field", task, 0.05), names).problem for task in tasks
+    )
+    assert torch.equal(holes_.y, loud.y)
+    assert torch.equal(2 * holes_.noise.std(holes_.y), loud.noise.std(loud.y))
+    assert (dead.count > holes_.count).all()
+    assert torch.equal(dead.y, holes_.y)  # what is believed to be measured reads as gray
+    x = torch.randn(2, 3, 16, 16)
+    believed = CircularBlur(read_kernel("gaussian:1.5").psf.float())
+    assert torch.equal(wide.operator(x), believed(x))
 
 
 @pytest.mark.parametrize("name", ["red-diff-protocol", "daps-protocol"])

@@ -8,13 +8,14 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
+from reddiff.bench.assuming import check_assumed, measure_assumed
 from reddiff.bench.exact_priors import ExactPrior
 from reddiff.bench.features import FEATURE_METRICS, network
 from reddiff.bench.images import Truth, drawn_truths, read_truths
 from reddiff.bench.methods import DEGRADED, check_solver, make_solver
 from reddiff.bench.spec import Spec
 from reddiff.bench.summary import Cell
-from reddiff.bench.tasks import Measured, check_task, measure
+from reddiff.bench.tasks import Measured
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.comparison import LEAST_LPIPS
 from reddiff.interop import door
@@ -42,7 +43,7 @@ class Context:
     def __init__(self, spec: Spec, limit: int | None = None, device: str = "cpu") -> None:
         self.spec, self.limit, self.device = spec, limit, torch.device(device)
         for label, task in spec.tasks.items():
-            check_task(label, task)
+            check_assumed(label, task)
         for label, solver in spec.solvers.items():
             check_solver(label, solver)
         for label, entry in spec.priors.items():
@@ -65,7 +66,7 @@ class Context:
         if key not in self._measured:
             truths = [self.truths(cell.prior)[name] for name in names]
             task = self.spec.tasks[cell.task]
-            found = measure(task, truths, cell.noise, self.spec.seed)
+            found = measure_assumed(task, truths, cell.noise, self.spec.seed)
             self._measured = {key: found.to(self.device)}
         return self._measured[key]
 

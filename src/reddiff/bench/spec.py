@@ -57,11 +57,23 @@ Noise = Annotated[float, Field(ge=0, le=1)]
 Levels = Annotated[tuple[Noise, ...], BeforeValidator(_levels), Field(min_length=1)]
 
 
+class Assumed(Part):
+    """What the solvers are told in place of the truth.
+
+    `noise` is the factor by which the standard deviation of the noise is wrong; `mask` and `kernel`
+    take the place of those that y was measured with.
+    """
+
+    noise: float = Field(default=1.0, gt=0)
+    mask: str | None = None
+    kernel: str | None = None
+
+
 class Task(Part):
     """A task of `reddiff restore` with its options, or one of `reddiff.bench.tasks`.
 
     `noise` has levels for this task alone; `preset` is the name of the task whose published
-    settings hold, by default its own.
+    settings hold, by default its own; `assumed` is what the solvers are told wrongly.
     """
 
     task: str
@@ -70,6 +82,7 @@ class Task(Part):
     kernel: str | None = None
     noise: Levels | None = None
     preset: str | None = None
+    assumed: Assumed | None = None
 
 
 class Solver(BaseModel):
@@ -146,9 +159,13 @@ class Spec(Part):
         """A hash of what decides the results, apart from the images and the weights."""
         kept = self.model_dump(mode="json", exclude=UNHASHED)
         kept["priors"] = {
-            # a spec without a walk has the hash that it had before there were any
+            # a spec without a walk, or assumptions, has the hash that it had before there were any
             name: {k: v for k, v in entry.items() if k != "source" and (v or k != "walk")}
             for name, entry in kept["priors"].items()
+        }
+        kept["tasks"] = {
+            name: {k: v for k, v in entry.items() if v or k != "assumed"}
+            for name, entry in kept["tasks"].items()
         }
         return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
