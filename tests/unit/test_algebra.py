@@ -135,7 +135,7 @@ def test_repr_is_one_line_of_shapes(made, text):
         (lambda: 0 * BLUR, "factor: expected a finite number other than 0, got 0"),
         (
             lambda: (BLUR + BlockMean(2))(torch.ones(1, 1, 4, 6)),
-            r"A \+ B: expected operators of one shape of y, \(1, 4, 6\) as the first, got",
+            r"A \+ B: expected the shape \(1, 4, 6\) of y, as the first operator gives, got",
         ),
         (lambda: (BLUR + BlockMean(2)).x_shape((1, 4, 6)), r"A \+ B: .* of x, \(1, 4, 6\) as"),
         (lambda: BlockMean(2).T.x_shape((1, 3, 5)), "expected"),

@@ -138,11 +138,11 @@ def test_the_range_of_x_is_that_of_the_codec(photo):
         (lambda: JPEGCoefficients(JPEG(50), 2), "channels: expected 1 or 3, got 2"),
         (
             lambda: JPEGCoefficients(JPEG(50))(torch.zeros(1, 3, 16, 8)),
-            r"x: expected 3 channels of whole units, 16 x 16, got \(3, 16, 8\)",
+            r"x: expected 3 channels, and sides that are multiples of 16 x 16, got \(3, 16, 8\)",
         ),
         (
             lambda: JPEGCoefficients(JPEG(50)).x_shape((1, 1, 64)),
-            "y: expected 384 coefficients of a unit, got 64",
+            "y: expected 384 coefficients per unit, got 64",
         ),
         (lambda: JPEGCoefficients(JPEG(50)).x_shape((384,)), r"y: expected shape \(b, rows"),
     ],

@@ -177,7 +177,7 @@ def test_a_file_of_another_network(tmp_path: Any) -> None:
         ({"prediction": "eps", "schedule": {"name": "vp", "T": 3}}, "the numbers of 'vp', got T=3"),
         (
             {"prediction": "flow", "schedule": ABAR},
-            "prediction: expected one that the path has, and no velocity, got Chain",
+            "prediction: expected one other than the velocity for this path, got Chain",
         ),
         ({"prediction": "edm", "mean": [0.5] * 3}, "mean, std: expected both"),
         ({"prediction": "edm", "mean": [0.5] * 3, "std": (0.2, 0.3, 0.2)}, "std: expected one std"),
@@ -219,7 +219,7 @@ def test_betas_are_not_taken_for_alpha() -> None:
         for kind in (wrong, wrong.float(), wrong.numpy(), wrong.tolist()):
             with pytest.raises(InvalidArgument, match=words):
                 reddiff.prior(lambda x, t: x, prediction="eps", schedule=kind, shape=SHAPE)
-    with pytest.raises(InvalidArgument, match="abar: expected float32 or float64, as half"):
+    with pytest.raises(InvalidArgument, match="abar: expected float32 or float64, because half"):
         EpsPrior(lambda x, t: x, SHAPE, ABAR.half())
 
 

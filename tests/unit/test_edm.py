@@ -200,5 +200,5 @@ def test_the_baseline_of_ve_gives_sigma_times_the_score() -> None:
     torch.testing.assert_close(prior(x, s), wanted)
     torch.testing.assert_close(seen[0], (s / 2).log())
     assert (prior.sigma_min, prior.sigma_max) == (0.02, 100)
-    with pytest.raises(InvalidArgument, match="prediction: expected by sigma"):
+    with pytest.raises(InvalidArgument, match="prediction: expected one other than the velocity"):
         reddiff.prior(net, prediction="flow", schedule=schedule, shape=(3, 4, 4))

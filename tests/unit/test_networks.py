@@ -80,7 +80,7 @@ def test_sides_are_extended_and_cut(kind: str) -> None:
     wide = nn.functional.pad(x, (0, 7, 0, 2), mode="replicate")
     wanted = PRIORS[kind](Even())(wide, sigma)[..., :30, :9]
     torch.testing.assert_close(PRIORS[kind](Even(), multiple=8)(x, sigma), wanted)
-    words = r"net: expected a network that takes sides of 30 x 9 \(multiple=8 extends them\), got"
+    words = r"net: expected a network that takes sides of 30 x 9 \(multiple=8 pads them\), got"
     with pytest.raises(InvalidArgument, match=words):
         PRIORS[kind](Even())(x, sigma)
 
@@ -92,7 +92,7 @@ def test_sides_are_extended_and_cut(kind: str) -> None:
         (Net(3), r"a learned variance\), got \(2, 9, 4, 5\)"),
         (lambda x, t: x[..., :3], r"got \(2, 3, 4, 3\)"),
         (lambda x, t: x.mean(), r"got \(\) for x"),
-        (lambda x, t: {"sample": x}, "a network that gives a tensor, got dict"),
+        (lambda x, t: {"sample": x}, "a network that returns a tensor, got dict"),
     ],
 )
 @pytest.mark.parametrize("kind", PRIORS)

@@ -254,14 +254,14 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "no-matrix",
         lambda: from_matrix([[1.0]]),
-        "a: expected a matrix of torch, NumPy or SciPy, got",
+        "a: expected a matrix from torch, NumPy or SciPy, got",
     ),
     (
         "no-vectors",
         lambda: from_linear_operator(MATRIX),
         "a: expected an operator with shape, matvec",
     ),
-    ("no-shape", lambda: operator(torch.tanh), "linear: expected True or False, since neither"),
+    ("no-shape", lambda: operator(torch.tanh), "linear: expected True or False, because without x_shape"),
     (
         "fails",
         lambda: operator(lambda x: x @ MATRIX, x_shape=(9,)),
@@ -334,12 +334,12 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "adjoint-curve",
         lambda: operator(torch.tanh, lambda y: y, x_shape=(3,)),
-        "linear: expected a forward with A(c u + v) = c A(u) + A(v), as there is an adjoint, got",
+        "linear: expected a forward with A(c u + v) = c A(u) + A(v), because an adjoint is given, got",
     ),
     (
         "vjp-linear",
         lambda: operator(lambda x: x, vjp=lambda x, w: w, x_shape=(3,)),
-        "vjp: expected None, since A is linear",
+        "vjp: expected None, because A is linear",
     ),
     (
         "vjp",
@@ -349,22 +349,22 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "jvp-alone",
         lambda: operator(torch.tanh, jvp=lambda x, v: v, x_shape=(3,)),
-        "vjp: expected a function, as jvp is given, got None",
+        "vjp: expected a function, because jvp is given, got None",
     ),
     (
         "no-gradient",
         lambda: operator(lambda x: 2 * x.detach(), x_shape=(3,)),
-        "adjoint: expected a function, since autograd cannot differentiate forward, got None",
+        "adjoint: expected a function, because autograd cannot differentiate forward, got None",
     ),
     (
         "numpy-linear",
         lambda: operator(np.cumsum, x_shape=(3,), numpy=True),
-        "adjoint: expected a function, since NumPy code has no gradient, got None",
+        "adjoint: expected a function, because NumPy code has no gradient, got None",
     ),
     (
         "numpy-curve",
         lambda: operator(np.tanh, x_shape=(3,), numpy=True),
-        "vjp: expected a function, since NumPy code has no gradient, got None",
+        "vjp: expected a function, because NumPy code has no gradient, got None",
     ),
     (
         "numpy-complex",
@@ -374,12 +374,12 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "shape-lost",
         lambda: operator(lambda x: x[:, ::2], linear=True).x_shape((3,)),
-        "that computes it from that of y, got None, and forward takes (3,) to (2,)",
+        "that computes it from that of y, got None, and forward maps (3,) to (2,)",
     ),
     (
         "rule",
         lambda: operator(custom.decimate, linear=True, x_shape=lambda s: s).x_shape((4,)),
-        "y: expected shape (b, *(2,)), that of A(x) for x of shape (4,), got (b, *(4,))",
+        "y: expected shape (b, *(2,)), the shape of A(x) for x of shape (4,), got (b, *(4,))",
     ),
     (
         "y",

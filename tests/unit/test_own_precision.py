@@ -58,7 +58,7 @@ def test_an_operator_on_vectors_that_is_not_linear() -> None:
 
 def test_functions_in_float32_tried_in_float64_are_told_so() -> None:
     example = torch.zeros(1, 64, dtype=zoo.F64)
-    words = "linear: expected a forward with .* as there is an adjoint, got .* code in float32"
+    words = "linear: expected a forward with .* because an adjoint is given, got .* code in float32"
     with pytest.raises(InvalidArgument, match=words):
         operator(
             lambda a: A @ a.astype(np.float32),

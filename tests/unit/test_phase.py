@@ -170,7 +170,7 @@ BAD = {
         "(3, 2, 4, 5)",
     ),
     "codes nan": (partial(CodedDiffraction, torch.nan * CODES), "codes", "finite", "nan"),
-    "codes dark": (partial(CodedDiffraction, 0 * CODES), "codes", "shows", "20 pixels"),
+    "codes dark": (partial(CodedDiffraction, 0 * CODES), "codes", "other than zero", "20 pixels"),
     "coded x": (
         partial(CodedDiffraction(CODES), torch.ones(1, 1, 5, 4)),
         "x",

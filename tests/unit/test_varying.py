@@ -88,7 +88,7 @@ def test_errors():
     ):
         VaryingBlur(torch.ones(1, 1, 5, 3))(small)
     many = VaryingBlur(torch.ones(4, 2, 3, 3))
-    words = "psfs: expected a grid of at most one node per pixel, 3 x 4, got one of 4 x 2"
+    words = "psfs: expected a grid with at most one node per pixel, 3 x 4, got one of 4 x 2"
     for use in (many, many.adjoint, lambda y: Problem(y, many, Gaussian(0.1))):
         with pytest.raises(InvalidArgument, match=words):
             use(small)

@@ -1,4 +1,4 @@
-"""Operators: the base class, and the linearisation at an x."""
+"""The base class of forward operators, and their first-order expansion at a point."""
 
 from __future__ import annotations
 
@@ -34,16 +34,19 @@ class Linearisation:
 
 
 class Operator(nn.Module, ABC):
-    """A forward operator A, shared by all lanes or with parameters per lane. It is deterministic.
+    """A deterministic forward operator A: y = A(x), plus noise that is not part of it.
 
-    A subclass implements `forward` and `x_shape`. Buffers with a lane axis are named in `batched`;
-    `select` indexes them.
+    x and y are real tensors whose axis 0 counts lanes. The parameters of A are either shared by
+    all lanes or separate for each lane.
+
+    A subclass implements `forward` and `x_shape`, and lists in `batched` the buffers that have a
+    lane axis; `select` indexes those.
     """
 
     batched: tuple[str, ...] = ()
-    precision: torch.dtype | None = None  # of code that computes in one dtype, whatever x is
-    straight_through: bool = False  # a straight-through derivative; the true one is zero
-    loose: bool = False  # `repr` needs parentheses in a product
+    precision: torch.dtype | None = None  # the dtype A computes in, if it ignores that of x
+    straight_through: bool = False  # the gradient is an estimate; the true one is zero
+    loose: bool = False  # whether `repr` needs parentheses in a product
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -89,36 +92,36 @@ class Operator(nn.Module, ABC):
     ) -> Float[Tensor, " b"]:
         """The spectral norm ||A||, per lane: the largest singular value of the derivative at x.
 
-        A lower bound by power iteration where there is no closed form; 8 iterations come within a
-        few percent.
+        Without a closed form it is computed by power iteration, which gives a lower bound; after 8
+        iterations it is within a few percent.
 
         Arguments:
-            x: Where a nonlinear A is linearized; for a linear A only its shape and dtype matter.
+            x: The point at which A is linearized; if A is linear, only shape and dtype matter.
             near: `linearise(x)`, if it has been computed already.
-            iterations: Of the power iteration.
+            iterations: Number of power iterations.
         """
         near = self.linearise(x) if near is None else near
         return power_iteration(lambda v: near.pull(near.push(v)), x, iterations=iterations).sqrt()
 
     def surrogate(self) -> tuple[Operator, Tensor | float] | None:
-        """A smooth approximation of A, and the rms error (a number, or one per lane).
+        """A smooth approximation of A, and its rms error (a number, or one per lane).
 
-        For a piecewise constant A, such as rounding, whose derivative is zero almost everywhere.
-        None where A is smooth.
+        It exists where A is piecewise constant, as rounding is: the derivative of such an A is zero
+        almost everywhere. None where A is smooth.
         """
         return None
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Which entries of y are measured; solvers ignore the others."""
+        """The entries of y that are measured; solvers ignore the others."""
         return torch.ones_like(y, dtype=torch.bool)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """An estimate of x from y alone, finite for any y: the start of optimization."""
+        """An estimate of x from y alone, finite for any y, from which optimization starts."""
         return y.new_zeros(len(y), *self.x_shape(tuple(y.shape[1:])))
 
     @final
     def select(self, index: Tensor) -> Operator:
-        """The operator of the lanes of these indices, in this order; indices may repeat."""
+        """The operator for the lanes at these indices, in this order; indices may repeat."""
         return self._select(index)
 
     def _select(self, index: Tensor) -> Operator:
@@ -133,16 +136,16 @@ class Operator(nn.Module, ABC):
 
     @property
     def lanes(self) -> int | None:
-        """The number of lanes that the parameters are for; None if they are shared."""
+        """The number of lanes that have parameters of their own; None if all lanes share them."""
         sizes = [len(self.get_buffer(name)) for name in self.batched]
         return sizes[0] if sizes else None
 
     def product_with(self, inner: Operator) -> Operator | None:
-        """The closed form of `self @ inner`, where this operator knows one."""
+        """`self @ inner` as a single operator, or None if this class has no closed form for it."""
         return None
 
     def product_after(self, outer: Operator) -> Operator | None:
-        """The closed form of `outer @ self`, where this operator knows one."""
+        """`outer @ self` as a single operator, or None if this class has no closed form for it."""
         return None
 
     def __matmul__(self, inner: Operator) -> Operator:
@@ -174,7 +177,7 @@ class Operator(nn.Module, ABC):
         return self * -1.0
 
     def extra_repr(self) -> str:
-        """What `repr` shows in parentheses: the shapes of the parameters, numbers as they are."""
+        """The text in parentheses of `repr`: shapes of the tensor parameters, values of scalars."""
         shown = ((name, t) for name, t in self._buffers.items() if t is not None and t.numel())
         return ", ".join(
             f"{name}={tuple(t.shape) if t.ndim else f'{float(t):g}'}" for name, t in shown

@@ -1,4 +1,4 @@
-"""Several operators in one batch: lane i is measured by operator i."""
+"""Different operators in one batch: lane i is measured by operator i."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from reddiff.operators.linear import LinearOperator
 
 
 def side_by_side(operators: Sequence[Operator]) -> SideBySide:
-    """One operator per lane, whatever they are; linear if all of them are.
+    """An operator that applies operator i to lane i; linear if all of them are linear.
 
-    Where only a parameter differs between lanes, `per_lane=True` of the operator is faster.
+    Operators that differ only in their parameters run faster as one operator with
+    `per_lane=True`.
 
     Arguments:
-        operators: One for each lane, all from the same shape of x to the same shape of y, each
-            either shared or for a single lane.
+        operators: One for each lane. All map the same shape of x to the same shape of y. None
+            has parameters for more than one lane.
 
     Raises:
-        InvalidArgument: If there is none, or one is for more than a lane.
+        InvalidArgument: If the list is empty, or an operator is for more than one lane.
     """
     linear = all(isinstance(part, LinearOperator) for part in operators)
     return LinearSideBySide(operators) if linear else SideBySide(operators)
 
 
 class SideBySide(Several):
-    """Lane i is measured by operator i. Use `side_by_side`."""
+    """Lane i is measured by operator i. Create it with `side_by_side`."""
 
     def __init__(self, operators: Sequence[Operator]) -> None:
         super().__init__(operators)
@@ -84,7 +85,7 @@ class LinearSideBySide(SideBySide, LinearOperator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """Each lane by its own: exactly, where that one has a closed form."""
+        """Each lane is solved by its own operator, exactly where that one has a closed form."""
         each = zip(
             self.linear_parts,
             b.split(1),
@@ -114,13 +115,13 @@ class LinearSideBySide(SideBySide, LinearOperator):
 
 
 def _split(value: Tensor | float | None, like: Tensor) -> Sequence[Any]:
-    """A number or None for each lane, or the lanes of a tensor."""
+    """One entry per lane: the lanes of a tensor, or the same number or None for all."""
     if isinstance(value, Tensor) and value.ndim > 0:
         return value.to(like).split(1)
     return [value] * len(like)
 
 
 def _joined(found: Iterable[Solution]) -> Solution:
-    """The solutions of single lanes as one."""
+    """The solutions of single lanes, concatenated."""
     every = list(found)
     return Solution(torch.cat([f.x for f in every]), torch.cat([f.converged for f in every]))

@@ -1,4 +1,4 @@
-"""Codes for coded diffraction patterns: random masks in the path of the light."""
+"""Random complex masks ("codes") for coded diffraction patterns."""
 
 from __future__ import annotations
 
@@ -13,22 +13,33 @@ from reddiff.random import DRAWING, Keys
 
 
 def uniform_codes(count: int, size: tuple[int, int], *, seed: int = 0) -> Float[Tensor, "k 2 h w"]:
-    """Codes of modulus 1 and uniform random phase: `(count, 2, h, w)`, float64.
+    """Codes of modulus 1 and uniform random phase: `(count, 2, h, w)` (Re, Im), float64.
+
+    Arguments:
+        count: The number of codes, at least 1.
+        size: (h, w) of the image, at least 1 each.
+        seed: Random seed.
 
     Raises:
-        InvalidArgument: If count or size are less than 1.
+        InvalidArgument: If `count` or `size` is less than 1.
     """
     angle = 2 * math.pi * _uniform(count, size, seed)[0]
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
 def octanary_codes(count: int, size: tuple[int, int], *, seed: int = 0) -> Float[Tensor, "k 2 h w"]:
-    """Random codes of phase 1, -1, i or -i: `(count, 2, h, w)`, float64.
+    """Octanary codes: `(count, 2, h, w)` (Re, Im), float64.
 
-    The modulus is sqrt(1/2) with probability 0.8, otherwise sqrt(3): its mean square is 1.
+    The phase factor is 1, -1, i or -i with equal probability. The modulus is sqrt(1/2) with
+    probability 0.8 and sqrt(3) otherwise, so that its mean square is 1.
+
+    Arguments:
+        count: The number of codes, at least 1.
+        size: (h, w) of the image, at least 1 each.
+        seed: Random seed.
 
     Raises:
-        InvalidArgument: If count or size are less than 1.
+        InvalidArgument: If `count` or `size` is less than 1.
 
     References:
         | Phase Retrieval from Coded Diffraction Patterns (Candes, Li & Soltanolkotabi, 2015),

@@ -1,4 +1,4 @@
-"""Colorization: y mixes the channels of x."""
+"""Mixing of the color channels of each pixel, such as conversion to gray."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class ChannelMix(SpectralOperator):
-    """Each pixel of y is a matrix times the channels of that pixel of x.
+    """y = M x at each pixel, where M mixes the channels; recovering x is colorization.
 
     Arguments:
-        matrix: `(m, c)`, m <= c, of full rank. x is `(b, c, h, w)`, y `(b, m, h, w)`.
+        matrix: M `(m, c)`, m <= c, of full rank. x is `(b, c, h, w)`, y is `(b, m, h, w)`.
 
     Raises:
-        InvalidArgument: If the matrix has another rank, m > c, or rows that depend on each other.
+        InvalidArgument: If the matrix is not 2-D, has m > c, or has linearly dependent rows.
     """
 
     left: Tensor
@@ -48,7 +48,7 @@ class ChannelMix(SpectralOperator):
         return f"matrix=({len(self.left)}, {len(self.right)})"
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """The singular values, zeros appended to c."""
+        """The singular values, zero-padded to length c."""
         return self.s[:, None, None]
 
     def v(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -61,11 +61,11 @@ class ChannelMix(SpectralOperator):
         return torch.einsum("mk,bkhw->bmhw", self.left, z[:, : len(self.left)])
 
     def ut(self, y: Float[Tensor, "b m h w"]) -> Float[Tensor, "b c h w"]:
-        """U^T y at every pixel, zeros appended."""
+        """U^T y at every pixel, zero-padded to c channels."""
         z = torch.einsum("mk,bmhw->bkhw", self.left, y)
         return pad(z, (0, 0, 0, 0, 0, len(self.right) - len(self.left)))
 
 
 def grayscale(dtype: torch.dtype = torch.float32) -> ChannelMix:
-    """The luma of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B, as picture libraries compute it."""
+    """The luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, from x `(b, 3, h, w)`."""
     return ChannelMix(torch.tensor([[0.299, 0.587, 0.114]], dtype=dtype))

@@ -21,7 +21,7 @@ def split(z: Complex[Tensor, "*n h w"]) -> Float[Tensor, "*n 2 h w"]:
 
 
 def fourier(z: Complex[Tensor, "*n h w"]) -> Complex[Tensor, "*n h w"]:
-    """The orthonormal 2-D DFT, pixel and frequency 0 at (h // 2, w // 2)."""
+    """The orthonormal 2-D DFT, with the origins of space and frequency at (h // 2, w // 2)."""
     return fftshift(fft2(ifftshift(z, PLANE), norm="ortho"), PLANE)
 
 

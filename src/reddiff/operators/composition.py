@@ -1,7 +1,7 @@
-"""Compositions and transposes of operators, A @ B and A^T.
+"""Compositions A @ B and transposes A^T of operators.
 
-An operator that knows the closed form of a product returns it from `product_with` or
-`product_after`.
+An operator class with a closed form for a product returns it from `product_with` or
+`product_after`; other products become a `Compose`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reddiff.random import drawn
 
 
 def product(outer: Operator, inner: Operator) -> Operator:
-    """x -> outer(inner(x)), in closed form where the two know one.
+    """x -> outer(inner(x)), as a single operator where a closed form exists.
 
     Raises:
         InvalidArgument: If both are per lane, for different numbers of lanes.
@@ -36,10 +36,10 @@ def product(outer: Operator, inner: Operator) -> Operator:
 
 
 class Compose(Operator):
-    """x -> outer(inner(x)): a latent problem is a pixel operator composed with a decoder.
+    """x -> outer(inner(x)), for example a pixel operator composed with the decoder of a VAE.
 
     Raises:
-        InvalidArgument: If both are per lane, for different numbers of lanes.
+        InvalidArgument: If both have parameters per lane, for different numbers of lanes.
     """
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
@@ -63,7 +63,7 @@ class Compose(Operator):
         return self.outer.measured(y)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The estimate by the inner operator from that by the outer one."""
+        """The inner operator's estimate of x from the outer operator's estimate of inner(x)."""
         return self.inner.initial_estimate(self.outer.initial_estimate(y))
 
     def _select(self, index: Tensor) -> Operator:
@@ -97,7 +97,7 @@ class LinearCompose(Compose, LinearOperator):
 
 
 class Transposed(LinearOperator):
-    """y -> A^T y, whose adjoint is A."""
+    """The transpose y -> A^T y of a linear operator A; its adjoint is A."""
 
     def __init__(self, part: LinearOperator) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Transposed(LinearOperator):
 
     @torch.no_grad()
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of A z for z of this shape, found by applying A."""
+        """The shape of A z for z of this shape, found by applying A to zeros."""
         like = empty_like_parameters(self.part)
         shape = tuple(self.part(like.new_zeros(self.lanes or 1, *y_shape)).shape[1:])
         fits = self.part.x_shape(shape) == tuple(y_shape)
@@ -121,7 +121,7 @@ class Transposed(LinearOperator):
         return shape
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where A depends on its input."""
+        """The entries of the input that A depends on."""
         w = drawn(y.new_empty(len(y), *self.x_shape(tuple(y.shape[1:]))))
         return self.part.adjoint(w) != 0
 
@@ -143,7 +143,7 @@ class Transposed(LinearOperator):
 
 
 class Several(Operator):
-    """An operator made of several others, its `parts`."""
+    """Base class of operators made of several others, `parts`."""
 
     def __init__(self, parts: Sequence[Operator]) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class Several(Operator):
 
     @property
     def linear_parts(self) -> list[LinearOperator]:
-        """The parts, of a subclass whose parts are all linear."""
+        """`parts`, for subclasses that accept only linear operators."""
         return self.parts  # type: ignore[return-value]
 
     @property
@@ -168,14 +168,22 @@ class Several(Operator):
 
 
 def common_shape(argument: str, shapes: Sequence[Shape]) -> Shape:
-    """The one shape of x that operators take which are used together."""
-    expected = f"operators of one shape of x, {shapes[0]} as the first"
+    """The shape of x that operators used together have in common.
+
+    Raises:
+        InvalidArgument: Names `argument` if the shapes differ.
+    """
+    expected = f"operators that take one shape of x, {shapes[0]} as the first does"
     require(len(set(shapes)) == 1, argument, expected=expected, got=shapes)
     return shapes[0]
 
 
 def common_lanes(operators: Sequence[Operator]) -> int | None:
-    """The number of lanes of operators that are used together."""
+    """The number of lanes of operators used together; None if all of them are shared.
+
+    Raises:
+        InvalidArgument: If they have parameters for different numbers of lanes.
+    """
     counts = sorted({n for n in (part.lanes for part in operators) if n is not None})
     expected = "operators for the same number of lanes"
     got = f"operators for {' and '.join(map(str, counts))} lanes"
@@ -184,5 +192,5 @@ def common_lanes(operators: Sequence[Operator]) -> int | None:
 
 
 def as_factor(operator: Operator) -> str:
-    """An operator as a factor of a product."""
+    """The `repr` of an operator as a factor of a product."""
     return f"({operator!r})" if operator.loose else repr(operator)

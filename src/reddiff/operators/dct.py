@@ -1,4 +1,4 @@
-"""The orthonormal discrete cosine transform of images, of any size."""
+"""The orthonormal discrete cosine transform (DCT) of images of any size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.fft import irfft, rfft
 def dct2(x: Tensor) -> Tensor:
     r"""The orthonormal DCT-II along the last two axes.
 
-    .. math:: z_k = \sqrt{2 / n} \sum_j x_j \cos(\pi k (2 j + 1) / 2 n),\quad
+    .. math:: z_k = \sqrt{2 / n} \sum_j x_j \cos(\pi k (2 j + 1) / (2 n)),\quad
         z_0 = \sqrt{1 / n} \sum_j x_j
 
-    By one real FFT per axis.
+    Computed with one real FFT per axis.
 
     References:
         J. Makhoul, "A fast cosine transform in one and two dimensions", IEEE Trans. ASSP, 1980.
@@ -25,7 +25,7 @@ def dct2(x: Tensor) -> Tensor:
 
 
 def idct2(z: Tensor) -> Tensor:
-    """The inverse of `dct2`, and its transpose."""
+    """The inverse of `dct2`, which is also its transpose."""
     return _idct(_idct(z).mT).mT
 
 
@@ -50,7 +50,7 @@ def _idct(z: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _turn(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """exp(-i pi k / 2 n) for k = 0 ... n / 2."""
+    """exp(-i pi k / (2 n)) for k = 0 ... n / 2."""
     with torch.inference_mode(False):  # also good for autograd later
         angle = torch.arange(n // 2 + 1, dtype=dtype, device=device) * (-math.pi / (2 * n))
         return torch.polar(torch.ones_like(angle), angle)

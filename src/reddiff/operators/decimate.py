@@ -1,4 +1,4 @@
-"""Super-resolution of pictures made by keeping every f-th pixel."""
+"""Subsampling without a filter: every f-th row and column is kept."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class Decimate(SpectralOperator):
-    r"""Every f-th row and column, the others dropped: :math:`y_{ij} = x_{f i + o,\, f j + o}`.
+    r"""Keeps every f-th row and column: :math:`y_{ij} = x_{f i + o,\, f j + o}`.
 
-    Nothing is filtered, so what is finer than a pixel of y is aliased. `x[::4, ::4]` of an array,
-    and cv2.INTER_NEAREST, are of offset 0; Pillow's NEAREST and torch's "nearest-exact" of f // 2.
+    There is no anti-aliasing filter: detail finer than a pixel of y is aliased. `x[::4, ::4]` and
+    cv2.INTER_NEAREST have offset 0; Pillow's NEAREST and torch's "nearest-exact" have offset
+    f // 2.
 
     Arguments:
         factor: f, at least 1.
         offset: o, the first row and column that is kept, from 0 to f - 1.
 
     Raises:
-        InvalidArgument: If either is out of its range, or (when used) the factor does not divide
-            the sides of x.
+        InvalidArgument: If `factor` or `offset` is out of range, or, when applied, if the factor
+            does not divide the sides of x.
     """
 
     def __init__(self, factor: int, offset: int = 0) -> None:
@@ -53,11 +54,11 @@ class Decimate(SpectralOperator):
         return x
 
     def initial_estimate(self, y: Float[Tensor, "b c k l"]) -> Float[Tensor, "b c h w"]:
-        """Each pixel of y for the block that it was taken from."""
+        """Nearest-neighbor upsampling: each pixel of y fills the block that it was taken from."""
         return y.repeat_interleave(self.factor, -1).repeat_interleave(self.factor, -2)
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """1 at the pixels that are kept, 0 at the others."""
+        """1 at the pixels that are kept, 0 elsewhere."""
         s = torch.zeros(z.shape[-2:], dtype=z.dtype, device=z.device)
         self._kept(s).fill_(1)
         return s

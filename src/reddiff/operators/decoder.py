@@ -1,4 +1,4 @@
-"""A decoder as an operator: latent problems are pixel problems composed with it."""
+"""The decoder of a latent model as an operator, for problems posed in its latent space."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ Map = Callable[[Tensor], Tensor]
 
 
 class Decoder(Operator):
-    r"""Pictures of latents, :math:`x = D(z / k + m)`, with the encoder for the way back.
+    r"""Decodes latents, :math:`x = D(z / k + m)`; `encode` maps back.
 
-    `problem.pullback(decoder)` is the problem of z. Where the decoder is a network, A(D(z)) is
-    nonlinear in z: closed forms of A are lost, and data steps become Gauss-Newton steps, each of
-    several decodings and backward passes through the decoder.
+    `problem.pullback(decoder)` restates a problem for x as one for z. If D is a network, A(D(z))
+    is nonlinear in z. The closed forms of A no longer apply: data steps become Gauss-Newton steps,
+    which run the decoder forwards and backwards several times.
 
     Arguments:
-        net: D, a module or a function from latents `(b, channels, h, w)` to x, differentiable.
-        encoder: From x to latents `(b, channels, h, w)`: the start of optimization. None for a
-            start at zero.
-        channels: Of z.
-        factor: The sides of x over those of z.
+        net: D, a differentiable module or function from latents `(b, channels, h, w)` to x.
+        encoder: From x to latents `(b, channels, h, w)`; gives the start of optimization. With
+            None, optimization starts at zero.
+        channels: Number of channels of z.
+        factor: Ratio of the sides of x to those of z.
         scale: k, the factor by which z is larger than the latents of D (`scaling_factor` of
             diffusers' autoencoders); one number, or a tensor to broadcast with z.
         shift: m, the latents at z = 0 (`shift_factor`).
 
     Raises:
-        InvalidArgument: If `net` cannot be called, or channels or factor are no positive integers.
+        InvalidArgument: If `net` or `encoder` is not callable, or `channels` or `factor` is not a
+            positive integer.
     """
 
     scale: Tensor
@@ -67,14 +68,14 @@ class Decoder(Operator):
         return f"{self.channels}, {self.factor}"
 
     def forward(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
-        """Pictures of z. Attention is computed in a way that has a second derivative."""
+        """x for latents z, with an attention kernel that can be differentiated twice."""
         z = z if self.tap is None else self.tap(z)
         plain = sdpa_kernel(SDPBackend.MATH) if torch.is_grad_enabled() else nullcontext()
         with plain:
             return self.net(z / self.scale.to(z) + self.shift.to(z))
 
     def encode(self, x: Float[Tensor, "b d H W"]) -> Float[Tensor, "b c h w"]:
-        """The z of x.
+        """The latents z of images x.
 
         Raises:
             InvalidArgument: If there is no encoder.
@@ -84,7 +85,6 @@ class Decoder(Operator):
         return (self.encoder(x) - self.shift.to(x)) * self.scale.to(x)
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """The shape of one z."""
         check_y_shape(y_shape, 3, "c, h, w")
         height, width = y_shape[1:]
         good = height % self.factor == width % self.factor == 0
@@ -94,5 +94,5 @@ class Decoder(Operator):
 
     @torch.no_grad()
     def initial_estimate(self, y: Float[Tensor, "b d H W"]) -> Float[Tensor, "b c h w"]:
-        """The encoder's z; zero without one."""
+        """The encoded y, or zero without an encoder."""
         return super().initial_estimate(y) if self.encoder is None else self.encode(y)

@@ -1,4 +1,4 @@
-"""Entries of x times numbers: weights, sensitivities, noise levels divided out."""
+"""Entrywise weights, such as detector sensitivities or the inverse of a noise level."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class Diagonal(SpectralOperator):
-    r""":math:`A = \mathrm{diag}(w)`; y keeps the size of x. Entries with w = 0 are not measured.
+    r""":math:`A = \mathrm{diag}(w)`: y has the shape of x. Entries with w = 0 are not measured.
 
     Arguments:
-        weights: w, of either sign. Shared by all lanes: any shape that broadcasts to one x. With
-            `per_lane`: `(b, ...)` of all the axes of x.
-        per_lane: Whether axis 0 of the weights numbers lanes.
+        weights: w, finite, of either sign. Shared by all lanes, of any shape that broadcasts to
+            one x; or, with `per_lane`, `(b, ...)` with all axes of x.
+        per_lane: Whether axis 0 of the weights is the lane axis.
 
     Raises:
-        InvalidArgument: If a weight is not finite, all are zero, or (when used) they do not
-            broadcast to x.
+        InvalidArgument: If a weight is not finite, if all weights are zero, or, when applied, if
+            they do not broadcast to x.
     """
 
     weights: Tensor
@@ -45,7 +45,6 @@ class Diagonal(SpectralOperator):
         return y_shape
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where the weight is not zero."""
         return (self.weights != 0).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
@@ -65,7 +64,7 @@ class Diagonal(SpectralOperator):
         return x
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        """The signs of w, 0 where it is 0."""
+        """sign(w) z, with sign(0) = 0."""
         return self.weights.sign() * z
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
@@ -76,7 +75,7 @@ class Diagonal(SpectralOperator):
         return self
 
     def product_with(self, inner: Operator) -> Operator | None:
-        """Of two diagonals, or a diagonal and a mask: another diagonal."""
+        """The product with a diagonal or a mask is a diagonal."""
         if isinstance(inner, Diagonal):
             return self._times(inner.weights, bool(inner.batched), bool(inner.batched))
         return self._times(inner.mask, bool(inner.batched)) if isinstance(inner, Mask) else None
@@ -85,7 +84,7 @@ class Diagonal(SpectralOperator):
         return self.product_with(outer) if isinstance(outer, Mask) else None
 
     def _times(self, other: Tensor, per_lane: bool, full: bool = False) -> Diagonal | None:
-        """The product with weights or a mask; `full`: the other one has all the axes of x."""
+        """The product with weights or a mask; `full` if those have all axes of x."""
         both = multiplied(self.weights, other, bool(self.batched), per_lane)
         if both is None or not (self.batched or per_lane):
             return Diagonal(both) if both is not None and bool(both.any()) else None

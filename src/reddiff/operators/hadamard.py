@@ -28,20 +28,21 @@ class WalshHadamard(Sampled):
 
     .. math:: y = P\, (W \otimes H)\, \Pi\, D\, x
 
-    D: random signs, as many of each; Pi: a random order of all entries of x, channels too; W: the
-    orthonormal Walsh-Hadamard transform of the largest power of two that divides the number of
-    entries n; H: the orthonormal Hartley transform of the odd rest; P: m rows drawn without
-    replacement. In O(n log n). Every entry of y is a sum of all of x, with weights of size
-    1 / sqrt(n) where n is a power of two, and at most sqrt(2 / n).
+    D flips random signs, an equal number of each. Pi permutes all entries of x, channels included,
+    at random. W is the orthonormal Walsh-Hadamard transform whose size is the largest power of two
+    that divides n, the number of entries of x. H is the orthonormal Hartley transform for the
+    remaining odd factor of n. P keeps m rows drawn without replacement. The cost is O(n log n).
+    Every entry of y depends on all entries of x, with weights of magnitude 1 / sqrt(n) if n is a
+    power of two, and of at most sqrt(2 / n) otherwise.
 
     Arguments:
-        shape: The shape of one x, such as `(3, 64, 64)`: n entries.
-        ratio: m / n, in (0, 1]; m is rounded.
-        seed: Of D, Pi and P; several, one per lane, make an operator for so many lanes.
+        shape: The shape of one x, such as `(3, 64, 64)`, with n entries.
+        ratio: m / n, in (0, 1]; m is rounded to an integer.
+        seed: Random seed for D, Pi and P; a sequence of seeds gives each lane its own.
 
     Raises:
-        InvalidArgument: If the ratio is outside (0, 1] or so small that m = 0, or the shape is
-            not of positive integers.
+        InvalidArgument: If the ratio is outside (0, 1] or so small that m = 0, or if the shape
+            has an entry that is not a positive integer.
 
     References:
         L. Gan, T. T. Do, T. D. Tran, "Fast compressive imaging using scrambled block Hadamard
@@ -76,14 +77,14 @@ class WalshHadamard(Sampled):
         return _transform(flat)
 
     def v(self, z: Float[Tensor, "b k"]) -> Float[Tensor, "b *n"]:
-        """The transform, which is its own inverse, and order and signs undone."""
+        """The transform, which is its own inverse, then the inverse permutation and the signs."""
         flat = _transform(z)
         flat = torch.zeros_like(flat).scatter(1, self.order.expand_as(flat), flat)
         return (self.signs * flat).unflatten(1, self.shape)
 
 
 def _transform(flat: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """The Walsh-Hadamard (x) Hartley transform, orthonormal and its own inverse."""
+    """W (x) H, the Walsh-Hadamard and Hartley transforms: orthonormal and self-inverse."""
     n = flat.shape[1]
     power = n & -n  # the largest power of two that divides n
     z = flat.view(len(flat), power, n // power)

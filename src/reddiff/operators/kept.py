@@ -1,4 +1,4 @@
-"""What an operator computes from its parameters once, and not at every use."""
+"""A cache for tensors that an operator derives from its parameters."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from torch import Tensor
 
 @final
 class Kept:
-    """The last tensor made from a parameter, such as the transfer function of a PSF.
+    """Caches the tensor last derived from a parameter, such as the transfer function of a PSF.
 
-    It is computed again if the parameter was replaced or written to, or the key differs. It is
-    never pickled or copied, belongs to one operator, and may be used from several threads: they
-    read and replace it as a whole.
+    The tensor is computed again if the parameter was replaced or modified, or if the key differs.
+    The cache is never pickled or copied, and belongs to one operator. Several threads may use it:
+    they read and replace its content atomically.
     """
 
     def __init__(self) -> None:
         self._last: tuple[Tensor, Hashable, Tensor] | None = None
 
     def get(self, parameter: Tensor, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """What make() computes from the parameter and the key alone; not to be written to.
+        """The cached tensor, computed by `make` if it is missing or stale. Do not modify it.
 
-        Nothing is kept of a parameter with a gradient, or of one made in inference mode, which does
-        not tell when it is written to.
+        `make` must depend on the parameter and the key alone. Nothing is cached for a parameter
+        that requires a gradient, or for one created in inference mode, whose modifications torch
+        does not count.
         """
         if parameter.requires_grad or parameter.is_inference():
             return make()
         stamp = parameter._version, key
         last = self._last
         if last is None or last[0] is not parameter or last[1] != stamp:
-            with torch.inference_mode(False), torch.no_grad():  # also good for autograd later
+            with torch.inference_mode(False), torch.no_grad():  # so that autograd accepts it later
                 last = self._last = parameter, stamp, make()
         return last[2]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Kept)  # it says nothing that the parameter does not
+        return isinstance(other, Kept)  # the content follows from the parameter
 
     __hash__ = None  # type: ignore[assignment]
 

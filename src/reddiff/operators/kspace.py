@@ -1,4 +1,4 @@
-"""Sampling masks in k-space, and sensitivity maps of coils, for MRI."""
+"""Sampling masks in k-space and coil sensitivity maps, for MRI."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ GOLDEN_ANGLE = 90 * (math.sqrt(5) - 1)  # degrees: 180 over the golden ratio
 def cartesian_mask(
     size: tuple[int, int], acceleration: float, *, center: float = 0.08, seed: int = 0
 ) -> Bool[Tensor, "h w"]:
-    """Random columns of k-space, w / acceleration of them, the lowest frequencies included.
+    """Random columns of k-space, w / acceleration in total, including the lowest frequencies.
 
     Arguments:
         size: (h, w). A column is a phase-encoding line.
-        acceleration: One over the fraction of columns sampled, 1 or more.
-        center: Fraction of the columns, around frequency 0, that is fully sampled; from 0 to
+        acceleration: Inverse of the fraction of columns sampled, from 1 to w.
+        center: Fraction of all columns that is sampled without gaps around frequency 0; from 0 to
             1 / acceleration.
         seed: Random seed.
 
     Raises:
-        InvalidArgument: If size, acceleration or center are out of range.
+        InvalidArgument: If an argument is out of range.
 
     References:
         | fastMRI: https://arxiv.org/abs/1811.08839, Section 4.9
@@ -59,16 +59,16 @@ def equispaced_mask(
 
 
 def radial_mask(size: tuple[int, int], spokes: int, *, golden: bool = True) -> Bool[Tensor, "h w"]:
-    """The frequencies nearest to straight lines through frequency 0.
+    """The grid points of k-space nearest to straight lines through frequency 0.
 
     Arguments:
         size: (h, w).
         spokes: The number of lines, at least 1.
-        golden: Successive lines are 111.2 degrees apart, the golden angle; otherwise the lines
+        golden: If true, successive lines are 111.2 degrees apart, the golden angle; if not, they
             divide 180 degrees evenly.
 
     Raises:
-        InvalidArgument: If size or spokes are out of range.
+        InvalidArgument: If `size` or `spokes` is out of range.
 
     References:
         | An Optimal Radial Profile Order Based on the Golden Ratio (Winkelmann et al., 2007)
@@ -91,18 +91,18 @@ def radial_mask(size: tuple[int, int], spokes: int, *, golden: bool = True) -> B
 def birdcage_maps(
     coils: int, size: tuple[int, int], *, radius: float = 1.6
 ) -> Float[Tensor, "k 2 h w"]:
-    r"""Sensitivity maps `(coils, 2, h, w)` of straight rods around the image, float64.
+    r"""Sensitivity maps of a birdcage coil, `(coils, 2, h, w)` (Re, Im), float64.
 
     .. math:: S_c(z) \propto \frac{1}{r - z\, e^{-i \phi_c}}, \qquad \sum_c |S_c|^2 = 1
 
-    with :math:`z = x + i y` in units of half the longer side and :math:`\phi_c = 2 \pi c / C`: the
-    field of a current along a rod at :math:`r e^{i \phi_c}`, by the law of Biot and Savart,
-    received with a circular polarisation in phase at the center.
+    with :math:`z = x + i y` in units of half the longer side and :math:`\phi_c = 2 \pi c / C`.
+    By the Biot-Savart law this is the field of a current in a straight rod at
+    :math:`r e^{i \phi_c}`, received with circular polarization and in phase at the center.
 
     Arguments:
         coils: C, at least 1.
         size: (h, w).
-        radius: r, more than the square root of 2, so that no rod is in the image.
+        radius: r, greater than sqrt(2), so that no rod lies inside the image.
 
     Raises:
         InvalidArgument: If an argument is out of range.
@@ -128,14 +128,14 @@ def birdcage_maps(
 def _columns(
     size: tuple[int, int], acceleration: float, center: float
 ) -> tuple[Tensor, Tensor, int]:
-    """The central columns, the others, and how many of the others to sample; validated."""
+    """The central columns, the other columns, and how many of the others to sample."""
     _check_size(size)
     width = size[1]
     good = 1 <= acceleration <= width
     require(good, "acceleration", expected=f"a number from 1 to {width}", got=acceleration)
     count = round(width / acceleration)
     middle = round(center * width) if 0 <= center <= 1 else -1
-    expected = f"a number from 0 to {count / width:.4g}, what is sampled in all"
+    expected = f"a number from 0 to {count / width:.4g}, the fraction sampled in total"
     require(0 <= middle <= count, "center", expected=expected, got=center)
     start = width // 2 - middle // 2
     every = torch.arange(width)

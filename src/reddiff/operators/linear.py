@@ -1,4 +1,4 @@
-"""Linear operators: with an adjoint, with a regularized inverse."""
+"""Base classes of linear operators, and their regularized inverses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reddiff.operators.base import Linearisation, Operator
 
 
 class LinearOperator(Operator):
-    """A linear A: adds `adjoint`, and from it `solve` and `pinv`."""
+    """A linear A. A subclass adds `adjoint`; `solve`, `ridge` and `pinv` are derived from it."""
 
     adjoint_tolerance: float = 0.0  # largest relative error of an adjoint that is not exact
 
@@ -60,10 +60,18 @@ class LinearOperator(Operator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """(weight A^T A + lam I)^-1 b, for numbers (or one per lane) lam > 0 and weight >= 0.
+        """(weight A^T A + lam I)^-1 b, and whether the iteration converged, per lane.
 
-        By conjugate gradients from `start` (by default zero), until the residual is at most `tol`
-        times ||b|| or `iterations` have been made.
+        Computed by conjugate gradients, which stop when the norm of the residual is at most `tol`
+        times ||b||, or after `iterations` iterations.
+
+        Arguments:
+            b: The right-hand side, with the shape of x.
+            lam: A number > 0, or one per lane.
+            weight: A number >= 0, or one per lane.
+            start: The initial iterate; zero by default.
+            tol: Relative tolerance, at least 0.
+            iterations: The largest number of iterations.
         """
         lam, weight = per_lane(lam, b), per_lane(weight, b)
         matvec = partial(self._regularized, lam=lam, weight=weight)
@@ -81,9 +89,10 @@ class LinearOperator(Operator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """Ridge regression: the x of least weight ||A x - y||^2 + ||x||^2.
+        """Ridge regression: the x that minimizes weight ||A x - y||^2 + ||x||^2.
 
-        That is `solution` of weight A^T y for lam = 1 and a weight >= 0, a number or one per lane.
+        It equals `solution(weight * adjoint(y), 1, weight)`, for a weight >= 0, a number or one
+        per lane.
         """
         b = self.adjoint(y)
         return self.solution(
@@ -91,19 +100,19 @@ class LinearOperator(Operator):
         )
 
     def pinv(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The Moore-Penrose pseudo-inverse A^+ y: the shortest x of least ||A x - y||."""
+        """The Moore-Penrose pseudo-inverse A^+ y: the least-squares solution of minimum norm."""
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=500)
 
     def initial_estimate(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
         """Ten conjugate gradient iterations towards A^+ y.
 
-        Early stopping keeps out the directions that A damps most, where y is mostly noise.
+        Stopping early leaves out the directions that A attenuates most, in which y is mostly noise.
         """
         return cg(lambda v: self.adjoint(self(v)), self.adjoint(y), iterations=10)
 
 
 class ClosedForm(LinearOperator):
-    """A linear A whose regularized inverse has a closed form, `invert`."""
+    """A linear A with a closed form of its regularized inverse, `invert`."""
 
     @abstractmethod
     def invert(
@@ -122,16 +131,17 @@ class ClosedForm(LinearOperator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """`invert`, which needs no iterations."""
+        """`invert`; `start`, `tol` and `iterations` have no effect."""
         x = self.invert(b, lam, weight)
         return Solution(x, finite(x))
 
     def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
         """A^T (A A^T + I / weight)^-1 y, for a weight >= 0, a number or one per lane.
 
-        By default `invert(weight A^T y, 1, weight)` and a step of iterative refinement: in single
-        precision the rounding error of weight A^T y in the null space, which `invert` keeps, would
-        exceed x. Override it where A^T (A A^T + I / weight)^-1 is known.
+        By default this is `invert(weight A^T y, 1, weight)` followed by one step of iterative
+        refinement. Without that step, in single precision, the rounding error of weight A^T y in
+        the null space could exceed x, because `invert` keeps it. Override this method where
+        A^T (A A^T + I / weight)^-1 has a closed form.
         """
         x = self.adjoint(y)
         weight = per_lane(weight, x)
@@ -148,6 +158,6 @@ class ClosedForm(LinearOperator):
         tol: float = 0.0,
         iterations: int = 500,
     ) -> Solution:
-        """`wiener`, which needs no iterations."""
+        """`wiener`; `start`, `tol` and `iterations` have no effect."""
         x = self.wiener(y, weight)
         return Solution(x, finite(x))

@@ -1,4 +1,4 @@
-"""Inpainting: some entries of x are measured."""
+"""Masks, for inpainting: only some entries of x are measured."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class Selection(SpectralOperator):
-    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`; y keeps the size of x.
+    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`: y has the shape of x.
 
-    A subclass gives m as `spectrum`, and `x_shape`.
+    A subclass implements `x_shape`, and `spectrum`, which returns m.
     """
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Selection(SpectralOperator):
         return (self.spectrum(y) != 0).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """The kept entries, zeros elsewhere."""
+        """x where it is measured, 0 elsewhere."""
         return self.spectrum(x) * x
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
@@ -57,16 +57,17 @@ class Selection(SpectralOperator):
 
 
 class Mask(Selection):
-    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`; y keeps the size of x.
+    r""":math:`A = \mathrm{diag}(m)`, :math:`m \in \{0, 1\}`: y has the shape of x.
 
     Arguments:
-        mask: 1 (or True) where x is seen. Shared by all lanes: any shape that broadcasts to one
-            x, such as `(h, w)` or `(1, h, w)` for images. With `per_lane`: `(b, ...)`.
-        per_lane: Whether axis 0 of the mask numbers lanes.
+        mask: m, 1 (or True) where x is measured. Shared by all lanes, of any shape that
+            broadcasts to one x, such as `(h, w)` or `(1, h, w)` for images; or, with `per_lane`,
+            `(b, ...)`.
+        per_lane: Whether axis 0 of the mask is the lane axis.
 
     Raises:
-        InvalidArgument: If an entry is neither 0 nor 1, or a mask keeps nothing, or (when used) it
-            does not broadcast to x.
+        InvalidArgument: If an entry is neither 0 nor 1, if a mask keeps no entry, or, when
+            applied, if it does not broadcast to x.
     """
 
     mask: Tensor
@@ -95,7 +96,7 @@ class Mask(Selection):
         self._check_shape(tuple(z.shape[1:]))
         if not self.batched:
             return self.mask
-        gap = z.ndim - self.mask.ndim  # a mask (b, h, w) serves all channels of (b, c, h, w)
+        gap = z.ndim - self.mask.ndim  # a mask (b, h, w) applies to all channels of (b, c, h, w)
         return self.mask.reshape(len(self.mask), *[1] * gap, *self.mask.shape[1:])
 
     def _check_shape(self, wanted: Shape) -> None:
@@ -103,7 +104,7 @@ class Mask(Selection):
         check_broadcast("mask", shape, wanted)
 
     def product_with(self, inner: Operator) -> Operator | None:
-        """Of two masks: the entries that both keep."""
+        """The product of two masks is the mask of the entries that both keep."""
         if not isinstance(inner, Mask):
             return None
         both = multiplied(self.mask, inner.mask, bool(self.batched), bool(inner.batched))
@@ -118,7 +119,7 @@ class Mask(Selection):
 
 
 def multiplied(a: Tensor, b: Tensor, a_per_lane: bool, b_per_lane: bool) -> Tensor | None:
-    """The product of two tensors that each multiply x, as one; None where shapes do not fit."""
+    """a * b for two tensors that multiply x entrywise; None if they do not broadcast."""
     rank = max(a.ndim - a_per_lane, b.ndim - b_per_lane)
     a, b = (
         t.reshape(len(t), *[1] * (rank + 1 - t.ndim), *t.shape[1:]) if per_lane else t
@@ -133,7 +134,7 @@ def _extremes(mask: Tensor) -> str:
 
 
 class Identity(Selection):
-    """A = I: y is x and noise."""
+    """A = I, for denoising."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape

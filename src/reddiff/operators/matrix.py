@@ -1,4 +1,4 @@
-"""A dense matrix: compressed sensing, small physics, tests."""
+"""An operator given by a dense matrix, for problems with few unknowns."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class Matrix(SpectralOperator):
-    """A x for a matrix A, by its singular value decomposition, made once.
+    """y = A x for a dense matrix A, whose singular value decomposition is computed once.
 
     Arguments:
         a: The matrix `(m, n)`, or one per lane `(b, m, n)` with `per_lane`.
-        shape: The shape of one x, of n entries; `(n,)` by default. y is `(b, m)`.
-        per_lane: Whether axis 0 of the matrix numbers lanes.
+        shape: The shape of one x, with n entries in total; `(n,)` by default. y is `(b, m)`.
+        per_lane: Whether axis 0 of the matrix is the lane axis.
 
     Raises:
-        InvalidArgument: If the matrix has another rank, is not finite, is all zero, or n does not
-            fit the shape.
+        InvalidArgument: If the matrix has the wrong number of axes, is not finite or is zero, or
+            if `shape` does not have n entries.
     """
 
     a: Tensor
@@ -69,11 +69,11 @@ class Matrix(SpectralOperator):
     @property
     def T(self) -> LinearOperator:
         if self.shape != (self.a.shape[-1],):
-            return super().T  # y of a matrix is flat
+            return super().T  # x would not be flat, but y of a Matrix is
         return Matrix(self.a.mT, per_lane=bool(self.batched))
 
     def product_with(self, inner: Operator) -> Operator | None:
-        """Of two matrices: their product."""
+        """The product of two matrices is a matrix."""
         if not isinstance(inner, Matrix) or self.a.shape[-1] != inner.a.shape[-2]:
             return None
         a, per_lane = self.a @ inner.a, bool(self.batched or inner.batched)
@@ -83,7 +83,7 @@ class Matrix(SpectralOperator):
         return f"a={tuple(self.a.shape)}"
 
     def spectrum(self, z: Float[Tensor, "b n"]) -> Tensor:
-        """The singular values, zeros appended to n."""
+        """The singular values, zero-padded to length n."""
         return self.s
 
     def v(self, z: Float[Tensor, "b n"]) -> Float[Tensor, "b *n"]:
@@ -96,7 +96,7 @@ class Matrix(SpectralOperator):
         return _apply(self.left, torch.where(self.s > 0, z, 0)[:, : self.left.shape[-1]])
 
     def ut(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:
-        """U^T y, zero where s is."""
+        """U^T y, zero where s = 0."""
         z = _apply(self.left.mT, y)
         z = pad(z, (0, self.right.shape[-1] - z.shape[1]))
         return torch.where(self.s > 0, z, 0)

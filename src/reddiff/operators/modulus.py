@@ -1,4 +1,4 @@
-"""The modulus of a linear map, and the start of phase retrieval from it."""
+"""The modulus of a linear map, as in phase retrieval, and an initial estimate from it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reddiff.operators.complex_images import join, split
 from reddiff.random import DRAWING, Keys
 
 SPECTRAL, PROJECTIONS = 50, 30  # iterations of `initial_estimate`
-TRIMMED = 3.0  # moduli count up to this times their rms: Candes et al., Section 2.3
+TRIMMED = 3.0  # moduli are clipped to this times their rms: Candes et al., Section 2.3
 
 
 class Modulus(Operator):
-    r""":math:`A(x) = |L x|` for a linear map L of full rank, from images to complex waves.
+    r""":math:`A(x) = |L x|` for a linear map L of full rank, from images to complex wave fields.
 
-    Each channel of x `(b, c, h, w)` is a separate image; x and -x have the same y. With
-    `complex_x`, x `(b, 2, h, w)` is one complex image (Re, Im), determined up to a phase, and the
-    waves have one channel. The derivative of the modulus at 0 is defined as 0.
+    Each channel of x `(b, c, h, w)` is a separate image, determined up to its sign. With
+    `complex_x`, x `(b, 2, h, w)` is one complex image (Re, Im), determined up to a global phase,
+    and y has one channel. The derivative of the modulus at 0 is defined as 0.
 
     A subclass implements `waves`, `invert` and `size`.
 
@@ -40,11 +40,11 @@ class Modulus(Operator):
 
     @abstractmethod
     def invert(self, waves: Complex[Tensor, "b c *m"]) -> Complex[Tensor, "b c h w"]:
-        """(L^* L)^-1 L^* waves: the complex images by least squares."""
+        """(L^* L)^-1 L^* waves, the least-squares complex images."""
 
     @abstractmethod
     def size(self, y_shape: Shape) -> Shape:
-        """(h, w) of an image whose moduli have this shape `(c, ...)`, which is validated."""
+        """(h, w) of an image whose moduli have shape `y_shape`, `(c, ...)`, after validating it."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
         """(c, h, w), or (2, h, w) for a complex x."""
@@ -60,17 +60,17 @@ class Modulus(Operator):
         return self.waves(join(x).unsqueeze(1) if self.complex_x else x).abs()
 
     def initial_estimate(self, y: Float[Tensor, "b k *m"]) -> Float[Tensor, "b c h w"]:
-        r"""A spectral start, then alternating projections.
+        r"""Spectral initialization followed by alternating projections.
 
-        The power method on :math:`L^+ \mathrm{diag}(\min(y, 3\,\mathrm{rms})^2) L` from fixed
-        noise, then :math:`x \leftarrow L^+ (y \, L x / |L x|)`.
+        First the power method on :math:`L^+ \mathrm{diag}(\min(y, 3\,\mathrm{rms})^2) L`, started
+        from noise with a fixed seed; then :math:`x \leftarrow L^+ (y \, L x / |L x|)`.
 
         References:
             | Phase Retrieval via Wirtinger Flow (Candes, Li & Soltanolkotabi, 2015), Algorithm 1
             | A Practical Algorithm for the Determination of Phase (Gerchberg & Saxton, 1972)
         """
         size = self.size(tuple(y.shape[1:]))
-        y = y.clamp(min=0)  # noise makes small moduli negative
+        y = y.clamp(min=0)  # with noise, small moduli can be negative
         tiny = torch.finfo(y.dtype).tiny
         every = tuple(range(2, y.ndim))
         scaled = y / y.amax(every, keepdim=True).clamp(min=tiny)

@@ -1,4 +1,4 @@
-"""Demosaicing: a camera's sensor sees one color at each pixel."""
+"""Color filter arrays, for demosaicing: a sensor measures one color at each pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reddiff.operators.shapes import check_y_shape
 
 
 class BayerPattern(Enum):
-    """The colors of the first two by two pixels, in reading order."""
+    """The colors of the top left 2 x 2 pixels, row by row."""
 
     RGGB = "RGGB"
     BGGR = "BGGR"
@@ -25,15 +25,16 @@ class BayerPattern(Enum):
 
 
 class Bayer(Selection):
-    """The color filter array of Bayer: y `(b, 3, h, w)` is x where its color is seen, else 0.
+    """The Bayer color filter array: y `(b, 3, h, w)` is x at the measured color, 0 elsewhere.
 
-    Half of the pixels are green, a quarter red, a quarter blue; of any size.
+    Half of the pixels measure green, a quarter red and a quarter blue. Images may have any size.
 
     Arguments:
-        pattern: Which color is where.
+        pattern: The arrangement of the colors.
 
     Raises:
-        InvalidArgument: If `pattern` is not a BayerPattern, or (when used) x has not 3 channels.
+        InvalidArgument: If `pattern` is not a BayerPattern, or, when applied, if x does not have
+            3 channels.
 
     References:
         B. E. Bayer, US patent 3971065, "Color imaging array", 1976.
@@ -61,13 +62,13 @@ class Bayer(Selection):
         return y_shape
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
-        """1 where the channel is the pixel's color, (3, h, w)."""
+        """The mask `(3, h, w)`: 1 where the pixel measures that channel, 0 elsewhere."""
         require(z.shape[1] == 3, "x", expected="shape (b, 3, h, w)", got=tuple(z.shape))
         h, w = z.shape[-2:]
         return self.tile.repeat(1, -(-h // 2), -(-w // 2))[:, :h, :w].to(z.dtype)
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Bilinear demosaicing: the mean of the nearest pixels of that color; 0 where none is."""
+        """Bilinear demosaicing: the mean of the adjacent pixels of that color; 0 without any."""
         seen = self.spectrum(y)
         tent = torch.tensor([0.5, 1.0, 0.5], dtype=y.dtype, device=y.device)
         kernel = torch.outer(tent, tent).expand(3, 1, 3, 3)

@@ -1,4 +1,4 @@
-"""Magnetic resonance imaging: y is a subset of the Fourier transform of a complex image."""
+"""Magnetic resonance imaging (MRI): y samples the Fourier transform of a complex image."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from reddiff.operators.linear import LinearOperator
 from reddiff.operators.shapes import check_y_shape
 from reddiff.operators.spectral import SpectralOperator
 
-LEAST_SENSITIVITY = 0.1  # of the largest: `initial_estimate` amplifies weaker pixels no further
+LEAST_SENSITIVITY = 0.1  # relative to the largest: floor of the divisor in `initial_estimate`
 
 
 class SingleCoilMRI(SpectralOperator):
-    r""":math:`A = M F`: the sampled frequencies of the centered orthonormal 2-D Fourier transform.
+    r"""Single-coil MRI, :math:`A = M F`: F is the centered orthonormal 2-D DFT, M the mask.
 
     x is a complex image `(b, 2, h, w)`, (Re, Im). y has the same shape, with zeros at frequencies
-    that are not sampled. V is the inverse transform, and s is the mask.
+    that are not sampled. In the singular value decomposition, V is the inverse DFT and s the mask.
 
     Arguments:
         mask: `(h, w)`, 1 (or True) where a frequency is sampled, frequency 0 at (h // 2, w // 2);
             or `(b, h, w)` with `per_lane`.
-        per_lane: Whether axis 0 of the mask numbers lanes.
+        per_lane: Whether axis 0 of the mask is the lane axis.
 
     Raises:
-        InvalidArgument: If the mask has another rank, entries other than 0 and 1, or keeps nothing.
+        InvalidArgument: If the mask has another shape, entries other than 0 and 1, or no 1.
 
     References:
         | SENSE: Sensitivity Encoding for Fast MRI (Pruessmann et al., 1999)
@@ -52,7 +52,7 @@ class SingleCoilMRI(SpectralOperator):
         return y_shape
 
     def measured(self, y: Float[Tensor, "b 2 h w"]) -> Bool[Tensor, "b 2 h w"]:
-        """Both parts of the sampled frequencies."""
+        """The real and imaginary parts of the sampled frequencies."""
         return self._sampled(y).expand_as(y)
 
     def spectrum(self, z: Float[Tensor, "b 2 h w"]) -> Tensor:
@@ -76,22 +76,24 @@ class SingleCoilMRI(SpectralOperator):
 
 
 class MultiCoilMRI(LinearOperator):
-    r"""Parallel imaging: :math:`y_c = M F (S_c \odot x)` for every coil c of sensitivity S_c.
+    r"""Parallel MRI: :math:`y_c = M F (S_c \odot x)` for coil c with sensitivity map S_c.
 
     x is a complex image `(b, 2, h, w)`, (Re, Im). y is `(b, coils, 2, h, w)`, with zeros at
-    frequencies that are not sampled. F is the centered orthonormal 2-D Fourier transform. ||A|| is
-    at most the square root of the largest sum of squares of the maps over the coils: 1 for
-    normalized maps.
+    frequencies that are not sampled. F is the centered orthonormal 2-D DFT, M the mask. The norm of
+    A is at most the maximum over pixels of the root of sum_c |S_c|^2, which is 1 for normalized
+    maps.
 
     Arguments:
-        mask: As for `SingleCoilMRI`, the same for all coils.
+        mask: M, as for `SingleCoilMRI`; it is the same for all coils.
         maps: The sensitivities S, complex `(coils, h, w)` or real `(coils, 2, h, w)`, of the
             dtype of y; or one set per lane, `(b, coils, ...)`, with `per_lane`.
-        per_lane: Whether the mask, the maps or both have a lane axis; their ranks tell which.
+        per_lane: Whether the mask, the maps or both have a lane axis; their numbers of axes tell
+            which.
 
     Raises:
-        InvalidArgument: If mask or maps have another rank, differ in size or in lanes; if the mask
-            has entries other than 0 and 1 or keeps nothing; if maps are not finite or all zero.
+        InvalidArgument: If mask or maps have the wrong number of axes, or differ in size or number
+            of lanes; if the mask has entries other than 0 and 1, or no 1; if the maps are not
+            finite or all zero.
 
     References:
         | SENSE: Sensitivity Encoding for Fast MRI (Pruessmann et al., 1999)
@@ -128,7 +130,7 @@ class MultiCoilMRI(LinearOperator):
         return y_shape[1:]
 
     def measured(self, y: Float[Tensor, "b k 2 h w"]) -> Bool[Tensor, "b k 2 h w"]:
-        """Both parts of the sampled frequencies of every coil."""
+        """The real and imaginary parts of the sampled frequencies of every coil."""
         return self._sampled.unsqueeze(-3).expand_as(y)
 
     def forward(self, x: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b k 2 h w"]:
@@ -136,14 +138,14 @@ class MultiCoilMRI(LinearOperator):
         return split(fourier(join(self.maps) * join(x).unsqueeze(1)) * self._sampled)
 
     def adjoint(self, y: Float[Tensor, "b k 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """The sum over coils of S^* F^-1 M y."""
+        """sum_c S_c^* F^-1 M y_c."""
         coils = inverse_fourier(join(y) * self._sampled)
         return split((join(self.maps).conj() * coils).sum(1))
 
     def initial_estimate(self, y: Float[Tensor, "b k 2 h w"]) -> Float[Tensor, "b 2 h w"]:
-        """A^T y over the sum of squares of the maps: A^+ y if all frequencies are sampled.
+        """A^T y / sum_c |S_c|^2, which is A^+ y if all frequencies are sampled.
 
-        The divisor is at least a hundredth of its largest value.
+        The divisor is clipped from below to 1/100 of its maximum.
         """
         power = (self.maps**2).sum((-4, -3)).reshape(-1, 1, *self.maps.shape[-2:])
         least = LEAST_SENSITIVITY**2 * power.flatten(1).amax(1)
@@ -151,12 +153,12 @@ class MultiCoilMRI(LinearOperator):
 
     @property
     def _sampled(self) -> Tensor:
-        """The mask, (1, h, w) or (b, 1, h, w)."""
+        """The mask, `(1, h, w)` or `(b, 1, h, w)`."""
         return self.mask.unsqueeze(-3)
 
 
 def _binary(mask: Tensor) -> Tensor:
-    """The mask as bool, validated: it then fits a y of any dtype."""
+    """The validated mask as booleans, which combine with a y of any dtype."""
     binary = bool(((mask == 0) | (mask == 1)).all())
     require(binary, "mask", expected="entries 0 or 1", got="others")
     kept = mask.bool().flatten(-2).any(-1)

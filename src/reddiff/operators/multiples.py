@@ -1,4 +1,4 @@
-"""Operators times a number, c A."""
+"""Multiples c A of operators."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scaled(part: Operator, factor: float) -> Operator:
 
 
 class Scaled(Operator):
-    """x -> factor * part(x)."""
+    """The multiple factor * part of an operator."""
 
     loose = True
 
@@ -76,7 +76,7 @@ class Scaled(Operator):
 
 
 class LinearScaled(Scaled, LinearOperator):
-    """A linear operator times a number."""
+    """A number times a linear operator."""
 
     part: LinearOperator
 
@@ -99,7 +99,7 @@ class LinearScaled(Scaled, LinearOperator):
 
 
 class ClosedScaled(LinearScaled, ClosedForm):
-    """An operator with a closed form times a number."""
+    """A number times an operator with a closed form."""
 
     part: ClosedForm
 
@@ -109,12 +109,11 @@ class ClosedScaled(LinearScaled, ClosedForm):
         return self.part.invert(b, lam, self.factor**2 * weight)
 
     def wiener(self, y: Float[Tensor, "b *m"], weight: Tensor | float) -> Float[Tensor, "b *n"]:
-        """That of the part, for y over the factor."""
         return self.part.wiener(y / self.factor, self.factor**2 * weight)
 
 
 class SpectralScaled(ClosedScaled, SpectralOperator):
-    """A spectral operator times a number, of which U takes the sign."""
+    """A spectral operator times a number; the sign of the number goes into U."""
 
     part: SpectralOperator
 

@@ -1,4 +1,4 @@
-"""Nonlinear blur: how a place is blurred depends on the picture itself."""
+"""A nonlinear blur, whose kernel at each pixel depends on the image."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from reddiff.operators.blur.psf import gaussian_psf, motion_psf
 from reddiff.operators.shapes import check_y_shape
 from reddiff.random import DRAWING, Keys
 
-ANGLES = (0.0, 45.0, 90.0, 135.0)  # of the kernels, in degrees
-HIDDEN, FEATURES = 8, 9  # of the network: channels, and pixels that each looks at
-# A picture of contrast 1/2 takes most of the range of tanh, and moves more weight than the biases.
+ANGLES = (0.0, 45.0, 90.0, 135.0)  # directions of the motion kernels, in degrees
+HIDDEN, FEATURES = 8, 9  # hidden channels of the network; entries of its 3 x 3 input patches
+# Chosen so that an image of contrast 1/2 uses most of the range of tanh and has more effect on the
+# weights than the biases have.
 CONTRAST = 4.0
-SHARPNESS = 4.0  # of the blend: the standard deviation of its logits, for x of a size about 1
+SHARPNESS = 4.0  # standard deviation of the logits for |x| of about 1
 
 
 class NonlinearBlur(Operator):
-    r"""A blend of motion blurs that a small network chooses at every pixel, from x.
+    r"""A mixture of motion blurs, with weights that a small network computes from x at each pixel.
 
     .. math:: y = \sum_{k=0}^{K} w_k(x) \odot (h_k * x), \qquad
         w(x) = \mathrm{softmax}(c\, W_2 \tanh(W_1 * \bar x + b_1))
 
-    with h_0 a point, the other :math:`h_k` straight motions of one length in four directions, and
-    :math:`\bar x` the mean over channels, smoothed by a Gaussian. The weights :math:`W_1` (3 x 3,
-    8 channels), :math:`b_1` and :math:`W_2` (1 x 1) are frozen normal numbers made from a seed.
+    Here :math:`h_0` is a delta function, the other :math:`h_k` are straight motions of one length
+    in four directions, and :math:`\bar x` is the mean over channels, smoothed by a Gaussian. The
+    network parameters :math:`W_1` (3 x 3, 8 channels), :math:`b_1` and :math:`W_2` (1 x 1) are
+    normal random numbers drawn from the seed. At the border, the edge pixels are repeated.
 
-    It stands in for the blurs of a trained network (Tran et al.), of which it keeps what makes
-    the inverse problem nonlinear: the kernel varies from place to place and is unknown until x is
-    known. What is added is certainty. The w sum to 1 and are positive, and so are the kernels: a
-    flat picture stays as it is (the DC gain is 1 in every direction of light), and y never leaves
-    the range of x. It has derivatives of every order, needs no weights file, and a seed gives the
-    same operator on any machine, up to rounding. On photos, A(x) + A(-x) is half as large as the
-    blur x - A(x) and more. Borders repeat the last pixel.
+    It replaces the blur of Tran et al., which is a trained network. Like theirs, it is nonlinear:
+    the kernel varies over the image and is unknown until x is known. On photos, A(x) + A(-x) is at
+    least half as large as the blur x - A(x). Unlike theirs, it needs no file of weights and has
+    derivatives of every order. Its weights and kernels are positive and sum to 1, so that a
+    constant image is unchanged and y stays within the range of x. A seed gives the same operator on
+    any machine, up to rounding.
 
     Arguments:
         length: The length of the motions in pixels, positive.
-        seed: Of the network: an integer of 64 bits, or with `per_lane` integers `(b,)`.
+        seed: Random seed, a 64-bit integer; with `per_lane`, integers `(b,)`.
         per_lane: Whether there is a seed per lane.
 
     References:
@@ -48,7 +49,7 @@ class NonlinearBlur(Operator):
         | https://arxiv.org/abs/2104.00317: the task, with a trained network for the blur
 
     Raises:
-        InvalidArgument: If length is not positive, or the seeds are no integers.
+        InvalidArgument: If `length` is not positive and finite, or a seed is not an integer.
     """
 
     kernels: Tensor
@@ -82,7 +83,7 @@ class NonlinearBlur(Operator):
         return (self.weights(x)[:, None] * _blur(x, self.kernels)).sum(2)
 
     def weights(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """w(x): positive, and of sum 1 over k at every pixel."""
+        """The mixture weights w(x), positive, with sum 1 over k at every pixel."""
         h, w = x.shape[-2:]
         line = self.smoother
         smooth = _blur(_blur(x.mean(1, keepdim=True), line[None])[:, 0], line.mT[None])[:, 0]
@@ -96,7 +97,7 @@ class NonlinearBlur(Operator):
 
 
 def _blur(x: Float[Tensor, "b c h w"], kernels: Tensor) -> Float[Tensor, "b c k h w"]:
-    """Every channel convolved with every kernel (k, kh, kw), the borders repeated."""
+    """Every channel convolved with every kernel `(k, kh, kw)`; edge pixels are repeated."""
     up, left = (n // 2 for n in kernels.shape[-2:])
     planes = pad(x, (left, left, up, up), mode="replicate").flatten(0, 1)[:, None]
     flipped = kernels.flip(-2, -1)[:, None].to(x.dtype)
@@ -104,12 +105,12 @@ def _blur(x: Float[Tensor, "b c h w"], kernels: Tensor) -> Float[Tensor, "b c k 
 
 
 def _line(sigma: float) -> Float[Tensor, "1 side"]:
-    """A Gaussian along a row."""
+    """A normalized 1-D Gaussian."""
     return gaussian_psf(sigma).sum(0, keepdim=True)
 
 
 def _bank(length: float) -> Float[Tensor, "k side side"]:
-    """A point, and a motion in each direction, of one odd side."""
+    """The delta function and a motion kernel per direction, padded to one odd size."""
     kernels = [motion_psf(0.0, 0.0), *(motion_psf(length, angle) for angle in ANGLES)]
     side = max(max(k.shape) for k in kernels)
     margins = [[(side - n) // 2 for n in k.shape] for k in kernels]
@@ -128,7 +129,7 @@ def _seeds(seed: int | Tensor, per_lane: bool) -> tuple[int, ...]:
 
 
 def _weights(seeds: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """W_1 (n, 8, 9), b_1 (n, 8, 1) and c W_2 (n, K + 1, 8) of n seeds."""
+    """W_1 `(n, 8, 9)`, b_1 `(n, 8, 1)` and c W_2 `(n, K + 1, 8)` for n seeds."""
     shapes = (HIDDEN, FEATURES), (HIDDEN, 1), (len(ANGLES) + 1, HIDDEN)
     rngs = [Keys(seed, (0,)).at(DRAWING) for seed in seeds]
     first, bias, second = (

@@ -1,4 +1,4 @@
-"""The eight orientations in which a file may hold a picture, as EXIF numbers them."""
+"""The eight orientations in which a file may store an image, as numbered by EXIF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Orientation(IntEnum):
-    """How the stored picture becomes upright: the value of EXIF's tag 274."""
+    """The value of EXIF tag 274: how to turn the stored image to display it upright."""
 
     UPRIGHT = 1
     MIRRORED = 2
@@ -26,16 +26,16 @@ class Orientation(IntEnum):
         return self >= Orientation.TRANSPOSED
 
     def upright(self, x: Shaped[Tensor, "*b h w"]) -> Shaped[Tensor, "*b H W"]:
-        """The upright picture of a stored one."""
+        """Turn a stored image upright."""
         x = x.mT if self.swaps else x
         return x.flip(self._flips) if self._flips else x
 
     def stored(self, x: Shaped[Tensor, "*b h w"]) -> Shaped[Tensor, "*b H W"]:
-        """The stored picture of an upright one: the inverse of `upright`."""
+        """Turn an upright image into its stored orientation; the inverse of `upright`."""
         x = x.flip(self._flips) if self._flips else x
         return x.mT if self.swaps else x
 
     @property
     def _flips(self) -> list[int]:
-        """The axes along which the order is reversed, after transposing."""
+        """The axes to flip, after transposing."""
         return [-2] * (self in (3, 4, 7, 8)) + [-1] * (self in (2, 3, 6, 7))

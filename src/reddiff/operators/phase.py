@@ -1,4 +1,4 @@
-"""Phase retrieval: y is the modulus of a Fourier transform of x."""
+"""Phase retrieval: y is the modulus of a Fourier transform."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from reddiff.operators.shapes import check_y_shape
 class PhaseRetrieval(Modulus):
     r"""Fourier phase retrieval: :math:`y = |F P x|`.
 
-    P pads with zeros; F is the orthonormal 2-D DFT with frequency 0 first, so that ||A|| is 1. y is
-    `(b, c, H, W)`, where H and W are h and w times the oversampling, rounded. x, -x, their
-    rotations by 180 degrees, and shifts of an x with an empty border all have the same y: restarts,
-    `solve(..., runs=8).best`, find one of them at best.
+    P pads with zeros, and F is the orthonormal 2-D DFT with frequency 0 first; the norm of A is 1.
+    y is `(b, c, H, W)`, where H and W are h and w times the oversampling, rounded. The solution is
+    not unique: x, -x, their rotations by 180 degrees, and shifts of an x with an empty border have
+    the same y. Several runs, `solve(..., runs=8).best`, can find one of these.
 
     Arguments:
-        oversampling: The side of y over that of x, 1 or more. From 2 on y determines the
-            autocorrelation of x, and with it nearly every x but for these ambiguities.
+        oversampling: Ratio of the sides of y to those of x, 1 or more. From 2 on, y determines the
+            autocorrelation of x, and thereby almost every x up to these ambiguities.
         complex_x: See `Modulus`.
 
     Raises:
@@ -45,7 +45,7 @@ class PhaseRetrieval(Modulus):
         self.oversampling = oversampling
 
     def size(self, y_shape: Shape) -> Shape:
-        """The size that has this shape when oversampled."""
+        """The (h, w) that oversampling turns into this shape."""
         check_y_shape(y_shape, 3, "c, h, w")
         size = tuple(round(n / self.oversampling) for n in y_shape[1:])
         nearest = tuple(self._padded(max(n, 1)) for n in size)
@@ -69,16 +69,18 @@ class CodedDiffraction(Modulus):
     r"""Coded diffraction patterns: :math:`y_l = |F (m_l \odot x)|` for every code :math:`m_l`.
 
     F is the orthonormal 2-D DFT with frequency 0 first. x is `(b, c, h, w)` and y is
-    `(b, c, codes, h, w)`. ||A|| is the root of the largest sum of :math:`|m_l|^2` over the codes.
+    `(b, c, codes, h, w)`. The norm of A is the maximum over pixels of
+    :math:`\sqrt{\sum_l |m_l|^2}`.
 
     Arguments:
         codes: Complex `(codes, h, w)` or real `(codes, 2, h, w)` (Re, Im), of the dtype of y; or
             one set per lane, `(b, codes, ...)`, with `per_lane`.
-        per_lane: Whether axis 0 of the codes numbers lanes.
+        per_lane: Whether axis 0 of the codes is the lane axis.
         complex_x: See `Modulus`.
 
     Raises:
-        InvalidArgument: If the codes have another rank, are not finite, or all leave a pixel dark.
+        InvalidArgument: If the codes have another shape, are not finite, or are all zero at one
+            pixel.
 
     References:
         | Phase Retrieval from Coded Diffraction Patterns (Candes, Li & Soltanolkotabi, 2015)
@@ -99,8 +101,8 @@ class CodedDiffraction(Modulus):
         finite = bool(torch.isfinite(codes).all())
         require(finite, "codes", expected="finite values", got="nan or inf")
         dark = int((~codes.any(-3).any(-3)).sum())
-        got = f"{dark} pixels that all codes hide"
-        require(dark == 0, "codes", expected="a code that shows it, for every pixel", got=got)
+        got = f"{dark} pixels where all codes are zero"
+        require(dark == 0, "codes", expected="a code other than zero at every pixel", got=got)
         self.register_buffer("codes", codes.contiguous())
         self.batched = ("codes",) if per_lane else ()
 
@@ -118,12 +120,12 @@ class CodedDiffraction(Modulus):
         return fft2(self._filters * x.unsqueeze(-3), norm="ortho")
 
     def invert(self, waves: Complex[Tensor, "b c k h w"]) -> Complex[Tensor, "b c h w"]:
-        """The mean of F^-1 y_l / m_l, weighted with |m_l|^2."""
+        """The mean of F^-1 waves_l / m_l over the codes l, weighted by |m_l|^2."""
         filters = self._filters
         total = (filters.conj() * ifft2(waves, norm="ortho")).sum(-3)
         return total / (filters.real**2 + filters.imag**2).sum(-3)
 
     @property
     def _filters(self) -> Tensor:
-        """The codes, (1 or b, 1, codes, h, w)."""
+        """The codes, complex `(1 or b, 1, codes, h, w)`."""
         return join(self.codes).reshape(-1, 1, *self.codes.shape[-4:-3], *self.codes.shape[-2:])

@@ -1,4 +1,4 @@
-"""Operators in the precision of what they are applied to."""
+"""Casts the parameters of operators to the precision of the data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def lowered(operator: Operator, dtype: torch.dtype) -> Operator:
-    """The operator with parameters of `dtype` in place of those of a higher precision.
+    """A copy of the operator whose parameters have at most the precision of `dtype`.
 
-    NumPy and `gaussian_psf` give float64, pictures and most networks are float32: nothing that
-    float32 data could tell is lost. Parameters of a lower precision stay, and so do all of
-    operators that hold modules of other kinds, which may be referred to from elsewhere. The
-    operator given is not changed; it is returned where there is nothing to do.
+    NumPy and `gaussian_psf` create float64 parameters, while images and most networks are
+    float32. The cast loses nothing that matters for float32 data. Parameters of lower precision
+    are not changed. An operator that holds other modules, such as a network, is not changed at
+    all, because those modules may be in use elsewhere. If nothing has to be cast, the operator
+    itself is returned.
     """
     modules = list(operator.modules())
     ours = all(isinstance(module, Operator | nn.ModuleList) for module in modules)
@@ -28,7 +29,7 @@ def lowered(operator: Operator, dtype: torch.dtype) -> Operator:
 
 
 def _parameters(module: nn.Module) -> list[torch.Tensor]:
-    """The buffers that callers gave; others are in the precision that they are needed in."""
+    """The buffers given by the caller; the others already have the precision they need."""
     internal = module._non_persistent_buffers_set
     return [t for name, t in module.named_buffers(recurse=False) if name not in internal]
 

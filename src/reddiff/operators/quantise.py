@@ -1,4 +1,4 @@
-"""Rounding to a few levels."""
+"""Quantization: rounding to a small number of levels."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from reddiff.operators.tone import Pointwise
 
 
 class Quantise(Pointwise):
-    r"""Few levels: y is the nearest of `levels` even ones from low to high.
+    r"""Quantization: y is the nearest of `levels` evenly spaced values from `low` to `high`.
 
-    The derivative is straight-through, that of the identity, also where x is clipped: the true one
-    is zero almost everywhere, and nothing could be fitted with it.
+    The gradient is a straight-through estimate: the gradient of the identity, also where x is
+    clipped. The true gradient is zero almost everywhere and of no use for optimization.
 
     Arguments:
-        levels: How many, 2 or more: 256 for 8 bits, 2 for black and white; with `per_lane` whole
-            numbers `(b,)`.
-        low: The lowest level.
-        high: The highest level.
-        per_lane: Whether there is a number of levels per lane.
+        levels: The number of values, 2 or more, such as 256 for 8 bits or 2 for black and white;
+            with `per_lane`, whole numbers `(b,)`.
+        low: The lowest value.
+        high: The highest value.
+        per_lane: Whether each lane has its own number of levels.
 
     References:
         | Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation
         | (Bengio, Leonard & Courville, 2013), https://arxiv.org/abs/1308.3432
 
     Raises:
-        InvalidArgument: If levels are not whole numbers of at least 2, or low is not below high.
+        InvalidArgument: If `levels` is not a whole number of at least 2, or low is not below high.
     """
 
     straight_through = True
@@ -48,13 +48,13 @@ class Quantise(Pointwise):
         require(good, "levels", expected="whole numbers of at least 2", got=got)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The nearest level; of two, that of even number from below."""
+        """The nearest level; ties go to the level with an even index, counted from `low`."""
         scale = (per_lane(self.levels, x) - 1) / (self.high - self.low)
         number = ((x.detach().clamp(self.low, self.high) - self.low) * scale).round()
         return straight_through(self.low + number / scale, x)
 
     def surrogate(self) -> tuple[Operator, Tensor]:
-        """The identity; the rounding error has a standard deviation of 0.29 steps."""
+        """The identity, and the standard deviation of the rounding error, 1 / sqrt(12) steps."""
         step = (self.high - self.low) / (self.levels - 1)
         return Identity(), step / math.sqrt(12)
 
@@ -63,5 +63,5 @@ class Quantise(Pointwise):
 
 
 def straight_through(value: Tensor, smooth: Tensor) -> Tensor:
-    """`value` to the bit, with the derivatives of `smooth`; NaN where that is not finite."""
+    """`value`, bit for bit, with the gradient of `smooth`; NaN where `smooth` is not finite."""
     return value.detach() + (smooth - smooth.detach())

@@ -1,4 +1,4 @@
-"""Tomography: y is line integrals of x."""
+"""Tomography: y holds line integrals of x."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from reddiff.operators.ramp_filter import Window, hann, ramp, ramp_filtered
 from reddiff.operators.rays import back_project, project
 from reddiff.operators.shapes import check_y_shape
 
-# Entries per lane in a chunk of angles: they fit the cache of a CPU, or keep a GPU busy. Per lane,
-# so that the order of summation does not depend on the number of lanes.
+# Entries in a chunk of angles, which fits the cache of a CPU or keeps a GPU busy. They are counted
+# per lane, so that the order of summation does not depend on the number of lanes.
 ENTRIES_CPU, ENTRIES_GPU = 2**18, 2**22
-SAME = 1e-6  # radians: views closer than this are of one direction
+SAME = 1e-6  # radians: views closer than this count as one direction
 
 
 class Radon(LinearOperator):
-    r"""The parallel-beam transform of square images, by Joseph's method, and its exact transpose.
+    r"""The parallel-beam Radon transform of square images, by Joseph's method, with exact adjoint.
 
     .. math:: y_{\theta r} = \int x \; \text{along the line} \;
         (j - c) \cos\theta - (i - c) \sin\theta = r - a
@@ -43,23 +43,24 @@ class Radon(LinearOperator):
         size: n, the side of the image, at least 1. Pad images that are not square.
         angles: k angles in degrees, counterclockwise, in any order: `(k,)`, or `(b, k)` with
             `per_lane`.
-        spacing: Side of a pixel in the unit of length of y. By default the unit is a pixel, and
-            ||A|| is about sqrt(n k); with 1 / n it is about sqrt(k / n). Results do not depend on
-            it if the noise is in the same unit.
-        detectors: d, the number of detectors, one pixel wide each; n by default.
+        spacing: Side of a pixel in the unit of length of y. By default the unit is one pixel, and
+            the norm of A is about sqrt(n k); with 1 / n the norm is about sqrt(k / n). Results do
+            not depend on the spacing as long as the noise level is given in the units of y.
+        detectors: d, the number of detectors, each one pixel wide; n by default.
         center: c, in pixels from 0. By default n // 2, and a is d // 2, as in scikit-image. If it
             is given, a is c + (d - n) / 2. (n - 1) / 2 is the middle of the image, as in ASTRA,
             ODL and TIGRE.
-        axis: a, in detectors from 0, if it differs: the center of rotation of a scan.
+        axis: a, the position of the axis of rotation on the detector, counted from 0, if it
+            differs from the above, as in a scan whose center of rotation was calibrated.
         circle: Whether x counts as zero outside the inscribed circle around the axis, as with
             `skimage.transform.radon(..., circle=True)`. Its radius is n // 2 by default, and the
             distance to the nearest edge for another center.
-        per_lane: Whether axis 0 of the angles numbers lanes.
+        per_lane: Whether axis 0 of the angles is the lane axis.
 
     Raises:
-        InvalidArgument: If size or detectors is not a positive integer; if angles are not finite,
-            none, or of another rank; if spacing is not positive and finite; if the center is not
-            within the image, or the axis is not finite.
+        InvalidArgument: If `size` or `detectors` is not a positive integer; if the angles are
+            empty, not finite or of another shape; if `spacing` is not positive and finite; if
+            `center` lies outside the image; or if `axis` is not finite.
 
     References:
         | An Improved Algorithm for Reprojecting Rays through Pixel Images (Joseph, 1982)
@@ -90,7 +91,7 @@ class Radon(LinearOperator):
             self.center = self.radius = float(size // 2)
             seen = float(detectors // 2)
         else:
-            expected = f"a place in the image, from 0 to {size - 1}"
+            expected = f"a position in the image, from 0 to {size - 1}"
             require(0 <= center <= size - 1, "center", expected=expected, got=center)
             self.center, self.radius = float(center), min(center, size - 1 - center) + 0.5
             seen = center + (detectors - size) / 2
@@ -118,7 +119,7 @@ class Radon(LinearOperator):
         got = tuple(x.shape[2:])
         require(got == (n, n), "x", expected=f"images {n} x {n}", got=" x ".join(map(str, got)))
         x = self._inside(x) * x * self.spacing
-        # Rows to walk along, then columns to walk along, with zeros on either side.
+        # The rows and then the columns of x, each padded with zeros for the interpolation.
         lines = pad(torch.stack([x, x.mT], 2), (1, 2))
         views = [
             project(lines, cos, sin, self.center, self.axis, self.detectors)
@@ -132,17 +133,17 @@ class Radon(LinearOperator):
     def filtered_back_projection(
         self, y: Float[Tensor, "b c k d"], window: Window = ramp
     ) -> Float[Tensor, "b c n n"]:
-        r"""The inverse of a finely sampled transform.
+        r"""Filtered back projection, the inverse of the transform in the limit of fine sampling.
 
         .. math:: x = \sum_\theta \Delta_\theta \, (y_\theta * h)(q), \qquad
             h_0 = \tfrac14, \quad h_r = -1 / (\pi r)^2 \text{ for odd r}, \quad 0 \text{ otherwise}
 
         with linear interpolation. :math:`\Delta_\theta` is half the sum of the gaps to the two
-        neighboring angles, modulo 180 degrees: pi / k for angles evenly spaced over 180 or 360
-        degrees. Gaps above twice the median are cut to that, for angles of a limited range.
+        neighboring angles, modulo 180 degrees: :math:`\pi / k` for k angles evenly spaced over 180
+        or 360 degrees. Gaps are clipped to twice the median gap, for limited-angle scans.
 
         Arguments:
-            y: Line integrals.
+            y: Line integrals, in the units of `forward`.
             window: Factor on the ramp filter, a function of frequencies from 0 to 1/2 cycles per
                 detector: `ramp` (1 everywhere), `hann`, or your own.
 
@@ -158,7 +159,7 @@ class Radon(LinearOperator):
         return self.filtered_back_projection(y, hann)
 
     def _gather(self, y: Tensor, *, shadow: bool) -> Tensor:
-        r"""The sum of :math:`y \, \Lambda((r - a - q) / m) / m`, m being 1 without shadows."""
+        r"""The sum of :math:`y \, \Lambda((r - a - q) / m) / m`, with m = 1 unless `shadow`."""
         x = y.new_zeros(*y.shape[:2], self.size, self.size)
         done = 0
         for cos, sin in self._turns(y):
@@ -169,7 +170,7 @@ class Radon(LinearOperator):
         return self._inside(y) * x
 
     def _turns(self, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cosines and sines (1 or b, j) of some angles at a time."""
+        """Cosines and sines `(1 or b, j)` of the angles, in chunks of j angles."""
         turn = torch.deg2rad(self.angles).reshape(-1, self.angles.shape[-1])
         entries = ENTRIES_CPU if like.device.type == "cpu" else ENTRIES_GPU
         at_once = max(1, entries // (like.shape[1] * self.size * max(self.size, self.detectors)))
@@ -184,7 +185,7 @@ class Radon(LinearOperator):
         return (place[:, None] ** 2 + place**2 <= self.radius**2 + 1e-9).to(like.dtype)
 
     def _gaps(self) -> Tensor:
-        """The weight of each angle in an integral over 180 degrees, in radians, (1 or b, k).
+        """Quadrature weights `(1 or b, k)` of the angles for integrals over 180 degrees, radians.
 
         Opposite views count as one direction and share its weight.
         """

@@ -1,4 +1,4 @@
-"""The filter of filtered back projection, and its windows."""
+"""The ramp filter of filtered back projection, and window functions for it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Window = Callable[[Tensor], Tensor]
 
 
 def ramp(frequency: Tensor) -> Tensor:
-    """No window: the ramp filter as it is."""
+    """The window 1 at all frequencies: the unmodified ramp filter."""
     return torch.ones_like(frequency)
 
 
 def hann(frequency: Tensor) -> Tensor:
-    """(1 + cos(2 pi f)) / 2: from 1 at f = 0 to 0 at f = 1/2, in cycles per detector."""
+    """The Hann window (1 + cos(2 pi f)) / 2, f in cycles per detector: 1 at 0, 0 at 1/2."""
     return (1 + torch.cos(2 * math.pi * frequency)) / 2
 
 
 def ramp_filtered(y: Float[Tensor, "b c k d"], window: Window) -> Float[Tensor, "b c k d"]:
-    """Each view filtered along its detectors by the ramp times the window."""
+    """Each view of y, filtered along the detectors by the ramp filter times the window."""
     n = y.shape[-1]
     width = 2 ** math.ceil(math.log2(2 * n)) if n > 1 else 2  # no wrap-around
     taps = torch.arange(width, dtype=torch.float64)

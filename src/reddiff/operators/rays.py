@@ -1,6 +1,6 @@
 """Projection along parallel lines by Joseph's method, and back projection.
 
-Both gather and never scatter, so that no sum depends on the order of threads.
+Both only gather values and never scatter them, so that no sum depends on the order of threads.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch.nn.functional import pad
 def project(
     lines: Tensor, cos: Tensor, sin: Tensor, center: float, axis: float, detectors: int
 ) -> Tensor:
-    """Sums along lines (b, c, j, detectors) of images given as rows and as columns.
+    """Line integrals `(b, c, j, detectors)` of images given by their rows and columns.
 
-    `lines`, (b, c, 2, n, n + 3), has a zero before and two zeros after each row or column. The axis
-    of rotation is at row and column `center`, and is projected onto detector `axis`.
+    `lines` is `(b, c, 2, n, n + 3)`: the rows, then the columns, each with one zero before and two
+    after. The axis of rotation is at row and column `center`, and projects onto detector `axis`.
     """
     n = lines.shape[-2]
     place = torch.arange(n, device=lines.device)
@@ -38,7 +38,7 @@ def project(
 def back_project(
     y: Tensor, cos: Tensor, sin: Tensor, m: Tensor, center: float, axis: float, n: int
 ) -> Tensor:
-    """Back projection (b, c, n, n) of views (b, c, j, d), with weights of width m <= 1."""
+    """Back projection `(b, c, n, n)` of views `(b, c, j, d)`, by a tent of half-width m <= 1."""
     angles, detectors = y.shape[-2:]
     place = torch.arange(n, device=y.device).to(cos) - center
     cos, sin, m = (v[..., None, None] for v in (cos, sin, m))
@@ -55,6 +55,6 @@ def back_project(
 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:
-    """Gather values (b, c, ...) at indices into the flattened rest, the same for all channels."""
+    """Values `(b, c, ...)` at indices into the flattened last axes, the same for all channels."""
     flat = index.flatten(1)[:, None].expand(*values.shape[:2], -1)
     return values.flatten(2).gather(2, flat).view(*values.shape[:2], *index.shape[1:])

@@ -1,4 +1,4 @@
-"""The filters that pictures are resized with, and the matrices they make."""
+"""Resampling filters, and the matrices that resize with them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reddiff.operators.separable import Factor, factor
 
 @dataclass(frozen=True)
 class Filter:
-    """An even function w(u) of the distance u >= 0 from the center, in pixels of the small picture.
+    """A symmetric resampling filter w(u), with u >= 0 in pixels of the small image.
 
     Arguments:
-        name: What it is called.
-        support: w(u) = 0 for u >= support.
-        weight: w, elementwise; its scale is of no account.
+        name: The name of the filter.
+        support: The radius; w(u) = 0 for u >= support.
+        weight: w, applied elementwise; its scale is arbitrary.
 
     Raises:
         InvalidArgument: If the support is not positive.
@@ -62,12 +62,12 @@ lanczos = Filter("lanczos", 3.0, _lanczos)
 def resampling_matrix(
     size: int, scale: int, window: Filter, shift: float = 0.0
 ) -> Float[Tensor, "m n"]:
-    r"""The matrix from a line of `size` pixels to one of size / scale, in float64.
+    r"""The matrix that resizes a line of `size` pixels to one of size / scale, in float64.
 
     .. math:: A_{ij} \propto w(|j + 1/2 - (i + 1/2) f - d| / f), \qquad \sum_j A_{ij} = 1
 
-    with f the scale and d the shift: the filter is as wide as a pixel of the small picture asks
-    (antialiased), and cut and normalized anew at the borders, as Pillow does.
+    with f the scale and d the shift. The filter is stretched by f, which prevents aliasing. At the
+    borders it is truncated and normalized again, as in Pillow.
     """
     fine = torch.arange(size, dtype=torch.float64, device="cpu") + 0.5
     coarse = torch.arange(size // scale, dtype=torch.float64, device="cpu") + 0.5
@@ -85,7 +85,7 @@ def resampling_factor(
     device: torch.device,
     shift: float = 0.0,
 ) -> Factor:
-    """`resampling_matrix` and its singular values, memoised."""
-    with torch.inference_mode(False), torch.no_grad():  # autograd may see it at a later call
+    """`resampling_matrix` and its singular value decomposition, cached."""
+    with torch.inference_mode(False), torch.no_grad():  # so that autograd accepts it later
         made = factor(resampling_matrix(size, scale, window, shift))
         return made.to(torch.empty(0, dtype=dtype, device=device))

@@ -1,4 +1,4 @@
-"""Super-resolution: y is a smaller picture of x."""
+"""Super-resolution: y is a downsampled x."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class BlockMean(SpectralOperator):
-    r"""Each pixel of y is the mean of a block of `factor` x `factor` pixels of x.
+    r"""Downsampling by averaging: y holds the mean of each `factor` x `factor` block of x.
 
-    Every singular value is 1 / factor: V is an orthonormal basis of each block whose first vector
-    is constant (a Householder reflection), and the rest of it is the null space.
+    All singular values are 1 / factor. V is an orthonormal basis of each block, built by a
+    Householder reflection: its first vector is constant, the others span the null space.
 
     Arguments:
-        factor: The side of a block, at least 1. x is `(b, c, h factor, w factor)`.
+        factor: The side of a block, at least 1. x is `(b, c, h factor, w factor)`, y is
+            `(b, c, h, w)`.
 
     Raises:
         InvalidArgument: If `factor` is not an integer of at least 1.
@@ -36,7 +37,7 @@ class BlockMean(SpectralOperator):
         require_count("factor", factor)
         self.factor = factor
         w = torch.full((factor**2,), -1.0 / factor, dtype=torch.float64)
-        w[0] += 1.0  # H = I - 2 w w^T / w^T w takes e_0 to the constant vector, and back
+        w[0] += 1.0  # H = I - 2 w w^T / w^T w swaps e_0 and the constant unit vector
         self.register_buffer("reflector", w / w.norm() if factor > 1 else 0 * w, persistent=False)
 
     def extra_repr(self) -> str:
@@ -50,14 +51,14 @@ class BlockMean(SpectralOperator):
         return avg_pool2d(x, self.factor)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        """Each value over its block, divided by the block's size."""
+        """Each value of y spread over its block, divided by factor^2."""
         f = self.factor
         return (y / f**2).repeat_interleave(f, -2).repeat_interleave(f, -1)
 
     def invert(
         self, b: Float[Tensor, "b c H W"], lam: Tensor | float, weight: Tensor | float = 1.0
     ) -> Float[Tensor, "b c H W"]:
-        """By the Woodbury identity, because A A^T = I / factor^2."""
+        """The Woodbury identity with A A^T = I / factor^2."""
         lam, weight = per_lane(lam, b), per_lane(weight, b)
         seen = self.adjoint(self(b))
         return (b - weight / (lam + weight / self.factor**2) * seen) / lam
@@ -65,11 +66,11 @@ class BlockMean(SpectralOperator):
     def wiener(
         self, y: Float[Tensor, "b c h w"], weight: Tensor | float
     ) -> Float[Tensor, "b c H W"]:
-        """A^T y / (1 / factor^2 + 1 / weight), because A A^T = I / factor^2."""
+        """A^T y / (1 / factor^2 + 1 / weight), since A A^T = I / factor^2."""
         return self.adjoint(y / (1 / self.factor**2 + 1 / per_lane(weight, y)))
 
     def spectrum(self, z: Float[Tensor, "b c k h w"]) -> Tensor:
-        """1 / factor for the constant vector of a block, 0 for the others: (k, 1, 1)."""
+        """1 / factor for the constant vector of a block, 0 for the others, `(k, 1, 1)`."""
         s = torch.zeros(self.factor**2, 1, 1, dtype=z.dtype, device=z.device)
         s[0] = 1 / self.factor
         return s
@@ -96,23 +97,22 @@ class BlockMean(SpectralOperator):
 
 
 class Resize(Separable):
-    r"""y is x resized to 1 / `factor` of its sides, with a filter against aliasing.
+    r"""Downsampling by an integer factor with an anti-aliasing filter, as in Pillow.
 
-    As Pillow does: :math:`y = A_h x A_w^T` with the matrices of `resampling_factor`. A flat picture
-    stays as it is.
+    :math:`y = A_h x A_w^T`, where the rows of :math:`A_h` and :math:`A_w` sum to 1: a constant
+    image stays the same.
 
     Arguments:
-        factor: The scale, at least 1. x is `(b, c, h factor, w factor)`, y `(b, c, h, w)`.
-        filter: `bicubic` (the cubic convolution of a = -1/2), `lanczos` (of 3 lobes), `triangle`
-            (bilinear) or `box`, or a `Filter` of your own.
-
-        shift: How far below and right of the middle of its block each pixel of y is centered, in
-            pixels of x; less than `factor`.
+        factor: An integer of at least 1. x is `(b, c, h factor, w factor)`, y is `(b, c, h, w)`.
+        filter: `bicubic` (cubic convolution with a = -1/2), `lanczos` (3 lobes), `triangle`
+            (bilinear), `box`, or another `Filter`.
+        shift: Offset of the pixels of y from the centers of their blocks, down and to the right,
+            in pixels of x; smaller than `factor` in magnitude.
 
     Raises:
-        InvalidArgument: If `factor` is not an integer of at least 1, `filter` not a Filter, the
-            shift not less than the factor, or (when used) x has sides that the factor does not
-            divide.
+        InvalidArgument: If `factor` is not an integer of at least 1, if `filter` is not a Filter,
+            if `shift` is not smaller than `factor`, or, when applied, if the factor does not
+            divide the sides of x.
 
     References:
         R. Keys, "Cubic convolution interpolation for digital image processing", 1981, eq. 15.
@@ -139,7 +139,7 @@ class Resize(Separable):
         return enlarged(y_shape, self.factor)
 
     def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
-        """The resampling matrices of both sides, memoised."""
+        """The resampling matrices for both axes, cached."""
         _check_sides(height, width, self.factor)
         sides = (height, width)
         down, across = (

@@ -1,4 +1,4 @@
-"""Operators that keep some coordinates of an orthonormal transform, drawn from a seed."""
+"""Operators that sample random coordinates of an orthonormal transform."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ Seeds = int | Sequence[int]
 
 
 class Sampled(SpectralOperator):
-    r"""Some rows of an orthonormal transform: :math:`A = P V^T`, so that s is 1 or 0.
+    r"""Rows of an orthonormal transform, :math:`A = P V^T`: all singular values are 1 or 0.
 
-    A subclass gives `v` and `vt`, whose coordinates have one axis `n` last; `rows` of them are y.
+    A subclass implements `v` and `vt`. The last axis of their coordinates has n entries, of which
+    y holds those in `rows`.
 
     Arguments:
-        rows: Which coordinates are seen: `(m,)`, or `(b, m)` for one set per lane.
-        n: How many there are.
+        rows: Indices of the sampled coordinates, `(m,)`, or `(b, m)` for one set per lane.
+        n: The number of coordinates.
     """
 
     rows: Tensor
@@ -40,25 +41,25 @@ class Sampled(SpectralOperator):
         return f"rows={tuple(self.rows.shape)} of {self.n}"
 
     def spectrum(self, z: Float[Tensor, "b *c n"]) -> Tensor:
-        """1 for the coordinates that are seen, (n,) or (b, 1, n) or (b, n)."""
+        """1 for sampled coordinates, 0 for others, `(n,)`, `(b, 1, n)` or `(b, n)`."""
         seen = torch.zeros(*self.rows.shape[:-1], self.n, dtype=z.dtype, device=z.device)
         seen = seen.scatter(-1, self.rows, 1.0)
         return _with_channels(seen, z)
 
     def u(self, z: Float[Tensor, "b *c n"]) -> Float[Tensor, "b *c m"]:
-        """The coordinates that are seen."""
+        """The sampled coordinates of z."""
         return z.gather(-1, self._index(z))
 
     def ut(self, y: Float[Tensor, "b *c m"]) -> Float[Tensor, "b *c n"]:
-        """y in its place, zeros elsewhere."""
+        """y at the sampled coordinates, zeros elsewhere."""
         return y.new_zeros(*y.shape[:-1], self.n).scatter(-1, self._index(y), y)
 
     def forward(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """The coordinates of x that are seen."""
+        """The sampled coordinates of x."""
         return self.u(self.vt(x))
 
     def adjoint(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The x of these coordinates, zeros for the others."""
+        """The inverse transform of y, with zeros at the coordinates that are not sampled."""
         return self.v(self.ut(y))
 
     def _index(self, z: Tensor) -> Tensor:
@@ -66,14 +67,18 @@ class Sampled(SpectralOperator):
 
 
 def draws(seed: Seeds) -> list[Rng]:
-    """A source of random numbers, or one per lane."""
+    """A random number generator for each seed.
+
+    Raises:
+        InvalidArgument: If there is no seed.
+    """
     seeds = (seed,) if isinstance(seed, int) else tuple(seed)
     require(len(seeds) > 0, "seed", expected="at least one seed", got=seed)
     return [Keys(each, (0,)).at(DRAWING) for each in seeds]
 
 
 def per_lane(parts: Sequence[Tensor], seed: Seeds) -> Tensor:
-    """Parts `(1, ...)`, one for each seed, as one tensor: without a lane axis for a single seed."""
+    """Parts `(1, ...)`, one per seed, joined along the lane axis; without it for a single seed."""
     return parts[0][0] if isinstance(seed, int) else torch.cat(list(parts))
 
 
@@ -83,7 +88,11 @@ def shuffled(rng: Rng, n: int) -> Int[Tensor, "1 n"]:
 
 
 def entries(name: str, shape: Sequence[int], ndim: int | None = None) -> int:
-    """How many entries a shape has; InvalidArgument if it is no shape."""
+    """The number of entries of a shape.
+
+    Raises:
+        InvalidArgument: Names `name` if the shape is not of (`ndim`) positive integers.
+    """
     good = len(shape) > 0 and all(isinstance(n, int) and n > 0 for n in shape)
     good = good and ndim in (None, len(shape))
     axes = "positive integers" if ndim is None else f"{ndim} positive integers"
@@ -92,7 +101,11 @@ def entries(name: str, shape: Sequence[int], ndim: int | None = None) -> int:
 
 
 def kept(ratio: float, n: int) -> int:
-    """How many of n coordinates a ratio keeps: at least one, or InvalidArgument."""
+    """The number of coordinates, out of n, that a ratio keeps.
+
+    Raises:
+        InvalidArgument: If the ratio is outside (0, 1] or keeps none.
+    """
     require(0 < ratio <= 1, "ratio", expected="a number in (0, 1]", got=ratio)
     m = round(ratio * n)
     require(m > 0, "ratio", expected=f"at least one of {n} coordinates kept", got=ratio)
@@ -100,7 +113,7 @@ def kept(ratio: float, n: int) -> int:
 
 
 def check_count(y_shape: Shape, form: str, m: int) -> None:
-    """Raise InvalidArgument unless one y has as many axes as `form` names, the last of m."""
+    """Raise InvalidArgument unless one y has the axes named in `form`, the last of length m."""
     check_y_shape(y_shape, form.count(",") + 1, form)
     expected, got = f"shape (b, {form}) with m = {m}", f"(b, {', '.join(map(str, y_shape))})"
     require(y_shape[-1] == m, "y", expected=expected, got=got)

@@ -1,4 +1,4 @@
-"""Compressed sensing: few numbers, each a sum over many pixels."""
+"""Compressed sensing: few measurements, each a weighted sum of many pixels."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from reddiff.random import Rng
 
 
 class RandomFourier(Sampled):
-    r"""Frequencies of each channel, the same for all: y `(b, c, m)`.
+    r"""Random Fourier coefficients of each channel, y `(b, c, m)`, at the same frequencies.
 
-    A frequency k and its mirror image -k are kept together. With F the orthonormal 2-D Fourier
-    transform, they give two entries of y, :math:`\sqrt{2}\, \mathrm{Re} F_k` and
-    :math:`\sqrt{2}\, \mathrm{Im} F_k`; a k that is its own mirror image gives :math:`F_k`, which is
-    real. The mean (k = 0) is always kept; the others are drawn uniformly.
+    A frequency k and its mirror image -k are sampled together. With F the orthonormal 2-D DFT of x,
+    they give two entries of y, :math:`\sqrt{2}\, \mathrm{Re} F_k` and
+    :math:`\sqrt{2}\, \mathrm{Im} F_k`. A k that is its own mirror image gives the real number
+    :math:`F_k`. The mean (k = 0) is always sampled; the others are drawn uniformly.
 
     Arguments:
         size: (h, w) of x, which has any number of channels.
-        ratio: m / (h w), in (0, 1], to within two entries of y.
-        seed: Of the draw; several, one per lane, make an operator for so many lanes.
+        ratio: m / (h w), in (0, 1]; m is rounded, to within two entries.
+        seed: Random seed; a sequence of seeds gives each lane its own frequencies.
 
     Raises:
-        InvalidArgument: If the ratio is outside (0, 1] or rounds to no entry, or the size is not
-            of two positive integers.
+        InvalidArgument: If the ratio is outside (0, 1] or so small that m = 0, or if `size` is not
+            two positive integers.
 
     References:
         E. Candes, J. Romberg, T. Tao, "Robust uncertainty principles: exact signal reconstruction
@@ -65,21 +65,21 @@ class RandomFourier(Sampled):
         self.register_buffer("kind", kind.view(size))
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h, w) for y of (c, m)."""
+        """(c, h, w) for y `(c, m)`."""
         check_count(y_shape, "c, m", self.rows.shape[-1])
         return y_shape[0], *self.size
 
     def vt(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c n"]:
-        """The real parts at half of the frequencies, the imaginary parts at their mirror images."""
+        """Real parts at one frequency of each mirror pair, imaginary parts at the other."""
         got = tuple(x.shape[-2:])
         require(got == self.size, "x", expected=f"an image of {self.size} pixels", got=got)
         f = fft2(x, norm="ortho")
-        root = math.sqrt(2)  # at -k stands minus the imaginary part of F_k
+        root = math.sqrt(2)  # Im F_k is stored at -k, where F has its negative
         z = torch.where(self.kind == 2, -root * f.imag, root * f.real)
         return torch.where(self.kind == 0, f.real, z).flatten(-2)
 
     def v(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b c h w"]:
-        """The sum of the cosines and sines of these weights."""
+        """The image with these Fourier coefficients."""
         grid = z.unflatten(-1, self.size)
         root = math.sqrt(2)
         real = torch.where(self.kind == 0, grid, torch.where(self.kind == 1, root * grid, 0))
@@ -88,19 +88,19 @@ class RandomFourier(Sampled):
 
 
 class BlockGaussian(Sampled):
-    r"""The same random sums of every block of every channel: y `(b, c, h / B, w / B, m)`.
+    r"""Block compressed sensing: y `(b, c, h / B, w / B, m)` is :math:`\Phi x` for each block.
 
-    :math:`y = \Phi\, x` for the B^2 pixels of each block, with m orthonormal rows Phi drawn
-    uniformly: a Gaussian matrix, orthonormalized, so that the noise of y is in the units of x.
+    :math:`\Phi` is an m x B^2 matrix, the same for all blocks and channels. Its rows are those of a
+    Gaussian random matrix, orthonormalized, so that the noise of y is in the units of x.
 
     Arguments:
         block: B, the side of a block in pixels, at least 1.
         ratio: m / B^2, in (0, 1]; m is rounded.
-        seed: Of the matrix; several, one per lane, make an operator for so many lanes.
+        seed: Random seed; a sequence of seeds gives each lane its own matrix.
 
     Raises:
-        InvalidArgument: If the ratio is outside (0, 1] or so small that m = 0, the block is not an
-            integer of at least 1, or (when used) does not divide the sides of x.
+        InvalidArgument: If the ratio is outside (0, 1] or so small that m = 0, if `block` is not
+            an integer of at least 1, or, when applied, if it does not divide the sides of x.
 
     References:
         L. Gan, "Block compressed sensing of natural images", 2007, section 2.
@@ -118,7 +118,7 @@ class BlockGaussian(Sampled):
         self.batched = ("basis",) if bases.ndim == 3 else ()
 
     def x_shape(self, y_shape: Shape) -> Shape:
-        """(c, h, w) for y of (c, h / B, w / B, m)."""
+        """(c, h, w) for y `(c, h / B, w / B, m)`."""
         check_count(y_shape, "c, h / B, w / B, m", self.rows.shape[-1])
         c, h, w, _ = y_shape
         return c, h * self.block, w * self.block
@@ -140,15 +140,16 @@ class BlockGaussian(Sampled):
 
 
 def _rotation(rng: Rng, n: int) -> Float[Tensor, "1 n n"]:
-    """A rotation or reflection, drawn uniformly."""
+    """A random orthogonal matrix, uniform (Haar) on O(n)."""
     q, r = torch.linalg.qr(rng.randn_like(torch.empty(1, n, n, dtype=torch.float64)))
     return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
 
 
 def _frequencies(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Of each frequency: 0 if it is its own mirror image, 1 for one of a pair, 2 for the other.
+    """The kind of each frequency, and the index of its mirror image, both flattened.
 
-    And the index of its mirror image, both flat.
+    The kind is 0 for a frequency that is its own mirror image; in a mirror pair, it is 1 for one
+    frequency and 2 for the other.
     """
     rows, columns = torch.arange(height)[:, None], torch.arange(width)
     index = rows * width + columns

@@ -1,4 +1,4 @@
-"""Operators that treat rows and columns apart: A = A_h (x) A_w, the same for every channel."""
+"""Operators that are separable into rows and columns, A = A_h (x) A_w, for every channel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Factor:
     """A matrix that acts along one axis of an image, and its singular value decomposition.
 
     Arguments:
-        matrix: `(m, n)`, or one per lane `(b, m, n)`: from n pixels to m.
+        matrix: `(m, n)`, from n pixels to m, or one per lane `(b, m, n)`.
         u: The first k = min(m, n) left singular vectors, `(..., m, k)`.
-        s: The singular values, zeros appended to n: `(..., n)`.
-        vt: All right singular vectors, one in each row: `(..., n, n)`.
+        s: The singular values, zero-padded to length n: `(..., n)`.
+        vt: All right singular vectors, as rows: `(..., n, n)`.
     """
 
     matrix: Float[Tensor, "*b m n"]
@@ -32,17 +32,17 @@ class Factor:
     vt: Float[Tensor, "*b n n"]
 
     def to(self, like: Tensor) -> Factor:
-        """The same with the dtype and on the device of `like`."""
+        """A copy with the dtype and on the device of `like`."""
         return Factor(*(t.to(like) for t in (self.matrix, self.u, self.s, self.vt)))
 
 
 def factor(matrix: Float[Tensor, "*b m n"]) -> Factor:
-    """The factor of a matrix, or of one per lane.
+    """A `Factor` from a matrix, or from one per lane, by singular value decomposition.
 
-    Singular values below max(m, n) times the rounding error of the largest count as zero.
+    Singular values below max(m, n) times the rounding error of the largest one are set to zero.
 
     Arguments:
-        matrix: `(m, n)` or `(b, m, n)`; make it in float64, so that its rank is right.
+        matrix: `(m, n)` or `(b, m, n)`, preferably float64, so that the numerical rank is right.
 
     Raises:
         InvalidArgument: If the matrix is not finite, or all zero.
@@ -58,7 +58,7 @@ def factor(matrix: Float[Tensor, "*b m n"]) -> Factor:
 
 
 def stack(factors: Sequence[Factor]) -> Factor:
-    """One factor per lane, from one for each."""
+    """Factors of single lanes, stacked along the lane axis."""
     fields = ([getattr(f, name) for f in factors] for name in ("matrix", "u", "s", "vt"))
     return Factor(*(torch.stack(tensors) for tensors in fields))
 
@@ -66,23 +66,25 @@ def stack(factors: Sequence[Factor]) -> Factor:
 class Separable(SpectralOperator):
     r""":math:`y = A_h\, x\, A_w^T` for every channel.
 
-    By the singular value decompositions of the two factors: with :math:`A_h = U_h S_h V_h^T` and
-    :math:`A_w = U_w S_w V_w^T`, V = :math:`V_h \otimes V_w`, U = :math:`U_h \otimes U_w` and
-    s = :math:`s_h s_w^T`. The spectral coordinates have the shape of x.
+    The singular value decomposition follows from those of the two factors,
+    :math:`A_h = U_h S_h V_h^T` and :math:`A_w = U_w S_w V_w^T`:
+    :math:`V = V_h \otimes V_w`, :math:`U = U_h \otimes U_w` and :math:`s = s_h s_w^T`. The
+    spectral coordinates have the shape of x.
 
-    A subclass gives `factors` and `x_shape`. Both products are dense: O(h w (h + w)) per channel.
+    A subclass implements `factors` and `x_shape`. Both matrix products are dense: a call costs
+    O(h w (h + w)) operations per channel.
     """
 
     @abstractmethod
     def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
         """(A_h, A_w) for x of this size.
 
-        Called at every use: memoise what does not depend on `like`, and better what does too.
+        It is called at every application of the operator and should cache its results.
 
         Arguments:
             height: The height of x in pixels.
-            width: Its width.
-            like: Whose dtype and device the factors have.
+            width: The width of x in pixels.
+            like: A tensor with the dtype and device that the factors should have.
         """
 
     def forward(self, x: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
@@ -106,14 +108,14 @@ class Separable(SpectralOperator):
         return _both(down.vt, x, across.vt.mT)
 
     def u(self, z: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
-        """U_h z U_w^T, of the coordinates where s > 0."""
+        """U_h z U_w^T, ignoring coordinates where s = 0."""
         down, across = self._factors(z)
         seen = torch.where(_spectrum(down, across) > 0, z, 0)
         seen = seen[..., : down.u.shape[-1], : across.u.shape[-1]]
         return _both(down.u, seen, across.u.mT)
 
     def ut(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        """U_h^T y U_w, zero where s is."""
+        """U_h^T y U_w, zero where s = 0."""
         down, across = self._factors_of(y)
         z = _both(down.u.mT, y, across.u)
         s = _spectrum(down, across)
@@ -129,11 +131,11 @@ class Separable(SpectralOperator):
 
 
 def _both(left: Tensor, image: Tensor, right: Tensor) -> Tensor:
-    """The matrix product, for every lane and channel; matrices have a lane axis or none."""
+    """left @ image @ right for every lane and channel; the matrices may have a lane axis."""
     return left.unsqueeze(-3) @ image @ right.unsqueeze(-3)
 
 
 def _spectrum(down: Factor, across: Factor) -> Tensor:
-    """(H, W), or (b, 1, H, W) where a factor has a lane axis."""
+    """s_h s_w^T, `(H, W)`, or `(b, 1, H, W)` if a factor has a lane axis."""
     s = down.s[..., :, None] * across.s[..., None, :]
     return s if s.ndim == 2 else s.unsqueeze(1)

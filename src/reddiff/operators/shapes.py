@@ -1,4 +1,4 @@
-"""Shapes of x, y and parameters, validated."""
+"""Validation of the shapes of x, y and parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reddiff.operators.base import Shape
 
 
 def empty_like_parameters(operator: nn.Module) -> Tensor:
-    """An empty tensor of the dtype and device of an operator's parameters; torch's without any."""
+    """A tensor with the dtype and device of the operator's buffers, or torch's defaults."""
     return next((t for t in operator.buffers() if t.is_floating_point()), torch.empty(0)).detach()
 
 
@@ -21,7 +21,7 @@ def check_y_shape(y_shape: Shape, ndim: int, form: str) -> None:
 
 
 def enlarged(y_shape: Shape, factor: int) -> Shape:
-    """(c, h factor, w factor) for y of shape (c, h, w)."""
+    """(c, h factor, w factor) for y of shape (c, h, w); InvalidArgument for other shapes."""
     check_y_shape(y_shape, 3, "c, h, w")
     c, h, w = y_shape
     return c, h * factor, w * factor

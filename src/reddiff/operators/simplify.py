@@ -1,4 +1,4 @@
-"""Detect that a linear operator is diagonal, and give it its closed form."""
+"""Replaces linear operators that turn out to be diagonal by their closed form."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from reddiff.random import drawn
 
 
 def simplified(operator: Operator, y: Tensor) -> Operator:
-    """An equal operator with a closed form where one is found, else the operator itself.
+    """An equivalent operator with a closed form if one is found, else the operator itself.
 
-    A linear operator whose A(x) is :math:`w x`, entry by entry, for a random x is diagonal (all but
-    surely); it becomes a `Diagonal`, which does not count entries of y with w = 0 as measured, or
-    an `Identity`. Identities are dropped from compositions.
+    With w = A(1), a linear A with A(x) = w x entrywise for a random x is diagonal with probability
+    one. It is replaced by an `Identity` or by a `Diagonal`, which treats entries of y with w = 0 as
+    not measured. Identities are dropped from compositions.
 
-    An operator with parameters per lane stays as it is: what one lane gives must not depend on
-    whether its neighbors have the same form.
+    An operator with parameters per lane is not changed: the result of one lane must not depend on
+    whether the other lanes have the same form.
 
     Arguments:
         operator: A.
-        y: A measurement `(b, *m)`: gives the shape, dtype and device.
+        y: A measurement `(b, *m)`, which gives shape, dtype and device.
     """
     if isinstance(operator, ClosedForm) or not isinstance(operator, LinearOperator):
         return operator
@@ -57,7 +57,7 @@ def _composed(operator: Compose, y: Tensor) -> Operator:
 
 
 def _part(operator: Operator, y: Tensor) -> Operator:
-    """A part of a composition: an `Identity` where it is one, else as `simplified`."""
+    """`simplified` for a part of a composition, which also finds masks that are identities."""
     if isinstance(operator, Selection | Diagonal) and bool((operator.spectrum(y) == 1).all()):
         found = _weights(operator, y)
         return operator if found is None else found
@@ -66,7 +66,7 @@ def _part(operator: Operator, y: Tensor) -> Operator:
 
 @torch.no_grad()
 def _weights(operator: LinearOperator, y: Tensor) -> Operator | None:
-    """The diagonal operator that A is, if it is one."""
+    """The `Identity` or `Diagonal` equal to A, or None if A is not diagonal."""
     w = operator(torch.ones_like(y))
     if w.shape != y.shape:
         return None

@@ -16,9 +16,10 @@ from reddiff.operators.linear import ClosedForm
 class SpectralOperator(ClosedForm):
     r"""A linear A with a known singular value decomposition :math:`A = U\,\mathrm{diag}(s)\,V^T`.
 
-    V is a full orthonormal basis of x: `vt` takes x to n real spectral coordinates and `v` takes
-    them back. `ut` takes y to the same n coordinates, with zeros where s = 0, and `u` takes them
-    to y, ignoring those where s = 0. `forward`, `adjoint`, `solve` and `pinv` follow.
+    The columns of V are a complete orthonormal basis for x: `vt` maps x to n real spectral
+    coordinates, and `v` maps them back. `ut` maps y to the same n coordinates, with zeros where
+    s = 0; `u` maps them to y and ignores those where s = 0. `forward`, `adjoint`, `solve` and
+    `pinv` are derived from these methods.
     """
 
     @abstractmethod
@@ -76,11 +77,11 @@ class SpectralOperator(ClosedForm):
         return self.spectrum(z).expand_as(z).flatten(1).amax(1)
 
     def pinv(self, y: Float[Tensor, "b *m"], rcond: float | None = None) -> Float[Tensor, "b *n"]:
-        """A^+ y; singular values below `rcond` times the largest of the lane count as zero.
+        """A^+ y, where singular values below `rcond` times the lane's largest count as zero.
 
         Arguments:
             y: A measurement.
-            rcond: By default the rounding error of the dtype, so that this is A^+ proper.
+            rcond: A number in [0, 1); by default 100 times the machine epsilon of the dtype.
         """
         z = self.ut(y)
         s = self.spectrum(z).expand_as(z)

@@ -1,4 +1,4 @@
-"""Several measurements of one x as one."""
+"""Several measurements of the same x, combined into one."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from reddiff.operators.linear import LinearOperator
 
 
 def stack(operators: Sequence[Operator], y_shapes: Sequence[Shape]) -> Stack:
-    """The operator of several measurements of the same x; linear if all of them are.
+    """An operator that joins several measurements of the same x; linear if all of them are.
 
-    `Problem.stack` makes it from problems, with the noise of each.
+    `Problem.stack` combines whole problems, including their noise models.
 
     Arguments:
-        operators: At least one, all of the same x.
-        y_shapes: The shape of one y of each.
+        operators: At least one; all take the same shape of x.
+        y_shapes: For each operator, the shape of one y.
 
-    Raises:
-        InvalidArgument: If they are of different x or for different numbers of lanes.
+
     """
     linear = all(isinstance(part, LinearOperator) for part in operators)
     return LinearStack(operators, y_shapes) if linear else Stack(operators, y_shapes)
 
 
 class Stack(Several):
-    """Several measurements of one x, flattened and joined: y is `(b, M)`. Use `stack`."""
+    """Several measurements of one x, flattened and joined: y `(b, M)`. Create it with `stack`."""
 
     def __init__(self, operators: Sequence[Operator], y_shapes: Sequence[Shape]) -> None:
         super().__init__(operators)
@@ -54,7 +53,7 @@ class Stack(Several):
         return torch.cat([part(x).flatten(1) for part in self.parts], 1)
 
     def split(self, y: Float[Tensor, "b m"]) -> list[Tensor]:
-        """The measurements of the parts, in their own shapes."""
+        """The measurements of the parts, each in its own shape."""
         pieces = y.split(self.sizes, 1)
         return [
             piece.reshape(-1, *shape) for piece, shape in zip(pieces, self.y_shapes, strict=True)
@@ -64,7 +63,7 @@ class Stack(Several):
         return torch.cat([part.measured(v).flatten(1) for part, v in self._each(y)], 1)
 
     def initial_estimate(self, y: Float[Tensor, "b m"]) -> Float[Tensor, "b *n"]:
-        """The mean of the parts' estimates."""
+        """The mean of the estimates of the parts."""
         guesses = [part.initial_estimate(v) for part, v in self._each(y)]
         return torch.stack(guesses).mean(0)
 

@@ -24,10 +24,11 @@ def total(first: Operator, second: Operator) -> Operator:
 
 
 class Sum(Several):
-    """x -> the sum of the parts, all from the same shape of x to the same shape of y.
+    """The sum of operators that map the same shape of x to the same shape of y.
 
     Raises:
-        InvalidArgument: If they are per lane, for different numbers of lanes.
+        InvalidArgument: If the parts are for different numbers of lanes, or, when applied, if
+            their shapes of y differ.
     """
 
     loose = True
@@ -40,7 +41,7 @@ class Sum(Several):
         first, *others = (part(x) for part in self.parts)
         out: Tensor = first
         for a in others:
-            expected = f"operators of one shape of y, {tuple(first.shape[1:])} as the first"
+            expected = f"the shape {tuple(first.shape[1:])} of y, as the first operator gives"
             require(a.shape == first.shape, "A + B", expected=expected, got=tuple(a.shape[1:]))
             out = out + a
         return out
@@ -49,7 +50,7 @@ class Sum(Several):
         return common_shape("A + B", [part.x_shape(y_shape) for part in self.parts])
 
     def measured(self, y: Float[Tensor, "b *m"]) -> Bool[Tensor, "b *m"]:
-        """Where any of the parts measures something."""
+        """The entries that at least one part measures."""
         return torch.stack([part.measured(y) for part in self.parts]).any(0)
 
     def _select(self, index: Tensor) -> Operator:

@@ -1,4 +1,4 @@
-"""Tone: y is a function of each entry of x alone."""
+"""Tone curves: y is x transformed entry by entry."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reddiff.operators.base import Operator, Shape
 
 
 class Pointwise(Operator):
-    """A function of every entry, on x of any shape, made for a range [low, high].
+    """Base class of functions applied to each entry of x, for values in [low, high].
 
     Arguments:
-        low: The least x.
-        high: The largest x.
+        low: The lower end of the range.
+        high: The upper end of the range.
 
     Raises:
         InvalidArgument: If low is not below high, or either is not finite.
@@ -33,7 +33,7 @@ class Pointwise(Operator):
         return y_shape
 
     def _register(self, name: str, argument: str, value: float | Tensor, *, per_lane: bool) -> None:
-        """Keep a positive parameter: a number, or one per lane."""
+        """Validate a positive parameter, one number or one per lane, and register it."""
         value = torch.as_tensor(value, dtype=torch.float64)
         ndim, form = (1, "shape (b,)") if per_lane else (0, "one number")
         fits = value.ndim == ndim and value.numel() > 0
@@ -45,17 +45,17 @@ class Pointwise(Operator):
 
 
 class Clip(Pointwise):
-    r"""Overexposure: :math:`y = \min(\max(g x, \mathrm{low}), \mathrm{high})`.
+    r"""Saturation: :math:`y = \min(\max(g x, \mathrm{low}), \mathrm{high})`.
 
-    With a contrast of 2 on [-1, 1] it is the high dynamic range task of RED-diff and DPS, which
-    loses half of the tones. The derivative is zero where a tone is lost: the prior alone can
-    restore it.
+    With a contrast of 2 on [-1, 1] this is the high dynamic range task of RED-diff and DPS, in
+    which half of the tonal range saturates. Where y is saturated the derivative is zero, and only
+    the prior contributes.
 
     Arguments:
-        contrast: g, positive; with `per_lane` one per lane `(b,)`.
-        low: The least y.
+        contrast: g, positive; with `per_lane`, `(b,)`.
+        low: The smallest y.
         high: The largest y.
-        per_lane: Whether there is a contrast per lane.
+        per_lane: Whether each lane has its own contrast.
 
     References:
         | A Variational Perspective on Solving Inverse Problems with Diffusion Models (Mardani et
@@ -82,29 +82,28 @@ class Clip(Pointwise):
         return (per_lane(self.factor, x) * x).clamp(self.low, self.high)
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """Clip(y) / g: the x nearest to the middle of those that fit."""
+        """clip(y) / g: of all x that y is consistent with, the one closest to mid-gray."""
         return y.clamp(self.low, self.high) / per_lane(self.factor, y)
 
 
 class Gamma(Pointwise):
     r"""A tone curve: :math:`y = \mathrm{low} + r\,((x - \mathrm{low}) / r)^\gamma`, r = high - low.
 
-    Black and white are fixed. The slope of a power at black is zero or infinite, so in the lowest
-    `toe` of the range, and below it, the curve is a straight line through black that meets the
-    power at the toe. Above white it continues along its tangent. So it is invertible everywhere,
-    with slopes between toe^(gamma - 1) and gamma.
+    Black (low) and white (high) are unchanged. A power has slope zero or infinity at black.
+    Therefore, up to the fraction `toe` of the range, the curve is a straight line through black
+    that meets the power at the toe. Above white it continues along its tangent. The curve is thus
+    invertible everywhere, with slopes between toe^(gamma - 1) and gamma.
 
     Arguments:
-        gamma: The exponent, positive: 1 / 2.2 brightens, 2.2 darkens; with `per_lane` one per lane
-            `(b,)`.
-        low: Black.
-        high: White.
-        toe: The part of the range where the line is, between 0 and 1.
-        per_lane: Whether there is a gamma per lane.
+        gamma: The exponent, positive: 1 / 2.2 brightens, 2.2 darkens; with `per_lane`, `(b,)`.
+        low: The value of black.
+        high: The value of white.
+        toe: The fraction of the range, between 0 and 1, in which the curve is a line.
+        per_lane: Whether each lane has its own gamma.
 
     References:
         | Multimedia Systems and Equipment - Colour Measurement and Management - Part 2-1 (IEC
-        | 61966-2-1, 1999): the sRGB curve, whose toe is a line for the same reason
+        | 61966-2-1, 1999): the sRGB curve, which has a linear toe for the same reason
 
     Raises:
         InvalidArgument: If gamma is not positive and finite, toe is not between 0 and 1, or low is
@@ -135,7 +134,7 @@ class Gamma(Pointwise):
         return self.low + (self.high - self.low) * (power + above + below)
 
     def initial_estimate(self, y: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The inverse of the curve, of y within [low, high]: beyond it is noise, blown up."""
+        """The inverse curve of y clipped to [low, high], since values outside are noise."""
         gamma, v = per_lane(self.gamma, y), self._unit(y).clamp(0, 1)
         foot = self.toe**gamma
         power = v.maximum(foot) ** (1 / gamma)

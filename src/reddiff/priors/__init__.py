@@ -1,4 +1,4 @@
-"""Diffusion priors: E[x_0 | x_t], and nothing a solver should not know."""
+"""Diffusion priors: denoisers E[x_0 | x_t], independent of how a network was parametrized."""
 
 from reddiff.priors.adapting import adapted as adapted
 from reddiff.priors.base import Prior as Prior

@@ -1,4 +1,4 @@
-"""A prior of pictures for pictures of another number of channels or another size."""
+"""Adapts a prior of images to another number of channels or another size."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from reddiff.priors.gray import ChannelwisePrior, GrayPrior
 from reddiff.priors.latent import LatentPrior
 from reddiff.priors.tiled import TiledPrior
 
-LEAST = 8  # pixels of the side of a tile
+LEAST = 8  # smallest side of a tile in pixels
 
 
 def adapted(prior: Prior, shape: tuple[int, ...]) -> Prior:
-    """The prior for one x `(c, h, w)` of this shape.
+    """The prior, adapted to images of another shape.
 
-    A prior of color pictures becomes one of gray pictures (`GrayPrior`), one of gray pictures is
-    applied to each channel (`ChannelwisePrior`), and one of a fixed size to overlapping tiles
-    (`TiledPrior`). A prior that accepts x, or that none of these makes fit, is returned as it is.
+    For gray images, a color prior is wrapped in a `GrayPrior`. For images with several channels, a
+    gray prior is applied to each (`ChannelwisePrior`). For larger images, a prior of fixed size is
+    applied to overlapping tiles (`TiledPrior`). The prior is returned unchanged if it accepts the
+    shape already, or if none of these helps.
 
     Arguments:
         prior: The prior.
-        shape: The shape of one x.
+        shape: The shape `(c, h, w)` of one x.
     """
     pictures = len(shape) == len(prior.shape) == 3 and not isinstance(prior, LatentPrior)
     if not pictures or prior.accepts(shape):

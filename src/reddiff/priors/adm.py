@@ -32,19 +32,20 @@ from reddiff.priors.adm_blocks import (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a U-Net is made of.
+    """The architecture of a U-Net.
 
     Arguments:
-        channels: That of the pictures.
-        width: The number of channels that `multipliers` multiply.
-        multipliers: One for each level, finest first; sides halve from level to level.
+        channels: The number of channels of the images.
+        width: The base number of channels.
+        multipliers: Factors on `width` for each level, finest first; the resolution is halved
+            from level to level.
         blocks: The number of residual blocks at each level.
-        attention: The reductions of the sides (1, 2, 4, ...) at which there is attention.
-        heads: The number of attention heads, where `head_width` is None.
-        head_width: The number of channels of a head.
+        attention: The downsampling factors (1, 2, 4, ...) at which there is self-attention.
+        heads: The number of attention heads, if `head_width` is None.
+        head_width: The number of channels per head.
         heads_first: See `attend`.
         scale_shift: See `ResBlock`.
-        resblock_updown: Whether residual blocks change the sides; else single convolutions.
+        resblock_updown: Whether residual blocks do the resampling; otherwise single convolutions.
     """
 
     channels: int
@@ -60,25 +61,25 @@ class Plan:
 
     @property
     def widths(self) -> list[int]:
-        """The number of channels of each level."""
+        """The number of channels at each level."""
         return [int(m * self.width) for m in self.multipliers]
 
     @property
     def embedding(self) -> int:
-        """The number of features of the noise level."""
+        """The length of the embedding of the noise level."""
         return 4 * self.width
 
     def heads_of(self, width: int) -> int:
-        """The number of attention heads of so many channels."""
+        """The number of attention heads for this number of channels."""
         return self.heads if self.head_width is None else width // self.head_width
 
     def embed(self) -> nn.Sequential:
-        """The two layers of the features of the noise level."""
+        """The two layers of the embedding of the noise level."""
         inner, outer = (nn.Linear(n, self.embedding) for n in (self.width, self.embedding))
         return nn.Sequential(inner, nn.SiLU(), outer)
 
     def stage(self, before: int, level: int) -> Stage:
-        """A residual block of a level, and its attention."""
+        """A residual block, followed by attention at the levels that have it."""
         width = self.widths[level]
         stage = Stage(self._block(before, width))
         if 2**level in self.attention:
@@ -86,12 +87,12 @@ class Plan:
         return stage
 
     def middle(self) -> Stage:
-        """The stage between the two halves."""
+        """The stage between encoder and decoder."""
         width = self.widths[-1]
         return Stage(self._block(width, width), self._attention(width), self._block(width, width))
 
     def descend(self) -> tuple[nn.ModuleList, list[int]]:
-        """The stages of the first half, and the number of channels after each."""
+        """The stages of the encoder, and the number of channels after each."""
         width = self.widths[0]
         stages, widths = [Stage(nn.Conv2d(self.channels, width, 3, padding=1))], [width]
         for level, width in enumerate(self.widths):
@@ -106,7 +107,7 @@ class Plan:
         return nn.ModuleList(stages), widths
 
     def ascend(self, skips: Sequence[int]) -> nn.ModuleList:
-        """The stages of the second half; each is given one output of the first half too."""
+        """The stages of the decoder; each also receives one output of the encoder."""
         stages, left, before = nn.ModuleList(), list(skips), self.widths[-1]
         for level in reversed(range(len(self.widths))):
             for _ in range(self.blocks + 1):
@@ -132,12 +133,12 @@ class Plan:
 class ADM(nn.Module):
     """The network of guided diffusion.
 
-    Sides of x are multiples of `2 ** (len(plan.multipliers) - 1)`.
+    The sides of x must be multiples of `2 ** (len(plan.multipliers) - 1)`.
 
     Arguments:
-        plan: What it is made of.
-        outputs: The number of channels that come out; twice those of x for a learned variance.
-        classes: The number of labels, if it is given one.
+        plan: The architecture.
+        outputs: The number of output channels; twice that of x for a learned variance.
+        classes: The number of labels of a class-conditional network, or None.
     """
 
     def __init__(self, plan: Plan, outputs: int, classes: int | None = None) -> None:
@@ -155,15 +156,16 @@ class ADM(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], t: Tensor, y: Int[Tensor, "b"] | None = None
     ) -> Float[Tensor, "b d h w"]:
-        """What the network predicts of x_t.
+        """The prediction of the network, `(b, outputs, h, w)`.
 
         Arguments:
             x: x_t.
-            t: The step of the chain, from 0; fractions are allowed.
+            t: The diffusion step, from 0; fractions are allowed.
             y: Labels, for a class-conditional network.
 
         Raises:
-            InvalidArgument: If a label is given and not taken, or taken and not given.
+            InvalidArgument: If labels are given to an unconditional network, or are missing for a
+                conditional one.
         """
         emb = embedded(self.time_embed, t, self.width)
         wants, given = self.label_emb is not None, y is not None
@@ -181,7 +183,7 @@ class ADM(nn.Module):
 
 
 def embedded(layers: nn.Module, t: Tensor, width: int) -> Tensor:
-    """The features of the step t."""
+    """The embedding of the diffusion step t."""
     held = next(layers.parameters()).dtype
     t = t if t.is_floating_point() else t.float()
     out: Tensor = layers(positions(t, width).to(held))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GROUPS = 32  # of every normalization
+GROUPS = 32  # groups in every group normalization
 
 
 def positions(
@@ -25,7 +25,7 @@ def positions(
 ) -> Float[Tensor, "b f"]:
     """Cosines and sines of t at `features / 2` frequencies from 1 down to about 1 / longest.
 
-    With `endpoint` the last one is 1 / longest.
+    With `endpoint` the lowest frequency is exactly 1 / longest.
     """
     half = features // 2
     k = torch.arange(half, device=t.device, dtype=t.dtype)
@@ -34,10 +34,10 @@ def positions(
 
 
 def attend(qkv: Float[Tensor, "b c n"], heads: int, *, heads_first: bool) -> Float[Tensor, "b d n"]:
-    """Attention among n positions, of queries, keys and values in one tensor: c = 3 d.
+    """Multi-head self-attention among n positions, with c = 3 d.
 
     Arguments:
-        qkv: The three, by channels.
+        qkv: Queries, keys and values, concatenated along the channels.
         heads: The number of heads.
         heads_first: Whether channels are ordered as (head, q k v, channel), or (q k v, head,
             channel).
@@ -49,7 +49,7 @@ def attend(qkv: Float[Tensor, "b c n"], heads: int, *, heads_first: bool) -> Flo
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention among all pixels, added to its input.
+    """Self-attention among all pixels, with a residual connection.
 
     Arguments:
         width: The number of channels.
@@ -71,14 +71,15 @@ class AttentionBlock(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions, with features of the noise level between them, added to the input.
+    """A residual block of two convolutions, modulated by the embedding of the noise level.
 
     Arguments:
         before: The number of channels of the input.
         width: The number of channels of the output.
-        embedding: The number of features of the noise level.
-        scale_shift: Whether these scale and shift the normalized channels; else they are added.
-        resample: Changes the sides, ahead of the first convolution.
+        embedding: The length of the embedding of the noise level.
+        scale_shift: Whether the embedding scales and shifts the normalized channels; otherwise it
+            is added to them.
+        resample: Resampling before the first convolution, or None.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class ResBlock(nn.Module):
         self.in_layers = nn.Sequential(nn.GroupNorm(GROUPS, before), nn.SiLU(), first)
         features = 2 * width if scale_shift else width
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, features))
-        norm, dropout = nn.GroupNorm(GROUPS, width), nn.Identity()  # no dropout after training
+        norm, dropout = nn.GroupNorm(GROUPS, width), nn.Identity()  # no dropout at inference
         self.out_layers = nn.Sequential(norm, nn.SiLU(), dropout, second)
         same = before == width
         self.skip_connection = nn.Identity() if same else nn.Conv2d(before, width, 1)
@@ -120,7 +121,7 @@ class ResBlock(nn.Module):
 
 
 class Halve(nn.Module):
-    """A convolution with a stride of 2."""
+    """Downsampling by a convolution with stride 2."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class Halve(nn.Module):
 
 
 class Double(nn.Module):
-    """Each pixel four times, and a convolution."""
+    """Nearest-neighbor upsampling by 2, followed by a convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ class Double(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers one after the other; residual blocks are given the features of the noise level."""
+    """A sequence of layers; its residual blocks receive the embedding of the noise level."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:

@@ -1,4 +1,4 @@
-"""The first half of ADM as a classifier of noisy pictures."""
+"""The encoder of ADM as a classifier of noisy images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from reddiff.priors.adm_blocks import (
 
 
 class AttentionPool(nn.Module):
-    """One vector for all pixels: what attention gives their mean.
+    """Attention pooling: the output of attention with the mean over pixels as the query.
 
     Arguments:
-        side: That of the input, in pixels.
+        side: The side of the input in pixels.
         width: The number of channels.
         heads: The number of heads.
-        outputs: The length of the vector.
+        outputs: The length of the output vector.
     """
 
     def __init__(self, side: int, width: int, heads: int, outputs: int) -> None:
@@ -38,11 +38,11 @@ class AttentionPool(nn.Module):
 
 
 class ADMClassifier(nn.Module):
-    """The logits of the labels of a noisy picture, by the first half of an ADM network.
+    """Class logits of noisy images, from the encoder of an ADM network.
 
     Arguments:
-        plan: What it is made of; heads are `head_width` wide.
-        side: That of x, in pixels.
+        plan: The architecture.
+        side: The side of x in pixels.
         classes: The number of labels.
     """
 
@@ -57,7 +57,7 @@ class ADMClassifier(nn.Module):
         self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), pool)
 
     def forward(self, x: Float[Tensor, "b c h w"], t: Tensor) -> Float[Tensor, "b k"]:
-        """The logits of x_t at step t."""
+        """The logits `(b, classes)` of x_t at diffusion step t."""
         emb = embedded(self.time_embed, t, self.width)
         h = x
         for stage in self.input_blocks:

@@ -1,4 +1,4 @@
-"""Priors made of another prior."""
+"""Base class of priors that wrap another prior."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from reddiff.priors.base import Prior
 
 
 class Around(Prior):
-    """A prior that calls another one: conditions, lanes and costs are those of the inner prior.
+    """A prior that wraps another one and takes over its conditions, lanes and cost.
 
     Arguments:
-        inner: The other prior.
+        inner: The wrapped prior.
         shape: The shape of one x.
-        sigma_min: The lowest level; that of the inner prior by default.
-        sigma_max: The highest; that of the inner prior by default.
+        sigma_min: The lowest noise level; by default that of the inner prior.
+        sigma_max: The highest noise level; by default that of the inner prior.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Around(Prior):
         return self._of(self.inner.given(label=label, embedding=embedding, guidance=guidance))
 
     def _of(self, inner: Prior) -> Prior:
-        """The same of another inner prior."""
+        """A copy that wraps another inner prior."""
         new = copy.copy(self)
         new._count(inner)
         new._modules = {**self._modules, "inner": inner}
         return new
 
     def _count(self, inner: Prior) -> None:
-        """Set the lanes and the cost that follow from another inner prior."""
+        """Set the lanes and the cost according to another inner prior."""
         times = self.evaluations // self.inner.evaluations
         self.lanes = inner.lanes
         self.evaluations, self.vjps = times * inner.evaluations, times * inner.vjps

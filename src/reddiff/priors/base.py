@@ -1,4 +1,4 @@
-"""What a solver knows of a diffusion model: its denoiser, and nothing of its time variable."""
+"""The interface of diffusion models: a denoiser that depends on the noise level alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ Pullback = Callable[[Tensor], Tensor]
 class Prior(nn.Module, ABC):
     r"""A diffusion prior: :math:`E[x_0 \mid x_t]` for :math:`x_t = \alpha x_0 + \sigma n`.
 
-    A subclass implements `denoise` at alpha = 1; every other coordinate system follows, because
-    the estimate depends on :math:`(x_t / \alpha, \sigma / \alpha)` only.
+    A subclass implements `denoise`, for alpha = 1. All other parametrizations (VP, flow) follow,
+    because the estimate depends on :math:`(x_t / \alpha, \sigma / \alpha)` alone.
 
     Arguments:
-        shape: The shape of one x; None where any size is accepted.
-        sigma_min: The lowest level sigma / alpha the denoiser is good for.
-        sigma_max: The highest.
+        shape: The shape of one x; None in place of a size if any size is accepted.
+        sigma_min: The lowest noise level sigma / alpha at which the denoiser is valid, >= 0.
+        sigma_max: The highest noise level at which it is valid.
+
+    Raises:
+        InvalidArgument: Unless 0 <= sigma_min < sigma_max.
     """
 
     def __init__(
@@ -41,23 +44,32 @@ class Prior(nn.Module, ABC):
         require(ordered, "sigma_min, sigma_max", expected="0 <= sigma_min < sigma_max", got=got)
         self.shape, self.sigma_min, self.sigma_max = tuple(shape), sigma_min, sigma_max
 
-    values: tuple[float, float] | None = None  # the range of x it was trained on, if known
-    errors: ErrorSpectrum | None = None  # its measured error, for pictures
-    evaluations: int = 1  # of the network, to denoise one x
-    vjps: int = 0  # backward passes within it
-    lanes: int | None = None  # that its conditions are for; None if they are shared
-    trusted: bool = False  # known to be a denoiser: `solve` need not try it
-    differentiable: bool = True  # whether it has a vjp
+    values: tuple[float, float] | None = None  # the range of x in the training data, if known
+    errors: ErrorSpectrum | None = None  # the measured error of the denoiser, for images
+    evaluations: int = 1  # network evaluations to denoise one x
+    vjps: int = 0  # backward passes to denoise one x
+    lanes: int | None = None  # number of lanes of its conditions; None if shared
+    trusted: bool = False  # whether `solve` may skip the check that it denoises
+    differentiable: bool = True  # whether `vjp` is available
 
     @abstractmethod
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        """E[x_0 | x_0 + sigma n = x], with `sigma` broadcast to the rank of x: `(b, 1, ..., 1)`."""
+        """E[x_0 | x_0 + sigma n = x], for noise levels `sigma` of shape `(b, 1, ..., 1)`."""
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
     def forward(
         self, x_t: Float[Tensor, "b *n"], sigma: Tensor | float, alpha: Tensor | float = 1.0
     ) -> Float[Tensor, "b *n"]:
-        """E[x_0 | x_t]; sigma and alpha are numbers, or per lane."""
+        """E[x_0 | x_t], for x_t = alpha x_0 + sigma n.
+
+        Arguments:
+            x_t: `(b, *n)`, floating point.
+            sigma: One number >= 0, or one per lane `(b,)`.
+            alpha: One number > 0, or one per lane `(b,)`.
+
+        Raises:
+            InvalidArgument: If x_t has another shape or is not floating point.
+        """
         self._check(x_t)
         x = x_t
         sigma = per_lane(sigma, x_t)
@@ -67,7 +79,7 @@ class Prior(nn.Module, ABC):
         return self.denoise(x, sigma.expand(len(x_t), *[1] * (x_t.ndim - 1)))
 
     def _check(self, x_t: Tensor) -> None:
-        """Refuse an x of whole or complex numbers, or of another shape."""
+        """Raise InvalidArgument unless x_t is real floating point and of the right shape."""
         real = x_t.is_floating_point()
         require(real, "x_t", expected="a floating-point dtype", got=x_t.dtype)
         shape = tuple(x_t.shape)
@@ -85,11 +97,11 @@ class Prior(nn.Module, ABC):
         """E[x_0 | x_t] and its pullback v -> (d x_0 / d x_t)^T v.
 
         Arguments:
-            x_t: `(b, *n)`.
-            sigma: Of x_t, one number or one per lane.
-            alpha: As sigma.
-            once: Whether the pullback is called only once. What the network has saved is then freed
-                layer by layer on the way back; a second call raises a RuntimeError.
+            x_t: `(b, *n)`, floating point.
+            sigma: One number >= 0, or one per lane `(b,)`.
+            alpha: One number > 0, or one per lane `(b,)`.
+            once: Whether the pullback is called only once. Stored activations are then freed
+                during the backward pass; a second call raises a RuntimeError.
         """
         with torch.enable_grad():
             leaf = x_t.detach().requires_grad_()
@@ -104,26 +116,26 @@ class Prior(nn.Module, ABC):
     def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
         """The covariance of the error x_0 - E[x_0 | x_0 + s n], averaged over x_0 and n.
 
-        It is what was measured, if `errors` holds a spectrum; else that of independent entries of
-        variance 1, `covariance.isotropic`, which is too wide for most data.
+        If `errors` holds a spectrum, this is the measured covariance. Otherwise it is the one for
+        independent entries of variance 1, s^2 / (1 + s^2) I, which is too large for most data.
 
         Arguments:
             s: Noise levels, one per lane.
-            like: A tensor of the shape, dtype and device of x.
+            like: A tensor with the shape, dtype and device of x.
         """
         return isotropic(s, like) if self.errors is None else self.errors.at(s, like)
 
     def gaussianity(
         self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]
     ) -> Float[Tensor, " b"]:
-        """The variance of the error, over what a Gaussian prior of the same covariance would leave.
+        """Ratio of the error variance to that of a Gaussian prior with the same covariance.
 
-        The covariance is that of x as seen in the error at the highest level. 1 for Gaussian
-        priors; the lower it is, the more the denoiser gains from what is not Gaussian.
+        The covariance of x is derived from the error at the highest noise level. The ratio is 1 for
+        Gaussian priors; the smaller it is, the more the denoiser exploits non-Gaussian structure.
 
         Arguments:
             s: Noise levels, one per lane.
-            like: A tensor of the shape, dtype and device of x.
+            like: A tensor with the shape, dtype and device of x.
         """
         top = torch.full_like(s, min(self.sigma_max, 1e3))
         signs = Keys(0, (0,)).at(MEASURING).randn_like(like[:1]).sign().expand_as(like)
@@ -132,12 +144,12 @@ class Prior(nn.Module, ABC):
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """The floating-point type that x must have; None if any will do."""
+        """The dtype that x must have; None if any floating-point dtype is accepted."""
         tensors = (*self.parameters(), *self.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), None)
 
     def select(self, index: Tensor) -> Prior:
-        """The prior of the lanes of these indices, in this order; indices may repeat."""
+        """The prior for the lanes at these indices, in this order; indices may repeat."""
         return self
 
     def given(
@@ -147,21 +159,22 @@ class Prior(nn.Module, ABC):
         embedding: Tensor | None = None,
         guidance: float | Tensor = 1.0,
     ) -> Prior:
-        """A view of a conditional prior under a condition; the weights are shared.
+        """The prior under a condition, as a view that shares the weights.
 
         Arguments:
             label: A class, or one per lane `(b,)`.
             embedding: One embedding, or one per lane `(b, ...)`.
-            guidance: The weight of classifier-free guidance, one number or one per lane. 1 is the
-                conditional network; any other costs a second evaluation.
+            guidance: The weight of classifier-free guidance, one number or one per lane. 1 gives
+                the conditional network; any other value costs a second evaluation.
 
         Raises:
-            InvalidArgument: If the network takes no such condition, or guidance without a null one.
+            InvalidArgument: If the network does not take this kind of condition, or if guidance
+                is requested and the network has no null condition.
         """
         expected, got = "a network with conditions", type(self).__name__
         raise InvalidArgument("prior", expected=expected, got=got)
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether one x of this shape fits."""
+        """Whether the prior accepts one x of this shape."""
         pairs = zip(self.shape, shape, strict=False)
         return len(shape) == len(self.shape) and all(a is None or a == b for a, b in pairs)

@@ -1,4 +1,4 @@
-"""Classifier guidance: a prior, and a classifier of noisy pictures that draws it to a label."""
+"""Classifier guidance: the gradient of a noisy-image classifier conditions a prior."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from reddiff.priors.paths import Path
 
 
 class NoisyClassifier(nn.Module):
-    r"""ln p(label | x_t) by a network that was trained on noisy pictures.
+    r"""ln p(label | x_t), from a network that was trained on noisy images.
 
     Arguments:
-        net: `net(x_t, t)` gives the logits `(b, classes)`.
-        path: What x_t and t are at a noise level. Levels outside it are given the nearest t.
+        net: `net(x_t, t)` returns the logits `(b, classes)`.
+        path: Maps a noise level to x_t and t. Levels outside its range use the nearest t.
         classes: The number of labels.
-        shape: The shape of one x, None for sides of any length.
+        shape: The shape of one x; None in place of a side of any length.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class NoisyClassifier(nn.Module):
         self.conditions = Conditions(classes)
 
     def forward(self, x: Float[Tensor, "b *n"], sigma: Tensor, label: Tensor) -> Float[Tensor, "b"]:
-        """ln p(label | x_0 + sigma n = x), with `sigma` of the rank of x and labels `(b,)`."""
+        """ln p(label | x_0 + sigma n = x), for `sigma` `(b, 1, ..., 1)` and labels `(b,)`."""
         logits = self.net(self.path.alpha(sigma) * x, self.path.time(sigma.flatten()))
         return F.log_softmax(logits.to(x.dtype), 1).gather(1, label[:, None]).squeeze(1)
 
     def slope(
         self, x: Float[Tensor, "b *n"], sigma: Tensor, label: Tensor
     ) -> Float[Tensor, "b *n"]:
-        """Its gradient by x, which can itself be differentiated where x asks for that."""
+        """The gradient of `forward` with respect to x; differentiable if x requires a gradient."""
         twice = torch.is_grad_enabled() and x.requires_grad
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(mode=False))
@@ -57,27 +57,27 @@ class NoisyClassifier(nn.Module):
 
 
 class ClassifierGuidance(Around):
-    r"""A prior under a label, by the gradient of a classifier.
+    r"""A prior conditioned on a label by the gradient of a classifier.
 
     .. math:: D_y(x) = D(x) + w s^2 \nabla_x \ln p(y \mid x), \quad x = x_0 + s n
 
-    For w = 1 and an exact classifier this is the posterior mean of x_0 given x and y: by Tweedie's
-    formula both terms are s^2 times the gradient of a log density. In the noise it is Algorithm 2
-    of the paper. An evaluation is one of the prior, one of the classifier and a backward pass of
-    the classifier; all three are counted in the cost of a run.
+    For w = 1 and an exact classifier this is the posterior mean of x_0 given x and the label y, by
+    Tweedie's formula. In terms of the predicted noise it is Algorithm 2 of the paper. To denoise
+    costs one evaluation of the prior, one of the classifier and one backward pass of the
+    classifier; all three are counted in the cost of a run.
 
     References:
         | Diffusion Models Beat GANs on Image Synthesis (Dhariwal & Nichol, 2021), Section 4,
         | https://arxiv.org/abs/2105.05233
 
     Arguments:
-        inner: The prior, which may be a conditional one.
+        inner: The prior, which may itself be conditional.
         classifier: The classifier.
-        label: One for all lanes, or one per lane `(b,)`.
+        label: One label for all lanes, or one per lane `(b,)`.
         scale: w, one number or one per lane.
 
     Raises:
-        InvalidArgument: If there is no such label, or prior and classifier are for different x.
+        InvalidArgument: If the label does not exist, or if prior and classifier differ in shape.
     """
 
     label: Tensor
@@ -116,7 +116,7 @@ class ClassifierGuidance(Around):
     def _count(self, inner: Prior) -> None:
         sizes = {*self.label.shape, *self.scale.shape}
         sizes |= set() if inner.lanes is None else {inner.lanes}
-        got = f"{', '.join(map(str, sorted(sizes)))} lanes"
+        got = f"{' and '.join(map(str, sorted(sizes)))} lanes"
         require(len(sizes) <= 1, "label, scale", expected="one for each lane", got=got)
         self.lanes = next(iter(sizes), None)
         self.evaluations, self.vjps = inner.evaluations + 1, inner.vjps + 1

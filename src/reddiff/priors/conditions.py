@@ -1,4 +1,4 @@
-"""Conditions of a network, such as class labels or embeddings of texts, and views under them."""
+"""Conditions of a network, such as class labels or text embeddings, and conditional priors."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What a conditional network is given beside x and its time: `net(x_t, t, condition)`.
+    """The kind of condition that a network takes: `net(x_t, t, condition)`.
 
     Arguments:
-        classes: The number of labels, from 0: the condition is `(b,)`, integers.
-        embedding: The shape of one embedding: the condition is `(b, *embedding)`.
-        null: The label, or the embedding, of the unconditional network; None if there is none.
+        classes: The number of labels, counted from 0; the condition is an integer tensor `(b,)`.
+        embedding: The shape of one embedding; the condition is `(b, *embedding)`.
+        null: The label or the embedding that makes the network unconditional; None if there is
+            none.
 
     Raises:
-        InvalidArgument: Unless there are either classes or an embedding.
+        InvalidArgument: Unless exactly one of `classes` and `embedding` is given.
     """
 
     classes: int | None = None
@@ -48,11 +49,7 @@ class Conditions:
             require(whole, "null", expected="a label of the network", got=repr(self.null))
 
     def labels(self, label: int | Tensor) -> Tensor:
-        """Labels `(1,)` for all lanes, or `(b,)`.
-
-        Raises:
-            InvalidArgument: If they are no labels of this network.
-        """
+        """Labels as `(1,)`, for all lanes, or `(b,)`; InvalidArgument if the network lacks them."""
         expected = f"integers from 0 to {(self.classes or 0) - 1}, one or one per lane"
         if self.classes is None:
             got = "a label"
@@ -71,10 +68,10 @@ class Conditions:
         return values.reshape(-1)
 
     def embeddings(self, embedding: Tensor) -> Tensor:
-        """Embeddings `(1, *e)` for all lanes, or `(b, *e)`.
+        """Validate embeddings and return them as `(1, *e)`, for all lanes, or `(b, *e)`.
 
         Raises:
-            InvalidArgument: If they are of another shape.
+            InvalidArgument: If they have another shape.
         """
         if self.embedding is None:
             expected = f"a label from 0 to {(self.classes or 0) - 1}"
@@ -87,7 +84,7 @@ class Conditions:
         return embedding[None] if len(shape) == rank else embedding
 
     def without(self) -> Tensor | None:
-        """The condition `(1, ...)` of the unconditional network."""
+        """The null condition `(1, ...)`, or None if there is none."""
         if self.null is None:
             return None
         null = torch.as_tensor(self.null)
@@ -95,25 +92,26 @@ class Conditions:
 
 
 class ConditionalPrior(Prior):
-    r"""A conditional network under given conditions, without a copy of its weights.
+    r"""A conditional network under given conditions, which shares its weights.
 
     .. math:: D = D_\emptyset + w\,(D_c - D_\emptyset)
 
-    where :math:`D_c` is given the condition and :math:`D_\emptyset` the null one: classifier-free
-    guidance of the estimate, which is the same as that of the noise. With a weight of 1 only
-    :math:`D_c` is evaluated; else both, in one call, and each counts as an evaluation.
+    where :math:`D_c` is the estimate under the condition and :math:`D_\emptyset` that under the
+    null condition. This is classifier-free guidance, stated for x_0; it is equivalent to that for
+    the noise. With w = 1 only :math:`D_c` is evaluated. Otherwise both are evaluated in one call,
+    and each counts as an evaluation.
 
     References:
         | Classifier-Free Diffusion Guidance (Ho & Salimans, 2022), https://arxiv.org/abs/2207.12598
 
     Arguments:
-        inner: The network; `NetworkPrior.given` makes this object.
+        inner: The network. `NetworkPrior.given` creates this object.
         condition: `(1, ...)` for all lanes, or `(b, ...)`.
         guidance: w, one number or one per lane.
-        shared: Whether the condition is that of all lanes.
+        shared: Whether all lanes share the condition.
 
     Raises:
-        InvalidArgument: If guidance is asked for and the network has no null condition.
+        InvalidArgument: If w is not 1 and the network has no null condition.
     """
 
     condition: Tensor
@@ -129,7 +127,7 @@ class ConditionalPrior(Prior):
         weight = take_weight("guidance", guidance)
         null = None if inner.conditions is None else inner.conditions.without()
         self.guided = weight.ndim == 1 or float(weight) != 1
-        expected = "1, as the network has no null condition to compare with"
+        expected = "1, because the network has no null condition"
         require(not self.guided or null is not None, "guidance", expected=expected, got=guidance)
         sizes = {*([] if shared else [len(condition)]), *(weight.shape)}
         got = f"{len(condition)} and {tuple(weight.shape)}"
@@ -166,7 +164,7 @@ class ConditionalPrior(Prior):
 
 
 def take_weight(name: str, value: float | Tensor) -> Tensor:
-    """The weight of a guidance in float64.
+    """Validate a guidance weight and return it in float64.
 
     Raises:
         InvalidArgument: If it is neither a finite number nor one per lane.
@@ -178,7 +176,7 @@ def take_weight(name: str, value: float | Tensor) -> Tensor:
 
 
 def indexed(prior: P, names: Sequence[str], index: Tensor) -> P:
-    """A copy of a prior with the entries of these lanes in the buffers of these names."""
+    """A copy of a prior whose named buffers hold only the lanes at these indices."""
     new = copy.copy(prior)
     new._buffers = dict(prior._buffers)
     for name in names:
@@ -188,12 +186,14 @@ def indexed(prior: P, names: Sequence[str], index: Tensor) -> P:
 
 
 def rows(value: Tensor, x: Tensor, what: str) -> Tensor:
-    """One entry of `value`, the `what` of the lanes, per row of x; a lane's rows are consecutive.
+    """Repeat the entries of `value`, one per lane, for the consecutive rows of x of each lane.
+
+    `what` is their name in the error message.
 
     Raises:
-        InvalidArgument: If there are not as many rows for each entry.
+        InvalidArgument: If the number of rows is not a multiple of the number of entries.
     """
     times, rest = divmod(len(x), len(value))
-    expected = f"as many rows for each of the {what}"
+    expected = f"the same number of rows for each of the {what}"
     require(rest == 0, "x", expected=expected, got=f"{len(x)} rows of x for {len(value)} {what}")
     return value if times == 1 else value.repeat_interleave(times, 0)

@@ -1,4 +1,4 @@
-"""Covariances of x with known eigenvectors."""
+"""Covariance matrices of x with known eigenvectors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
-    """A covariance C with known eigenvectors, one per lane.
+    """A covariance matrix C per lane, with known eigenvectors.
 
     Arguments:
-        variance: The eigenvalues, with as many axes as `to` returns, and of a size that broadcasts.
-        to: x -> its coordinates along the eigenvectors.
+        variance: The eigenvalues, with as many axes as the result of `to`, to which they
+            broadcast.
+        to: Maps x to its coordinates along the eigenvectors.
         back: The inverse of `to`.
     """
 
@@ -33,16 +34,16 @@ class Covariance:
         return self.back(self.variance * self.to(v))
 
     def root(self, v: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """C^(1/2) v: of white noise, a draw from N(0, C)."""
+        """C^(1/2) v, which for white noise v is a draw from N(0, C)."""
         return self.back(self.variance.sqrt() * self.to(v))
 
     def given(self, s: Float[Tensor, " b"]) -> Covariance:
-        """(C^-1 + s^-2)^-1, of a Gaussian x of covariance C given x + s n, one level per lane."""
+        """(C^-1 + s^-2 I)^-1: the covariance of a Gaussian x given x + s n, one level per lane."""
         s2 = per_lane(s.to(self.variance) ** 2, self.variance)
         return Covariance(self.variance * s2 / (self.variance + s2), self.to, self.back)
 
     def before(self, s: Float[Tensor, " b"]) -> Covariance:
-        """(C^-1 - s^-2)^-1, the inverse of `given`; C is below s^2."""
+        """(C^-1 - s^-2 I)^-1, the inverse of `given`, for eigenvalues of C below s^2."""
         s2 = per_lane(s.to(self.variance) ** 2, self.variance)
         least = torch.finfo(s2.dtype).eps * s2
         return Covariance(
@@ -50,17 +51,17 @@ class Covariance:
         )
 
     def scaled(self, factor: Float[Tensor, " b"]) -> Covariance:
-        """Factor times C."""
+        """C times a factor per lane."""
         return Covariance(per_lane(factor, self.variance) * self.variance, self.to, self.back)
 
 
 def white(variance: float, like: Float[Tensor, "b *n"]) -> Covariance:
-    """The same variance in every direction of x."""
+    """A multiple of the identity, variance * I."""
     return Covariance(like.new_full((1,) * like.ndim, variance), _same, _same)
 
 
 def isotropic(s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
-    """s^2 / (1 + s^2) in every direction: the error for x of independent entries of variance 1."""
+    """s^2 / (1 + s^2) I, the covariance of the error if x has independent entries of variance 1."""
     return white(1.0, like).given(s)
 
 

@@ -1,4 +1,4 @@
-"""A path that is given by two functions of time."""
+"""A path given by alpha(t) and sigma(t)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.priors.paths import Path, from_rates
 
-_POINTS = 1025  # of a curve's table
+_POINTS = 1025  # entries of the table of times
 _BISECTIONS = 60
 _REFINEMENTS = 4  # each divides the error by about a hundred
 
 
 class Curve(Path):
-    """Any other path, given as two functions of the network's time.
+    """A path given by two functions of the network's time t.
 
     Arguments:
-        alpha_of: t `(n,)` in float64 to alpha, positive.
-        sigma_of: t to sigma; sigma / alpha rises or falls all the way.
-        t_min: The first time the network is good for.
-        t_max: The last.
+        alpha_of: Maps t `(n,)`, float64, to alpha > 0.
+        sigma_of: Maps t to sigma > 0; sigma / alpha must be strictly monotonic.
+        t_min: The smallest time that the network was trained for.
+        t_max: The largest time that the network was trained for.
 
     Raises:
-        InvalidArgument: If sigma / alpha is not monotone, or not finite and positive.
+        InvalidArgument: If sigma / alpha is not strictly monotonic, finite and positive, or if
+            t_min is not below t_max.
     """
 
-    times: Tensor  # of levels that are evenly spaced in log s
+    times: Tensor  # at levels evenly spaced in log s
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Curve(Path):
             t, levels = t.flip(0), levels.flip(0)
         good = bool(torch.isfinite(levels).all()) and bool((levels.diff() > 0).all())
         got = f"sigma / alpha from {float(levels[0].exp()):.4g} to {float(levels[-1].exp()):.4g}"
-        expected = "sigma / alpha finite, above 0, and rising or falling all the way"
+        expected = "sigma / alpha finite, positive and strictly monotonic"
         require(good, "alpha_of, sigma_of", expected=expected, got=got)
         super().__init__(float(levels[0].exp()), float(levels[-1].exp()))
         self.alpha_of, self.sigma_of = alpha_of, sigma_of
@@ -67,7 +68,7 @@ class Curve(Path):
         return self._t(s).to(s.dtype)
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """By automatic differentiation of both functions."""
+        """(p, q) by automatic differentiation of both functions."""
         rates = []
         with torch.enable_grad():
             t = self._t(s).detach().requires_grad_()
@@ -80,7 +81,7 @@ class Curve(Path):
         return (self.sigma_of(t) / self.alpha_of(t)).log()
 
     def _t(self, s: Tensor) -> Tensor:
-        """The time of the level s: from the table, then by chords of its interval."""
+        """The time at level s: interpolated in the table, then refined by the chord method."""
         times = self.times.double()
         ends = math.log(self.sigma_min), math.log(self.sigma_max)
         log_s = s.double().log().clamp(*ends)

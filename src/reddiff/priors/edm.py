@@ -23,16 +23,16 @@ from reddiff.priors.edm_network import EDMNetwork, EDMPlan, conv3
 DDPM = Style()
 NCSN = Style(taps=(1, 3, 3, 1))
 ADM_STYLE = Style(eps=1e-5, scale=1.0, scale_shift=True, head_width=64, project=False)
-FREQUENCIES = 16.0  # standard deviation of those of NCSN++
+FREQUENCIES = 16.0  # standard deviation of the random Fourier frequencies of NCSN++
 
 
 class SongUNet(EDMNetwork):
-    """DDPM++, or NCSN++.
+    """The network DDPM++ or NCSN++.
 
     Arguments:
-        plan: What it is made of.
-        ncsn: Whether it is NCSN++: random frequencies of the noise level, smaller versions of the
-            input at each level, and a longer filter of resampling.
+        plan: The architecture.
+        ncsn: Whether it is NCSN++, with random Fourier features of the noise level, downsampled
+            versions of the input at each level, and a longer resampling filter.
     """
 
     def __init__(self, plan: EDMPlan, *, ncsn: bool) -> None:
@@ -66,7 +66,11 @@ class SongUNet(EDMNetwork):
 
 
 class DhariwalUNet(EDMNetwork):
-    """ADM, with the names of EDM."""
+    """ADM, with the parameter names of EDM.
+
+    Arguments:
+        plan: The architecture.
+    """
 
     def __init__(self, plan: EDMPlan) -> None:
         super().__init__(plan, ADM_STYLE, plan.widths[0], plan.width, residual=False)
@@ -91,7 +95,7 @@ class DhariwalUNet(EDMNetwork):
 
 
 class RandomFrequencies(nn.Module):
-    """Cosines and sines of t at frequencies that are kept with the weights."""
+    """Cosines and sines of t at random frequencies, which are stored with the weights."""
 
     freqs: Tensor
 

@@ -22,21 +22,22 @@ from torch import Tensor, nn
 
 from reddiff.priors.adm_blocks import GROUPS, attend
 
-GROUP_WIDTH = 4  # channels of a group, at the least
+GROUP_WIDTH = 4  # smallest number of channels per group
 
 
 @dataclass(frozen=True)
 class Style:
-    """What the blocks of one family of networks have in common.
+    """The settings shared by all blocks of a network.
 
     Arguments:
-        taps: The filter of resampling, along each axis, up to a factor.
-        eps: Of normalizations.
-        scale: Each sum of a block and its input is multiplied by it.
-        scale_shift: Whether the features of the noise level scale and shift the normalized
-            channels; else they are added.
-        head_width: The number of channels of an attention head; None for one head.
-        project: Whether an input whose sides alone change goes through a 1 x 1 convolution too.
+        taps: The resampling filter along each axis, up to a factor.
+        eps: The epsilon of group normalizations.
+        scale: The factor on the sum of a block and its skip connection.
+        scale_shift: Whether the embedding of the noise level scales and shifts the normalized
+            channels; otherwise it is added to them.
+        head_width: The number of channels per attention head; None for a single head.
+        project: Whether the skip connection of a resampling block has a 1 x 1 convolution even if
+            the number of channels stays the same.
     """
 
     taps: tuple[float, ...] = (1, 1)
@@ -47,16 +48,16 @@ class Style:
     project: bool = True
 
     def norm(self, width: int) -> nn.GroupNorm:
-        """A normalization of so many channels."""
+        """A group normalization for this number of channels."""
         return nn.GroupNorm(min(GROUPS, width // GROUP_WIDTH), width, self.eps)
 
 
 class Resample(nn.Module):
-    """Sides halved or doubled by a filter, with zeros beyond the border.
+    """Resampling by a factor of 2 with a filter and zero padding.
 
     Arguments:
-        taps: The filter, along each axis, up to a factor.
-        doubles: Whether sides are doubled.
+        taps: The filter along each axis, up to a factor.
+        doubles: Whether to upsample; otherwise downsample.
     """
 
     resample_filter: Tensor
@@ -73,7 +74,7 @@ class Resample(nn.Module):
 
 
 class ResampledConv(nn.Conv2d):
-    """A convolution of sides that are halved or doubled.
+    """A convolution combined with resampling by a factor of 2.
 
     Arguments:
         before: The number of channels of the input.
@@ -81,7 +82,7 @@ class ResampledConv(nn.Conv2d):
         kernel: The side of the kernel, odd.
         taps: See `Resample`.
         doubles: See `Resample`.
-        last: Whether the sides are halved after the convolution, with its zeros beyond the border.
+        last: Whether to downsample after the convolution, using its zero padding.
     """
 
     resample_filter: Tensor
@@ -114,14 +115,13 @@ def resampled(
     doubles: bool,
     border: int | None = None,
 ) -> Float[Tensor, "b c i j"]:
-    """Sides halved or doubled, each channel by the kernel, whose sum is 1.
+    """x resampled by a factor of 2, each channel filtered by the same kernel.
 
     Arguments:
         x: The input.
-        kernel: The kernel, of even sides.
-        doubles: Whether sides are doubled.
-        border: How many zeros there are beyond the border; as many as keep the factor of two by
-            default.
+        kernel: The kernel, with even sides and sum 1.
+        doubles: Whether to upsample; otherwise downsample.
+        border: The width of the zero padding; by default such that the factor is exactly 2.
     """
     channels = x.shape[1]
     border = (kernel.shape[-1] - 1) // 2 if border is None else border
@@ -132,14 +132,15 @@ def resampled(
 
 
 class Block(nn.Module):
-    """Two convolutions, with features of the noise level between them, added to the input.
+    """A residual block of two convolutions, modulated by the embedding of the noise level.
 
     Arguments:
         before: The number of channels of the input.
         width: The number of channels of the output.
-        embedding: The number of features of the noise level.
-        style: That of the network.
-        doubles: Whether sides are doubled (True) or halved (False), ahead of the first convolution.
+        embedding: The length of the embedding of the noise level.
+        style: The settings of the network.
+        doubles: Whether to upsample (True), downsample (False) or neither (None) before the first
+            convolution.
         attention: Whether self-attention among all pixels follows.
     """
 
@@ -185,7 +186,7 @@ class Block(nn.Module):
         return x if not self.heads else (x + self._attention(x)) * self.scale
 
     def _attention(self, x: Tensor) -> Tensor:
-        """Of queries, keys and values by (head, channel, q k v)."""
+        """Self-attention; the channels of `qkv` are ordered as (head, channel, q k v)."""
         b, c, height, width = x.shape
         qkv = self.qkv(self.norm2(x)).view(b, self.heads, c // self.heads, 3, -1)
         qkv = qkv.transpose(2, 3).reshape(b, 3 * c, -1)

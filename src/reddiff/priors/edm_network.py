@@ -1,4 +1,4 @@
-"""What the networks of EDM share: their plan, encoder and decoder."""
+"""Base class of the networks of EDM: architecture, encoder and decoder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from reddiff.priors.edm_blocks import Block, ResampledConv, Style
 
 @dataclass(frozen=True)
 class EDMPlan:
-    """What a network is made of.
+    """The architecture of a network.
 
     Arguments:
-        side: That of the pictures it was trained on, which is in the names of its parameters.
-        channels: The number of channels of the pictures.
-        width: The number of channels that `multipliers` multiply.
-        multipliers: One for each level, finest first; sides halve from level to level.
+        side: The side of the training images in pixels, which occurs in parameter names.
+        channels: The number of channels of the images.
+        width: The base number of channels.
+        multipliers: Factors on `width` for each level, finest first; the resolution is halved
+            from level to level.
         blocks: The number of residual blocks at each level.
-        attention: The sides at which there is attention.
-        classes: The number of labels, if it is given one.
-        augmentations: The number of features of the training's augmentation. They are zero for
-            pictures as they are, so that their weights have no effect.
+        attention: The resolutions (sides in pixels) at which there is self-attention.
+        classes: The number of labels of a class-conditional network, or None.
+        augmentations: The number of augmentation parameters in training. At inference they are
+            zero, so that their weights have no effect.
     """
 
     side: int
@@ -42,16 +43,16 @@ class EDMPlan:
 
     @property
     def widths(self) -> list[int]:
-        """The number of channels of each level."""
+        """The number of channels at each level."""
         return [m * self.width for m in self.multipliers]
 
     @property
     def embedding(self) -> int:
-        """The number of features of the noise level in the blocks."""
+        """The length of the embedding of the noise level."""
         return 4 * self.width
 
     def level(self, i: int) -> str:
-        """The name of a level in those of its parameters."""
+        """The part of parameter names that denotes a level."""
         side = self.side >> i
         return f"{side}x{side}"
 
@@ -61,16 +62,16 @@ class EDMPlan:
 
 
 class EDMNetwork(nn.Module, ABC):
-    """A U-Net of residual blocks, whose input and output are the F of EDM's preconditioning.
+    """A U-Net of residual blocks that computes F of the EDM preconditioning.
 
-    Sides of x are multiples of `2 ** (len(plan.multipliers) - 1)`.
+    The sides of x must be multiples of `2 ** (len(plan.multipliers) - 1)`.
 
     Arguments:
-        plan: What it is made of.
-        style: That of its blocks.
+        plan: The architecture.
+        style: The settings of its blocks.
         first: The number of channels after the first convolution.
-        features: The number of features that the noise level is first turned into.
-        residual: Whether smaller versions of the input are added at each level.
+        features: The number of Fourier features of the noise level.
+        residual: Whether downsampled versions of the input are added at each level.
     """
 
     def __init__(
@@ -87,20 +88,20 @@ class EDMNetwork(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, t: Float[Tensor, "b"], y: Tensor | None) -> Float[Tensor, "b e"]:
-        """The features of the noise level and the labels, for the blocks."""
+        """The embedding of noise level and labels that the blocks receive."""
 
     @abstractmethod
     def attends_up(self, block: int) -> bool:
-        """Whether a block of the second half has attention, at the levels that have any."""
+        """Whether this block of the decoder has attention, at levels with attention."""
 
     @abstractmethod
     def last(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """The output, from the last block's."""
+        """The output of the network, from that of the last block."""
 
     def forward(
         self, x: Float[Tensor, "b c h w"], t: Tensor, y: Int[Tensor, "b"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """What the network predicts.
+        """F(x, t).
 
         Arguments:
             x: c_in(sigma) (x_0 + sigma n).
@@ -108,7 +109,8 @@ class EDMNetwork(nn.Module, ABC):
             y: Labels, for a class-conditional network.
 
         Raises:
-            InvalidArgument: If a label is given and not taken, or taken and not given.
+            InvalidArgument: If labels are given to an unconditional network, or are missing for a
+                conditional one.
         """
         wants, given = self.plan.classes is not None, y is not None
         require(wants == given, "y", expected="a label" if wants else "no label", got=given)
@@ -130,12 +132,12 @@ class EDMNetwork(nn.Module, ABC):
 
     @staticmethod
     def label(layer: nn.Linear, y: Tensor, scale: float = 1.0) -> Tensor:
-        """What a layer makes of labels, each the unit vector of its class times `scale`."""
+        """The output of a layer for one-hot labels times `scale`."""
         row = scale * F.embedding(y, layer.weight.T)
         return row if layer.bias is None else row + layer.bias
 
     def _encoder(self, first: int, residual: bool) -> tuple[nn.ModuleDict, list[int]]:
-        """The first half, and the number of channels after each of its steps."""
+        """The layers of the encoder, and the number of channels after each."""
         plan = self.plan
         layers = nn.ModuleDict({f"{plan.level(0)}_conv": conv3(plan.channels, first)})
         widths, smaller = [first], plan.channels
@@ -156,7 +158,7 @@ class EDMNetwork(nn.Module, ABC):
         return layers, widths
 
     def _decoder(self, skips: list[int]) -> nn.ModuleDict:
-        """The second half; its numbered blocks are given one output of the first half too."""
+        """The layers of the decoder; its numbered blocks also receive one output of the encoder."""
         plan, layers, before = self.plan, nn.ModuleDict(), self.plan.widths[-1]
         for i in reversed(range(len(plan.widths))):
             name = plan.level(i)
@@ -180,5 +182,5 @@ class EDMNetwork(nn.Module, ABC):
 
 
 def conv3(before: int, width: int) -> nn.Conv2d:
-    """A convolution of 3 x 3 that keeps the size."""
+    """A 3 x 3 convolution that keeps the size."""
     return nn.Conv2d(before, width, 3, padding=1)

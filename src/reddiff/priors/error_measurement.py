@@ -1,4 +1,4 @@
-"""Measurement of the spectrum of a denoiser's error on pictures."""
+"""Measurement of the error spectrum of a denoiser on images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from reddiff.priors.base import Prior
 
 LEVELS = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0)
-BANDS = 24  # of the spatial frequency, evenly spaced in its logarithm
-LOWEST, HIGHEST = 1 / 128, 0.5**0.5  # cycles per pixel: of 128 pixels, and of the diagonal
-BATCH = 16  # images that are denoised at once
+BANDS = 24  # frequency bands, evenly spaced in the logarithm
+LOWEST, HIGHEST = 1 / 128, 0.5**0.5  # cycles per pixel: one in 128 pixels; the Nyquist corner
+BATCH = 16  # number of images denoised at once
 
 
 @torch.no_grad()
 def measured_error(
     prior: Prior, images: Float[Tensor, "n c h w"], levels: Sequence[float], seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Levels, frequencies, color axes and power, as `ErrorSpectrum` has them."""
+    """Measured levels, frequencies, color axes and power, the fields of an `ErrorSpectrum`.
+
+    Raises:
+        InvalidArgument: If the prior does not accept the images, or if fewer than two levels are
+            in its range.
+    """
     fits = images.ndim == 4 and prior.accepts(tuple(images.shape[1:]))
     expected = f"shape (n, *{prior.shape})"
     require(fits, "images", expected=expected, got=tuple(images.shape))
@@ -50,7 +55,7 @@ def measured_error(
 
 
 class _Bands:
-    """Bands of spatial frequency of pictures of one size, and the power in them."""
+    """Bands of spatial frequency for images of one size, and the power of errors in them."""
 
     def __init__(self, like: Float[Tensor, "n c h w"]) -> None:
         height, width = like.shape[-2:]
@@ -65,7 +70,7 @@ class _Bands:
         self.centers = (total[self.used] / self.count).double().cpu().clamp(min=lowest)
 
     def power(self, errors: Float[Tensor, "n c h w"]) -> Float[Tensor, "c f"]:
-        """The mean square of orthonormal coordinates in every band."""
+        """The mean square of the orthonormal Fourier coefficients in each band."""
         square = torch.fft.fft2(errors.double(), norm="ortho").abs().square().mean(0)
         sums = square.new_zeros(len(square), BANDS)
         sums.index_add_(1, self.band.flatten(), square.flatten(1))
@@ -73,6 +78,6 @@ class _Bands:
 
 
 def _color_axes(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "c c"]:
-    """The eigenvectors of the covariance of the channels, least first."""
+    """The eigenvectors of the covariance of the channels, by ascending eigenvalue."""
     centered = (images - images.mean((2, 3), keepdim=True)).double()
     return torch.linalg.eigh(torch.einsum("bchw,bdhw->cd", centered, centered).cpu())[1]

@@ -1,9 +1,10 @@
 r"""A stationary model of the covariance of a denoiser's error.
 
-At level s the denoiser leaves an error :math:`x_0 - D(x_0 + s n, s)`. Its covariance :math:`C_s`
-says how far each direction of x may still be moved by other evidence: about :math:`s^2` where
-neighboring pixels say nothing, and almost 0 where they tell all. For photos it falls by orders
-of magnitude from low to high frequencies.
+At noise level s the error is :math:`x_0 - D(x_0 + s n, s)`, with covariance :math:`C_s`. It is
+the uncertainty about x that remains, which a measurement can reduce. In directions that
+neighboring pixels do not predict, the variance is about :math:`s^2`; in directions that they
+predict well, it is almost 0. For photos it falls by orders of magnitude from low to high
+frequencies.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ErrorSpectrum:
-    r"""A stationary model of the error of a denoiser of pictures of any size.
+    r"""A stationary model of the error of a denoiser, for images of any size.
 
-    The error is described by its mean power at each level, color axis and spatial frequency
-    (whatever its direction), interpolated linearly in the logarithms of all three. Borders are
-    treated as periodic. At levels below the first, the power falls as :math:`s^2`; it never
-    exceeds :math:`s^2`, the error of the noisy picture itself.
+    The error is described by its mean power at each noise level, color axis and spatial frequency,
+    averaged over directions. Power, level and frequency are interpolated linearly in their
+    logarithms. Boundaries are treated as periodic. Below the first level the power falls as
+    :math:`s^2`. It never exceeds :math:`s^2`, the error of the noisy image itself.
 
     Arguments:
         levels: Noise levels, ascending, `(l,)`.
@@ -43,7 +44,7 @@ class ErrorSpectrum:
         power: The mean square of the error in orthonormal coordinates, `(l, c, f)`.
 
     Raises:
-        InvalidArgument: If the shapes do not fit, or a level, frequency or power is not positive.
+        InvalidArgument: If the shapes do not match, or a level, frequency or power is not positive.
     """
 
     levels: Tensor
@@ -68,7 +69,7 @@ class ErrorSpectrum:
         require(good, "axes", expected="an orthogonal matrix", got=tuple(self.axes.shape))
 
     def at(self, s: Float[Tensor, " b"], like: Float[Tensor, "b c h w"]) -> Covariance:
-        """C_s of pictures of a size, one level per lane."""
+        """C_s for images with the shape of `like`, one noise level per lane."""
         c, height, width = like.shape[1:]
         require(c == len(self.axes), "x", expected=f"{len(self.axes)} channels", got=c)
         s, axes = s.to(like), self.axes.to(like)
@@ -100,32 +101,34 @@ class ErrorSpectrum:
         *,
         seed: int = 0,
     ) -> ErrorSpectrum:
-        """The spectrum of a prior's error on some images, in one evaluation per image and level.
+        """Measure the error of a prior on images, with one evaluation per image and level.
 
         Arguments:
-            prior: The prior. Levels that it is not good for are left out.
-            images: Pictures in the units of x; about a hundred of 64x64 pixels will do. Frequencies
-                below one cycle in 128 pixels, or in the longer side, count as the lowest.
+            prior: The prior. Levels outside its range are left out.
+            images: Images in the units of x; about a hundred of 64 x 64 pixels are enough.
+                Frequencies below one cycle per 128 pixels, or per longer side, are merged into the
+                lowest band.
             levels: Noise levels.
-            seed: Of the noise.
+            seed: Random seed.
 
         Raises:
-            InvalidArgument: If the prior does not take the images, or knows less than two levels.
+            InvalidArgument: If the prior does not accept the images, or if fewer than two levels
+                are in its range.
         """
         return cls(*measured_error(prior, images, levels, seed))
 
     def to_json(self) -> str:
-        """One line of JSON, for the metadata of a weights file."""
+        """Serialize to one line of JSON, for the metadata of a file of weights."""
         digits = {"levels": 6, "frequencies": 6, "axes": 6, "power": 4}
         lists = {n: _rounded(getattr(self, n).tolist(), d) for n, d in digits.items()}
         return json.dumps(lists, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> ErrorSpectrum:
-        """What `to_json` wrote.
+        """Read a spectrum that `to_json` wrote.
 
         Raises:
-            InvalidArgument: If it does not hold a spectrum.
+            InvalidArgument: If `text` does not contain a spectrum.
         """
         try:
             parts = json.loads(text)
@@ -136,7 +139,7 @@ class ErrorSpectrum:
         return cls(*tensors)
 
     def gray(self) -> ErrorSpectrum:
-        """That of `GrayPrior`: the channel mean, of three channels at sqrt(3) times the level."""
+        """The spectrum for `GrayPrior`: error of the channel mean, at levels divided by sqrt(3)."""
         weights = (self.axes.sum(0) / len(self.axes)) ** 2
         power = torch.einsum("c,lcf->lf", weights, self.power)[:, None]
         one = torch.ones_like(self.axes[:1, :1])
@@ -144,7 +147,7 @@ class ErrorSpectrum:
 
 
 def _place(grid: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Where numbers stand in an ascending grid: index, and part of the way to the next, in log."""
+    """Positions in an ascending grid: the index below, and the fraction to the next, in log."""
     index = (torch.bucketize(at, grid) - 1).clamp(0, len(grid) - 2)
     low, high = grid[index].log(), grid[index + 1].log()
     log_at = at.clamp(min=float(grid[0]), max=float(grid[-1])).log()
@@ -152,7 +155,7 @@ def _place(grid: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """A nested list with numbers of a few significant digits."""
+    """A nested list of numbers, rounded to `digits` significant digits."""
     if isinstance(value, list):
         return [_rounded(v, digits) for v in value]
     return float(f"{value:.{digits}g}")

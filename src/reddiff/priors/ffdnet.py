@@ -1,4 +1,4 @@
-"""FFDNet, a published denoiser of color photos, as a prior for low and middle noise levels."""
+"""FFDNet, a published denoiser of color photos, as a prior for low and medium noise levels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ASSET, ERRORS = "assets/ffdnet/ffdnet_color.safetensors", "assets/ffdnet/errors.
 
 
 class FFDNet(nn.Module):
-    """The color FFDNet: twelve convolutions at half resolution; the noise level is an input map.
+    """The color FFDNet: twelve convolutions at half resolution, with the noise level as an input.
 
-    Every 2x2 block of pixels becomes one pixel with four times the channels, so the network sees
-    twice as far at a quarter of the cost; any height and width is accepted.
+    Each 2 x 2 block of pixels is folded into channels, which doubles the receptive field at a
+    quarter of the cost. Any height and width is accepted.
 
     References:
         | FFDNet: Toward a Fast and Flexible Solution for CNN-Based Image Denoising
         | (Zhang et al., 2018), https://arxiv.org/abs/1710.04026
 
     Arguments:
-        channels: The channels of the images, 3 for the published weights.
-        width: The channels of the hidden layers.
+        channels: The number of channels of the images, 3 for the published weights.
+        width: The number of channels of the hidden layers.
         depth: The number of convolutions.
     """
 
@@ -44,7 +44,7 @@ class FFDNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "b 1 1 1"]
     ) -> Float[Tensor, "b c h w"]:
-        """Images in [0, 1] without their Gaussian noise of standard deviation `sigma`."""
+        """Denoise images in [0, 1] with Gaussian noise of standard deviation `sigma`."""
         h, w = x.shape[-2:]
         blocks = F.pixel_unshuffle(F.pad(x, (0, w % 2, 0, h % 2), mode="replicate"), 2)
         level = sigma.expand(-1, 1, *blocks.shape[-2:])
@@ -57,12 +57,13 @@ class FFDNetPrior(Prior):
 
     .. math:: D(x, \sigma) = 2 f\bigl(\tfrac{x + 1}{2}, \tfrac{\sigma}{2}\bigr) - 1
 
-    where :math:`f` is `FFDNet`. It was trained for noise of 0 to 75/255 on [0, 1]. The range stated
-    here was measured on Kodak photos: above 75/255 the quality goes on falling at the same slow
-    pace (26.3 dB at 75/255, 25.0 dB at 100/255), below 1/255 more is lost than gained. Restrict a
-    schedule to it with `vp_within(steps, prior.sigma_min, prior.sigma_max)`.
+    where :math:`f` is `FFDNet`. It was trained for noise levels from 0 to 75/255 on [0, 1]. The
+    range used here, 1/255 to 100/255, was chosen by measurements on Kodak photos: above 75/255 the
+    quality decreases at the same slow rate (26.3 dB at 75/255, 25.0 dB at 100/255); below 1/255 the
+    network removes more detail than noise. `vp_within(steps, prior.sigma_min, prior.sigma_max)`
+    gives a schedule in this range.
 
-    Its weights stay as loaded: they take no gradient, but their input does.
+    The weights are frozen; gradients with respect to the input are available.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Gaussian priors, whose posterior under a linear A and Gaussian noise is known in closed form.
+"""Gaussian priors; their posterior for a linear A and Gaussian noise has a closed form.
 
-Everything runs in the dtype of the prior; use float64 for references.
+Computations use the dtype of the prior; use float64 for reference solutions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Spectral = Callable[[Tensor], Tensor]
 
 
 class GaussianBase(Prior):
-    r"""A Gaussian prior N(m, C) of which `filter` applies functions of C."""
+    r"""A Gaussian prior N(m, C), of which a subclass gives the eigendecomposition of C."""
 
     trusted = True
 
@@ -34,10 +34,10 @@ class GaussianBase(Prior):
 
     @abstractmethod
     def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
-        """C for x of a shape, the same in all lanes."""
+        """C for x with the shape of `like`, shared by all lanes."""
 
     def filter(self, v: Float[Tensor, "b *n"], f: Spectral) -> Float[Tensor, "b *n"]:
-        """f(C) v, for a function of the eigenvalues of C, which have the axes of x and lanes."""
+        """f(C) v, where f acts on the eigenvalues of C, which have a lane axis."""
         c = self.eigen(v)
         return c.back(f(c.variance) * c.to(v))
 
@@ -56,11 +56,11 @@ class GaussianBase(Prior):
 
     @final
     def error_covariance(self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]) -> Covariance:
-        """(C^-1 + s^-2)^-1, exactly."""
+        """(C^-1 + s^-2 I)^-1, which is exact."""
         return self.eigen(like).given(s)
 
     def sample(self, like: Float[Tensor, "b *n"], rng: Rng) -> Float[Tensor, "b *n"]:
-        """Draws of x, one per lane, of the shape of `like`."""
+        """Draws of x, one per lane, with the shape of `like`."""
         return self.mean + self.filter(rng.randn_like(like), torch.sqrt)
 
     def posterior(self, problem: Problem) -> GaussianPosterior:
@@ -80,7 +80,7 @@ class GaussianPrior(GaussianBase):
         cov: `(N, N)`, symmetric positive semi-definite, N the number of entries of x.
 
     Raises:
-        InvalidArgument: If the shapes do not fit, or cov is not symmetric positive semi-definite.
+        InvalidArgument: If the shapes do not match, or cov is not symmetric positive semi-definite.
     """
 
     def __init__(self, mean: Tensor, cov: Tensor) -> None:
@@ -88,7 +88,7 @@ class GaussianPrior(GaussianBase):
         n = mean.numel()
         require(cov.shape == (n, n), "cov", expected=f"shape {(n, n)}", got=tuple(cov.shape))
         symmetric = torch.allclose(cov, cov.mT, rtol=1e-4, atol=1e-8)
-        require(symmetric, "cov", expected="a symmetric matrix", got="one that is not")
+        require(symmetric, "cov", expected="a symmetric matrix", got="an asymmetric one")
         c, q = torch.linalg.eigh(cov)
         least = float(c.min() / c.max().clamp(min=torch.finfo(c.dtype).tiny))
         psd = least > -1e-6
@@ -113,17 +113,17 @@ class GaussianPrior(GaussianBase):
 
 
 class GaussianRandomField(GaussianBase):
-    r"""A stationary Gaussian field on a torus with the power spectrum :math:`|f|^{\gamma}`.
+    r"""A periodic stationary Gaussian field with power spectrum :math:`|f|^{\gamma}`.
 
-    Any height and width; f in cycles per pixel, the zero frequency counting as the lowest of the
-    longer side; channels are independent.
+    f is in cycles per pixel. At f = 0 the power is that of the lowest frequency along the longer
+    side. Channels are independent. Any height and width is accepted.
 
     Arguments:
-        exponent: :math:`\gamma`; natural images have about -2.
+        exponent: :math:`\gamma`; about -2 for natural images.
         std: The standard deviation of a pixel, the same at every size.
         mean: The mean of a pixel.
         channels: The number of channels.
-        dtype: The floating-point type it works in.
+        dtype: The floating-point dtype of computations.
 
     Raises:
         InvalidArgument: If `std` is not positive.
@@ -143,7 +143,7 @@ class GaussianRandomField(GaussianBase):
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype))
 
     def spectrum(self, height: int, width: int) -> Float[Tensor, "h w2"]:
-        """The eigenvalues of C at the frequencies of a real FFT."""
+        """The eigenvalues of C at the frequencies of `torch.fft.rfft2`."""
         fy = fftfreq(height, dtype=self.mean.dtype, device=self.mean.device)[:, None]
         full = fftfreq(width, dtype=self.mean.dtype, device=self.mean.device)
         lowest = 1 / max(height, width)
@@ -155,7 +155,7 @@ class GaussianRandomField(GaussianBase):
         return torch.where(f == 0, lowest, f) ** self.exponent
 
     def eigen(self, like: Float[Tensor, "b c h w"]) -> Covariance:
-        """The spectrum, the same in all channels."""
+        """C, whose eigenvalues are the power spectrum in all channels."""
         height, width = like.shape[-2:]
 
         def back(z: Tensor) -> Tensor:

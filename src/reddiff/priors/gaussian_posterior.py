@@ -1,4 +1,4 @@
-"""Exact posteriors of linear problems with Gaussian noise."""
+"""Exact posteriors of Gaussian priors for linear problems with Gaussian noise."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GaussianPosterior:
-    """p(x | y) for a Gaussian prior, a linear operator and Gaussian noise; matrix-free.
+    """p(x | y) for a Gaussian prior, a linear operator and Gaussian noise, without matrices.
 
     Arguments:
         prior: N(m, C).
-        problem: The measurements.
+        problem: The problem.
         tol: The relative residual at which conjugate gradients stop.
-        iterations: The most they take.
+        iterations: The largest number of conjugate gradient iterations.
 
     Raises:
         Unsupported: If the operator is not linear, the noise not Gaussian, or its sigma 0.
@@ -45,18 +45,18 @@ class GaussianPosterior:
 
     @property
     def mean(self) -> Float[Tensor, "b *n"]:
-        """m + C A^T (A C A^T + sigma_y^2)^-1 (y - A m)."""
+        """m + C A^T (A C A^T + sigma_y^2 I)^-1 (y - A m)."""
         shape = (len(self.problem), *self.problem.x_shape)
         m = self.prior.mean.expand(shape)
         return m + self._gain(self.problem.residual(m))
 
     def covariance(self, v: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The posterior covariance times v: C v - C A^T (A C A^T + sigma_y^2)^-1 A C v."""
+        """The posterior covariance times v: C v - C A^T (A C A^T + sigma_y^2 I)^-1 A C v."""
         cv = self.prior.covariance(v)
         return cv - self._gain(self._measure(cv))
 
     def sample(self, n: int, *, seed: int = 0) -> Float[Tensor, "b n *m"]:
-        """n exact draws per lane, by conditioning draws of (x, y) (Matheron's rule)."""
+        """n exact draws per lane, by Matheron's rule: joint draws of (x, y), corrected to y."""
         wide = Problem.select(self.problem, _spread(self.problem, n))
         keys = Keys(seed, tuple(range(len(self.problem)))).repeat(n)
         rng = keys.at(DRAWING)
@@ -69,7 +69,7 @@ class GaussianPosterior:
         return torch.where(self.problem.measured, self.problem.operator(x), 0)
 
     def _gain(self, r: Tensor) -> Tensor:
-        """C A^T (A C A^T + sigma_y^2)^-1 r."""
+        """C A^T (A C A^T + sigma_y^2 I)^-1 r."""
         operator = self.problem.linear
         var = per_lane(likelihood_sigma(self.problem), r) ** 2
 
@@ -83,7 +83,7 @@ class GaussianPosterior:
 
 
 def dense_matrix(problem: Problem) -> Float[Tensor, "b M N"]:
-    """The operator of a linear problem as one dense matrix per lane.
+    """The operator of a linear problem as a dense matrix, one per lane.
 
     Raises:
         Unsupported: If the operator is not linear.
@@ -98,7 +98,7 @@ def dense_matrix(problem: Problem) -> Float[Tensor, "b M N"]:
 
 
 def likelihood_sigma(problem: Problem) -> Tensor | float:
-    """sigma_y of a problem whose posterior is known.
+    """sigma_y of a linear problem with Gaussian noise.
 
     Raises:
         Unsupported: If the operator is not linear, the noise not Gaussian, or sigma 0.

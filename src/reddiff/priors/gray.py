@@ -1,4 +1,4 @@
-"""A prior of color pictures as one of gray pictures."""
+"""Conversions between priors of color images and priors of gray images."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from reddiff.errors import require
 from reddiff.priors.around import Around
 from reddiff.priors.base import Prior
 
-BLIND = 10.0  # a level at which nothing is left of x in [-1, 1]
+BLIND = 10.0  # noise level at which an x in [-1, 1] is no longer visible
 
 
 class GrayPrior(Around):
-    r"""Gray pictures :math:`g`, of which a color prior knows :math:`x = (g, g, g)`.
+    r"""A prior of gray images :math:`g`, made from a color prior of :math:`x = (g, g, g)`.
 
     .. math:: D_\mathrm{gray}(v, s) = \frac{1}{3} \sum_c D_c\big((v, v, v), \sqrt 3\, s\big)
 
     The mean of three channels with independent noise of level :math:`\sqrt 3\, s` has noise of
-    level s. A gray v is therefore one measurement, shown to the color prior at the level at which
-    color pictures have as much noise in their mean. Exact for a Gaussian prior whose mean over the
-    channels is independent of their differences.
+    level s. Therefore v, repeated in three channels, is given to the color prior at level
+    :math:`\sqrt 3\, s`. This is exact for a Gaussian prior whose channel mean is independent of the
+    differences between channels.
 
     Arguments:
         inner: A prior on `(3, h, w)`.
 
     Raises:
-        InvalidArgument: If the inner prior is not one on three channels.
+        InvalidArgument: If the inner prior does not have three channels.
     """
 
     def __init__(self, inner: Prior) -> None:
         color = len(inner.shape) == 3 and inner.shape[0] == 3
         require(color, "prior", expected="a prior on (3, h, w)", got=f"one on {inner.shape}")
-        # Where the color prior goes up to levels that hide x, so does this one: see `denoise`.
+        # If the color prior covers levels at which x is invisible, so does this one: see `denoise`.
         high = inner.sigma_max if inner.sigma_max >= BLIND else inner.sigma_max / math.sqrt(3)
         super().__init__(inner, (1, *inner.shape[1:]), inner.sigma_min / math.sqrt(3), high)
         self.errors = inner.errors.gray() if inner.errors else None
@@ -45,8 +45,8 @@ class GrayPrior(Around):
     ) -> Float[Tensor, "b 1 h w"]:
         """The channel mean of the color prior's estimate.
 
-        Above the color prior's highest level, x is scaled down to it: the noise is right, and of
-        the picture there is nothing to be seen either way.
+        Beyond the highest level of the color prior, x is scaled down to that level. The noise
+        level is then correct, and the image is invisible in the noise in either case.
         """
         level = math.sqrt(3) * sigma
         shrink = (self.inner.sigma_max / level).clamp(max=1)
@@ -56,17 +56,17 @@ class GrayPrior(Around):
 
 
 class ChannelwisePrior(Around):
-    """Pictures of several channels, each of which a gray prior knows by itself.
+    """A gray prior, applied to each channel of images with several channels.
 
-    The channels are denoised one by one: what they have in common is lost, and a picture costs as
-    many evaluations as it has channels.
+    The channels are denoised independently: correlations between them are ignored. An image costs
+    one evaluation per channel.
 
     Arguments:
         inner: A prior on `(1, h, w)`.
-        channels: How many channels x has.
+        channels: The number of channels of x.
 
     Raises:
-        InvalidArgument: If the inner prior is not one on one channel.
+        InvalidArgument: If the inner prior does not have one channel.
     """
 
     def __init__(self, inner: Prior, channels: int = 3) -> None:
@@ -79,6 +79,6 @@ class ChannelwisePrior(Around):
     def denoise(
         self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "b 1 1 1"]
     ) -> Float[Tensor, "b c h w"]:
-        """The gray estimates."""
+        """The estimates for all channels."""
         level = sigma.repeat_interleave(self.channels, 0)
         return self.inner.denoise(x.flatten(0, 1)[:, None], level).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Laws of the increments of random walks: mixtures of normal laws over a latent variance w."""
+"""Distributions of the increments of random walks, as Gaussian scale mixtures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from torch import Tensor
 from reddiff.errors import require, require_count, require_positive
 from reddiff.random import Rng
 
-TINY = 1e-150  # in place of an increment of 0, whose square is not 0 yet
+TINY = 1e-150  # lower bound on |u|, whose square does not underflow
 
 
 @dataclass(frozen=True)
 class Increments(ABC):
-    """The law of one increment u, of mean 0: u | w is N(0, w).
+    """The distribution of an increment u, a scale mixture: u given w is N(0, w), w is random.
 
     Arguments:
-        std: The standard deviation of u.
+        std: The standard deviation of u, positive.
+
+    Raises:
+        InvalidArgument: If `std` is not positive and finite.
     """
 
     std: float
@@ -46,7 +49,7 @@ class Increments(ABC):
 
 @dataclass(frozen=True)
 class GaussianIncrements(Increments):
-    """w is std^2."""
+    """u is N(0, std^2): w = std^2 is constant."""
 
     def density(self, u: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
         return torch.exp(-((u / self.std) ** 2) / 2) / (self.std * math.sqrt(2 * math.pi))
@@ -60,7 +63,7 @@ class GaussianIncrements(Increments):
 
 @dataclass(frozen=True)
 class LaplaceIncrements(Increments):
-    """p(u) = exp(-|u| / b) / 2 b with b = std / sqrt 2: w is exponential of mean 2 b^2.
+    """p(u) = exp(-|u| / b) / (2 b) with b = std / sqrt(2): w is exponential with mean 2 b^2.
 
     References:
         | The Bayesian Lasso (Park and Casella, 2008), Section 2
@@ -77,14 +80,19 @@ class LaplaceIncrements(Increments):
         return -2 * self._b**2 * torch.log1p(-rng.rand_like(like))
 
     def variance_given(self, u: Tensor, rng: Rng) -> Tensor:
-        """1 / w is inverse Gaussian of mean 1 / (b |u|) and shape 1 / b^2."""
+        """1 / w is inverse Gaussian with mean 1 / (b |u|) and shape 1 / b^2."""
         mean = 1 / (self._b * u.abs().clamp(min=TINY))
         return 1 / _inverse_gaussian(mean, self._b**-2, rng)
 
 
 @dataclass(frozen=True)
 class BernoulliLaplaceIncrements(LaplaceIncrements):
-    """0, or with the probability `rate` Laplace, of the standard deviation std altogether."""
+    """u is Laplace distributed with probability `rate`, and 0 otherwise.
+
+    Arguments:
+        std: The standard deviation of u, zeros included.
+        rate: The probability that u is not 0, between 0 and 1.
+    """
 
     rate: float = 0.1
 
@@ -95,11 +103,11 @@ class BernoulliLaplaceIncrements(LaplaceIncrements):
 
 @dataclass(frozen=True)
 class StudentIncrements(Increments):
-    """Student's t with `freedom` degrees, scaled: w is freedom scale^2 / chi-square.
+    """A scaled Student's t distribution: w is freedom scale^2 / chi-square(freedom).
 
     Arguments:
-        std: The standard deviation.
-        freedom: An integer of at least 3, for which there is one.
+        std: The standard deviation of u.
+        freedom: The degrees of freedom, an integer of at least 3, so that `std` is finite.
     """
 
     freedom: int = 3
@@ -110,7 +118,7 @@ class StudentIncrements(Increments):
 
     @property
     def _size(self) -> float:
-        """freedom scale^2, with the scale that gives the standard deviation."""
+        """freedom scale^2, where the scale follows from the standard deviation."""
         return self.std**2 * (self.freedom - 2)
 
     def density(self, u: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
@@ -131,7 +139,7 @@ def _chi_square(like: Tensor, freedom: int, rng: Rng) -> Tensor:
 
 
 def _inverse_gaussian(mean: Tensor, shape: float, rng: Rng) -> Tensor:
-    """Draws of an inverse Gaussian law.
+    """Draws from an inverse Gaussian distribution.
 
     References:
         | Generating Random Variates Using Transformations with Multiple Roots (Michael, Schucany

@@ -1,4 +1,4 @@
-"""A prior of latents, with the decoder that makes pictures of them."""
+"""A prior of latents, together with the decoder to images."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from reddiff.priors.covariance import Covariance
 
 
 class LatentPrior(Around):
-    """A diffusion model of the latents z of an autoencoder: pictures are x = decoder(z).
+    """A latent diffusion model: a prior of the latents z of an autoencoder, x = decoder(z).
 
-    Problems are solved in z: `solve(problem.pullback(prior.decoder), prior)` gives a result in z,
-    and `prior.decode(result.x)` the picture. Operators of nonlinear decoders have no closed form,
-    so solvers that need one (DDRM, DDNM, MCG) refuse them.
+    Problems are solved for z: `solve(problem.pullback(prior.decoder), prior)` gives a result in z,
+    and `prior.decode(result.x)` the image. Composed with a nonlinear decoder, operators have no
+    closed form, so that solvers that need one (DDRM, DDNM, MCG) refuse the problem.
 
     Arguments:
         inner: The prior of z, `(c, h, w)`.
-        decoder: From z to x.
+        decoder: Maps z to x.
 
     Raises:
-        InvalidArgument: If the decoder's z is of another number of channels.
+        InvalidArgument: If the decoder takes another number of channels.
     """
 
     decoder: Decoder
 
     def __init__(self, inner: Prior, decoder: Decoder) -> None:
-        got = f"latents of {decoder.channels} channels"
+        got = f"latents with {decoder.channels} channels"
         good = inner.shape[0] in (None, decoder.channels)
         require(good, "decoder", expected=f"latents of shape {inner.shape}", got=got)
         super().__init__(inner, inner.shape)
@@ -43,14 +43,14 @@ class LatentPrior(Around):
         return self.inner.error_covariance(s, like)
 
     def decode(self, z: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """The pictures of z."""
+        """The images of latents z."""
         x: Tensor = self.decoder(z)
         return x
 
     def encode(self, x: Float[Tensor, "b *m"]) -> Float[Tensor, "b *n"]:
-        """The latents of pictures.
+        """The latents of images x.
 
         Raises:
-            InvalidArgument: If the decoder came without an encoder.
+            InvalidArgument: If the decoder has no encoder.
         """
         return self.decoder.encode(x)

@@ -1,6 +1,6 @@
-"""Mixtures of Gaussians, whose posterior under a linear A and Gaussian noise is a mixture.
+"""Gaussian mixtures; their posterior for a linear A and Gaussian noise is a mixture, too.
 
-Everything runs in the dtype of the prior; use float64 for references.
+Computations use the dtype of the prior; use float64 for reference solutions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GaussianMixture(Prior):
         covs: `(K, N, N)`, symmetric positive definite.
 
     Raises:
-        InvalidArgument: If the shapes do not fit, or a weight is not positive.
+        InvalidArgument: If the shapes do not match, or a weight or an eigenvalue is not positive.
     """
 
     trusted = True
@@ -46,7 +46,7 @@ class GaussianMixture(Prior):
         require(covs.shape == (k, n, n), "covs", expected=f"shape {(k, n, n)}", got=covs.shape)
         require(bool((weights > 0).all()), "weights", expected="values above 0", got=weights)
         c = covs.diagonal(dim1=1, dim2=2)
-        self.diagonal = torch.equal(c.diag_embed(), covs)  # then no basis is changed
+        self.diagonal = torch.equal(c.diag_embed(), covs)  # then no change of basis is needed
         c, q = (c.clone(), torch.eye(n).to(covs)) if self.diagonal else torch.linalg.eigh(covs)
         require(bool((c > 0).all()), "covs", expected="positive definite matrices", got=c.min())
         self.register_buffer("weights", weights / weights.sum())
@@ -56,7 +56,7 @@ class GaussianMixture(Prior):
         self.register_buffer("q", q)
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        """The components' denoisers, weighted by how likely each made x."""
+        """The estimates of all components, weighted by their posterior probabilities given x."""
         var = sigma.reshape(-1, 1, 1) ** 2
         d = x.flatten(1)[:, None] - self.means
         z = d if self.diagonal else torch.einsum("bkn,knm->bkm", d, self.q)
@@ -67,7 +67,7 @@ class GaussianMixture(Prior):
         return (log_p.softmax(1)[:, :, None] * each).sum(1).view_as(x)
 
     def sample(self, like: Float[Tensor, "b *n"], rng: Rng) -> Float[Tensor, "b *n"]:
-        """Draws of x, one per lane, of the shape of `like`."""
+        """Draws of x, one per lane, with the shape of `like`."""
         rows = torch.zeros(len(like), dtype=torch.int64, device=like.device)
         return _draw(self.weights[None], self.means[None], self.covs[None], rows, like, rng)
 
@@ -95,7 +95,7 @@ class GaussianMixture(Prior):
 
 @dataclass(frozen=True, eq=False)
 class MixturePosterior:
-    """A mixture per lane.
+    """A Gaussian mixture per lane, the posterior of a `GaussianMixture`.
 
     Arguments:
         weights: `(b, K)`.
@@ -115,7 +115,7 @@ class MixturePosterior:
         return (self.weights[..., None] * self.means).sum(1).unflatten(1, self.shape)
 
     def covariance(self, v: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The posterior covariance times v, within and between components."""
+        """The posterior covariance times v: the sum of those within and between components."""
         flat = v.flatten(1)
         d = self.means - self.mean.flatten(1)[:, None]
         each = torch.einsum("bkij,bj->bki", self.covs, flat)
@@ -135,7 +135,7 @@ class MixturePosterior:
 def _draw(
     weights: Tensor, means: Tensor, covs: Tensor, rows: Tensor, like: Tensor, rng: Rng
 ) -> Tensor:
-    """One draw for each of the rows from that row of the mixtures (b, K, ...)."""
+    """One draw per entry of `rows`, the indices of the mixtures (b, K, ...) to draw from."""
     u = rng.rand_like(like.flatten(1)[:, :1].to(weights))
     k = (weights[rows].cumsum(1) < u).sum(1).clamp(max=weights.shape[1] - 1)
     n = rng.randn_like(like).flatten(1)

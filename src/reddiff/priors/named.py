@@ -1,4 +1,4 @@
-"""The priors in the package, by name."""
+"""The priors included in the package, by name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reddiff.priors.photo import photo_prior
 
 @dataclass(frozen=True)
 class PriorEntry:
-    """A prior for pictures.
+    """A prior for images.
 
     Arguments:
-        summary: One line on what it is.
-        make: Loads it.
+        summary: A description of one line.
+        make: Loads the prior.
     """
 
     summary: str

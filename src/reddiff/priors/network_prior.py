@@ -1,4 +1,4 @@
-"""A network as a prior: what it predicts, on which path, in which units, under which conditions."""
+"""A network as a prior, defined by its training target, noise path, units and conditions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 class Units(nn.Module):
-    r"""The network's pixels :math:`z = k x + c`, of x in [-1, 1].
+    r"""The units of a network, :math:`z = k x + c` for x in [-1, 1].
 
-    Noise of level s in x is noise of level k s in z, so k is one number for all channels.
+    Noise of level s in x has level k s in z. Therefore k is the same for all channels.
 
     Arguments:
         scale: k, positive.
@@ -41,21 +41,21 @@ class Units(nn.Module):
 
     @classmethod
     def of_range(cls, low: float, high: float) -> Units:
-        """For networks that know pixels from `low` (black) to `high` (white)."""
+        """The units of a network trained on pixels from `low` (black) to `high` (white)."""
         got = f"{low}, {high}"
         require(low < high, "values", expected="a low end below a high one", got=got)
         return cls((high - low) / 2, (high + low) / 2)
 
     @classmethod
     def of_moments(cls, mean: Sequence[float], std: Sequence[float]) -> Units:
-        """For networks of (pixel - mean) / std, with pixels in [0, 1].
+        """The units of a network trained on (pixel - mean) / std, with pixels in [0, 1].
 
         Raises:
-            InvalidArgument: If the channels have different `std`: noise of one level in x would be
-                noise of several in the network's pixels.
+            InvalidArgument: If the channels have different `std`. The noise level would then differ
+                between channels.
         """
         same = max(std) - min(std) <= 1e-6 * max(std)
-        expected = "one std for all channels, as noise has one level for all of them"
+        expected = "one std for all channels, because the noise level is the same in all"
         require(same, "std", expected=expected, got=tuple(std))
         return cls(0.5 / std[0], [(0.5 - m) / std[0] for m in mean])
 
@@ -63,35 +63,34 @@ class Units(nn.Module):
         return self.scale * x + self.offset.to(x)
 
     def back(self, z: Tensor) -> Tensor:
-        """The x of the network's pixels."""
+        """x = (z - c) / k."""
         return (z - self.offset.to(z)) / self.scale
 
 
 class NetworkPrior(Prior):
-    """A network, and how it was trained.
+    """A denoiser from a network and a description of its training.
 
     Arguments:
         net: `net(x_t, t)`, a module or a function, with t `(b,)`; or `net(x_t, t, condition)` if
-            there are conditions. It gives a tensor, an output with a tensor `sample` (diffusers),
-            or a tuple that begins with one; of twice the channels of x (a learned variance) the
-            first half is taken. A network in half precision is given x_t in it, and t in the
-            precision of x.
+            there are conditions. It returns a tensor, an object with a tensor `sample` (as in
+            diffusers), or a tuple that starts with a tensor. If the tensor has twice the channels
+            of x (a learned variance), the first half is used. A network in half precision receives
+            x_t in half precision, and t in the precision of x.
         shape: The shape of one x.
-        prediction: What it predicts.
-        path: What x_t and t are at a noise level.
-        units: The network's pixels, where they are not x itself.
-        levels: The lowest and the highest level, in the network's units, if they are not those of
+        prediction: The training target.
+        path: Maps a noise level to x_t and t.
+        units: The units of the network; by default those of x.
+        levels: The lowest and the highest noise level, in the network's units; by default those of
             the path.
-        multiple: Sides of x that are no multiple of it are extended for the network, by repeating
-            the edge, and cut afterwards: 8 for a U-Net that halves sides three times.
-        compute: The dtype the network computes in, under autocast; that of x by default. A CPU
-            without bfloat16 instructions only emulates them, several times slower than float32:
-            there `torch.bfloat16` is ignored.
-        conditions: Labels or embeddings that the network is given.
+        multiple: The sides of x are padded to multiples of it, by repeating the edge, and the
+            output is cropped: 8 for a U-Net with three downsampling steps.
+        compute: The dtype of autocast; by default that of x. `torch.bfloat16` is ignored on a CPU
+            without bfloat16 instructions, which would be several times slower than float32.
+        conditions: The kind of labels or embeddings that the network takes.
 
     Raises:
-        InvalidArgument: If an argument cannot be used, or (when used) the network gives another
-            shape.
+        InvalidArgument: If an argument is invalid, or, when applied, if the output of the
+            network has the wrong shape.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class NetworkPrior(Prior):
     ) -> None:
         check_network(net, multiple)
         one = torch.ones(1, dtype=torch.float64)
-        prediction.x_0(one, one, one * path.sigma_max / 2, path)  # raises where they do not fit
+        prediction.x_0(one, one, one * path.sigma_max / 2, path)  # may raise
         scale = 1.0 if units is None else units.scale
         ends = path.sigma_min, path.sigma_max
         low, high = ends if levels is None else levels
@@ -124,17 +123,21 @@ class NetworkPrior(Prior):
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """That of the network's parameters; None for a function, or in half precision."""
+        """The dtype of the parameters; None for a function, or in half precision."""
         found = self._held()
         return None if found in HALF else found
 
     def denoise(self, x: Float[Tensor, "b *n"], sigma: Tensor) -> Float[Tensor, "b *n"]:
-        """E[x_0 | x_0 + sigma n = x], without a condition where the network takes one."""
+        """E[x_0 | x_0 + sigma n = x], under the null condition if the network takes conditions.
+
+        Raises:
+            InvalidArgument: If it takes conditions and has no null condition.
+        """
         if self.conditions is None:
             return self.conditioned(x, sigma, None)
         null = self.conditions.without()
         if null is None:
-            expected = "prior.given(...), as the network takes a condition"
+            expected = "prior.given(...), because the network takes a condition"
             raise InvalidArgument("prior", expected=expected, got="none")
         null = null.to(x.device)
         return self.conditioned(x, sigma, null.expand(len(x), *null.shape[1:]))
@@ -158,7 +161,7 @@ class NetworkPrior(Prior):
         return x_0 if units is None else units.back(x_0)
 
     def time(self, s: Float[Tensor, " b"]) -> Tensor:
-        """The network's time at the level s, in the network's units."""
+        """The network's time at noise level s, in the units of the network."""
         return self.path.time(s)
 
     def given(

@@ -1,4 +1,4 @@
-"""Networks as people have them, called as one function of tensors."""
+"""Adapters that call networks with different interfaces as one function of tensors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from reddiff.errors import InvalidArgument, require
 
 Network = Callable[..., Any]  # a module or a function of x, its time, and a condition if any
 
-MOST_BETA, HIGHEST_BETA = 0.02, 0.999  # a table that rises from and to less than these holds betas
-SOME_STEPS, SLOWEST = 100, 0.9  # a table of as many steps that ends above it holds 1 - beta
-LEARNED_SIGMA = 2  # times the channels of x: those of networks that learn the variance too
+MOST_BETA, HIGHEST_BETA = 0.02, 0.999  # a table that rises from below these to below is of betas
+SOME_STEPS, SLOWEST = 100, 0.9  # a table with this many steps and an end above it is of 1 - beta
+LEARNED_SIGMA = 2  # factor on the output channels of networks with a learned variance
 
 
 class Opaque:
@@ -26,7 +26,7 @@ class Opaque:
 
 @runtime_checkable
 class Sampled(Protocol):
-    """An output that holds a tensor, as diffusers' UNet2DOutput does."""
+    """An output object with a tensor `sample`, such as diffusers' UNet2DOutput."""
 
     sample: Tensor
 
@@ -52,7 +52,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def output_of(out: Any) -> Any:
-    """The tensor in what a network gives: its `sample`, or the first of a tuple."""
+    """The tensor in the output of a network: the output, its `sample`, or its first element."""
     if isinstance(out, tuple | list) and len(out) > 0:
         return out[0]
     return out.sample if not isinstance(out, Tensor) and isinstance(out, Sampled) else out
@@ -64,17 +64,17 @@ def evaluate(
     """The output of a network, of the shape of x.
 
     Arguments:
-        net: Gives a tensor, an output with a tensor `sample`, or a tuple that begins with one; of
-            the channels of x, or of twice as many, of which the second half (a learned variance)
-            is dropped.
+        net: Returns a tensor, an object with a tensor `sample`, or a tuple that starts with a
+            tensor. It has the channels of x, or twice as many, of which the second half (a learned
+            variance) is dropped.
         x: `(b, c, ...)`.
         t: `(b,)`.
-        multiple: The sides of x are extended to a multiple of it, and the output is cut.
+        multiple: The sides of x are padded to a multiple of it, and the output is cropped.
         condition: `(b, ...)`, if the network takes one.
 
     Raises:
-        InvalidArgument: If the network gives anything else, fails at a side that is no multiple of
-            8, or gives no gradient where x asks for one.
+        InvalidArgument: If the output is anything else, if the network fails for a side that is
+            not a multiple of 8, or if the output has no gradient although x requires one.
     """
     sides = x.shape[2:]
     more = [-n % multiple for n in sides]
@@ -88,11 +88,11 @@ def evaluate(
             raise
         got = str(error).splitlines()[0][:120]
         form = " x ".join(str(n) for n in x.shape[2:])
-        expected = f"a network that takes sides of {form} (multiple=8 extends them)"
+        expected = f"a network that takes sides of {form} (multiple=8 pads them)"
         raise InvalidArgument("net", expected=expected, got=got) from error
     out = output_of(out)
     got = type(out).__name__
-    require(isinstance(out, Tensor), "net", expected="a network that gives a tensor", got=got)
+    require(isinstance(out, Tensor), "net", expected="a network that returns a tensor", got=got)
     got = f"{tuple(out.shape)} for x of {tuple(x.shape)}"
     channels = x.shape[1]
     like = out.ndim == x.ndim and len(out) == len(x) and out.shape[2:] == x.shape[2:]
@@ -100,7 +100,7 @@ def evaluate(
     expected = "an output of the shape of x (or of twice its channels: a learned variance)"
     require(good, "net", expected=expected, got=got)
     if x.requires_grad and torch.is_grad_enabled() and not out.requires_grad:
-        got = "one without, as under torch.no_grad() or from another library"
+        got = "none, as under torch.no_grad() or from another library"
         raise InvalidArgument("net", expected="an output with a gradient", got=got)
     for axis, n in enumerate((channels, *sides), start=1):
         out = out.narrow(axis, 0, n)
@@ -109,12 +109,12 @@ def evaluate(
 
 
 def read_abar(abar: Any) -> Tensor:
-    """The alpha^2 of a chain as a vector in float64, without a last value of zero.
+    """Validate a table of alpha^2 and return it as a vector in float64.
 
-    At zero (a terminal signal-to-noise ratio of zero) x_t is noise alone and says nothing of x.
+    A last value of zero (zero terminal SNR) is dropped: there, x_t is pure noise.
 
     Raises:
-        InvalidArgument: If the values are not a vector that falls from below 1 to 0 at the least.
+        InvalidArgument: If the values are not a vector that decreases within (0, 1).
     """
     try:
         array = abar.detach().cpu().double() if isinstance(abar, Tensor) else np.asarray(abar)
@@ -127,7 +127,7 @@ def read_abar(abar: Any) -> Tensor:
     vector = values.ndim == 1 and len(values) >= 2
     require(vector, "abar", expected="a vector of alpha^2, two values or more", got=got)
     half = array.dtype.itemsize < 4 or (isinstance(abar, Tensor) and abar.dtype.itemsize < 4)
-    expected = "float32 or float64, as half precision rounds the first steps to 1"
+    expected = "float32 or float64, because half precision rounds the first steps to 1"
     require(not half, "abar", expected=expected, got="half precision")
     if values[-1] == 0:
         values = values[:-1]
@@ -140,7 +140,7 @@ def read_abar(abar: Any) -> Tensor:
     ):
         expected = f"alpha^2, the products of 1 - beta (torch.cumprod({factors}, 0))"
         ends = f"{float(values[0]):.4g} to {float(values[-1]):.4g}"
-        require(not bad, "abar", expected=expected, got=f"what looks like {looks}, {ends}")
+        require(not bad, "abar", expected=expected, got=f"values that look like {looks}, {ends}")
     outside = ~((values > 0) & (values < 1))
     rises = torch.cat([outside[:1], ~(values.diff() < 0)])
     for wrong, expected in (

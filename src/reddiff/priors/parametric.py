@@ -1,6 +1,6 @@
-r"""Common networks as priors: each class names one training target and its path.
+r"""Priors for common parametrizations: each class stands for one training target and path.
 
-The noise level of a prior is s = sigma / alpha; the path finds the network's own time from it.
+The noise level of a prior is s = sigma / alpha; the path maps it to the network's time.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Table = Tensor | NDArray[Any] | Sequence[float]
 
 
 class _DiscreteVP(NetworkPrior):
-    """A network over the T steps of a variance-preserving chain.
+    """A network trained on the T steps of a variance-preserving (VP) chain.
 
     Arguments:
-        net: `net(x_t, t)` with t `(b,)`, 0 to T - 1; see `NetworkPrior`.
+        net: `net(x_t, t)` with t `(b,)` from 0 to T - 1; see `NetworkPrior`.
         shape: The shape of one x.
-        abar: The T values of alpha^2, decreasing; a tensor, an array or a list. Where the last is 0
-            (a terminal signal-to-noise ratio of zero) that step is left out.
-        integer_time: Round t to the nearest trained step, for networks that look it up; else t is
-            interpolated in log s.
+        abar: The T values of alpha^2, decreasing, as a tensor, an array or a list. A last value of
+            0 (zero terminal SNR) is dropped.
+        integer_time: Whether to round t to the nearest integer, for networks that look it up in a
+            table; otherwise t is interpolated in log s.
         multiple: See `NetworkPrior`.
 
     Raises:
-        InvalidArgument: If abar is not a decreasing vector between 0 and 1, or (when used) the
-            network gives another shape.
+        InvalidArgument: If `abar` does not decrease within (0, 1), or, when applied, if the
+            output of the network has the wrong shape.
     """
 
     target: Prediction
@@ -76,19 +76,19 @@ class VPrior(_DiscreteVP):
 
 
 class X0Prior(_DiscreteVP):
-    """A network over a VP chain that predicts x_0 itself."""
+    """A network, trained on a VP chain, that predicts x_0."""
 
     target = X0()
 
 
 class FlowPrior(NetworkPrior):
-    r"""A rectified flow, :math:`x_t = (1 - t) x_0 + t n`, network output :math:`n - x_0`.
+    r"""A rectified flow, :math:`x_t = (1 - t) x_0 + t n`; the network predicts :math:`n - x_0`.
 
     Arguments:
         net: `net(x_t, t)` with t `(b,)` in (0, 1); see `NetworkPrior`.
         shape: The shape of one x.
-        t_min: The least t the network is good for.
-        t_max: The largest.
+        t_min: The smallest t that the network was trained for, in [0, 1).
+        t_max: The largest t that the network was trained for, below 1.
         multiple: See `NetworkPrior`.
 
     References:
@@ -108,19 +108,19 @@ class FlowPrior(NetworkPrior):
 
 
 class EDMPrior(NetworkPrior):
-    r"""A network under EDM preconditioning.
+    r"""A network with EDM preconditioning.
 
     .. math:: D(x, s) = c_{skip} x + c_{out} F(c_{in} x, c_{noise})
 
     Arguments:
         net: F, `net(x, c_noise)` with c_noise = ln(s) / 4 `(b,)`; see `NetworkPrior`.
         shape: The shape of one x.
-        sigma_min: The least level it is good for.
-        sigma_max: The largest.
-        sigma_data: The standard deviation of the data the network was trained with.
+        sigma_min: The lowest noise level that the network was trained for.
+        sigma_max: The highest noise level that the network was trained for.
+        sigma_data: The standard deviation of the training data.
         compute: See `NetworkPrior`.
-        bound: Where F is cut off. It has unit variance by construction, so values of many
-            deviations are errors of the network; no bound by default.
+        bound: Clips F to [-bound, bound]. F has unit variance by construction, so that values of
+            many standard deviations are errors of the network. By default there is no bound.
         multiple: See `NetworkPrior`.
 
     References:

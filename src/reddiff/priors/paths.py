@@ -1,7 +1,7 @@
-r"""Where a network expects its input: the scale of x_t and the network's own time, at a level s.
+r"""Noise paths: the scale of a network's input x_t and the network's time, at noise level s.
 
-A prior's level is :math:`s = \sigma / \alpha`. A network was trained on
-:math:`x_t = \alpha(t)\,x_0 + \sigma(t)\,n`; a path finds the t, and the alpha, that belong to s.
+The noise level of a prior is :math:`s = \sigma / \alpha`. A network was trained on
+:math:`x_t = \alpha(t)\,x_0 + \sigma(t)\,n`; a path maps s to the corresponding alpha and t.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from reddiff.priors.networks import read_abar
 
 
 class Path(nn.Module, ABC):
-    """The inputs a network was trained on, as a function of the level s.
+    """The inputs that a network was trained on, as functions of the noise level s.
 
     Arguments:
-        sigma_min: The lowest level s of the path.
-        sigma_max: The highest.
+        sigma_min: The lowest s of the path.
+        sigma_max: The highest s of the path.
     """
 
-    bounded: ClassVar[bool] = True  # there are no inputs for other levels
+    bounded: ClassVar[bool] = True  # whether other levels have no input
 
     def __init__(self, sigma_min: float, sigma_max: float) -> None:
         super().__init__()
@@ -36,33 +36,33 @@ class Path(nn.Module, ABC):
 
     @abstractmethod
     def alpha(self, s: Tensor) -> Tensor:
-        """The scale of the network's input x_t = alpha (x_0 + s n), of the shape of s."""
+        """The scale alpha of the network's input x_t = alpha (x_0 + s n), with the shape of s."""
 
     @abstractmethod
     def time(self, s: Float[Tensor, " b"]) -> Tensor:
-        """The network's time at the level s."""
+        """The network's time at noise level s."""
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        r"""(p, q) such that x_0 = p x + q u, of the velocity :math:`u = \alpha' x_0 + \sigma' n`.
+        r"""(p, q) such that x_0 = p x + q u, for the velocity :math:`u = \alpha' x_0 + \sigma' n`.
 
         Raises:
-            InvalidArgument: If the path is a table, or has no time to differentiate by.
+            InvalidArgument: If the path has no differentiable time.
         """
-        expected, got = "one that the path has, and no velocity", type(self).__name__
+        expected, got = "one other than the velocity for this path", type(self).__name__
         raise InvalidArgument("prediction", expected=expected, got=got)
 
 
 class Chain(Path):
-    """The T steps of a variance-preserving chain (DDPM).
+    """The T steps of a variance-preserving (VP) chain, as in DDPM.
 
     Arguments:
-        abar: The T values of alpha^2, decreasing; a tensor, an array or a list. Where the last is 0
-            (a terminal signal-to-noise ratio of zero) that step is left out.
-        integer_time: Round t to the nearest trained step, for networks that look it up; else t,
-            from 0 to T - 1, is interpolated in log s.
+        abar: The T values of alpha^2, decreasing, as a tensor, an array or a list. A last value of
+            0 (zero terminal SNR) is dropped.
+        integer_time: Whether to round t to the nearest integer, for networks that look it up in a
+            table; otherwise t, from 0 to T - 1, is interpolated in log s.
 
     Raises:
-        InvalidArgument: If abar is not a decreasing vector between 0 and 1.
+        InvalidArgument: If `abar` does not decrease within (0, 1).
     """
 
     log_levels: Tensor
@@ -82,7 +82,7 @@ class Chain(Path):
         return torch.rsqrt(1 + s**2)
 
     def time(self, s: Float[Tensor, " b"]) -> Tensor:
-        """The step t at which the chain has the level s."""
+        """The step t at which the chain has noise level s."""
         log_s, levels = s.double().log(), self.log_levels.double()
         i = torch.searchsorted(levels, log_s).clamp(1, len(levels) - 1)
         t = i - 1 + (log_s - levels[i - 1]) / (levels[i] - levels[i - 1])
@@ -98,8 +98,8 @@ class ContinuousVP(Path):
     Arguments:
         beta_min: The rate at t = 0.
         beta_max: The rate at t = 1.
-        t_min: The least t the network is good for.
-        times: The network is given `times` t; 999 for those of the authors' code.
+        t_min: The smallest t that the network was trained for, between 0 and 1.
+        times: The network receives `times` * t; 999 for networks of the authors' code.
 
     References:
         | Score-Based Generative Modeling through SDEs (Song et al., 2021), Equation 32,
@@ -129,7 +129,7 @@ class ContinuousVP(Path):
         return (self.times * self._t(s)).to(s.dtype)
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """With alpha' = -beta alpha / 2 and sigma' = beta alpha^2 / 2 sigma, by t in (0, 1]."""
+        """(p, q) from alpha' = -beta alpha / 2 and sigma' = beta alpha^2 / (2 sigma)."""
         alpha = self.alpha(s)
         beta = self.beta_min + (self.beta_max - self.beta_min) * self._t(s).to(s.dtype)
         return from_rates(s, -beta * alpha / 2, beta * alpha / (2 * s))
@@ -141,12 +141,12 @@ class ContinuousVP(Path):
 
 
 class Unscaled(Path):
-    """x itself and its noise level: the input of variance-exploding models and of denoisers.
+    """The input x_0 + sigma n, with alpha = 1, of variance-exploding models and denoisers.
 
     Arguments:
-        sigma_min: The lowest level the network is good for.
-        sigma_max: The highest.
-        log_time: The network is given ln(sigma / 2), as those of EDM's VE are; else sigma.
+        sigma_min: The lowest noise level that the network was trained for.
+        sigma_max: The highest noise level that the network was trained for.
+        log_time: Whether the network's time is ln(sigma / 2), as in EDM's VE; otherwise sigma.
     """
 
     bounded = False
@@ -162,25 +162,25 @@ class Unscaled(Path):
         return (s / 2).log() if self.log_time else s
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """The velocity by sigma is n."""
-        expected = "by sigma, and not by its logarithm"
+        """(p, q) for time sigma, for which the velocity is n."""
+        expected = "one other than the velocity, because the time is a logarithm"
         require(not self.log_time, "prediction", expected=expected, got="a velocity")
         return torch.ones_like(s), -s
 
 
 def from_rates(s: Tensor, alpha_rate: Tensor, sigma_rate: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, q) of `Path.from_velocity`, from the derivatives of alpha and sigma."""
+    """(p, q) of `Path.from_velocity`, from the time derivatives of alpha and sigma."""
     total = s * alpha_rate - sigma_rate
     return -sigma_rate / total, s / total
 
 
 class EDMInput(Path):
-    """EDM's c_in x, and c_noise = ln(sigma) / 4.
+    """The input of EDM preconditioning: c_in x, with time c_noise = ln(sigma) / 4.
 
     Arguments:
-        sigma_min: The lowest level the network is good for.
-        sigma_max: The highest.
-        sigma_data: The standard deviation of the data the network was trained with.
+        sigma_min: The lowest noise level that the network was trained for.
+        sigma_max: The highest noise level that the network was trained for.
+        sigma_data: The standard deviation of the training data.
     """
 
     bounded = False

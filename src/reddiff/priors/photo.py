@@ -1,4 +1,4 @@
-"""The embedded photo prior: a small U-Net under EDM preconditioning, its weights in the package."""
+"""The photo prior: a small U-Net with EDM preconditioning, whose weights are in the package."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from reddiff.priors.error_spectrum import ErrorSpectrum
 from reddiff.priors.parametric import EDMPrior
 from reddiff.priors.unet import UNet
 
-BOUND = 6.0  # a guard against overshoot: of the raw output, whose deviation is 1
-MOST = 1 << 24  # of any number in a config
+BOUND = 6.0  # clips the raw output, whose standard deviation is 1, against overshoot
+MOST = 1 << 24  # upper bound on the numbers in a config
 ASSET, ERRORS = "assets/photo/photo.safetensors", "assets/photo/errors.json"
 
 
@@ -26,10 +26,12 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
     """The photo prior: RGB in [-1, 1], any height and width, levels from 0.002 to 80.
 
     Arguments:
-        weights: A safetensors file that `training/train.py` wrote; the embedded one by default.
+        weights: A safetensors file written by `training/train.py`; by default the one in the
+            package.
 
     Raises:
-        WeightsError: If the file is not safetensors, or its tensors are not those of the network.
+        WeightsError: If the file is not a safetensors file, or if its tensors do not match the
+            network.
     """
     if weights is not None:
         return _load(Path(weights))
@@ -41,7 +43,7 @@ def photo_prior(weights: str | Path | None = None) -> EDMPrior:
 
 
 def _load(path: Path) -> EDMPrior:
-    if path.exists() and not path.is_file():  # a pipe has no end
+    if path.exists() and not path.is_file():  # reading a pipe might never end
         raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
     try:
         with safe_open(path, framework="pt") as file:
@@ -67,16 +69,16 @@ def _load(path: Path) -> EDMPrior:
 
 
 def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments of the network.
+    """The arguments of the network, from the metadata.
 
     Raises:
-        KeyError: If there are none.
-        ValueError: If they are no JSON, or others than whole numbers and lists of them.
-        TypeError: If they have no names.
+        KeyError: If there is no config.
+        ValueError: If it is not JSON, or has values other than positive integers or lists of them.
+        TypeError: If it is not an object with names.
     """
     config = json.loads(metadata["config"])
     if not isinstance(config, dict):
-        raise TypeError(f"expected a config of names and numbers, got a {type(config).__name__}")
+        raise TypeError(f"expected a config with names and numbers, got a {type(config).__name__}")
     for name, value in config.items():
         numbers = value if isinstance(value, list) else [value]
         if not all(type(n) is int and 1 <= n < MOST for n in numbers):
@@ -86,25 +88,26 @@ def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check_size(config: Mapping[str, Any], shapes: Mapping[str, object]) -> None:
-    """Refuse a config of more blocks than the file has tensors for, before any is made.
+    """Refuse a config with more blocks than the file has tensors, before creating any.
 
     Raises:
-        ValueError: If it asks for more.
+        ValueError: If there are more.
+        TypeError: If blocks and channels are not lists.
     """
     blocks, channels = (config.get(name, []) for name in ("blocks", "channels"))
     if not isinstance(blocks, list) or not isinstance(channels, list):
         raise TypeError("config: expected lists of blocks and channels")
     if sum(blocks) + len(channels) > len(shapes):
         asked = f"{sum(blocks)} blocks at {len(channels)} levels"
-        raise ValueError(f"config: expected what {len(shapes)} tensors hold, got {asked}")
+        raise ValueError(f"config: expected at most {len(shapes)} tensors, got {asked}")
 
 
 def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the network that a config describes with the tensors, before it takes any memory.
+    """Compare the shapes of the network described by a config with the file, without allocation.
 
     Raises:
-        ValueError: If it is not for RGB, or its tensors are of other shapes than the file's.
-        TypeError: If the config has other names.
+        ValueError: If it is not for RGB, or if the shapes differ from those in the file.
+        TypeError: If the config has unknown names.
     """
     if config.get("image_channels", 3) != 3:
         raise ValueError(f"config image_channels: expected 3, got {config['image_channels']}")
@@ -121,7 +124,7 @@ def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...
 
 
 def weights_hash(prior: torch.nn.Module) -> str:
-    """The SHA-256 of all parameters and buffers, as 16 hexadecimal digits."""
+    """The first 16 hexadecimal digits of the SHA-256 hash of all parameters and buffers."""
     digest = sha256()
     for name, value in sorted(prior.state_dict().items()):
         digest.update(name.encode())

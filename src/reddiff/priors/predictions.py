@@ -1,4 +1,4 @@
-"""What a network was trained to predict, and the estimate x_0 that follows from it."""
+"""Training targets of networks, and the estimate x_0 derived from a network's output."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reddiff.priors.paths import Path
 
 
 class Prediction(ABC):
-    """A training target."""
+    """Base class of training targets."""
 
     @abstractmethod
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         """The estimate of x_0 from the network's output.
 
         Arguments:
-            out: The output, of the shape of x.
+            out: The output of the network, with the shape of x.
             x: x_0 + s n.
-            s: The level `(b, 1, ..., 1)`.
-            path: The path of the network's inputs x_t = alpha x.
+            s: The noise level `(b, 1, ..., 1)`.
+            path: The path, with network inputs x_t = alpha x.
         """
 
 
@@ -51,7 +51,7 @@ class V(Prediction):
 
 @dataclass(frozen=True)
 class X0(Prediction):
-    """x_0 itself: denoisers D(x, sigma), EDM's preconditioned D, consistency models."""
+    """x_0: denoisers D(x, sigma), the preconditioned D of EDM, consistency models."""
 
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         return out
@@ -67,7 +67,7 @@ class Score(Prediction):
 
 @dataclass(frozen=True)
 class ScaledScore(Prediction):
-    r"""The score times the noise level (of VE): :math:`\sigma \nabla \ln p = -\hat\varepsilon`."""
+    r"""The VE score times the noise level: :math:`\sigma \nabla \ln p = -\hat\varepsilon`."""
 
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         return x + s * out
@@ -75,7 +75,7 @@ class ScaledScore(Prediction):
 
 @dataclass(frozen=True)
 class Velocity(Prediction):
-    r"""The velocity of a flow: :math:`u = \alpha'(t) x_0 + \sigma'(t) n`, by the path's time."""
+    r"""The velocity :math:`u = \alpha'(t) x_0 + \sigma'(t) n`, with respect to the path's time."""
 
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         p, q = path.from_velocity(s)
@@ -84,12 +84,12 @@ class Velocity(Prediction):
 
 @dataclass(frozen=True)
 class EDMOutput(Prediction):
-    r"""F of EDM's preconditioning: :math:`x_0 = c_{skip} x + c_{out} F`.
+    r"""F of the EDM preconditioning: :math:`x_0 = c_{skip} x + c_{out} F`.
 
     Arguments:
-        sigma_data: The standard deviation of the data the network was trained with.
-        bound: Where F is cut off. It has unit variance by construction, so values of many
-            deviations are errors of the network; no bound by default.
+        sigma_data: The standard deviation of the training data.
+        bound: Clips F to [-bound, bound]. F has unit variance by construction, so that values of
+            many standard deviations are errors of the network. By default there is no bound.
     """
 
     sigma_data: float = 0.5
@@ -108,7 +108,7 @@ class EDMOutput(Prediction):
 def edm_coefficients(
     sigma: Tensor, sigma_data: float = 0.5
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """EDM's c_skip, c_out, c_in and c_noise, each of the shape of sigma.
+    """c_skip, c_out, c_in and c_noise of EDM, each with the shape of sigma.
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),

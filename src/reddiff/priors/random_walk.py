@@ -1,4 +1,4 @@
-r"""Random walks with heavy-tailed increments: a prior that is not Gaussian, and known exactly."""
+r"""Random walks with heavy-tailed increments: non-Gaussian priors with an exact denoiser."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from reddiff.priors.walk_posterior import WalkPosterior, increments_sample
 from reddiff.problem import Problem
 from reddiff.random import Rng
 
-RANGE = 4.0  # standard deviations of the last entry that the grid reaches
-SPACING = 0.25  # of the grid, in standard deviations of an increment
+RANGE = 4.0  # half-width of the grid, in standard deviations of the last entry
+SPACING = 0.25  # spacing of the grid, in standard deviations of an increment
 
 
 class RandomWalk(Prior):
-    r"""x_i = u_1 + ... + u_i with independent increments, a signal of shape (1, 1, n).
+    r"""A random walk x_i = u_1 + ... + u_i with independent increments, of shape (1, 1, n).
 
-    The denoiser is exact but for a grid on which entries take their values: x is a Markov chain,
-    and so is its posterior under white noise, whose means the forward-backward recursion finds. Its
-    derivative is that of the posterior mean, too. Entries are confined to 4 standard deviations of
-    the last one, and levels lie above the spacing of the grid.
+    x is a Markov chain, and so is its posterior under white noise. The forward-backward recursion
+    therefore gives the exact posterior mean, up to the discretization of x on a grid, and autograd
+    its derivative. The grid covers 4 standard deviations of the last entry; its spacing is the
+    lowest noise level.
 
     Arguments:
-        increments: The law of u: `LaplaceIncrements`, `StudentIncrements`, ...
-        n: The number of entries.
-        spacing: Of the grid; by default 0.25 of the standard deviation of an increment.
+        increments: The distribution of u, such as `LaplaceIncrements` or `StudentIncrements`.
+        n: The number of entries, at least 1.
+        spacing: The spacing of the grid, positive; by default 0.25 standard deviations of an
+            increment.
 
     Raises:
         InvalidArgument: If n or the spacing is not positive.
@@ -63,7 +64,7 @@ class RandomWalk(Prior):
         self.register_buffer("first", mass[places + half])
 
     def denoise(self, x: Float[Tensor, "b 1 1 n"], sigma: Tensor) -> Float[Tensor, "b 1 1 n"]:
-        """The posterior means of the chain, by the forward-backward recursion."""
+        """The posterior mean, by the forward-backward recursion."""
         v, s = x.flatten(1), sigma.reshape(-1, 1, 1)
         log_fit = -((v[:, :, None] - self.grid) ** 2) / (2 * s**2)
         fit = (log_fit - log_fit.amax(2, keepdim=True).detach()).exp().unbind(1)
@@ -78,7 +79,7 @@ class RandomWalk(Prior):
         return torch.stack(means[::-1], 1).view_as(x)
 
     def sample(self, like: Float[Tensor, "b 1 1 n"], rng: Rng) -> Float[Tensor, "b 1 1 n"]:
-        """Draws of x, one per lane, of the shape of `like`; they are not confined to the grid."""
+        """Draws of x, one per lane, with the shape of `like`; they do not lie on the grid."""
         return increments_sample(self.increments, like.flatten(1), rng).cumsum(1).view_as(like)
 
     def posterior(self, problem: Problem) -> WalkPosterior:

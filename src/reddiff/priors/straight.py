@@ -10,14 +10,15 @@ from reddiff.priors.paths import Path
 
 
 class Straight(Path):
-    r"""The rectified flow's :math:`x_t = (1 - t) x_0 + t n`.
+    r"""The straight path of rectified flows, :math:`x_t = (1 - t) x_0 + t n`.
 
     Arguments:
-        t_min: The least t, as the share of noise, that the network is good for.
-        t_max: The largest.
-        data_at: The network's time of clean data. 0 (rectified flow, Stable Diffusion 3, FLUX) has
-            the velocity n - x_0; 1 (flow matching) has x_0 - n, and the network is given 1 - t.
-        times: The network is given so many times its time: 1000 for diffusers' models.
+        t_min: The smallest t, the fraction of noise, that the network was trained for.
+        t_max: The largest t that the network was trained for, below 1.
+        data_at: The network's time for clean data. With 0 (rectified flow, Stable Diffusion 3,
+            FLUX) the velocity is n - x_0. With 1 (flow matching) it is x_0 - n, and the network's
+            time is 1 - t.
+        times: A factor on the network's time; 1000 for models of diffusers.
 
     References:
         | Flow Straight and Fast (Liu et al., 2023), https://arxiv.org/abs/2209.03003
@@ -43,6 +44,6 @@ class Straight(Path):
         return t if self.times == 1 else self.times * t
 
     def from_velocity(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """x_t - t u, or x_t + t u where data are at 1."""
+        """(p, q) of x_0 = x_t - t u, or of x_t + t u if `data_at` is 1."""
         t = s / (1 + s)
         return 1 - t, t if self.data_at else -t

@@ -1,4 +1,4 @@
-"""A prior that looks at large images in overlapping tiles."""
+"""A prior that processes large images in overlapping tiles."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from reddiff.priors.base import Prior
 
 
 class TiledPrior(Around):
-    """The estimates of a prior on overlapping tiles, blended by smooth weights.
+    """Applies a prior to overlapping tiles and blends the estimates with smooth weights.
 
-    The solver still works on the whole image: only the network sees tiles, so neither y nor the
-    noise knows of them, and memory is that of one tile plus the image itself.
+    The solver still works on the whole image; only the network is applied to tiles. y, A and the
+    noise are not affected. The memory needed is that of one tile plus the image.
 
     Arguments:
-        inner: The prior, for `(c, h, w)` of any h and w, or of one fixed square size: smaller
-            images are then extended to it, by repeating the edge, and cut.
-        tile: The side of a tile in pixels; by default 512, or that of the inner prior.
-        overlap: How far neighbors overlap, less than half a tile; by default 64, or a quarter of a
-            smaller tile.
+        inner: A prior for `(c, h, w)` with any h and w, or with one fixed square size. In the
+            latter case smaller images are padded, by repeating the edge, and cropped again.
+        tile: The side of a tile in pixels; by default 512, or the fixed size of the inner prior.
+        overlap: The overlap of adjacent tiles in pixels, less than half a tile; by default 64, or
+            a quarter of the tile if that is smaller.
 
     Raises:
-        InvalidArgument: If the overlap does not fit the tile, or the tile the inner prior.
+        InvalidArgument: If the inner prior is neither, if the overlap is not between 0 and half a
+            tile, or if the tile is not the fixed size.
     """
 
     def __init__(self, inner: Prior, tile: int | None = None, overlap: int | None = None) -> None:
@@ -46,7 +47,7 @@ class TiledPrior(Around):
         self.least = fixed or 1
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Tensor) -> Float[Tensor, "b c h w"]:
-        """The inner estimates, blended."""
+        """The estimates on tiles, blended."""
         height, width = x.shape[-2:]
         more = [max(self.least - n, 0) for n in (width, height)]
         if any(more):
@@ -69,13 +70,13 @@ class TiledPrior(Around):
         return total / weight
 
     def _window(self, x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-        """Weights of one tile: 1 inside and towards the image's border, a ramp towards others."""
+        """Weights of a tile: 1 inside and at the image border, a ramp towards adjacent tiles."""
         down = self._ramp(x, height, top == 0, top + height == x.shape[-2])
         across = self._ramp(x, width, left == 0, left + width == x.shape[-1])
         return down[:, None] * across
 
     def _ramp(self, like: Tensor, size: int, first: bool, last: bool) -> Tensor:
-        # The outer eighth of the overlap has no weight: there the network lacks context.
+        # The outer eighth of the overlap has no weight, because the network lacks context there.
         dead = self.overlap // 8
         rise = torch.linspace(0, torch.pi, self.overlap - 2 * dead + 2, device=like.device)
         rise = pad((1 - rise[1:-1].cos()) / 2, (dead, 0)).to(like.dtype) + 1e-6
@@ -89,12 +90,12 @@ class TiledPrior(Around):
 
 
 def starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis: evenly spread, neighbors overlapping by `overlap` or more.
+    """The first pixels of evenly spaced tiles along an axis.
 
     Arguments:
         size: The length of the axis.
         tile: The length of a tile.
-        overlap: The least overlap.
+        overlap: The smallest overlap of adjacent tiles.
     """
     if size <= tile:
         return [0]

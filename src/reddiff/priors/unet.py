@@ -1,4 +1,4 @@
-"""The network of the embedded photo prior: a small, fully convolutional U-Net."""
+"""The network of the photo prior: a small, fully convolutional U-Net."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 
 class NoiseEmbedding(nn.Module):
-    r"""Features of the noise level: :math:`\cos` and :math:`\sin` at octaves, then two layers.
+    r"""Embedding of the noise level: Fourier features at octave frequencies, then two layers.
 
     Arguments:
-        channels: The number of features that come out; an even number.
-        octaves: How many frequencies are used, the lowest with a period of 4 in `c_noise`.
+        channels: The length of the embedding.
+        octaves: The number of frequencies; the lowest has a period of 4 in `c_noise`.
     """
 
     def __init__(self, channels: int = 128, octaves: int = 6) -> None:
@@ -33,24 +33,24 @@ class NoiseEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    r"""Two convolutions around a noise-dependent gate, on normalized channels.
+    r"""A residual block of two convolutions around a gate that depends on the noise level.
 
     .. math:: h \leftarrow h + C_2 (u \odot v), \quad (u, v) = (1 + a) \odot C_1 \bar h + b
 
-    where :math:`\bar h` has mean 0 and variance 1 over the channels of each pixel (a LayerNorm
-    without weights, so distant pixels stay independent) and :math:`(a, b)` is a linear function of
-    the noise embedding (FiLM). :math:`C_2` starts small: a fresh network is close to its skip
-    connections.
+    where :math:`\bar h` is normalized to mean 0 and variance 1 over the channels of each pixel (a
+    LayerNorm without weights, which keeps distant pixels independent), and :math:`(a, b)` is a
+    linear function of the noise embedding (FiLM). :math:`C_2` is initialized with small weights, so
+    that an untrained block is close to the identity.
 
     References:
         | Simple Baselines for Image Restoration (Chen et al., 2022), Section 4: the normalization
         | and the gate, https://arxiv.org/abs/2204.04676
 
     Arguments:
-        channels: The number of channels in and out; :math:`u` and :math:`v` have the multiple of 32
-            nearest to two thirds of it each.
-        embedding: The number of features of the noise embedding.
-        gain: The factor on the initial :math:`C_2`; about (number of blocks) ** -0.5.
+        channels: The number of channels of input and output. :math:`u` and :math:`v` each have two
+            thirds as many, rounded to a multiple of 32.
+        embedding: The length of the noise embedding.
+        gain: The factor on the initial weights of :math:`C_2`; about (number of blocks) ** -0.5.
     """
 
     def __init__(self, channels: int, embedding: int, gain: float) -> None:
@@ -78,13 +78,13 @@ class ResidualBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    r"""The raw network :math:`F` of the EDM preconditioning, for images of any height and width.
+    r"""The network :math:`F` of the EDM preconditioning, for images of any height and width.
 
     .. math:: D(x; \sigma) = c_{skip}\, x + c_{out}\, F(c_{in}\, x;\ \ln(\sigma) / 4)
 
-    The image is folded 2x2 into channels (pixel-unshuffle), then passes a U-Net of residual
-    blocks whose skip connections are sums. There is no attention: the cost is linear in
-    the number of pixels. The last layer is zero at the start, so that :math:`F = 0`.
+    Blocks of 2 x 2 pixels are folded into channels (pixel unshuffle) and processed by a U-Net of
+    residual blocks, whose skip connections are added. Without attention, the cost is linear in the
+    number of pixels. The last layer is initialized to zero, so that :math:`F = 0` before training.
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022)
@@ -93,10 +93,10 @@ class UNet(nn.Module):
     Arguments:
         image_channels: The number of channels of the image, 3 for color.
         channels: The number of channels at each level, finest first.
-        blocks: The number of residual blocks at each level, on each of the two sides; the coarsest
-            level has these once.
-        embedding: The number of features that carry the noise level.
-        unshuffle: The side of the fold into channels; 1 works at full resolution.
+        blocks: The number of residual blocks at each level, in the encoder and again in the
+            decoder; the coarsest level has them once.
+        embedding: The length of the noise embedding.
+        unshuffle: The side of the blocks folded into channels; 1 for full resolution.
     """
 
     def __init__(
@@ -138,17 +138,17 @@ class UNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], c_noise: Float[Tensor, "b"]
     ) -> Float[Tensor, "b c h w"]:
-        r"""The raw output for scaled images.
+        r"""F, with the shape of x.
 
         Arguments:
             x: The noisy images, times :math:`c_{in}`.
-            c_noise: One noise level per image, :math:`\ln(\sigma) / 4`.
+            c_noise: :math:`\ln(\sigma) / 4`, one per image.
         """
         height, width = x.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         if any(padding):
             x = F.pad(x, padding, mode="replicate")
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would blur the noise level
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 is too coarse here
             emb = self.embed(c_noise)
         h = self.head(F.pixel_unshuffle(x, self.unshuffle))
         skips = []
@@ -166,7 +166,7 @@ class UNet(nn.Module):
 def _through(
     stack: nn.Module, h: Float[Tensor, "b c h w"], emb: Float[Tensor, "b e"]
 ) -> Float[Tensor, "b c h w"]:
-    """The residual blocks of one level, one after the other."""
+    """The output of the residual blocks of one level, applied in sequence."""
     for block in stack.children():
         h = block(h, emb)
     return h

@@ -1,7 +1,7 @@
-r"""The posterior of a random walk under a linear A and Gaussian noise, by Gibbs sampling.
+r"""The posterior of a random walk for a linear A and Gaussian noise, by Gibbs sampling.
 
-With H = A L, L the matrix of sums, and W the diagonal of the latent variances (0 where an increment
-is 0), the increments given W are Gaussian; everything is said in
+Let L be the matrix of cumulative sums, H = A L, and W the diagonal matrix of the latent variances
+(0 where an increment is 0). Given W, the increments are Gaussian. Their distribution depends on
 :math:`G = H^T S^{-1} H` and :math:`g = H^T S^{-1} y`, with :math:`S = \sigma_y^2 I + H W H^T`.
 """
 
@@ -25,20 +25,20 @@ SWEEPS = 1000
 
 
 def increments_sample(law: Increments, like: Float[Tensor, "b n"], rng: Rng) -> Tensor:
-    """Draws of increments."""
+    """Draws of increments with the shape of `like`."""
     u = law.variance(like, rng).sqrt() * rng.randn_like(like)
     return torch.where(rng.rand_like(like) < law.rate, u, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class WalkPosterior:
-    """p(x | y) of a random walk, by Gibbs sampling: exact up to the error of Monte Carlo.
+    """p(x | y) of a random walk, by Gibbs sampling: exact up to the Monte Carlo error.
 
     Arguments:
-        increments: The law of the increments.
-        problem: The measurements.
-        sweeps: Over which the mean is taken, of the conditional means.
-        burn_in: Sweeps before the first that counts, and of each chain of `sample`.
+        increments: The distribution of the increments.
+        problem: The problem.
+        sweeps: The number of sweeps over which `mean` averages the conditional means.
+        burn_in: The number of sweeps discarded by `mean`, and that of each chain of `sample`.
 
     Raises:
         Unsupported: If the operator is not linear, the noise not Gaussian, or its sigma 0.
@@ -69,7 +69,7 @@ class WalkPosterior:
         return (total / self.sweeps).cumsum(1).unflatten(1, self.problem.x_shape)
 
     def sample(self, n: int, *, seed: int = 0) -> Float[Tensor, "b n *m"]:
-        """n draws per lane, each the end of a chain of its own."""
+        """n draws per lane, each the last state of a separate chain."""
         problem, b = self.problem, len(self.problem)
         wide = problem.select(repeat(torch.arange(b, device=problem.y.device), n))
         chain = _Chain(self.increments, wide)
@@ -80,7 +80,7 @@ class WalkPosterior:
 
 
 class _Chain:
-    """The state of a Gibbs sampler: the increments u, their variances w, and which are not 0."""
+    """The state of the Gibbs sampler: increments u, variances w, and `on`, 1 where u is not 0."""
 
     def __init__(self, law: Increments, problem: Problem) -> None:
         self.law = law
@@ -93,7 +93,7 @@ class _Chain:
         self.on = torch.ones_like(self.u)
 
     def sweep(self, rng: Rng) -> Float[Tensor, "b n"]:
-        """One sweep; the mean of the increments given the new variances."""
+        """Make one sweep and return the mean of the increments given the variances before it."""
         if self.law.rate < 1:
             self._switch(rng)
         w = self.w * self.on
@@ -114,7 +114,7 @@ class _Chain:
         return torch.linalg.cholesky(s + (self.sigma**2)[..., None] * torch.eye(s.shape[1]).to(s))
 
     def _switch(self, rng: Rng) -> None:
-        """Which increments are not 0, one after the other, with all u integrated out."""
+        """Draw `on` entry by entry, with all u integrated out."""
         h, n = self.h, self.u.shape[1]
         columns = torch.cat([h, self.y[..., None]], 2)
         both = h.mT @ torch.cholesky_solve(columns, self._factor(self.w * self.on))  # G and g

@@ -1,4 +1,4 @@
-"""Blurs, their boundaries and point spread functions."""
+"""Blurs, boundary conditions and point spread functions (PSFs)."""
 
 from reddiff.operators.blur.boundary import Boundary
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf

@@ -1,4 +1,4 @@
-"""What a convolution sees beyond the edge of an image: `extend`, and its adjoint `fold`."""
+"""Boundary conditions of a convolution: extension of an image, and the adjoint of that."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Boundary(Enum):
-    """How an image goes on beyond its edge; `a b c d` stands for one of its rows.
+    """Boundary conditions: how an image with the row `a b c d` is extended beyond its edges.
 
-    | member | beyond the edge | scipy.ndimage | numpy.pad | torch pad |
+    | member | extended row | scipy.ndimage | numpy.pad | torch pad |
     |---|---|---|---|---|
-    | `CIRCULAR` | c d, a b c d, a b: the image is a torus | wrap | wrap | circular |
+    | `CIRCULAR` | c d, a b c d, a b: the image is periodic | wrap | wrap | circular |
     | `REFLECT` | b a, a b c d, d c: the edge pixel is repeated | reflect | symmetric | none |
     | `MIRROR` | c b, a b c d, c b: the edge pixel is not repeated | mirror | reflect | reflect |
-    | `REPLICATE` | a a, a b c d, d d: the edge pixel goes on | nearest | edge | replicate |
+    | `REPLICATE` | a a, a b c d, d d: the edge pixel continues | nearest | edge | replicate |
     | `ZERO` | 0 0, a b c d, 0 0 | constant | constant | constant |
     """
 
@@ -28,12 +28,12 @@ class Boundary(Enum):
 
 
 def extend(x: Tensor, radius: tuple[int, int], boundary: Boundary) -> Tensor:
-    """An image with what lies beyond its edges.
+    """Pad an image according to a boundary condition.
 
     Arguments:
         x: `(..., h, w)`.
-        radius: How many rows and columns to add on either side, less than h and w.
-        boundary: What they hold.
+        radius: The numbers of rows and columns to add on either side, less than h and w.
+        boundary: The boundary condition.
 
     Returns:
         `(..., h + 2 radius[0], w + 2 radius[1])`.
@@ -42,12 +42,12 @@ def extend(x: Tensor, radius: tuple[int, int], boundary: Boundary) -> Tensor:
 
 
 def fold(p: Tensor, radius: tuple[int, int], boundary: Boundary) -> Tensor:
-    """The adjoint of `extend`: what lies beyond the edges is added to where it came from.
+    """The adjoint of `extend`: values in the padding are added to the pixels they were copied from.
 
     Arguments:
         p: `(..., h + 2 radius[0], w + 2 radius[1])`.
-        radius: How many rows and columns `extend` added on either side, less than h and w.
-        boundary: What they held.
+        radius: The numbers of rows and columns that `extend` added on either side.
+        boundary: The boundary condition.
 
     Returns:
         `(..., h, w)`.
@@ -80,7 +80,7 @@ def _fold(p: Tensor, axis: int, r: int, boundary: Boundary) -> Tensor:
     before, core, after = p.split([r, n, r], axis)
     if boundary is Boundary.ZERO:
         return core
-    out = core.clone()  # slices, not scattered additions: their order is the same on any device
+    out = core.clone()  # no scatter-add: fixed order of summation on any device
     if boundary is Boundary.CIRCULAR:
         out.narrow(axis, n - r, r).add_(before)
         out.narrow(axis, 0, r).add_(after)

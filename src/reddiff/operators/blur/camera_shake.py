@@ -1,4 +1,4 @@
-"""The PSFs of a hand-held camera: random ones, and eight that were recorded."""
+"""PSFs of hand-held cameras: random ones, and eight measured ones."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.random import DRAWING, Keys
 
-STEPS, LENGTH, SETTLING = 2000, 60.0, 0.05  # of a random path, before it is scaled
+STEPS, LENGTH, SETTLING = 2000, 60.0, 0.05  # of the random walk, before it is rescaled
 
 
 def shake_psf(side: int, seed: int) -> Float64[Tensor, "side side"]:
-    r"""The PSF of a random camera shake: sum 1, its centroid in the middle, in float64.
+    r"""The PSF of a random camera shake, with sum 1 and centered centroid, in float64.
 
-    A point walks, at first l = 0.03 pixels a step, and at each step its velocity v changes by
+    The PSF is the trace of a random walk with position x and velocity v. The speed starts at
+    l = 0.03 pixels per step. At each step v changes by
 
     .. math:: \Delta v = a (g\, n - p\, x)\, l + k,
 
-    with n Gaussian jitter, p the pull of its place x back to the start, and k mostly 0 but at times
-    a sudden turn: -2 v, up to half a radian off. The speed settles back to l within about 20 steps.
-    The anxiety a (up to 0.1), jitter g (10), pull p (0.7), chance of a turn (0.2 a) and exposure
-    (100 to 600 steps) are drawn anew for every seed. The path is moved and scaled so that its
-    centroid is the middle and it reaches an edge, and each piece is shared by four pixels,
-    bilinearly. (Boracchi and Foi, and Kupyn et al., keep the speed constant.)
+    where n is Gaussian noise, p pulls x back to the start, and k is a rare sudden turn: it is
+    -2 v, rotated by up to half a radian, with a small probability, and 0 otherwise. The speed then
+    relaxes to l within about 20 steps. (Boracchi and Foi, and Kupyn et al., keep it constant.)
+    Random are the anxiety a (up to 0.1), the jitter g (up to 10), the pull p (up to 0.7), the
+    probability of a turn (up to 0.2 a) and the exposure (100 to 600 steps).
+
+    The path is then shifted and scaled such that its centroid is in the middle and it reaches an
+    edge. Each point is distributed bilinearly over four pixels.
 
     Arguments:
         side: The side in pixels, odd, 3 or more.
-        seed: Any integer of 64 bits; the same gives the same.
+        seed: Random seed, a 64-bit integer.
 
     Raises:
-        InvalidArgument: If `side` is not an odd integer of at least 3, or `seed` no integer.
+        InvalidArgument: If `side` is not an odd integer of at least 3, or `seed` not an integer.
 
     References:
         G. Boracchi, A. Foi, "Modeling the performance of image restoration from motion blur", IEEE
@@ -55,13 +58,13 @@ def shake_psf(side: int, seed: int) -> Float64[Tensor, "side side"]:
 
 
 def levin_psf(number: int) -> Float64[Tensor, "k k"]:
-    """One of eight PSFs recorded from real camera shakes: sum 1, 13 to 27 pixels a side, float64.
+    """One of eight measured PSFs of camera shake, 13 to 27 pixels a side, with sum 1, in float64.
 
     Arguments:
         number: 1 to 8.
 
     Raises:
-        InvalidArgument: If there is no such PSF.
+        InvalidArgument: If `number` is not an integer from 1 to 8.
 
     References:
         A. Levin, Y. Weiss, F. Durand, W. T. Freeman, "Understanding and evaluating blind
@@ -78,14 +81,14 @@ def levin_psf(number: int) -> Float64[Tensor, "k k"]:
 
 
 def _path(seed: int) -> list[complex]:
-    """The places of a random camera shake, one per step."""
+    """The positions x + i y of the random walk, one per step."""
     rng = Keys(seed, (0,)).at(DRAWING)
     u = rng.rand_like(torch.empty(1, 6, dtype=torch.float64))[0].tolist()
     anxiety, jitter, pull, turn = 0.1 * u[0], 10 * u[1], 0.7 * u[2], 0.2 * u[3]
     steps = torch.empty(1, STEPS, dtype=torch.float64)
     kicks, angles = rng.rand_like(steps)[0].tolist(), rng.rand_like(steps)[0].tolist()
     noise = (rng.randn_like(steps) + 1j * rng.randn_like(steps))[0].tolist()
-    unit = LENGTH / STEPS  # x is in pixels, v in steps
+    unit = LENGTH / STEPS  # l; x is in pixels, v in units of l per step
     x, v, path = 0j, cmath.rect(1, 2 * math.pi * u[4]), []
     for kick, angle, n in zip(kicks, angles, noise, strict=True):
         path.append(x)
@@ -97,7 +100,7 @@ def _path(seed: int) -> list[complex]:
 
 
 def _fill(at: Float64[Tensor, "n 2"]) -> Float64[Tensor, "m 2"]:
-    """A path in pixels, with places put evenly between those given: none a quarter pixel apart."""
+    """A path in pixels, interpolated so that its points are at most a quarter pixel apart."""
     steps = at.diff(dim=0)
     pieces = 1 + int(4 * torch.linalg.vector_norm(steps, dim=1).max())
     part = (torch.arange(pieces, dtype=torch.float64) + 0.5) / pieces

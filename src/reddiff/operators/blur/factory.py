@@ -1,4 +1,4 @@
-"""The blur that solves fastest for a PSF and a boundary."""
+"""Chooses the blur class with the fastest solve for a PSF and a boundary condition."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from reddiff.operators.linear import LinearOperator
 def make_blur(
     psf: Tensor, boundary: Boundary = Boundary.REFLECT, *, per_lane: bool = False
 ) -> LinearOperator:
-    """Convolution with a PSF, as the class that solves it best.
+    """Convolution with a PSF, as an operator with a closed-form inverse where there is one.
 
-    `CircularBlur` if the boundary is circular; `SymmetricBlur` if the PSF is symmetric under both
-    flips and the boundary `REFLECT`; `SeparableBlur` if the PSF is a product of rows and columns;
-    else `Blur`, the only one that iterates. With `per_lane`, what it is must hold for all PSFs.
+    The result is a `CircularBlur` if the boundary is circular; a `SymmetricBlur` if the boundary is
+    `REFLECT` and the PSF symmetric under both flips; a `SeparableBlur` if the PSF is the outer
+    product of two vectors; and otherwise a `Blur`, the only one whose `solve` iterates. With
+    `per_lane`, the condition must hold for all PSFs. x and y are `(b, c, h, w)`.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
-            `(b, kh, kw)` with `per_lane`. Taken as it is.
-        boundary: What lies beyond the edges.
-        per_lane: Whether axis 0 of the PSF numbers lanes.
+        psf: The point spread function `(kh, kw)`, with odd sides and its center in the middle; or
+            `(b, kh, kw)` with `per_lane`. It is used as given.
+        boundary: The boundary condition.
+        per_lane: Whether axis 0 of the PSF is the lane axis.
 
     Raises:
-        InvalidArgument: If the PSF is not finite, all zero, of even sides or of another rank.
+        InvalidArgument: If the PSF is not finite, is all zero, or has an even side or another
+            number of axes.
     """
     psf = as_psf(psf, ("b",) if per_lane else ())
     if boundary is Boundary.CIRCULAR:

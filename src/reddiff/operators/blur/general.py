@@ -1,4 +1,4 @@
-"""Deblurring with any PSF and any boundary."""
+"""Convolution with any PSF and any boundary condition."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from reddiff.operators.linear import LinearOperator
 
 
 class Blur(LinearOperator):
-    r"""Convolution with any PSF of an image that goes on beyond its edges: :math:`A = C_h E`.
+    r"""Convolution with any PSF and boundary condition: :math:`A = C_h E`.
 
-    E extends the image by half the PSF's sides as `boundary` says, and :math:`C_h` is the
-    convolution where the PSF lies within what E gives, so that y has the size of x. Both are made
-    of FFTs of 5-smooth sizes. The adjoint is exact, :math:`E^T C_h^T`; `solve` iterates. `blur`
-    gives an operator that solves in closed form where there is one.
+    E pads the image on each side by half the size of the PSF. :math:`C_h` is the valid part of the
+    convolution, so that y has the size of x, `(b, c, h, w)`; it is computed with FFTs of 5-smooth
+    sizes. The adjoint :math:`E^T C_h^T` is exact; `solve` uses conjugate gradients. `make_blur`
+    returns an operator with a closed-form inverse where there is one.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
-            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1
+        psf: The point spread function `(kh, kw)`, with odd sides and its center in the middle; or
+            `(b, kh, kw)` with `per_lane`. It is used as given: divide by its sum for a DC gain of 1
             (with `Boundary.ZERO` the image still darkens towards its edges).
-        boundary: What lies beyond the edges.
-        per_lane: Whether axis 0 of the PSF numbers lanes.
+        boundary: The boundary condition.
+        per_lane: Whether axis 0 of the PSF is the lane axis.
 
     Raises:
-        InvalidArgument: If the PSF is not finite, all zero, of even sides, of another rank, or
-            (when used) larger than the image.
+        InvalidArgument: If the PSF is not finite, is all zero, or has an even side or another
+            number of axes, or, when applied, if it is larger than the image.
     """
 
     psf: Tensor
@@ -54,14 +54,14 @@ class Blur(LinearOperator):
         return convolve(x, self.psf, self.boundary, self._kept)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Correlation with the PSF; what falls beyond the edges comes back."""
+        """Correlation with the PSF, followed by `fold`, the adjoint of the padding."""
         return correlate(y, self.psf, self.boundary, self._kept)
 
 
 def convolve(x: Tensor, psf: Tensor, boundary: Boundary, kept: Kept) -> Float[Tensor, "b c h w"]:
-    """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)` or one per lane.
+    """The convolution of images `(b, c, h, w)` with a PSF `(kh, kw)`, or one per lane.
 
-    `kept` holds the transfer function of the PSF between calls.
+    `kept` caches the transfer function of the PSF between calls.
     """
     check_fits(psf, x.shape[-2], x.shape[-1])
     r = radius(psf)
@@ -81,12 +81,12 @@ def correlate(y: Tensor, psf: Tensor, boundary: Boundary, kept: Kept) -> Float[T
 
 
 def radius(psf: Tensor) -> tuple[int, int]:
-    """Half the sides of a PSF `(..., kh, kw)`."""
+    """Half the sides of a PSF `(..., kh, kw)`, rounded down."""
     return psf.shape[-2] // 2, psf.shape[-1] // 2
 
 
 def fast_size(x: Tensor) -> tuple[int, int]:
-    """The least sides without prime factors above 5 that hold an image: FFTs of them are fast."""
+    """The smallest size that holds an image and has a fast FFT: no prime factor exceeds 5."""
     return smooth_size(x.shape[-2]), smooth_size(x.shape[-1])
 
 
@@ -100,18 +100,18 @@ def _kept(kept: Kept, psf: Tensor, x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def inside(full: Tensor, x: Tensor, r: tuple[int, int]) -> Tensor:
-    """The part of a convolution of an extended image where the PSF lies within it."""
+    """The valid part of the convolution of a padded image, which has the size of x."""
     return full[..., 2 * r[0] : 2 * r[0] + x.shape[-2], 2 * r[1] : 2 * r[1] + x.shape[-1]]
 
 
 def outside(y: Tensor, r: tuple[int, int]) -> Tensor:
-    """The adjoint of `inside`: y where the extended image ends, zeros before."""
+    """The adjoint of `inside`: y padded with zeros."""
     return pad(y, (2 * r[1], 0, 2 * r[0], 0))
 
 
 @lru_cache(maxsize=4096)
 def smooth_size(size: int) -> int:
-    """The least number from `size` on without a prime factor above 5, where FFTs are fast.
+    """The smallest 5-smooth number (no prime factor above 5) that is at least `size`.
 
     Arguments:
         size: A positive integer.

@@ -1,4 +1,4 @@
-"""Point spread functions: odd sides, centered, sum 1, float64; and what every PSF must be."""
+"""Point spread functions (odd sides, centered, sum 1, float64), and their validation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from reddiff.errors import require
 from reddiff.operators.base import Shape
 from reddiff.operators.shapes import check_y_shape
 
-NEGLIGIBLE = 1e-7  # of a PSF: what float32 cannot tell from nothing
+NEGLIGIBLE = 1e-7  # relative to the sum of a PSF; below the resolution of float32
 
 
 def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor:
-    """A PSF as a floating-point tensor, checked.
+    """A PSF, or several, as a validated floating-point tensor.
 
     Arguments:
         psf: `(*axes, kh, kw)`.
         axes: The names of the axes before the last two.
-        name: What the caller calls it.
+        name: The name of the argument in error messages.
 
     Raises:
-        InvalidArgument: If it is not finite, has an even side or another rank, or one of the PSFs
-            is all zero.
+        InvalidArgument: If it is not finite, has an even side or another number of axes, or if
+            one of the PSFs is all zero.
     """
     psf = torch.as_tensor(psf)
     psf = psf if psf.is_floating_point() else psf.to(torch.get_default_dtype())
@@ -42,18 +42,19 @@ def as_psf(psf: Tensor, axes: tuple[str, ...] = (), name: str = "psf") -> Tensor
 
 
 def center_psf(psf: Tensor, center: tuple[int, int] | None = None) -> Tensor:
-    """A PSF `(kh, kw)` with odd sides, around its center, without margins of zeros.
+    """Pad a PSF to odd sides around its center, and trim negligible margins.
 
-    All blurs convolve (they do not correlate) and take the middle of a PSF for its center: light
-    there stays where it is. Margins on both sides of an axis are cut as long as they hold less than
-    1e-7 of the PSF: each would make every call slower and change nothing.
+    All blurs convolve (they do not correlate), and the origin of a PSF is its middle pixel.
+    Opposite margins that together hold less than 1e-7 of the PSF are removed, since they would only
+    make the blur slower.
 
     Arguments:
-        psf: Any sides, even ones too.
+        psf: `(kh, kw)`, with sides of any parity.
         center: The row and column of the center, counted from 0; (kh // 2, kw // 2) by default.
 
     Raises:
-        InvalidArgument: If it has another rank, no entries, or the center is not within.
+        InvalidArgument: If the PSF has another number of axes or no entries, or if the center lies
+            outside it.
     """
     shape = tuple(psf.shape)
     require(psf.ndim == 2 and psf.numel() > 0, "psf", expected="shape (kh, kw)", got=shape)
@@ -70,10 +71,10 @@ def center_psf(psf: Tensor, center: tuple[int, int] | None = None) -> Tensor:
 
 
 def _trimmed(psf: Tensor, axis: int) -> Tensor:
-    """Without margins that hold next to nothing; of an odd side."""
+    """A PSF of odd side without negligible margins along an axis."""
     line = psf.abs().sum(1 - axis)
     radius = len(line) // 2
-    pairs = line[:radius] + line[radius + 1 :].flip(0)  # from the rim to the middle
+    pairs = line[:radius] + line[radius + 1 :].flip(0)  # from the edges to the middle
     cut = int((pairs.cumsum(0) <= NEGLIGIBLE * line.sum()).sum())
     return psf.narrow(axis, cut, len(line) - 2 * cut)
 
@@ -86,18 +87,22 @@ def check_fits(psf: Tensor, height: int, width: int, name: str = "psf") -> None:
 
 
 def image_shape(psf: Tensor, y_shape: Shape) -> Shape:
-    """`y_shape`, that of x too, or InvalidArgument if it is no image or smaller than the PSF."""
+    """`y_shape`, which is also the shape of x.
+
+    Raises:
+        InvalidArgument: If it is not (c, h, w), or the PSF is larger than the image.
+    """
     check_y_shape(y_shape, 3, "c, h, w")
     check_fits(psf, y_shape[-2], y_shape[-1])
     return y_shape
 
 
 def gaussian_psf(sigma: float, radius: int | None = None) -> Float64[Tensor, "k k"]:
-    """A Gaussian PSF `(2 radius + 1, 2 radius + 1)` of sum 1, in float64.
+    """A Gaussian PSF `(2 radius + 1, 2 radius + 1)` with sum 1, in float64.
 
     Arguments:
         sigma: The standard deviation in pixels, positive.
-        radius: Half the side; 4 sigma, rounded up, by default.
+        radius: Half the side in pixels, 0 or more; by default 4 sigma, rounded up.
 
     Raises:
         InvalidArgument: If `sigma` is not positive, or `radius` negative.
@@ -110,12 +115,13 @@ def gaussian_psf(sigma: float, radius: int | None = None) -> Float64[Tensor, "k 
 
 
 def uniform_psf(side: float) -> Float64[Tensor, "k k"]:
-    """A box of `side` x `side` pixels: each pixel weighs as much of it as the box covers.
+    """A uniform box of `side` x `side` pixels, with odd sides and sum 1, in float64.
 
-    A side that is not an odd number ends within pixels: that of 2 is (1, 2, 1) / 4 along each axis.
+    The weight of a pixel is its overlap with the box. Unless `side` is odd, the box covers pixels
+    at its edge partially: along each axis, a side of 2 gives the weights (1, 2, 1) / 4.
 
     Arguments:
-        side: In pixels, any positive number.
+        side: The side of the box in pixels, positive.
 
     Raises:
         InvalidArgument: If `side` is not positive and finite.
@@ -128,19 +134,19 @@ def uniform_psf(side: float) -> Float64[Tensor, "k k"]:
 
 
 def motion_psf(length: float, angle: float) -> Float64[Tensor, "h w"]:
-    r"""The PSF of a straight, even motion of the camera: odd sides, sum 1, float64, antialiased.
+    r"""The PSF of uniform linear motion, antialiased, with odd sides and sum 1, in float64.
 
-    y is the mean along the path of x, interpolated bilinearly: the weight of pixel (i, j) is
+    y is the mean of the bilinearly interpolated x along the path. The weight of pixel (i, j) is
 
     .. math:: h_{ij} = \int_{-1/2}^{1/2}
         \Lambda(\ell s \cos\theta - j)\, \Lambda(\ell s \sin\theta + i)\, ds
 
-    with the tent :math:`\Lambda(u) = \max(0, 1 - |u|)`. Both factors are linear between the points
-    where the path crosses a row or column of pixel centers, so the two-point Gauss rule is exact.
+    where :math:`\Lambda(u) = \max(0, 1 - |u|)`. Between the points at which the path crosses a row
+    or column of pixel centers both factors are linear, so that two-point Gauss quadrature is exact.
 
     Arguments:
-        length: The length of the path in pixels, 0 or more; 0 is no blur.
-        angle: Its direction in degrees, counterclockwise from the x axis.
+        length: The length of the path in pixels, 0 or more; with 0 there is no blur.
+        angle: The direction of the path in degrees, counterclockwise from the x axis.
 
     Raises:
         InvalidArgument: If `length` is negative, or either is not finite.
@@ -165,7 +171,7 @@ def motion_psf(length: float, angle: float) -> Float64[Tensor, "h w"]:
 
 
 def _tents(path: Tensor) -> Tensor:
-    """The tent around each pixel -r ... r at each place of a path, (n, 2 r + 1)."""
+    """Lambda(path - i) for the pixels i = -r ... r, `(n, 2 r + 1)`."""
     r = math.ceil(round(float(path.abs().max()), 9))
     pixels = torch.arange(-r, r + 1, dtype=torch.float64)
     return (1 - (path[:, None] - pixels).abs()).clamp(min=0)
@@ -178,5 +184,5 @@ def require_pixels(name: str, value: float) -> None:
 
 
 def reach(radius: float) -> int:
-    """The last pixel that something of this radius touches."""
+    """The index of the outermost pixel, counted from the center, that overlaps a given radius."""
     return max(0, math.ceil(round(radius - 0.5, 9)))

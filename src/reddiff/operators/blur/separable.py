@@ -1,4 +1,4 @@
-"""Deblurring in closed form: a PSF that is a product of rows and columns, at any boundary."""
+"""Convolution with a separable PSF, with a closed-form inverse for any boundary condition."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ Taps = tuple[float, ...]
 
 
 class SeparableBlur(Separable):
-    r"""Convolution with :math:`h_{ij} = r_i c_j`, at any boundary: :math:`y = A_r\, x\, A_c^T`.
+    r"""Convolution with a separable PSF :math:`h_{ij} = r_i c_j`: :math:`y = A_r\, x\, A_c^T`.
 
-    Both matrices are made for the size of x, in float64, and with their singular value
-    decompositions are kept for as long as they are in use: the first call at a size is slow.
+    The two matrices depend on the size of x, `(b, c, h, w)`. They are built in float64 and cached
+    with their singular value decompositions, so that the first call at a new size is slow.
 
     Arguments:
-        rows: r, the weights of the PSF's rows `(kh,)`, an odd number; or `(b, kh)` with `per_lane`.
-            Taken as they are: divide by their sum for a DC gain of 1.
-        columns: c, those of its columns `(kw,)`, or `(b, kw)`.
-        boundary: What lies beyond the edges.
-        per_lane: Whether axis 0 of both numbers lanes.
+        rows: r `(kh,)`, with kh odd; or `(b, kh)` with `per_lane`. It is used as given: divide by
+            its sum for a DC gain of 1.
+        columns: c `(kw,)`, with kw odd; or `(b, kw)` with `per_lane`.
+        boundary: The boundary condition.
+        per_lane: Whether axis 0 of both is the lane axis.
 
     Raises:
-        InvalidArgument: If either is not finite, all zero, of even length, of another rank, of
-            another number of lanes, or (when used) longer than the image.
+        InvalidArgument: If `rows` or `columns` is not finite, is all zero, or has even length or
+            another number of axes; if their numbers of lanes differ; or, when applied, if one is
+            longer than the image.
     """
 
     rows: Tensor
@@ -67,12 +68,12 @@ class SeparableBlur(Separable):
         return y_shape
 
     def factors(self, height: int, width: int, like: Tensor) -> tuple[Factor, Factor]:
-        """The convolutions along columns and along rows."""
+        """The matrices A_r and A_c for this size."""
         check_fits(self.psf, height, width)
         return self._factor(self.rows, height, like), self._factor(self.columns, width, like)
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """A^+ y without what is damped below 3 %: there y is mostly noise."""
+        """A^+ y without components attenuated below 3 % of the maximum, where y is mostly noise."""
         return self.pinv(y, rcond=0.03)
 
     def _factor(self, taps: Tensor, n: int, like: Tensor) -> Factor:
@@ -83,7 +84,7 @@ class SeparableBlur(Separable):
 
 
 def _checked(name: str, taps: Tensor, per_lane: bool) -> Tensor:
-    """The weights as a floating-point tensor."""
+    """The validated weights as a floating-point tensor."""
     taps = torch.as_tensor(taps)
     ndim, form = (2, "(b, k)") if per_lane else (1, "(k,)")
     odd = taps.ndim == ndim and taps.shape[-1] % 2 == 1
@@ -93,7 +94,7 @@ def _checked(name: str, taps: Tensor, per_lane: bool) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _decomposed(taps: Taps, n: int, boundary: Boundary) -> Factor:
-    """The convolution of n pixels with these weights, as a matrix, and its decomposition."""
+    """The n x n matrix of convolution with these weights, and its decomposition."""
     weights: Float64[Tensor, " k"] = torch.tensor(taps, dtype=torch.float64)
     wide = extend(torch.eye(n, dtype=torch.float64), (len(taps) // 2, 0), boundary)
     return factor(wide.T.unfold(1, len(taps), 1).matmul(weights.flip(0)).T)

@@ -1,4 +1,4 @@
-"""Deblurring in closed form: a PSF without left and right on an image that is reflected."""
+"""Convolution with a symmetric PSF and reflecting boundaries, which the DCT diagonalizes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from reddiff.operators.spectral import SpectralOperator
 
 
 class SymmetricBlur(SpectralOperator):
-    r"""Convolution with a PSF symmetric under both flips, with `Boundary.REFLECT`.
+    r"""Convolution with a PSF that is symmetric under both flips, with `Boundary.REFLECT`.
 
-    The cosine transform C diagonalizes it: :math:`A = C^T\,\mathrm{diag}(\hat h)\,C` with
+    The discrete cosine transform C diagonalizes it, :math:`A = C^T\,\mathrm{diag}(\hat h)\,C` with
 
     .. math:: \hat h_{kl} = \sum_{ij} h_{ij} \cos(\pi k i / H) \cos(\pi l j / W),
 
-    i and j counted from the center. So V = C^T, s = :math:`|\hat h|` and U = V after the signs of
-    :math:`\hat h`. A is symmetric.
+    where i and j count from the center. Thus :math:`V = C^T`, :math:`s = |\hat h|` and
+    :math:`U = C^T\,\mathrm{diag}(\mathrm{sign}\,\hat h)`. A is symmetric. x and y are
+    `(b, c, h, w)`.
 
     Arguments:
-        psf: The point spread function `(kh, kw)`, odd sides, its center in the middle; or
-            `(b, kh, kw)` with `per_lane`. Taken as it is: divide by its sum for a DC gain of 1.
-        per_lane: Whether axis 0 of the PSF numbers lanes.
+        psf: The point spread function `(kh, kw)`, with odd sides and its center in the middle; or
+            `(b, kh, kw)` with `per_lane`. Used as given: divide by its sum for a DC gain of 1.
+        per_lane: Whether axis 0 of the PSF is the lane axis.
 
     Raises:
-        InvalidArgument: If the PSF is not symmetric under both flips, not finite, all zero, of even
-            sides, of another rank, or (when used) larger than the image.
+        InvalidArgument: If the PSF is not symmetric under both flips, is not finite, is all zero,
+            or has an even side or another number of axes, or, when applied, if it is larger than
+            the image.
 
     References:
         M. K. Ng, R. H. Chan, W.-C. Tang, "A fast algorithm for deblurring models with Neumann
@@ -50,7 +52,7 @@ class SymmetricBlur(SpectralOperator):
         psf = as_psf(psf, ("b",) if per_lane else ())
         got = f"one that differs from its flips by up to {_lopsidedness(psf):.3g}"
         require(is_symmetric(psf), "psf", expected="a PSF symmetric under both flips", got=got)
-        even = (psf + psf.flip(-1)) / 2  # so that A is symmetric to the last bit of h
+        even = (psf + psf.flip(-1)) / 2  # makes A exactly symmetric
         self.register_buffer("psf", (even + even.flip(-2)) / 2)
         self.batched = ("psf",) if per_lane else ()
         self._kept, self._cosine = Kept(), Kept()
@@ -62,11 +64,11 @@ class SymmetricBlur(SpectralOperator):
         return convolve(x, self.psf, Boundary.REFLECT, self._kept)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """psf * y: A is symmetric."""
+        """A y, since A is symmetric."""
         return self(y)
 
     def initial_estimate(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """A^+ y without the frequencies that are damped below 3 %: there y is mostly noise."""
+        """A^+ y without frequencies attenuated below 3 % of the maximum: they are mostly noise."""
         return self.pinv(y, rcond=0.03)
 
     def spectrum(self, z: Float[Tensor, "b c h w"]) -> Tensor:
@@ -79,15 +81,15 @@ class SymmetricBlur(SpectralOperator):
         return dct2(x)
 
     def u(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The inverse cosine transform of z with the signs of h."""
+        """The inverse DCT of sign(h) z."""
         return idct2(self._transfer(z).sign() * z)
 
     def ut(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The cosine transform with the signs of h."""
+        """sign(h) times the DCT of y."""
         return self._transfer(y).sign() * dct2(y)
 
     def _transfer(self, x: Tensor) -> Tensor:
-        """The eigenvalues, (1 or b, 1, h, w)."""
+        """The eigenvalues of A, `(1 or b, 1, h, w)`."""
         h, w = x.shape[-2:]
         check_fits(self.psf, h, w)
         return self._cosine.get(
@@ -100,23 +102,23 @@ def _eigenvalues(psf: Tensor, h: int, w: int, dtype: torch.dtype) -> Tensor:
     kh, kw = psf.shape[-2:]
     transfer = _cosines(h, kh).to(psf) @ psf @ _cosines(w, kw).to(psf).mT
     rounding = 32 * torch.finfo(dtype).eps * psf.abs().sum((-2, -1), keepdim=True)
-    kept = torch.where(transfer.abs() > rounding, transfer, 0)  # a zero is 0, not 1e-17
+    kept = torch.where(transfer.abs() > rounding, transfer, 0)  # zeros become exact
     return kept.reshape(-1, 1, h, w)
 
 
 def is_symmetric(psf: Tensor) -> bool:
-    """Whether PSFs are, up to rounding, what they are after either flip."""
+    """Whether PSFs equal both of their flips, up to rounding."""
     return _lopsidedness(psf) <= 32 * torch.finfo(psf.dtype).eps
 
 
 def _lopsidedness(psf: Tensor) -> float:
-    """The largest difference from a flip, as a part of each PSF's largest entry."""
+    """The largest difference between a PSF and its flips, relative to its largest entry."""
     rest = torch.maximum((psf - psf.flip(-1)).abs(), (psf - psf.flip(-2)).abs())
     return float((rest.amax((-2, -1)) / psf.abs().amax((-2, -1))).max())
 
 
 @lru_cache(maxsize=64)
 def _cosines(n: int, side: int) -> Float64[Tensor, "n k"]:
-    """cos(pi k i / n) for k = 0 ... n - 1 and the places i of a kernel, from its center."""
+    """cos(pi k i / n) for k = 0 ... n - 1 and the offsets i from the center of a kernel."""
     place = torch.arange(side, dtype=torch.float64) - side // 2
     return torch.cos(torch.arange(n, dtype=torch.float64)[:, None] * place * (math.pi / n))

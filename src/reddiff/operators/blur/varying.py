@@ -1,4 +1,4 @@
-"""Deblurring where the PSF changes over the image."""
+"""Spatially varying blur."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ from reddiff.operators.shapes import check_y_shape
 
 
 class VaryingBlur(LinearOperator):
-    r"""A blur whose PSF is interpolated bilinearly between those at the nodes of a grid.
+    r"""Spatially varying blur, with PSFs interpolated bilinearly between the nodes of a grid.
 
     .. math:: A x = \sum_k h_k * (w_k x),\qquad \sum_k w_k = 1.
 
-    The PSF goes with the pixel of x that the light comes from, so that an impulse at a node gives
-    the node's PSF, and one in between a mixture of positive parts and of the same sum. (With
-    :math:`w_k (h_k * x)` it would go with the pixel of y.) The nodes are spread evenly from edge to
-    edge, the outer ones on the outer pixels; a single one along an axis serves all of it. A flat
-    image stays flat where the PSFs agree, and about so elsewhere.
+    The PSF belongs to the pixel of x, the source of the light: an impulse at node k produces
+    :math:`h_k`, and an impulse between nodes produces a convex combination of the adjacent PSFs.
+    (With :math:`w_k (h_k * x)`, the PSF would belong to the pixel of y.) The nodes are evenly
+    spaced; the first and last lie on the edge pixels. With one node along an axis, the PSF is
+    constant along it. A constant image stays constant where the PSFs are equal, and approximately
+    so elsewhere. x and y are `(b, c, h, w)`.
 
-    The adjoint is exact; `solve` iterates. Each node costs FFTs of the part of the image it has a
-    weight in.
+    The adjoint is exact; `solve` uses conjugate gradients. Each node costs FFTs of the region in
+    which its weight is not zero.
 
     Arguments:
-        psfs: The PSFs `(rows, columns, kh, kw)` of the nodes, odd sides, centered; or
-            `(b, rows, columns, kh, kw)` with `per_lane`. Taken as they are.
-        boundary: What lies beyond the edges.
-        per_lane: Whether axis 0 of the PSFs numbers lanes.
+        psfs: The PSFs at the nodes, `(rows, columns, kh, kw)`, with odd sides and centered; or
+            `(b, rows, columns, kh, kw)` with `per_lane`. They are used as given.
+        boundary: The boundary condition.
+        per_lane: Whether axis 0 of the PSFs is the lane axis.
 
     Raises:
-        InvalidArgument: If a PSF is not finite, all zero, of even sides, of another rank, or (when
-            used) larger than the image, or the grid has more nodes than pixels along an axis.
+        InvalidArgument: If a PSF is not finite or is all zero, or if they have an even side or
+            another number of axes; or, when applied, if a PSF is larger than the image or the grid
+            has more nodes than pixels along an axis.
 
     References:
         J. G. Nagy, D. P. O'Leary, "Restoring images degraded by spatially variant blur", SIAM J.
@@ -74,7 +76,7 @@ class VaryingBlur(LinearOperator):
         return y_shape
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The sum of the weighted images, each with its PSF."""
+        """The sum over nodes of the weighted image convolved with the PSF of the node."""
         self._check_size(x.shape[-2], x.shape[-1])
         r = radius(self.psfs)
         wide = extend(x, r, self.boundary)
@@ -88,7 +90,7 @@ class VaryingBlur(LinearOperator):
         return inside(full, x, r)
 
     def adjoint(self, y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The sum of y correlated with each PSF, and weighted."""
+        """The weighted sum over nodes of y correlated with the PSF of the node."""
         self._check_size(y.shape[-2], y.shape[-1])
         r = radius(self.psfs)
         spread = pad(y, (2 * r[1], 2 * r[1], 2 * r[0], 2 * r[0]))
@@ -108,12 +110,12 @@ class VaryingBlur(LinearOperator):
     def _check_size(self, height: int, width: int) -> None:
         check_fits(self.psfs, height, width, "psfs")
         rows, columns = self.psfs.shape[-4:-2]
-        expected = f"a grid of at most one node per pixel, {height} x {width}"
+        expected = f"a grid with at most one node per pixel, {height} x {width}"
         fits = rows <= height and columns <= width
         require(fits, "psfs", expected=expected, got=f"one of {rows} x {columns}")
 
     def _nodes(self, x: Tensor) -> Iterator[_Node]:
-        """Each node's PSF, and where in the extended image it has weight."""
+        """The nodes with their PSFs, and the region of the padded image where each has weight."""
         (h, w), (rows, columns), r = x.shape[-2:], self.psfs.shape[-4:-2], radius(self.psfs)
         down, across = (
             _spans(rows, h, r[0], self.boundary),
@@ -128,14 +130,14 @@ class VaryingBlur(LinearOperator):
 
 
 class _Node(NamedTuple):
-    """A PSF of the grid.
+    """A node of the grid.
 
     Arguments:
-        psf: `(kh, kw)` or `(b, kh, kw)`.
-        kept: Holds its transfer function between calls.
-        weight: Its weights at the pixels of the extended image where they are not all zero.
-        inner: Where those are.
-        outer: Where their light falls.
+        psf: The PSF at the node, `(kh, kw)` or `(b, kh, kw)`.
+        kept: Caches its transfer function between calls.
+        weight: The interpolation weights within `inner`.
+        inner: The region of the padded image where the weights are not all zero.
+        outer: The region that the blurred content of `inner` extends to.
     """
 
     psf: Tensor
@@ -147,7 +149,7 @@ class _Node(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _spans(nodes: int, n: int, r: int, boundary: Boundary) -> list[tuple[int, Tensor]]:
-    """Where in n pixels, extended by r, each node begins to have weight, and its weights."""
+    """For each node, its first pixel with weight and its weights, in n pixels padded by r."""
     spans = []
     for line in extend(hats(nodes, n), (0, r), boundary):
         place = line.nonzero().flatten()
@@ -158,7 +160,7 @@ def _spans(nodes: int, n: int, r: int, boundary: Boundary) -> list[tuple[int, Te
 
 @lru_cache(maxsize=64)
 def hats(nodes: int, n: int) -> Float64[Tensor, "nodes n"]:
-    """The linear interpolation weights of each node at n pixels; they sum to 1 at every pixel."""
+    """Linear interpolation weights of each node at n pixels, with sum 1 at every pixel."""
     if nodes == 1:
         return torch.ones(1, n, dtype=torch.float64)
     at = torch.linspace(0, nodes - 1, n, dtype=torch.float64)

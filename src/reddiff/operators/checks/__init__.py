@@ -1,4 +1,4 @@
-"""Checks of an operator: find common mistakes before a run."""
+"""Tests of an operator that find common mistakes before a run."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def check(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Report:
-    """Check an operator: shapes, determinism, lanes, linearity, adjoint, gradient, norm, inverse.
+    """Test an operator: shapes, determinism, lanes, linearity, adjoint, gradient, norm, inverse.
 
     Arguments:
         operator: The operator; `reddiff.operator` makes one from a function.
         x_shape: The shape of one x, without the lane axis. The checks use random x of this shape.
-        x: Alternatively the x to use, `(b, ...)` with b >= 1, of the operator's dtype and device.
-            For operators that are defined on some x only, such as positive ones.
+        x: The x to use instead of random ones, `(b, ...)` with b >= 1, with the operator's dtype
+            and device; for operators that are defined on some x only, such as positive ones.
         dtype: The dtype of the random x; by default that of the operator's parameters, or float32.
         seed: Random seed.
 
     Returns:
-        A report, to print. It is false if a check failed.
+        A report, which is false if a check failed; print it to see the details.
 
     Raises:
         InvalidArgument: If not exactly one of `x` and `x_shape` is given, or `operator` is not an
@@ -54,12 +54,12 @@ def check(
 
 @torch.no_grad()
 def require_sane(operator: Operator, x_shape: Shape, like: Tensor) -> None:
-    """The cheap part of `check`, on one lane, before the first network evaluation of a run.
+    """The inexpensive tests of `check`, on one lane, run before the first network evaluation.
 
     Arguments:
         operator: The operator of a problem.
         x_shape: The shape of one x.
-        like: A tensor of the dtype and device of y.
+        like: A tensor with the dtype and device of y.
 
     Raises:
         InvalidArgument: Names the check that failed, what was expected and found, and a remedy.
@@ -69,5 +69,5 @@ def require_sane(operator: Operator, x_shape: Shape, like: Tensor) -> None:
     x = 0.5 * drawn(torch.empty(1, *x_shape, dtype=like.dtype, device=like.device), number=0)
     for found in Trial(operator, x, seed=0).cheap():
         if found.verdict is Verdict.FAILED:
-            got = f"{found.got}. {found.advice} (check=False lets it pass)"
+            got = f"{found.got}. {found.advice} (check=False skips this check)"
             raise InvalidArgument(f"operator ({found.name})", expected=found.expected, got=got)

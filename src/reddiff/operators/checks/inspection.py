@@ -1,4 +1,4 @@
-"""The other checks of an operator: lanes, norm, inverses, precision, device."""
+"""The remaining tests of an operator: lanes, norm, inverses, precision and device."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from reddiff.operators.checks.report import Check, Verdict, failed, note, ok, sk
 from reddiff.operators.checks.trial import Trial
 from reddiff.operators.linear import ClosedForm
 
-HANDY = (1e-3, 1e3)  # norms outside this range are noted
-_BUFFERS = "Keep parameters with register_buffer, so that `.to` moves them, and cast to x.dtype."
+HANDY = (1e-3, 1e3)  # norms outside this range get a note
+_BUFFERS = "Register parameters with register_buffer, so that `.to` moves them; cast to x.dtype."
 
 
 class Inspection(Trial):
     """All checks of one operator on one x."""
 
     def all(self) -> list[Check]:
-        """Every check; only the first if A(x) is not usable."""
+        """Every check, or only the first if A(x) is not usable."""
         first = self.shapes()
         if first.verdict is Verdict.FAILED:
             return [first]
@@ -54,12 +54,12 @@ class Inspection(Trial):
 
         off = lane_error(self.a, alone, range(len(self.x)))
         if off > self.tol:
-            advice = "Does a norm, mean or maximum run over axis 0, that of the lanes?"
+            advice = "Does a norm, mean or maximum run over axis 0, the lane axis?"
             return failed(name, expected, f"off by {off:.2g} of A(x)", advice)
         return ok(name, expected, f"off by {off:.2g} of A(x)")
 
     def norm(self) -> Check:
-        """The spectral norm, and whether it is far from 1."""
+        """The spectral norm lies between 0.001 and 1000."""
         name = "norm"
         sizes = self.operator.norm(self.x)
         low, high = float(sizes.min()), float(sizes.max())
@@ -69,7 +69,7 @@ class Inspection(Trial):
         expected = f"between {HANDY[0]:g} and {HANDY[1]:g}"
         if HANDY[0] <= low and high <= HANDY[1]:
             return ok(name, expected, got)
-        advice = "Is sigma_y in the units of y? Scaling A, y and it alike changes nothing."
+        advice = "Is sigma_y in the units of y? Scaling A, y and sigma_y together changes nothing."
         return note(name, expected, got, advice)
 
     def inverse(self) -> Check:
@@ -100,18 +100,18 @@ class Inspection(Trial):
         if off <= 30 * self.tol:
             return ok(name, expected, got)
         if isinstance(self.operator, ClosedForm):
-            return failed(name, expected, got, "Are `ut`, `spectrum` and `v` those of one SVD?")
-        advice = "A is ill-conditioned: 500 iterations do not invert it. Solvers damp what they do."
+            return failed(name, expected, got, "Do `ut`, `spectrum` and `v` belong to one SVD?")
+        advice = "A is ill-conditioned: 500 iterations do not invert it. Solvers regularize it."
         return note(name, expected, got, advice)
 
     def dtype(self) -> Check:
-        """A(x) in the other precision agrees, and has its dtype."""
+        """In the other precision, A(x) has that dtype and the same values up to rounding."""
         name, x = "dtype", self.x
         other = torch.float64 if x.dtype == torch.float32 else torch.float32
         expected = f"A(x) of {other} for x of {other}, the same up to rounding"
         try:
             copied = copy.deepcopy(self.operator)
-        except TypeError as error:  # it holds what Python cannot copy, such as a library's handle
+        except TypeError as error:  # such as one holding a library's handle
             return skipped(name, f"the operator cannot be copied ({error})")
         try:
             a = copied.to(other)(x.to(other))
@@ -123,12 +123,12 @@ class Inspection(Trial):
         off = relative(a.to(x.dtype) - self.a, self.a)
         got = f"{x.dtype} and {other} differ by {off:.2g}"
         if off > accurate(torch.float32):
-            advice = "It rounds somewhere: work in the dtype of x."
+            advice = "Part of A computes in a lower precision: use the dtype of x."
             return note(name, expected, got, advice)
         return ok(name, expected, got)
 
     def device(self) -> Check:
-        """All buffers where x is, and A(x) too."""
+        """All buffers and A(x) are on the device of x."""
         name, x = "device", self.x
         places = {str(t.device) for t in (*self.operator.buffers(), self.a)} | {str(x.device)}
         expected = f"all on {x.device}, as x"
@@ -138,10 +138,10 @@ class Inspection(Trial):
 
 
 def _guarded(one: Callable[[], Check]) -> Check:
-    """The result of a check, a failure if it raised an exception."""
+    """The result of a check; an exception counts as a failure."""
     try:
         return one()
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         name = one.__name__
-        return failed(name, "no exception", got, "It may follow from a failure above.")
+        return failed(name, "no exception", got, "This may be due to a failure above.")

@@ -1,4 +1,4 @@
-"""The result of the checks of an operator, and its text."""
+"""The report of the checks of an operator."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Check:
 
     Arguments:
         name: The property that was checked.
-        verdict: The outcome; a note is no failure.
+        verdict: The outcome; a note does not count as a failure.
         expected: What was expected, in words.
         got: What was found, with numbers.
-        advice: How to mend it; empty if there is nothing to do.
+        advice: How to fix it; empty if there is nothing to do.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `check`: its text is a table, and it is true if no check failed.
+    """The result of `check`. It prints as a table, and is true if no check failed.
 
     Arguments:
-        checks: In the order they were made.
+        checks: The checks, in the order in which they ran.
     """
 
     checks: tuple[Check, ...]

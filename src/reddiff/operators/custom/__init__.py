@@ -1,4 +1,4 @@
-"""Operators from functions, matrices, and operators on vectors."""
+"""Operators built from functions, matrices, and linear operators of other libraries."""
 
 from reddiff.operators.custom.factory import from_linear_operator, from_matrix, operator
 from reddiff.operators.custom.functions import Function, LinearFunction

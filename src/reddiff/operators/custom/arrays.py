@@ -1,4 +1,4 @@
-"""Adapters from functions of NumPy arrays, or of flat vectors, to functions of tensors."""
+"""Adapters that make functions of NumPy arrays or of vectors callable with tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reddiff.operators.base import Shape
 
 @dataclass(frozen=True, eq=False)
 class Looped:
-    """Calls a function of NumPy arrays lane by lane, on copies on the CPU.
+    """A function of tensors that calls a NumPy function lane by lane, on copies on the CPU.
 
     The result has the dtype and device of the first tensor.
 
@@ -43,7 +43,7 @@ class Looped:
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """Calls a function of vectors on arrays: flattens the input, reshapes the output."""
+    """A function of arrays that calls a function of vectors and reshapes its result."""
 
     function: Callable[[Any], Any]
     shape: Shape

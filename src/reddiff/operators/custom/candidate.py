@@ -1,4 +1,4 @@
-"""Functions on tensors, validated before they become an operator."""
+"""Validation of user functions, and the operator built from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reddiff.random import drawn
 
 
 class Candidate:
-    """User functions, and an x to validate them on if its shape is known."""
+    """User functions, with an x to validate them on if its shape is known."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Candidate:
             require(same, "example", expected=f"shape (b, *{x_shape})", got=tuple(example.shape))
             x_shape = tuple(known) if x_shape is None else x_shape
             lane = torch.arange(b, device=example.device)
-            fade = 0.9 ** (lane // len(example)).view(-1, *[1] * len(known))  # no two are alike
+            fade = 0.9 ** (lane // len(example)).view(-1, *[1] * len(known))  # lanes differ
             self.x = example.detach()[lane % len(example)] * fade.to(example)
         elif isinstance(x_shape, Sequence):
             good = all(isinstance(n, int) and n > 0 for n in x_shape) and len(x_shape) > 0
@@ -78,14 +78,14 @@ class Candidate:
         settings["parts"] = self.parts
         adjoint, vjp, jvp = (self.functions[n] for n in ("adjoint", "vjp", "jvp"))
         for name in ("vjp", "jvp") if linear else ("adjoint",):
-            what = "None, since A is linear" if linear else "None, since A is nonlinear"
+            what = "None, because A is linear" if linear else "None, because A is nonlinear"
             wrong = self.functions[name]
             require(wrong is None, name, expected=what, got=type(wrong).__name__)
         slope, name = (adjoint, "adjoint") if linear else (vjp, "vjp")
         if slope is None:
-            expected = "a function, since NumPy code has no gradient"
+            expected = "a function, because NumPy code has no gradient"
             require(not self.numpy, name, expected=expected, got=None)
-            require(jvp is None, "vjp", expected="a function, as jvp is given", got=None)
+            require(jvp is None, "vjp", expected="a function, because jvp is given", got=None)
             self._check_autograd(a, name)
         elif self.x is not None and a is not None:
             self._check_slopes(linear, slope, self.x, a)
@@ -105,7 +105,7 @@ class Candidate:
 
     def _decide(self, linear: bool | None) -> bool:
         if linear is None and self.x is not None and self.functions["adjoint"] is not None:
-            expected = "a forward with A(c u + v) = c A(u) + A(v), as there is an adjoint"
+            expected = "a forward with A(c u + v) = c A(u) + A(v), because an adjoint is given"
             check_linear(self.forward, self.x, self.given, expected)
             return True
         if linear is None and self.x is not None:
@@ -114,7 +114,7 @@ class Candidate:
             check_linear(self.forward, self.x, self.given)
         if linear is None:
             given = [self.functions[n] is not None for n in ("adjoint", "vjp")]
-            expected = "True or False, since neither x_shape nor example is given to test it on"
+            expected = "True or False, because without x_shape or example it cannot be tested"
             require(any(given), "linear", expected=expected, got=None)
             return given[0]
         return linear
@@ -126,7 +126,7 @@ class Candidate:
         try:
             transpose(self.forward, self.x, torch.ones_like(a), *self.given)
         except Exception as error:
-            expected = "a function, since autograd cannot differentiate forward"
+            expected = "a function, because autograd cannot differentiate forward"
             got = f"None, and {type(error).__name__}: {error}"
             raise InvalidArgument(name, expected=expected, got=got) from error
 

@@ -1,4 +1,4 @@
-"""Operators from functions, matrices, and operators on vectors."""
+"""Factories of operators: `operator`, `from_matrix` and `from_linear_operator`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reddiff.operators.custom.matrices import Dense, Sparse
 from reddiff.operators.linear import LinearOperator
 from reddiff.operators.matrix import Matrix
 
-DENSE = 4096  # rows or columns up to which a dense matrix gets its singular value decomposition
+DENSE = 4096  # largest number of rows or columns for which the SVD of a matrix is computed
 
 
 def operator(
@@ -35,33 +35,36 @@ def operator(
 ) -> Operator:
     """An `Operator` from a function of x.
 
-    The function is validated on random numbers first: it treats lanes independently, returns the
-    same A(x) at every call, is linear if declared so, and the adjoint passes the dot test.
-    For a matrix see `from_matrix`, for an operator on vectors `from_linear_operator`, for a physics
-    of deepinv `reddiff.from_deepinv`.
+    The function is first validated on random numbers. It must treat lanes independently, return the
+    same A(x) at every call, and be linear if it is declared so; an adjoint must pass the
+    dot-product test. See `from_matrix` for a matrix, `from_linear_operator` for an operator on
+    vectors, and `reddiff.from_deepinv` for a physics of deepinv.
 
     Arguments:
-        forward: A function or an `nn.Module`, x `(b, ...)` -> A(x) `(b, ...)`, on tensors. Autograd
-            differentiates it, unless `adjoint` or `vjp` is given. With `numpy=True`, a function of
-            the NumPy array of one x, called lane by lane. An `Operator` is returned as it is.
+        forward: A function or an `nn.Module` that maps a tensor x `(b, ...)` to A(x) `(b, ...)`.
+            Autograd differentiates it, unless `adjoint` or `vjp` is given. With `numpy=True`, a
+            function of the NumPy array of one x, called lane by lane. An `Operator` is returned
+            unchanged.
         adjoint: y -> A^T y, for a linear function that autograd cannot differentiate, or for
-            speed. By default the function's own method `adjoint`, if it has one.
-        x_shape: The shape of one x; or a function from the shape of one y to that of its x, for a
-            function of any size. By default the shape that the adjoint gives, or else that of y.
-        example: An x `(b, ...)` to validate the function on: gives the shape of one x, and the
-            dtype and device that the function needs, where they are not torch's defaults.
+            speed. By default the method `adjoint` of `forward`, if it has one.
+        x_shape: The shape of one x; or, if `forward` accepts any size, a function that maps the
+            shape of one y to that of its x. By default the shape of A^T y if there is an adjoint,
+            else that of y.
+        example: An x `(b, ...)` to validate the function on. It gives the shape of one x, and the
+            dtype and device that the function needs if they are not torch's defaults.
         linear: Whether A is linear. By default it is tested, if the shape of x is known.
-        lanes: Tensors `(b, ...)` with one entry per lane: passed to every function after its other
-            arguments, and indexed by `select`.
+        lanes: Tensors `(b, ...)` with one entry per lane. They are passed to every function after
+            its other arguments, and indexed by `select`.
         vjp: (x, w) -> J(x)^T w, for a nonlinear function that autograd cannot differentiate.
-        jvp: (x, v) -> J(x) v, beside `vjp`; by default central differences.
+        jvp: (x, v) -> J(x) v, if `vjp` is given; by default central differences.
         numpy: Whether the functions take and return the NumPy arrays of one lane.
-        adjoint_tolerance: Largest error of the adjoint that is accepted, relative to ||A x|| ||y||;
-            0.02 for a back-projector that is off by a percent. By default the rounding error, about
-            3e-4 in float32. Gradients, data steps and the result have errors of this size.
+        adjoint_tolerance: The largest accepted error of the adjoint relative to ||A x|| ||y||, in
+            (0, 1), such as 0.02 for a back-projector that is off by one percent. By default the
+            rounding error, about 3e-4 in float32. Gradients, data steps and results have errors of
+            this size.
 
     Raises:
-        InvalidArgument: If an argument is invalid, or a function fails its validation.
+        InvalidArgument: If an argument is invalid or a function fails its validation.
     """
     maps = {"adjoint": adjoint, "vjp": vjp, "jvp": jvp}
     if isinstance(forward, Operator):
@@ -88,21 +91,22 @@ def operator(
 
 
 def from_matrix(a: Any, *, x_shape: Shape | None = None) -> LinearOperator:
-    """The operator of a matrix `(m, n)`; y is `(b, m)`.
+    """The operator y = A x of a matrix `(m, n)`; y is `(b, m)`.
 
-    A dense one of up to 4096 rows and columns becomes a `Matrix`, with its singular value
-    decomposition; a larger one a `Dense`, a sparse one a `Sparse`.
+    A dense matrix of up to 4096 rows and columns becomes a `Matrix`, whose singular value
+    decomposition is computed. A larger one becomes a `Dense`, a sparse one a `Sparse`.
 
     Arguments:
-        a: A matrix of real numbers, dense or sparse, of torch, NumPy or SciPy.
-        x_shape: The shape of one x, of n entries; `(n,)` by default.
+        a: A matrix of real numbers, dense or sparse, from torch, NumPy or SciPy.
+        x_shape: The shape of one x, with n entries in total; `(n,)` by default.
 
     Raises:
-        InvalidArgument: If `a` is not a matrix of real numbers, or n does not fit the shape.
+        InvalidArgument: If `a` is not a matrix of real numbers, or `x_shape` does not have n
+            entries.
     """
     sparse = hasattr(a, "tocoo") or (isinstance(a, Tensor) and a.layout != torch.strided)
     known = sparse or isinstance(a, Tensor | np.ndarray)
-    expected = "a matrix of torch, NumPy or SciPy"
+    expected = "a matrix from torch, NumPy or SciPy"
     require(known, "a", expected=expected, got=type(a).__name__)
     rank = len(a.shape)
     hint = " (one per lane: reddiff.operators.Matrix(..., per_lane=True))" if rank == 3 else ""
@@ -121,19 +125,19 @@ def from_matrix(a: Any, *, x_shape: Shape | None = None) -> LinearOperator:
 def from_linear_operator(
     a: Any, *, x_shape: Shape | None = None, adjoint_tolerance: float | None = None
 ) -> LinearOperator:
-    """A linear operator on vectors of another library, called lane by lane on the CPU.
+    """A linear operator of another library that acts on vectors; called lane by lane on the CPU.
 
     It is validated in its own precision, float32 or float64.
 
     Arguments:
         a: A `scipy.sparse.linalg.LinearOperator`, or any object with `shape` (m, n), `matvec` and
             `rmatvec`, such as those of PyLops and ASTRA. y is `(b, m)`.
-        x_shape: The shape of one x, of n entries; `(n,)` by default.
-        adjoint_tolerance: As of `operator`, for an `rmatvec` that is not the exact transpose.
+        x_shape: The shape of one x, with n entries in total; `(n,)` by default.
+        adjoint_tolerance: As for `operator`, if `rmatvec` is not the exact transpose.
 
     Raises:
-        InvalidArgument: If `a` is not such an object, is complex or nonlinear, `rmatvec` fails the
-            dot test, or n does not fit the shape.
+        InvalidArgument: If `a` is not such an object, or is complex or nonlinear, if `rmatvec`
+            fails the dot-product test, or if `x_shape` does not have n entries.
     """
     expected = "an operator with shape, matvec and rmatvec (y -> A^T y)"
     has = all(callable(getattr(a, name, None)) for name in ("matvec", "rmatvec"))
@@ -179,6 +183,6 @@ def _other_function(value: object) -> str | None:
 
 
 def _modules(*functions: Any) -> list[nn.Module]:
-    """The modules among the functions, and those that functions are methods of."""
+    """The functions that are modules, and the modules that functions are methods of."""
     owners = [f if isinstance(f, nn.Module) else getattr(f, "__self__", None) for f in functions]
     return list({id(m): m for m in owners if isinstance(m, nn.Module)}.values())

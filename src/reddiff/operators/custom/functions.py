@@ -17,12 +17,12 @@ from reddiff.random import drawn
 
 
 class Own(Operator):
-    """Base class of linear and nonlinear functions: per-lane tensors, modules, shape of x.
+    """Base class of `Function` and `LinearFunction`: per-lane tensors, modules, shape of x.
 
     Arguments:
         find: (shape of one y, dtype, device, per-lane tensors) -> shape of one x.
-        like: A tensor of the dtype and device of the validation. Its dtype is the precision of the
-            functions, whatever the dtype of x.
+        like: A tensor with the dtype and device used for the validation. Its dtype is taken as the
+            precision of the functions, whatever the dtype of x.
         given: Per-lane tensors `(b, ...)`, passed to the functions after x.
         parts: The modules that the functions belong to; `to` moves them with the operator.
     """
@@ -59,7 +59,7 @@ class Own(Operator):
         return self.find(tuple(y_shape), self.like.dtype, self.like.device, self.given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Own:
-        """As `nn.Module`, but `.to(float64)` keeps complex buffers complex."""
+        """The method of `nn.Module`, except that `.to(float64)` keeps complex buffers complex."""
         kept = [
             (module._buffers, name, value)
             for module in self.modules()
@@ -76,12 +76,12 @@ class Own(Operator):
 
 
 class Function(Own):
-    """A nonlinear A(x), from a function on tensors; `reddiff.operator` makes it.
+    """A nonlinear A(x) given by a function of tensors; created by `reddiff.operator`.
 
     Arguments:
         forward: (x, *given) -> A(x).
         vjp: (x, w, *given) -> J(x)^T w; None where autograd differentiates `forward`.
-        jvp: (x, v, *given) -> J(x) v; by default central differences, where there is a `vjp`.
+        jvp: (x, v, *given) -> J(x) v; by default central differences, if there is a `vjp`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Function(Own):
 
 
 class LinearFunction(Own, LinearOperator):
-    """A linear A from a function on tensors and its adjoint; `reddiff.operator` makes it.
+    """A linear A given by a function of tensors; created by `reddiff.operator`.
 
     Arguments:
         forward: (x, *given) -> A x.
@@ -153,7 +153,7 @@ def transpose(forward: Map, x: Tensor, y: Tensor, *given: Tensor) -> Tensor:
 
 
 def difference(forward: Map, x: Tensor, v: Tensor, *given: Tensor, exact: bool = False) -> Tensor:
-    """J(x) v by central differences, with a step per lane; in float64 if `exact`."""
+    """J(x) v by central differences, with one step size per lane; in float64 if `exact`."""
     dtype = torch.float64 if exact else x.dtype
     at, way = x.to(dtype), v.to(dtype)
     size = torch.linalg.vector_norm(way.flatten(1), dim=1)

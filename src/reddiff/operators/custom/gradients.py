@@ -1,4 +1,4 @@
-"""Autograd functions with user-supplied derivatives."""
+"""Autograd functions with derivatives supplied by the user."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Map = Callable[..., Tensor]  # takes x (and a direction), then the per-lane tens
 
 
 def linear(forward: Map, back: Map, x: Tensor, *given: Tensor) -> Tensor:
-    """forward(x), with `back` as its pullback."""
+    """forward(x) for a linear function, whose gradient autograd computes with `back`."""
     out: Tensor = _Linear.apply(forward, back, x, *given)  # type: ignore[no-untyped-call]
     return out
 
 
 def curve(forward: Map, pull: Map, push: Map, x: Tensor, *given: Tensor) -> Tensor:
-    """forward(x), with `pull` as its pullback and `push` as its derivative."""
+    """forward(x), whose gradient autograd computes with `pull`, J^T w, and `push`, J v."""
     out: Tensor = _Curve.apply(  # type: ignore[no-untyped-call]
         forward, pull, push, x, *given
     )
@@ -54,7 +54,7 @@ class _Curve(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """w -> J(x)^T w, whose derivative in w is pulled back by J(x)."""
+    """w -> J(x)^T w. It is linear in w, and its gradient with respect to w is J(x) v."""
 
     @staticmethod
     def forward(ctx: Any, pull: Map, push: Map, x: Tensor, w: Tensor, *given: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The shape of x, the dtype and the device that user functions need."""
+"""Infers the shape of x, the dtype and the device that user functions need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from reddiff.random import drawn
 
 
 def fixed(x_shape: Shape, only: Shape, y_shape: Shape, *place: object) -> Shape:
-    """The known shape of one x."""
+    """The known shape of one x.
+
+    Raises:
+        InvalidArgument: If the shape of y is not `only`.
+    """
     require(y_shape == only, "y", expected=f"shape (b, *{only})", got=f"(b, *{y_shape})")
     return x_shape
 
@@ -31,7 +35,11 @@ def found(
     device: torch.device,
     given: tuple[Tensor, ...],
 ) -> Shape:
-    """The shape of one x: from the rule, else of A^T y, else of y. Validated by A(x)."""
+    """The shape of one x: from `rule`, else of A^T y, else of y; validated by applying A.
+
+    Raises:
+        InvalidArgument: If A does not map this shape to that of y, or the adjoint is wrong.
+    """
     y = drawn(torch.empty(lane_count(given), *y_shape, dtype=dtype, device=device))
     if rule is not None:
         shape = tuple(rule(y_shape))
@@ -41,11 +49,11 @@ def found(
         shape = y_shape
         made = tuple(call("forward", forward, y, *given).shape[1:])
         expected = "the shape of one x, or a function that computes it from that of y"
-        got = f"None, and forward takes {shape} to {made}"
+        got = f"None, and forward maps {shape} to {made}"
         require(made == shape, "x_shape", expected=expected, got=got)
     x = y.new_empty(len(y), *shape)
     made = tuple(call("forward", forward, drawn(x), *given).shape[1:])
-    expected = f"shape (b, *{made}), that of A(x) for x of shape {shape}"
+    expected = f"shape (b, *{made}), the shape of A(x) for x of shape {shape}"
     require(made == y_shape, "y", expected=expected, got=f"(b, *{y_shape})")
     if adjoint is not None:
         check_adjoint(forward, adjoint, x, y, given, tolerance)
@@ -53,14 +61,14 @@ def found(
 
 
 def like_of(example: Tensor | None, parts: list[nn.Module], given: tuple[Tensor, ...]) -> Tensor:
-    """A tensor of the dtype and device for the validation."""
+    """A tensor with the dtype and device to validate with."""
     inside = [t for part in parts for t in (*part.parameters(), *part.buffers())]
     known = [t for t in (example, *inside, *given) if t is not None and t.is_floating_point()]
     return known[0].detach() if known else torch.empty(0)
 
 
 def lane_count(given: tuple[Tensor, ...]) -> int:
-    """The number of lanes for the validation: that of the per-lane tensors, or two."""
+    """The number of lanes to validate with: that of the per-lane tensors, or two."""
     sizes = {len(t) if t.ndim else 0 for t in given}
     expected = "tensors (b, ...) of equal length"
     require(len(sizes) <= 1 and 0 not in sizes, "lanes", expected=expected, got=sorted(sizes))

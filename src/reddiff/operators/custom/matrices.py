@@ -17,14 +17,14 @@ from reddiff.operators.linear import LinearOperator
 
 
 class Dense(LinearOperator):
-    """A x for a matrix too large for a singular value decomposition; else see `Matrix`.
+    """y = A x for a dense matrix that is too large for a singular value decomposition.
 
     Arguments:
-        a: The matrix `(m, n)`; y is `(b, m)`.
-        shape: The shape of one x, of n entries; `(n,)` by default.
+        a: The matrix `(m, n)`; y is `(b, m)`. For a small one see `Matrix`.
+        shape: The shape of one x, with n entries in total; `(n,)` by default.
 
     Raises:
-        InvalidArgument: If an entry is not finite, or n does not fit the shape.
+        InvalidArgument: If an entry is not finite, or `shape` does not have n entries.
     """
 
     a: Tensor
@@ -48,20 +48,21 @@ class Dense(LinearOperator):
 
 
 class Sparse(LinearOperator):
-    """A x for a sparse matrix by coordinates; y is `(b, m)`. Duplicate entries are added.
+    """y = A x for a sparse matrix in coordinate format; y is `(b, m)`.
 
-    Sums have a fixed order, so that results are reproducible to the bit, on GPUs too.
+    Duplicate entries are added. Sums have a fixed order, so that results are reproducible bit for
+    bit, also on GPUs.
 
     Arguments:
         rows: The row of every entry, integers `(k,)`.
         columns: The column of every entry, integers `(k,)`.
         values: The value of every entry `(k,)`, real floating point.
         size: (m, n).
-        shape: The shape of one x, of n entries; `(n,)` by default.
+        shape: The shape of one x, with n entries in total; `(n,)` by default.
 
     Raises:
-        InvalidArgument: If there are no entries, an entry is not finite or outside the matrix, or
-            n does not fit the shape.
+        InvalidArgument: If there are no entries, if an entry is not finite or lies outside the
+            matrix, or if `shape` does not have n entries.
     """
 
     values: Tensor
@@ -101,7 +102,7 @@ class Sparse(LinearOperator):
 
     @classmethod
     def of(cls, matrix: Any, shape: Shape | None = None) -> Sparse:
-        """From a sparse tensor, or from anything with SciPy's `tocoo`."""
+        """Convert a sparse tensor, or an object with the method `tocoo` of SciPy."""
         size = (int(matrix.shape[0]), int(matrix.shape[1]))
         if isinstance(matrix, Tensor):
             matrix = matrix.to_sparse_coo().coalesce()
@@ -129,7 +130,7 @@ class Sparse(LinearOperator):
         return linear(self._back, self._times, y)
 
     def measured(self, y: Float[Tensor, "b m"]) -> Bool[Tensor, "b m"]:
-        """The nonempty rows."""
+        """The entries of y whose rows are not zero."""
         ones = self.values.new_ones(1, math.prod(self.shape))
         seen = _sums(self.values.abs(), self.columns, self.counts, ones)
         return (seen > 0).expand_as(y)

@@ -10,11 +10,16 @@ from reddiff.operators.checks.measures import DotTest, accurate, coarse, lane_er
 from reddiff.operators.custom.gradients import Map
 from reddiff.random import drawn
 
-MATCHED = 0.1  # with a larger error, `adjoint` is not that of `forward` at all
+MATCHED = 0.1  # with a larger error, `adjoint` is wrong rather than approximate
 
 
 def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
-    """function(x, *more); InvalidArgument if it fails or returns no real tensor with lanes."""
+    """function(x, *more).
+
+    Raises:
+        InvalidArgument: If it raises an exception, or if the result is not a tensor with the
+            dtype, the device and the lanes of x.
+    """
     what = f"a function of x {tuple(x.shape)}, {x.dtype} on {x.device}"
     try:
         a = function(x, *more)
@@ -40,7 +45,11 @@ def call(name: str, function: Map, x: Tensor, *more: Tensor) -> Tensor:
 
 
 def check_forward(forward: Map, x: Tensor, given: tuple[Tensor, ...]) -> Tensor:
-    """A(x); raises unless `forward` keeps x, is deterministic and treats lanes independently."""
+    """A(x), after validating `forward`.
+
+    Raises:
+        InvalidArgument: If it modifies x, is not deterministic, or lets lanes depend on others.
+    """
     kept = x.clone()
     a = call("forward", forward, x, *given).detach().clone()
     same = torch.equal(x, kept)
@@ -60,7 +69,7 @@ def check_forward(forward: Map, x: Tensor, given: tuple[Tensor, ...]) -> Tensor:
 
 
 def linearity_error(forward: Map, like: Tensor, given: tuple[Tensor, ...]) -> float:
-    """`nonlinearity` of the function on random numbers."""
+    """`nonlinearity` of the function, on random numbers."""
 
     def of(x: Tensor) -> Tensor:
         return call("forward", forward, x, *given)

@@ -1,7 +1,7 @@
-"""JPEG's cosine transform and quantization, in integer arithmetic.
+"""The discrete cosine transform (DCT) and quantization of JPEG, in integer arithmetic.
 
-Values are whole numbers held in float64, where sums of products are exact. Every stage rounds as
-the software of the Independent JPEG Group does, which wrote most JPEG files.
+Values are integers stored as float64, in which sums of products are exact. Every stage rounds as
+libjpeg does, the software of the Independent JPEG Group that wrote most JPEG files.
 
 References:
     | Information Technology: Digital Compression and Coding of Continuous-Tone Still Images (ITU-T
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from reddiff.operators.jpeg.color import SIDE, extend, shift
 
-BITS = 13  # of the fraction of a constant of the transform
+BITS = 13  # fractional bits of the constants of the transform
 
 
 @lru_cache
 def _transform() -> list[list[int]]:
-    """The cosine transform times 2^13 sqrt(8) as an integer matrix: rows are frequencies.
+    """The DCT times 2^13 sqrt(8), as an integer matrix whose rows are frequencies.
 
-    The constants of the flow graph of Loeffler, Ligtenberg and Moschytz are rounded to 13 bits; an
-    entry of the matrix is a sum of up to four of them.
+    The constants in the flow graph of Loeffler, Ligtenberg and Moschytz are rounded to 13
+    fractional bits; an entry of the matrix is a sum of up to four of them.
     """
     c = [math.sqrt(2) * math.cos(k * math.pi / 16) for k in range(8)]
 
@@ -39,11 +39,11 @@ def _transform() -> list[list[int]]:
     high, deep = low + fix(c[2] - c[6]), low - fix(c[2] + c[6])
     even = [[one, one, one, one], [high, low, -low, -high], [one, -one, -one, one]]
     even.append([low, deep, -deep, -low])
-    all_ = fix(c[3])  # of every pair of pixels; the others are of two pairs, and of one
+    all_ = fix(c[3])  # occurs in all entries; a, b, d, e in two per row, own_* in one
     a, b, d, e = fix(c[7] - c[3]), fix(-c[1] - c[3]), fix(-c[3] - c[5]), fix(c[5] - c[3])
     own_7, own_5 = fix(c[3] + c[5] - c[1] - c[7]), fix(c[1] + c[3] - c[5] + c[7])
     own_3, own_1 = fix(c[1] + c[3] + c[5] - c[7]), fix(c[1] + c[3] - c[5] - c[7])
-    odd = [  # over the differences of the pairs, from the outer to the inner
+    odd = [  # acts on differences x_j - x_(7-j), j = 0 ... 3
         [all_ + a + e + own_1, all_, all_ + e, all_ + a],
         [all_, all_ + b + d + own_3, all_ + b, all_ + d],
         [all_ + e, all_ + b, all_ + b + e + own_5, all_],
@@ -56,14 +56,14 @@ def _transform() -> list[list[int]]:
 
 
 def transform(blocks: Float[Tensor, "... 8 8"]) -> Float[Tensor, "... 8 8"]:
-    """8 times the cosine transform of blocks of samples, along rows first."""
+    """8 times the orthonormal DCT of blocks of samples, computed along rows first."""
     m = _matrix(blocks)
     half = shift(blocks @ m.mT, BITS - 2)
     return shift(m @ half, BITS + 2)
 
 
 def inverse(coefficients: Float[Tensor, "... 8 8"]) -> Float[Tensor, "... 8 8"]:
-    """The samples of blocks of coefficients, along columns first."""
+    """The inverse DCT of blocks of coefficients, computed along columns first."""
     m = _matrix(coefficients)
     half = shift(m.mT @ coefficients, BITS - 2)
     return shift(half @ m, BITS + 5)
@@ -72,9 +72,9 @@ def inverse(coefficients: Float[Tensor, "... 8 8"]) -> Float[Tensor, "... 8 8"]:
 def requantise(
     plane: Float[Tensor, "b h w"], table: Int[Tensor, "#b 8 8"]
 ) -> Float[Tensor, "b h w"]:
-    """A plane of samples 0 to 255 after its coefficients are rounded to multiples of a table.
+    """A plane of samples (0 to 255) with its DCT coefficients rounded to multiples of `table`.
 
-    Sides that are not multiples of 8 are padded with their last samples.
+    Sides that are not multiples of 8 are padded by repeating the last sample.
     """
     h, w = plane.shape[1:]
     full = extend(plane, -h % SIDE, -w % SIDE)

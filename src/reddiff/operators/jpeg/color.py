@@ -1,6 +1,6 @@
-"""JPEG's color stages: RGB to YCbCr and back, and chroma of lower resolution.
+"""The color stages of JPEG: RGB to YCbCr and back, and chroma subsampling.
 
-Values are whole numbers held in float64, rounded as in the software of the Independent JPEG Group.
+Values are integers stored as float64, rounded as in libjpeg.
 
 References:
     | JPEG File Interchange Format (ITU-T Recommendation T.871, 2011), Clause 7
@@ -13,13 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-SIDE = 8  # of a block of samples
-COLOR_BITS = 16  # of the fraction of a weight
-LUMA = (0.299, 0.587, 0.114)  # of R, G and B
+SIDE = 8  # side of a block of samples
+COLOR_BITS = 16  # fractional bits of the weights
+LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B
 
 
 def to_ycc(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Y, Cb and Cr of R, G and B: integers from 0 to 255."""
+    """Convert R, G, B to Y, Cb, Cr; both are integers from 0 to 255."""
     weights = (LUMA, (-0.16874, -0.33126, 0.5), (0.5, -0.41869, -0.08131))
     whole = [[round(v * 2**COLOR_BITS) for v in row] for row in weights]
     mixed = torch.einsum("ij,bjhw->bihw", rgb.new_tensor(whole), rgb)
@@ -30,7 +30,7 @@ def to_ycc(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 def to_rgb(ycc: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """R, G and B of Y, Cb and Cr: integers from 0 to 255."""
+    """Convert Y, Cb, Cr to R, G, B; both are integers from 0 to 255."""
     y, cb, cr = ycc[:, 0], ycc[:, 1] - 128, ycc[:, 2] - 128
     weights = (1.402, 1.772, 0.71414, 0.34414)
     red, blue, green_r, green_b = (round(v * 2**COLOR_BITS) for v in weights)
@@ -40,10 +40,11 @@ def to_rgb(ycc: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 def shrink(plane: Float[Tensor, "b h w"], rows: int, columns: int) -> Float[Tensor, "b h2 w2"]:
-    """Means of blocks of rows x columns, rounded.
+    """Downsample a plane: rounded means of blocks of rows x columns.
 
-    Halves are rounded up, but alternately down and up in blocks of 1 x 2 and 2 x 2. The last
-    column is repeated until the means fill blocks of 8, the last row until the rows fill a mean.
+    Halves are rounded up; in blocks of 1 x 2 and 2 x 2, they are rounded down and up alternately.
+    The last column is repeated until the means fill blocks of 8. The last row is repeated until
+    the number of rows is a multiple of `rows`.
     """
     h, w = plane.shape[1:]
     full = extend(plane, -h % rows, -w % (columns * SIDE))
@@ -61,14 +62,14 @@ def spread(
 ) -> Float[Tensor, "b h w"]:
     """Upsample a plane by `rows` and `columns`, by linear interpolation.
 
-    Where the reference software repeats samples, so does this: for 4 columns, and for 2 where the
-    plane has at most two columns.
+    Like libjpeg, it repeats samples instead for 4 columns, and for 2 columns if the plane has at
+    most two.
 
     Arguments:
         plane: The samples.
         rows: 1 or 2.
         columns: 1, 2 or 4.
-        whole: Round to integers, halves alternately down and up.
+        whole: Whether to round to integers, halves alternately down and up.
     """
     if columns == 4 or (columns == 2 and plane.shape[2] <= 2):
         return plane.repeat_interleave(rows, 1).repeat_interleave(columns, 2)
@@ -84,7 +85,7 @@ def spread(
 
 
 def _tent(plane: Tensor, axis: int) -> Tensor:
-    """4 times the plane at twice the resolution: 3 of the nearer sample and 1 of the other."""
+    """4 times the plane at twice the resolution: 3 times the nearer sample plus the farther one."""
     n = plane.shape[axis]
     before = torch.cat([plane.narrow(axis, 0, 1), plane.narrow(axis, 0, n - 1)], axis)
     after = torch.cat([plane.narrow(axis, 1, n - 1), plane.narrow(axis, n - 1, 1)], axis)
@@ -93,10 +94,10 @@ def _tent(plane: Tensor, axis: int) -> Tensor:
 
 
 def extend(plane: Float[Tensor, "b h w"], down: int, right: int) -> Float[Tensor, "b H W"]:
-    """The plane with its last row and column repeated."""
+    """Pad a plane by repeating its last row and column."""
     return pad(plane, (0, right, 0, down), mode="replicate") if down or right else plane
 
 
 def shift(value: Tensor, bits: int) -> Tensor:
-    """value / 2^bits, to the nearest whole number, halves up."""
+    """value / 2^bits, rounded to the nearest integer, halves up."""
     return (value / 2**bits + 0.5).floor()

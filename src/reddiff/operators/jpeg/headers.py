@@ -1,4 +1,4 @@
-"""Read the quantization tables, the subsampling and the orientation of a JPEG file."""
+"""Reads quantization tables, chroma subsampling and orientation of a JPEG file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORIENTATION_TAG = 274
 
 
 class Subsampling(Enum):
-    """How many rows and columns of pixels share a sample of chroma."""
+    """The numbers of rows and columns of pixels that share a sample of chroma."""
 
     S444 = (1, 1)
     S422 = (1, 2)
@@ -45,8 +45,8 @@ def _subsampling(factors: list[tuple[int, int]]) -> Subsampling:
 
 
 def _orientation(picture: Image) -> Orientation:
-    """The EXIF orientation; upright where there is none, or EXIF is damaged."""
-    with catch_warnings(action="ignore"):  # Pillow's about damage
+    """The EXIF orientation; upright if EXIF is missing or damaged."""
+    with catch_warnings(action="ignore"):  # Pillow warns about damage
         try:
             return Orientation(picture.getexif().get(ORIENTATION_TAG, Orientation.UPRIGHT))
         except Exception:  # noqa: BLE001 - the parser raises anything on damaged data
@@ -54,12 +54,12 @@ def _orientation(picture: Image) -> Orientation:
 
 
 class Header(NamedTuple):
-    """How a JPEG file was compressed.
+    """The compression parameters of a JPEG file.
 
     Arguments:
-        tables: The quantization tables of luma and chroma `(2, 8, 8)`, row by row.
-        subsampling: That of chroma.
-        orientation: How the file holds the picture, from EXIF.
+        tables: The quantization tables of luma and chroma `(2, 8, 8)`, in row-major order.
+        subsampling: The chroma subsampling.
+        orientation: The EXIF orientation.
     """
 
     tables: Tensor
@@ -68,7 +68,12 @@ class Header(NamedTuple):
 
 
 def read_header(file: str | Path | Image) -> Header:
-    """The header of a JPEG file, given by its path or opened by Pillow; see `JPEG.of`."""
+    """The header of a JPEG file, given by its path or as an image opened by Pillow.
+
+    Raises:
+        PictureError: If the file cannot be read or is not a JPEG file.
+        InvalidArgument: If its colors or its subsampling are not supported.
+    """
     from PIL import Image as Pictures
 
     if not isinstance(file, str | Path):
@@ -96,7 +101,7 @@ def _of_picture(picture: Image) -> Header:
     coded = len(layers) == 1 or (len(layers) == 3 and picture.info.get("adobe_transform") != 0)
     coded = coded and [layer[0] for layer in layers] != list(b"RGB")
     got = f"{len(layers)} layers, {picture.mode}"
-    require(coded, "file", expected="colors YCbCr or gray", got=got)
+    require(coded, "file", expected="YCbCr or gray colors", got=got)
     chosen = torch.tensor([tables[layers[i][3]] for i in (0, -1)]).view(2, 8, 8)
     factors = [(layer[2], layer[1]) for layer in layers]
     return Header(chosen, _subsampling(factors), _orientation(picture))

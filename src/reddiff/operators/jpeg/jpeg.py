@@ -1,4 +1,4 @@
-"""JPEG: y is the picture after compression."""
+"""JPEG: y is the image after compression and decompression."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from reddiff.operators.jpeg.tables import check_tables, tables_of
 
 
 class JPEG(Operator):
-    """A picture after baseline JPEG compression and decompression.
+    """Baseline JPEG compression and decompression.
 
-    The cosine coefficients of each 8 x 8 block of luma and chroma are rounded to multiples of a
-    quantization table; chroma has a lower resolution, as `subsampling` says. x is clipped to [low,
-    high]. The stages and their integer arithmetic are those of libjpeg and libjpeg-turbo
-    (`reddiff.operators.jpeg.codec`, `color`): y equals, bit by bit, what Pillow reads from the file
-    it wrote. Half precision and devices without float64 are not supported.
+    x is clipped to [low, high], and its chroma is subsampled. The DCT coefficients of each 8 x 8
+    block of luma and chroma are rounded to multiples of the entries of a quantization table. The
+    stages and their integer arithmetic are those of libjpeg and libjpeg-turbo: y equals, bit for
+    bit, what Pillow decodes from a file that Pillow wrote. Half precision and devices without
+    float64 are not supported.
 
-    The derivative is straight-through: that of the chroma subsampling, which is linear, with
-    rounding and clipping replaced by the identity. The true derivative is zero almost everywhere.
+    The gradient is a straight-through estimate, in which rounding and clipping are replaced by the
+    identity and the linear chroma subsampling is kept. The true gradient is zero almost everywhere.
 
     Arguments:
         quality: From 1 to 100, as for Pillow and libjpeg; with `per_lane`, integers `(b,)`.
-        tables: Instead of a quality, the quantization tables of luma and chroma `(2, 8, 8)`:
-            integers from 1, row by row (not in zigzag order); with `per_lane`, `(b, 2, 8, 8)`.
-        subsampling: Of chroma; 4:2:0 is Pillow's default.
-        orientation: EXIF orientation of the file. Blocks and tables are those of the stored
-            picture; x and y are upright.
-        low: The x of black.
-        high: The x of white. x is `(b, 3, h, w)`, RGB, or `(b, 1, h, w)`, gray.
-        per_lane: Whether axis 0 of the parameters numbers lanes.
+        tables: The quantization tables of luma and chroma `(2, 8, 8)`, in place of a quality:
+            integers from 1, in row-major (not zigzag) order; with `per_lane`, `(b, 2, 8, 8)`.
+        subsampling: The chroma subsampling; 4:2:0 is the default of Pillow.
+        orientation: The EXIF orientation of the file. Blocks and tables refer to the image as
+            stored; x and y are upright.
+        low: The value of black.
+        high: The value of white. x is `(b, 3, h, w)`, RGB, or `(b, 1, h, w)`, gray.
+        per_lane: Whether axis 0 of the parameters is the lane axis.
 
     References:
         | The stages: see `reddiff.operators.jpeg.codec`.
@@ -53,8 +53,8 @@ class JPEG(Operator):
         | (Bengio, Leonard & Courville, 2013), https://arxiv.org/abs/1308.3432 (straight-through)
 
     Raises:
-        InvalidArgument: If there is not one of quality and tables, if either is out of its range or
-            shape, or low is not below high.
+        InvalidArgument: Unless exactly one of `quality` and `tables` is given; if it is out of
+            range or has another shape; or if low is not below high.
     """
 
     straight_through = True
@@ -74,7 +74,7 @@ class JPEG(Operator):
         super().__init__()
         check_range(low, high)
         one = (quality is None) != (tables is None)
-        require(one, "quality", expected="a quality, or else tables", got=f"{quality}, {tables}")
+        require(one, "quality", expected="a quality or tables", got=f"{quality}, {tables}")
         if tables is None:
             tables = tables_of(quality, per_lane)
         check_tables(tables, per_lane)
@@ -85,18 +85,19 @@ class JPEG(Operator):
 
     @classmethod
     def of(cls, file: str | Path | Image, *, low: float = -1.0, high: float = 1.0) -> JPEG:
-        """The operator that made a file: its tables, its subsampling and its EXIF orientation.
+        """The operator with the tables, the subsampling and the EXIF orientation of a file.
 
         x and y are upright, as `read_picture` returns the file.
 
         Arguments:
-            file: The path of a JPEG file, or a picture that Pillow has opened from one.
-            low: The x of black.
-            high: The x of white.
+            file: The path of a JPEG file, or an image that Pillow opened from one.
+            low: The value of black.
+            high: The value of white.
 
         Raises:
-            PictureError: If the file cannot be read or is no JPEG.
-            InvalidArgument: If its colors are not YCbCr or gray, or its subsampling is another.
+            PictureError: If the file cannot be read or is not a JPEG file.
+            InvalidArgument: If its colors are neither YCbCr nor gray, or if its subsampling is not
+                a `Subsampling`.
         """
         header = read_header(file)
         return cls(
@@ -121,10 +122,10 @@ class JPEG(Operator):
         return y_shape
 
     def surrogate(self) -> tuple[Operator, Tensor]:
-        """Chroma averaged and interpolated; the error is that of quantizing a typical photo.
+        """Chroma subsampling alone, and the rms quantization error of a typical photo.
 
-        It is 0.27 times the mean quantization step of the four lowest luma frequencies: most of the
-        coefficients of higher frequencies are smaller than their steps.
+        The error is 0.27 times the mean quantization step of the four lowest frequencies of luma:
+        most coefficients at higher frequencies are smaller than their steps.
         """
         step = self.tables[..., 0, :2, :2].double().mean((-2, -1))
         return _Smooth(self), 0.27 * (self.high - self.low) / 255 * step
@@ -133,7 +134,7 @@ class JPEG(Operator):
         return y.clamp(self.low, self.high)
 
     def _through(self, levels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Whole levels 0 ... 255, encoded and decoded."""
+        """Integer levels from 0 to 255, encoded and decoded."""
         tables = self.tables if self.batched else self.tables[None]
         if levels.shape[1] == 1:
             return codec.requantise(levels[:, 0], tables[:, 0])[:, None]
@@ -148,14 +149,14 @@ class JPEG(Operator):
         return color.to_rgb(torch.stack(planes, 1))
 
     def _smooth(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What is linear in it, of stored pictures: chroma is averaged and interpolated."""
+        """The linear part, for stored orientation: chroma is averaged and interpolated."""
         rows, columns = self.subsampling.value
         if x.shape[1] == 1 or rows * columns == 1:
             return x
         h, w = x.shape[-2:]
         luma = (x * x.new_tensor(color.LUMA)[:, None, None]).sum(1)
         planes = []
-        for channel in (0, 2):  # R and B less luma, Cr and Cb up to their scales; G follows
+        for channel in (0, 2):  # R - Y and B - Y are multiples of Cr and Cb
             chroma = color.extend(x[:, channel] - luma, -h % rows, -w % columns)
             small = avg_pool2d(chroma[:, None], (rows, columns))[:, 0]
             planes.append(color.spread(small, rows, columns, whole=False)[:, :h, :w])
@@ -171,7 +172,7 @@ class JPEG(Operator):
 
 
 class _Smooth(Operator):
-    """What of a codec is smooth."""
+    """The linear part of a codec: chroma subsampling."""
 
     def __init__(self, codec: JPEG) -> None:
         super().__init__()
@@ -189,5 +190,5 @@ class _Smooth(Operator):
 
     @property
     def lanes(self) -> None:
-        """The tables play no part."""
+        """None: the tables have no effect."""
         return

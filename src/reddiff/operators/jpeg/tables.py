@@ -1,4 +1,4 @@
-"""Quantization tables of JPEG: of a quality, or given."""
+"""Quantization tables of JPEG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from reddiff.errors import InvalidArgument, require
 from reddiff.operators.jpeg.color import SIDE
 
-# Tables K.1 and K.2 of T.81: quality 50.
+# Tables K.1 and K.2 of T.81, which are those of quality 50.
 _LUMA = """
 16 11 10 16  24  40  51  61   12 12 14 19  26  58  60  55   14 13 16 24  40  57  69  56
 14 17 22 29  51  87  80  62   18 22 37 56  68 109 103  77   24 35 55 64  81 104 113  92
@@ -21,13 +21,13 @@ _CHROMA = """
 
 
 def standard_tables(quality: int) -> Int[Tensor, "2 8 8"]:
-    """The quantization tables of luma and chroma that encoders make for a quality.
+    """The quantization tables of luma and chroma that libjpeg uses for a quality.
 
     Arguments:
         quality: From 1 to 100.
 
     Raises:
-        InvalidArgument: If the quality is no integer of that range.
+        InvalidArgument: If `quality` is not an integer in that range.
     """
     good = isinstance(quality, int) and 1 <= quality <= 100
     require(good, "quality", expected="an integer from 1 to 100", got=repr(quality))
@@ -37,7 +37,7 @@ def standard_tables(quality: int) -> Int[Tensor, "2 8 8"]:
 
 
 def tables_of(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2 8 8"]:
-    """The tables of a quality, or of one per lane."""
+    """The tables for a quality, or for one quality per lane."""
     if not per_lane:
         if not isinstance(quality, int):
             got = repr(quality)
@@ -50,7 +50,7 @@ def tables_of(quality: int | Tensor | None, per_lane: bool) -> Int[Tensor, "*b 2
 
 
 def check_tables(tables: Tensor, per_lane: bool) -> None:
-    """Raise InvalidArgument unless these are tables of whole numbers from 1."""
+    """Raise InvalidArgument unless the tables have the right shape and entries."""
     form = "(b, 2, 8, 8)" if per_lane else "(2, 8, 8)"
     shape = tuple(tables.shape)
     fits = shape[-3:] == (2, 8, 8) and len(shape) == (4 if per_lane else 3) and shape[0] > 0
