@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_refused() -> None:
     other = NoisyClassifier(component_logits, Unscaled(0.01, 100.0), 3, (5,))
     with pytest.raises(InvalidArgument, match=r"classifier: expected one for x of shape \(4,\)"):
         ClassifierGuidance(MIXTURE, other, 1)
-    with pytest.raises(InvalidArgument, match="expected one for each lane, got 2, 3 lanes"):
+    with pytest.raises(InvalidArgument, match="expected one for each lane, got 2 and 3 lanes"):
         component(LABELS, torch.ones(3))
 
 

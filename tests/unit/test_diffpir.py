@@ -96,7 +96,7 @@ def test_zeta_is_a_share(zeta):
 def test_refuses_noise_of_unknown_level():
     problem, prior = zoo.solver_problem()
     unknown = Problem(problem.y, problem.operator, UnknownGaussian())
-    with pytest.raises(Unsupported, match="DiffPIR: expected noise of a known level"):
+    with pytest.raises(Unsupported, match="DiffPIR: expected noise with a known level"):
         solve(unknown, prior, DiffPIR.paper(3))
 
 

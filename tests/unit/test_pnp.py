@@ -146,7 +146,7 @@ def test_lam_is_positive(solver, lam):
 def test_refuses_noise_of_unknown_level(solver):
     problem, prior = zoo.solver_problem()
     unknown = Problem(problem.y, problem.operator, UnknownGaussian())
-    with pytest.raises(Unsupported, match=f"{solver.__name__}: expected noise of a known level"):
+    with pytest.raises(Unsupported, match=f"{solver.__name__}: expected noise with a known level"):
         solve(unknown, prior, solver(constant(3, SIGMA)))
 
 

@@ -121,7 +121,7 @@ def test_weight_is_positive(weight):
 def test_refuses_noise_of_unknown_level():
     problem, prior = zoo.solver_problem()
     unknown = Problem(problem.y, problem.operator, UnknownGaussian())
-    with pytest.raises(Unsupported, match="RED: expected noise of a known level"):
+    with pytest.raises(Unsupported, match="RED: expected noise with a known level"):
         solve(unknown, prior, RED(constant(3, SIGMA), WEIGHT))
 
 

@@ -1,4 +1,4 @@
-"""The solvers, one file each."""
+"""Solvers for inverse problems, one file per method."""
 
 from reddiff.solvers.base import Solver as Solver
 from reddiff.solvers.daps import DAPS as DAPS

@@ -1,4 +1,4 @@
-"""What the loop knows of a solver: a line before the `for`, and its body."""
+"""The interface of solvers: `init` and `step`, called by the loop in `reddiff.run`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 
 class StepCost(NamedTuple):
-    """What one step costs in each lane.
+    """The cost of one step, per lane.
 
     Arguments:
         evaluations: Network evaluations.
@@ -37,19 +37,19 @@ class StepCost(NamedTuple):
 
 @dataclass(frozen=True)
 class Solver(ABC, Generic[S]):
-    """Hyper-parameters and a few functions; holds nothing that changes.
+    """Base class of solvers: the hyperparameters of a method and its steps, without mutable state.
 
     Arguments:
-        schedule: The noise levels, K of them.
+        schedule: The K noise levels.
     """
 
     schedule: Schedule
 
-    requires: ClassVar[type[Operator]] = Operator  # the operators the method is defined for
-    noises: ClassVar[type[Noise]] = Noise  # the noises it is defined for
-    has_fixed_point: ClassVar[bool] = True  # the estimate stands still at the end of a good run
-    estimates_noise: ClassVar[bool] = False  # whether it takes UnknownGaussian
-    _state: ClassVar[type[Any] | None] = None  # the S of Solver[S]: a `State`, or a tensor
+    requires: ClassVar[type[Operator]] = Operator  # the operators that the method is defined for
+    noises: ClassVar[type[Noise]] = Noise  # the noise models that it is defined for
+    has_fixed_point: ClassVar[bool] = True  # whether the estimate converges within a run
+    estimates_noise: ClassVar[bool] = False  # whether it accepts UnknownGaussian
+    _state: ClassVar[type[Any] | None] = None  # the S of Solver[S], a `State` or a tensor
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -60,89 +60,90 @@ class Solver(ABC, Generic[S]):
 
     @property
     def steps(self) -> int:
-        """How many steps a run makes: one per level, unless a method walks some levels again."""
+        """The number of steps of a run: one per level, unless the method revisits levels."""
         return len(self.schedule)
 
     @property
     def cost(self) -> StepCost:
-        """What a step costs: one evaluation, unless a method says otherwise."""
+        """The cost of a step; by default one network evaluation."""
         return StepCost()
 
     @property
     def draws_posterior(self) -> bool:
-        """Whether a run ends at a draw from the posterior, as well as the method can.
+        """Whether the result of a run is meant as a draw from the posterior.
 
-        Where it does not, the spread of several runs is not the uncertainty of x, and `solve` says
-        so of `runs` above 1.
+        If not, the spread of several runs does not measure the uncertainty of x, and `solve` warns
+        if `runs` is above 1.
         """
         return False
 
     def prepare(self, problem: Problem) -> Problem:
-        """The problem that `init` and `step` are given, made once per run; the same by default."""
+        """The problem passed to `init` and `step`, computed once per run; by default unchanged."""
         return problem
 
     @abstractmethod
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> S:
-        """The line before the `for`."""
+        """The initial state: the lines before the loop of the algorithm."""
 
     @abstractmethod
     def step(self, state: S, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng) -> S:
-        """The body of the `for`: from step k to step k + 1. The state given stays as it was."""
+        """The state after step k: the body of the loop. It must not modify the given state."""
 
     @abstractmethod
     def estimate(self, state: S) -> Float[Tensor, "b *n"]:
-        """The x that a state stands for."""
+        """The estimate of x in a state."""
 
     def sample(self, state: S, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
-        """n draws from the distribution that a state stands for; for variational solvers.
+        """n draws from the variational distribution of a state.
 
         Raises:
-            Unsupported: If the solver has no such distribution.
+            Unsupported: If the solver is not variational.
         """
         raise Unsupported(f"{type(self).__name__}: expected a variational solver for `sample`")
 
     def warnings(self, state: S) -> list[tuple[str, ...]]:
-        """What the user should know of each lane, such as an inner solve that did not converge.
+        """Warnings for the user, such as an inner solve that did not converge.
 
         Returns:
-            Sentences for every lane of the state, without full stops; an empty list (the default)
-            if there is nothing to say of any.
+            For each lane, sentences without a final period; by default an empty list, if no lane
+            has warnings.
         """
         return []
 
     def dump(self, state: S) -> Tree:
-        """The state as a tree: dicts of lane-first tensors and of lists with one entry per lane."""
+        """Convert a state to a tree: dicts of lane-first tensors and of lists with lane entries."""
         return dumped(state)
 
     def load(self, tree: Tree) -> S:
-        """The state whose `dump` this is.
+        """Convert the result of `dump` back to a state.
 
         Raises:
-            TypeError: If the solver does not name the type of its state, as `Solver[MyState]`.
+            TypeError: If the solver does not declare the type of its state, as in
+                `Solver[MyState]`.
         """
         if self._state is None:
-            raise TypeError(f"{type(self).__name__}: expected a base Solver[...] of its state")
+            raise TypeError(f"{type(self).__name__}: expected a base class Solver[State]")
         state: S = loaded(self._state, tree)
         return state
 
     def select(self, state: S, index: Tensor) -> S:
-        """The state of some of the lanes."""
+        """The state of the lanes at these indices."""
         return selected(state, index)
 
     def noise_level(self, state: S) -> Float[Tensor, " b"] | None:
-        """Sigma of the Gaussian noise of y as the state has it; None where it is not estimated."""
+        """The estimate of sigma_y in a state, in units of y; None if it is not estimated."""
         return None
 
     def needs_density(self) -> bool:
-        """Whether the method needs a likelihood in nats, so that sigma_y = 0 is no limit of it."""
+        """Whether the method needs the likelihood in nats, and so sigma_y > 0."""
         return False
 
     def check(self, problem: Problem, prior: Prior) -> None:
-        """Refuse what the method is not defined for, before any work.
+        """Validate that the method is defined for a problem and a prior, before a run.
 
         Raises:
-            Unsupported: If operator or noise are of a kind the method has no theory for.
-            InvalidArgument: If the schedule leaves the levels the prior is good for.
+            Unsupported: If the method is not defined for this kind of operator or noise.
+            InvalidArgument: If the schedule leaves the range of the prior.
         """
         name = type(self).__name__
         for what, value, wanted in (
@@ -156,23 +157,24 @@ class Solver(ABC, Generic[S]):
         if self.needs_density() and isinstance(noise, Gaussian) and noise.noiseless:
             raise Unsupported(f"{name}: expected noise with sigma > 0, got sigma = 0")
         if isinstance(noise, UnknownGaussian) and not self.estimates_noise:
-            raise Unsupported(f"{name}: expected noise of a known level, got UnknownGaussian")
+            raise Unsupported(f"{name}: expected noise with a known level, got UnknownGaussian")
         if not self.schedule.inside(prior.sigma_min, prior.sigma_max):
             s = self.schedule.levels[:-1]
             given = float(s.min()), float(s.max())
             good, got = in_words((prior.sigma_min, prior.sigma_max), given)
             expected = (
-                f"levels sigma / alpha within the prior's {good} (schedule.restrict cuts them)"
+                f"levels sigma / alpha within the prior's {good} (schedule.restrict clips them)"
             )
             raise InvalidArgument("schedule", expected=expected, got=got)
 
     def fitted(self, prior: Prior) -> Solver[S]:
-        """The solver for a prior: presets take the levels that it is good for.
+        """The solver with its schedule fitted to a prior.
 
-        Other schedules stay as they are, and `check` refuses those that leave the prior's range.
+        A preset schedule is built again within the range of the prior. Other schedules are not
+        changed, and `check` refuses them if they leave that range.
 
         Raises:
-            InvalidArgument: If a preset has no level that the prior is good for.
+            InvalidArgument: If a preset has no level within the range of the prior.
         """
         schedule = self.schedule.within(prior.sigma_min, prior.sigma_max)
         return self if schedule is self.schedule else replace(self, schedule=schedule)
@@ -183,7 +185,7 @@ class Solver(ABC, Generic[S]):
 
 
 def unsolved(solved: Bool[Tensor, " b"]) -> list[tuple[str, ...]]:
-    """`Solver.warnings` of solvers whose data step is solved to a tolerance, or is not."""
+    """`Solver.warnings` for solvers with an iterative data step, given whether it converged."""
     text = "not converged: the last data step did not reach its tolerance"
     return [() if ok else (text,) for ok in solved.tolist()]
 
@@ -192,6 +194,6 @@ Preset = TypeVar("Preset", bound=Solver[Any])
 
 
 def preset_for(prior: Prior | None, solver: Preset) -> Preset:
-    """`solver.fitted(prior)`, or the solver as it is where no prior is given."""
+    """`solver.fitted(prior)`, or the solver itself without a prior."""
     made: Any = solver if prior is None else solver.fitted(prior)
     return made

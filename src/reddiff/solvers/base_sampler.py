@@ -1,8 +1,8 @@
-r"""What samplers share: a state :math:`x_0 + s\,n` that walks down the levels.
+r"""Base class and steps of samplers, whose state is :math:`x_0 + s\,n` at decreasing levels s.
 
-All of them are written in the variables :math:`x = x_t / \alpha_t`, at the level
-:math:`s = \sigma_t / \alpha_t`, in which VP, VE and flow schedules are one thing. Constants that a
-paper states in VP variables are converted where they are used, by `vp_alpha`.
+Samplers are written in the variables :math:`x = x_t / \alpha_t` and
+:math:`s = \sigma_t / \alpha_t`, in which VP, VE and flow schedules are equivalent. Constants that a
+paper states in VP variables are converted by `vp_alpha` where they are used.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from reddiff.snapshot import State
 from reddiff.solvers.base import Solver
 from reddiff.solvers.inits import Init, pinv, zeros
 
-NOISE = 10.0  # a level that leaves nothing of x
+NOISE = 10.0  # noise level from which on x is invisible
 
 
 @dataclass(frozen=True)
 class Diffused(State):
-    """A noisy x and the estimate of the clean one.
+    """A noisy x, and the estimate of the clean x.
 
     Arguments:
-        x: x_0 + s n, at the level of the step to come.
+        x: x_0 + s n, at the level of the next step.
         x_0: The estimate; x itself once s is 0.
     """
 
@@ -43,16 +43,19 @@ class Diffused(State):
 
 @dataclass(frozen=True)
 class Sampler(Solver[Diffused], ABC):
-    """A solver whose state is a sample on its way from noise to the answer.
+    """Base class of solvers that turn noise into an estimate along decreasing noise levels.
 
     Arguments:
-        schedule: The levels; a step goes from each to the next.
-        start: The x_0 of the first sample, to which noise of the first level is added: zeros, as
-            published. With a prior of low levels only, `inits.pinv` is a better one.
-        clip: Every x_0 of the prior is cut to [-clip, clip]: 1 in codes that clamp pictures.
+        schedule: The noise levels; each step goes from one to the next.
+        start: The x_0 to which noise of the first level is added; zeros, as published. If the prior
+            has low levels only, `inits.pinv` is better.
+        clip: Estimates of the prior are clipped to [-clip, clip]; 1 in codes that clip images.
+
+    Raises:
+        InvalidArgument: If `clip` is not positive.
     """
 
-    has_fixed_point: ClassVar[bool] = False  # the last step goes from the last level to the clean x
+    has_fixed_point: ClassVar[bool] = False  # the last step goes to the clean x
 
     start: Init = field(default=zeros, kw_only=True)
     clip: float = field(default=math.inf, kw_only=True)
@@ -61,7 +64,7 @@ class Sampler(Solver[Diffused], ABC):
         require(self.clip > 0, "clip", expected="a number above 0", got=self.clip)
 
     def fitted(self, prior: Prior) -> Solver[Diffused]:
-        """Also the start: A^+ y, not zeros, where the prior's levels end below plain noise."""
+        """The solver for a prior; it starts at A^+ y if the prior's levels do not hide x."""
         made = super().fitted(prior)
         low = made.schedule.levels[0] < NOISE
         if made is self or not low or not isinstance(made, Sampler) or made.start is not zeros:
@@ -82,7 +85,7 @@ class Sampler(Solver[Diffused], ABC):
         return state.x_0
 
     def levels(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
-        """The level of step k and the one where it arrives, `(b,)`, in the dtype of `like`."""
+        """The levels `(b,)` before and after step k, in the dtype of `like`."""
         table = self.schedule.levels.to(like)
         return table[k], table[k + 1]
 
@@ -92,7 +95,7 @@ class Sampler(Solver[Diffused], ABC):
     def denoise_vjp(
         self, prior: Prior, x: Float[Tensor, "b *n"], s: Tensor
     ) -> tuple[Float[Tensor, "b *n"], Pullback]:
-        """D(x, s), clipped, and its pullback, the clip included, which can be called once."""
+        """D(x, s), clipped, and its pullback, including the clip; it can be called only once."""
         x_0, pullback = prior.vjp(x, s, once=True)
         if self.clip == math.inf:
             return x_0, pullback
@@ -103,11 +106,11 @@ class Sampler(Solver[Diffused], ABC):
         if self.clip == math.inf:
             return x_0
         clipped = x_0.clamp(-self.clip, self.clip)
-        return clipped.where(torch.isfinite(x_0), torch.nan)  # a clip must not hide a divergence
+        return clipped.where(torch.isfinite(x_0), torch.nan)  # clipping must not hide a divergence
 
 
 def arrive(x: Tensor, x_0: Tensor, s_next: Tensor) -> Diffused:
-    """The state at x, of level `s_next` `(b,)`, on the way from the estimate x_0."""
+    """The state at level `s_next` `(b,)`, whose estimate is x_0, or x if `s_next` is 0."""
     return Diffused(x, torch.where(per_lane(s_next, x) > 0, x_0, x))
 
 
@@ -119,7 +122,7 @@ def ddim(
     eta: float,
     rng: Rng,
 ) -> Float[Tensor, "b *n"]:
-    r"""The DDIM step from level s to `s_next` `(b,)`; at eta = 1 the ancestral step of DDPM.
+    r"""The DDIM step from level s to `s_next` `(b,)`; with eta = 1 the ancestral step of DDPM.
 
     .. math:: x' = x_0 + \sqrt{s'^2 - u^2}\,\hat\varepsilon + u z, \qquad
         u = \eta\,s' \sqrt{1 - s'^2 / s^2}, \quad \hat\varepsilon = (x - x_0) / s
@@ -142,10 +145,10 @@ def renoise(
 
     Arguments:
         x_0: The clean estimate.
-        eps: The noise to keep.
-        s_next: The level to reach.
-        fresh: f, the part of the new noise, from 0 to 1.
-        rng: The source of z.
+        eps: The noise :math:`\varepsilon` to keep.
+        s_next: The noise level s'.
+        fresh: f, the share of new noise, from 0 to 1.
+        rng: The random number generator for z.
     """
     noise = (1 - fresh**2) ** 0.5 * eps
     if fresh:
@@ -154,5 +157,5 @@ def renoise(
 
 
 def vp_alpha(s: Tensor) -> Tensor:
-    """The alpha of the VP variables at level s: alpha^2 + sigma^2 = 1."""
+    """alpha at noise level s in VP variables, where alpha^2 + sigma^2 = 1."""
     return (1 + s**2).rsqrt()

@@ -1,4 +1,4 @@
-"""The methods by name: what command lines, records, tests, benchmarks and docs list."""
+"""The methods by name, as used by the command line, records, tests, benchmarks and docs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Method:
     """A solver with its published settings.
 
     Arguments:
-        summary: One line on what it is.
-        steps: The steps it makes by default.
-        make: From the prior (for its levels; None for all of the method's), the problem (for its
-            noise level; None if it is not known) and the number of steps.
+        summary: A description of one line.
+        steps: The default number of steps.
+        make: Builds the solver from the prior (for its range of levels, or None), the problem (for
+            its noise level, or None) and the number of steps.
     """
 
     summary: str
@@ -60,7 +60,7 @@ class Method:
 
     @property
     def cost(self) -> StepCost:
-        """What a step costs."""
+        """The cost of a step with the default settings."""
         return self.make(None, None, self.steps).cost
 
 
@@ -68,10 +68,10 @@ Strength = Callable[[Operator, Tensor], Tensor]
 
 
 def _noise_level(problem: Problem | None, strength: Strength) -> float:
-    """sigma_y over the strength of A, where both are known, and `LEAST_NOISE` otherwise.
+    """sigma_y divided by the strength of A, or `LEAST_NOISE` if they are not known.
 
-    The lanes share one schedule, so that of several levels it is the mean: the largest would leave
-    the noise of one lane in all others.
+    All lanes share one schedule. It uses their mean noise level; the largest level would leave
+    noise in all other lanes.
     """
     if problem is None or not isinstance(problem.noise, Gaussian):
         return LEAST_NOISE
@@ -87,9 +87,9 @@ def _spectral_norm(operator: Operator, x: Tensor) -> Tensor:
 
 
 def _brightness(operator: Operator, x: Tensor) -> Tensor:
-    """The rms of A v for a flat v of 1, or ||A|| if that is larger `(b,)`.
+    """The rms of A v for v = 1 everywhere, or ||A|| if that is larger, `(b,)`.
 
-    1 where A keeps the brightness of a picture, also for block means, whose ||A|| is less.
+    It is 1 if A preserves the brightness of an image, also for block means, for which ||A|| < 1.
     """
     near = operator.linearise(x)
     flat = near.push(torch.ones_like(x))
@@ -98,7 +98,7 @@ def _brightness(operator: Operator, x: Tensor) -> Tensor:
 
 
 def _preset(paper: Callable[[int, Prior | None], Solver[Any]]) -> Make:
-    """A preset that needs no noise level."""
+    """`Method.make` for a preset that does not need the noise level."""
     return lambda prior, _, steps: paper(steps, prior)
 
 
@@ -129,7 +129,7 @@ def _admm(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[An
 
 
 def _falling(steps: int, last: float, sigma_min: float, sigma_max: float) -> Schedule:
-    """Evenly in log s from 1 to `last`, as far as a range allows."""
+    """Levels evenly spaced in log s from 1 to `last`, clipped to a range."""
     low = max(last, sigma_min)
     high = min(max(1.0, low), sigma_max)
     return geometric(steps, min(low, high), high)
@@ -175,13 +175,13 @@ METHODS = {
     "ula": Method("Langevin at one level; slow, and a draw", 1000, _preset(ULA.paper)),
 }
 
-ALIASES = {"paper": "red-diff"}  # names of earlier versions, in records and scripts
+ALIASES = {"paper": "red-diff"}  # names used by earlier versions
 
 
 def method(name: str) -> Method:
     """The method of this name.
 
     Raises:
-        InvalidArgument: If there is none.
+        InvalidArgument: If there is no such method.
     """
     return lookup(METHODS, "solver", ALIASES.get(name, name))

@@ -1,4 +1,4 @@
-"""DAPS: a clean x by the probability flow, a draw around it given y, and new noise."""
+"""DAPS: the probability flow to a clean x, a draw near it given y, and new noise."""
 
 from __future__ import annotations
 
@@ -27,38 +27,39 @@ from reddiff.solvers.steps.mcmc import Langevin
 class DAPS(Sampler):
     r"""Decoupled annealing posterior sampling.
 
-    At level s:
+    Each step, from level s to s', is
 
     .. math:: c = \mathrm{ODE}(x), \qquad
         x_0 \sim p(y \mid A(x_0))\, e^{-\|x_0 - c\|^2 / 2 s^2}, \qquad x \leftarrow x_0 + s' n
 
-    The likelihood is halved as in the equation; the released code has it without the half, which
-    is noise of sigma_y / sqrt(2). The Gaussian around c of width s stands for p(x_0 | x): it is
-    too wide where s is above the spread of the prior, and has no correlations. So the draws are
-    approximate, however exact the conditional ones are: on random Gaussian problems, 200 levels,
-    their mean is within .2 of the posterior's spread, their variance 1.3 to 1.7 times its.
+    The log-likelihood is that of the equation. The released code omits its factor 1/2, which
+    corresponds to noise of sigma_y / sqrt(2). The Gaussian around c approximates p(x_0 | x). It is
+    too wide where s exceeds the spread of the prior, and it has no correlations. Draws are
+    therefore approximate, even if those from the conditional are exact. On random Gaussian problems
+    with 200 levels, their mean is within 0.2 standard deviations of the posterior mean, and their
+    variance is 1.3 to 1.7 times too large.
 
-    **With the covariance of the prior's error** :math:`C_s` (`Prior.error_covariance`) in the place
-    of :math:`s^2 I`, for linear A and Gaussian noise, x_0 is drawn from
-    :math:`p(y \mid A x_0)\, N(x_0; c, C_s)`. With `ode_steps` = 1, where c is D, that is
-    p(x_0 | x_t, y) of a Gaussian prior, and draws are exact there at any number of levels. Ours.
+    With `error_covariance` (our extension, for linear A and Gaussian noise) the covariance
+    :math:`C_s` of the prior's error (`Prior.error_covariance`) replaces :math:`s^2 I`: x_0 is drawn
+    from :math:`p(y \mid A x_0)\, N(x_0; c, C_s)`. With `ode_steps` = 1, c is D, and for Gaussian
+    priors this is p(x_0 | x_t, y): draws are then exact for any number of levels.
 
     Arguments:
-        schedule: The levels. The last draw, at its last level above 0, is the estimate.
-        conditional: How x_0 is drawn. `PerturbAndSolve()` is exact for linear problems.
-        ode_steps: Network evaluations a level, those of Euler's method.
-        ode_end: The least level of the ODE (from which it jumps to D), or s where that is less.
-        decay: The step size of a conditional with a published one, at the last level, over that
-            at the first; linear in the step between.
-        error_covariance: Whether x_0 is drawn with the covariance of the prior's error; the
-            conditional has to be `PerturbAndSolve()`.
+        schedule: The noise levels. The draw at the last level above 0 is the estimate.
+        conditional: The method to draw x_0. `PerturbAndSolve()` is exact for linear problems.
+        ode_steps: Euler steps of the ODE, and thus network evaluations, per level.
+        ode_end: The last level of the ODE, from which it goes to D; s if that is lower.
+        decay: Ratio of the step size of the conditional at the last level to that at the first, if
+            it has a published step size; it changes linearly with the step.
+        error_covariance: Whether to use the covariance of the prior's error; `conditional` must
+            then be `PerturbAndSolve()`.
 
     References:
         | Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing
         | (Zhang et al., 2024), Algorithm 1, https://arxiv.org/abs/2407.01521
 
     Raises:
-        InvalidArgument: If an argument is out of its range.
+        InvalidArgument: If an argument is out of range.
     """
 
     conditional: Conditional = field(default_factory=Langevin)
@@ -81,21 +82,21 @@ class DAPS(Sampler):
     def paper(
         cls, steps: int = 200, prior: Prior | None = None, *, lr: float = 1e-4, tau: float = 0.01
     ) -> DAPS:
-        """The published settings, for pictures in [-1, 1]: 100 Langevin steps a level.
+        """The published settings, for images in [-1, 1]: 100 Langevin steps per level.
 
         Arguments:
-            steps: Levels from 100 to .1; five evaluations each.
-            lr: The step size of Langevin steps, which falls to 1 % of it; per task in the paper.
-                Cut where it would diverge, which at the tau below is for ||A|| above 1.2.
-            tau: The sigma of the likelihood, whatever that of the noise.
-            prior: The levels are those that this prior is good for; by default all of them.
+            steps: The number of levels, from 100 to 0.1, with five evaluations each.
+            prior: If given, levels are limited to its range.
+            lr: The first step size of the Langevin steps; it falls to 1 % of that. The paper sets
+                it per task. It is reduced where the steps would diverge; with the default tau
+                that is for ||A|| above 1.2.
+            tau: The sigma of the likelihood, used in place of sigma_y.
         """
         schedule = preset(partial(_levels, steps))
         conditional = Langevin(100, lr=lr, tau=tau)
         return preset_for(prior, cls(schedule, conditional, decay=0.01))
 
     def check(self, problem: Problem, prior: Prior) -> None:
-        """Also the conditional, and the levels of the ODE."""
         super().check(problem, prior)
         self.conditional.check(problem)
         if self.ode_end < prior.sigma_min * (1 - SLACK):
@@ -103,7 +104,6 @@ class DAPS(Sampler):
             raise InvalidArgument("ode_end", expected=expected, got=self.ode_end)
 
     def fitted(self, prior: Prior) -> Solver[Diffused]:
-        """Also the last level of the ODE."""
         made = super().fitted(prior)
         if self.schedule.remake is None or not isinstance(made, DAPS):
             return made
@@ -130,7 +130,7 @@ class DAPS(Sampler):
     def _drawn(
         self, problem: Problem, center: Tensor, s: Tensor, k: Int[Tensor, " b"], rng: Rng
     ) -> Tensor:
-        """A draw about the center, of the conditional."""
+        """A draw near the center, from `conditional`."""
         gone = k.to(s) / max(len(self.schedule) - 1, 1)
         conditional = self.conditional.paced(1 + gone * (self.decay - 1))
         return conditional(problem, center, s, center, rng)

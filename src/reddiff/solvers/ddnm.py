@@ -25,22 +25,22 @@ from reddiff.spectral_view import SpectralView
 
 @dataclass(frozen=True)
 class DDNM(Traveller):
-    r"""The denoising diffusion null-space model, for y without noise.
+    r"""The denoising diffusion null-space model, for noiseless y.
 
     .. math::
         x_0' = D - A^+ (A D - y), \qquad
         x' = x_0' + s' (\sqrt{1 - \eta^2}\,\hat\varepsilon + \eta z)
 
-    with the prior's own :math:`\hat\varepsilon = (x - D) / s`. The answer is consistent with y to
-    rounding, whatever the prior; sigma_y is ignored, as published, and noise in y is amplified by
-    :math:`A^+`: `DDNMPlus` is the method for it. D does not know y, so that a run is no draw from
-    the posterior even without noise.
+    with the noise :math:`\hat\varepsilon = (x - D) / s` predicted by the prior. For any prior, the
+    result is consistent with y up to rounding. As published, sigma_y is ignored, and noise in y is
+    amplified by :math:`A^+`; for noisy y use `DDNMPlus`. Because D does not depend on y, a run is
+    not a draw from the posterior, even without noise.
 
     Arguments:
-        schedule: The levels.
-        eta: :math:`\eta`, the share of fresh noise in each step, 0 to 1.
-        travel: l, how many levels a way back up is long.
-        repeats: r, how often each stretch is walked; 1 is without time travel.
+        schedule: The noise levels.
+        eta: :math:`\eta`, the share of new noise in each step, 0 to 1.
+        travel: l, the number of levels of a segment of time travel, at least 1.
+        repeats: r, how often each segment is traversed; 1 is without time travel.
 
     References:
         | Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang et al.,
@@ -56,20 +56,20 @@ class DDNM(Traveller):
     def paper(
         cls, steps: int = 100, prior: Prior | None = None, *, travel: int = 1, repeats: int = 1
     ) -> DDNM:
-        """The published settings: eta .85 for all tasks.
+        """The published settings: eta = 0.85 for all tasks.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            travel: The length of time travel, for tasks that need it, such as large holes.
-            repeats: How often each stretch is walked.
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
+            travel: The length of time travel, for tasks such as large holes.
+            repeats: How often each segment is traversed.
         """
         return preset_for(prior, cls(vp_within(steps), travel=travel, repeats=repeats))
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        """x_0', and DDIM from it."""
+        """x' and x_0' of the equation."""
         eps = (x - x_0) / per_lane(s, x)
         x_0 = x_0 + problem.linear.pinv(problem.residual(x_0))
         return renoise(x_0, eps, s_next, self.eta, rng), x_0
@@ -77,7 +77,7 @@ class DDNM(Traveller):
 
 @dataclass(frozen=True)
 class DDNMPlus(Traveller):
-    r"""The null-space model for y with noise: the correction is weakened where y is too noisy.
+    r"""DDNM+, the null-space model for noisy y: the correction is reduced where y is too noisy.
 
     In spectral coordinates, with :math:`\bar y_i = (U^T y)_i / s_i` and
     :math:`\sigma_i = \sigma_y / s_i`,
@@ -86,17 +86,17 @@ class DDNMPlus(Traveller):
         \bar x_0' = \bar D + \lambda_i (\bar y - \bar D), \qquad \lambda_i = 1
         \;\text{if}\; \sigma_i \le s', \;\text{else}\; \sqrt{1 - \eta^2}\,s' / \sigma_i
 
-    and the noise added is what is then missing to level s': of variance
-    :math:`s'^2 - \sigma_i^2`, or :math:`\eta^2 s'^2`; where s_i = 0 it is DDIM's. Written out, it
-    is the step of `DDRM` with :math:`\eta_b` = 1, and as biased: the differences are the start
-    from plain noise, the number of steps, and time travel. Where sigma_y = 0, all noise in the
-    measured coordinates is fresh, while `DDNM` keeps a part of the old.
+    and noise is added up to level s', with variance :math:`s'^2 - \sigma_i^2` or
+    :math:`\eta^2 s'^2`; coordinates with :math:`s_i = 0` take the DDIM step. This equals the step
+    of `DDRM` with :math:`\eta_b = 1`, and has the same bias. The differences are the start from
+    pure noise, the number of steps, and time travel. With sigma_y = 0, all noise in measured
+    coordinates is new, while `DDNM` keeps a part of the old noise.
 
     Arguments:
-        schedule: The levels.
-        eta: :math:`\eta`, the share of fresh noise where y is of no or little use, 0 to 1.
-        travel: l, how many levels a way back up is long.
-        repeats: r, how often each stretch is walked; 1 is without time travel.
+        schedule: The noise levels.
+        eta: :math:`\eta`, the share of new noise where y is missing or too noisy, 0 to 1.
+        travel: l, the number of levels of a segment of time travel, at least 1.
+        repeats: r, how often each segment is traversed; 1 is without time travel.
 
     References:
         | Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang et al.,
@@ -113,13 +113,13 @@ class DDNMPlus(Traveller):
     def paper(
         cls, steps: int = 100, prior: Prior | None = None, *, travel: int = 1, repeats: int = 1
     ) -> DDNMPlus:
-        """The published settings, as `DDNM.paper`."""
+        """The published settings; the arguments are those of `DDNM.paper`."""
         return preset_for(prior, cls(vp_within(steps), travel=travel, repeats=repeats))
 
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        """The corrected estimate with the noise that is missing."""
+        """x' of the equation, and D."""
         y = SpectralView.required(problem)
         x = restored(y, x, x_0, s, s_next, self.eta, 1.0, rng)
         return x, x_0

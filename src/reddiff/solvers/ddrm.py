@@ -1,4 +1,4 @@
-"""DDRM: diffusion restoration in the spectral coordinates of a linear operator."""
+"""DDRM: denoising diffusion restoration in the spectral coordinates of a linear operator."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 from reddiff.solvers.inits import scaled_adjoint
 from reddiff.spectral_view import SpectralView
 
-HIGHEST = 2.0  # first level of `default`: four times the spread of pixels in [-1, 1]
+HIGHEST = 2.0  # first level of `default`: 4 standard deviations of pixels in [-1, 1]
 
 
 @dataclass(frozen=True)
 class DDRM(Sampler):
     r"""Denoising diffusion restoration models.
 
-    With :math:`\bar x = V^T x`, :math:`\bar y_i = (U^T y)_i / s_i` and its noise
-    :math:`\sigma_i = \sigma_y / s_i`, a step from level s to s' is, where
+    Let :math:`\bar x = V^T x` and :math:`\bar y_i = (U^T y)_i / s_i`, whose noise is
+    :math:`\sigma_i = \sigma_y / s_i`. A step from level s to s' is, depending on the coordinate,
 
     .. math::
         s_i = 0: &\quad \bar x' = \bar D + s' (\sqrt{1 - \eta^2}\,\hat\varepsilon + \eta z) \\
@@ -41,19 +41,19 @@ class DDRM(Sampler):
         \sigma_i \le s': &\quad \bar x' = (1 - \eta_b) \bar D + \eta_b \bar y
             + \sqrt{s'^2 - \eta_b^2 \sigma_i^2}\, z
 
-    and it starts from the last line at the first level, with :math:`\bar y` in the place of D.
-    Every x' has noise of exactly the level s' if D is the truth; but D does not know y, so that a
-    run is no draw from the posterior: on Gaussian priors it is off in the mean, and spreads too
-    little.
-    With sigma_y = 0 and :math:`\eta_b` = 1 the answer is consistent with y to rounding.
+    The start is the last line at the first level, with :math:`\bar y` in place of D. If D were the
+    true x, each x' would have noise of exactly level s'. Because D does not depend on y, a run is
+    not a draw from the posterior: for Gaussian priors the mean is biased and the spread too small.
+    With sigma_y = 0 and :math:`\eta_b = 1` the result is consistent with y up to rounding.
 
-    The paper asks for a first level above all :math:`\sigma_i`. Here coordinates that it does not
-    reach, and those of s_i below the rounding error of the largest, start as if unmeasured.
+    The paper requires a first level above all :math:`\sigma_i`. Here, coordinates with
+    :math:`\sigma_i` above the first level start as if they were not measured, as do those with
+    :math:`s_i` below the rounding error of the largest singular value.
 
     Arguments:
-        schedule: The levels.
-        eta: :math:`\eta`, the share of fresh noise where y is of no or little use, 0 to 1.
-        eta_b: :math:`\eta_b`, how far y replaces the prior's estimate where it is precise, 0 to 1.
+        schedule: The noise levels.
+        eta: :math:`\eta`, the share of new noise where y is missing or too noisy, 0 to 1.
+        eta_b: :math:`\eta_b`, the weight of y against D where y is precise, 0 to 1.
 
     References:
         | Denoising Diffusion Restoration Models (Kawar et al., 2022), Equations 7 and 8,
@@ -76,26 +76,27 @@ class DDRM(Sampler):
 
     @classmethod
     def paper(cls, steps: int = 20, prior: Prior | None = None) -> DDRM:
-        """The published settings, for all tasks: eta .85 and eta_b 1 (Section 5, Appendix E).
+        """The published settings for all tasks: eta = 0.85 and eta_b = 1 (Section 5, Appendix E).
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
         """
         return preset_for(prior, cls(vp_within(steps)))
 
     @classmethod
     def default(cls, steps: int = 20, prior: Prior | None = None, *, sigma_n: float = 0.1) -> DDRM:
-        """For pictures in [-1, 1]: levels evenly spaced from 2 to that of the noise.
+        """Settings for images in [-1, 1]: levels evenly spaced from 2 to the noise level.
 
-        Of the 20 published levels few lie between 0.1 and 2, where the content of missing pixels
-        is decided. It starts from `inits.scaled_adjoint`, as level 2 does not hide the start.
+        The content of missing pixels is determined at levels between 0.1 and 2, of which the 20
+        published levels have few. The start is `inits.scaled_adjoint`, because noise of level 2
+        does not hide it.
 
         Arguments:
-            steps: Levels.
-            prior: The levels are those that this prior is good for; by default all of them.
-            sigma_n: The last level, above 0: sigma_y, where a flat x has a y of the same
-                brightness.
+            steps: The number of levels.
+            prior: If given, levels are limited to its range.
+            sigma_n: The last level, above 0; sigma_y if A preserves the brightness of a constant
+                image.
 
         Raises:
             InvalidArgument: If sigma_n is not positive and finite.
@@ -105,7 +106,7 @@ class DDRM(Sampler):
         return preset_for(prior, cls(schedule, start=scaled_adjoint))
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Diffused:
-        """y with noise added up to the first level where it is precise, elsewhere start + s n."""
+        """y, with noise added up to the first level, where it is precise; elsewhere start + s n."""
         y = SpectralView.required(problem)
         s = self.schedule.levels[0].to(problem.y).expand(len(problem))
         start = self.start(problem, rng)
@@ -116,7 +117,6 @@ class DDRM(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """One line of the equation for each spectral coordinate."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         y = SpectralView.required(problem)
@@ -142,7 +142,7 @@ def restored(
     """The step of `DDRM` from x at level s to `s_next`, with the estimate x_0."""
     old, d = y.operator.vt(x), y.operator.vt(x_0)
     level, reach = per_lane(s_next, d), y.reach(s_next)
-    noisy = torch.where(y.sigma > 0, y.sigma, 1)  # is only used where y is out of reach
+    noisy = torch.where(y.sigma > 0, y.sigma, 1)  # used only outside of `reach`
     residual = (y.y - y.s * d) / noisy  # (y / s - d) / sigma_i, for any s_i
     eps = torch.where(y.seen, residual, (old - d) / per_lane(s, d))
     kept = (1 - eta**2) ** 0.5 * level * eps

@@ -1,4 +1,4 @@
-"""DiffPIR: a proximal data step on each estimate, and noise of which a part is kept."""
+"""DiffPIR: a proximal data step on each estimate, followed by partly new noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, renoise
 from reddiff.solvers.steps.conditioning import check_linear_gaussian, moment_matched
 from reddiff.solvers.steps.proximal import proximal_map
 
-RELEASED = 4  # published lambda over that of the released code, in one unit for sigma_y and s
+RELEASED = 4  # published lambda / effective lambda of the released code; see `paper`
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,27 @@ class DiffPIR(Sampler):
         x' &= x_0' + s' (\sqrt{1 - \zeta}\,\hat\varepsilon' + \sqrt{\zeta}\,z), \qquad
         \hat\varepsilon' = (x - x_0') / s
 
-    Any operator and any noise: the data step is `reddiff.solvers.steps.proximal`. It takes the
-    prior about D to be of variance :math:`s^2 / \lambda` in every direction, and x at the low
-    levels contains y already, which then counts twice: a run is no draw from the posterior. On
-    Gaussian priors, with :math:`\lambda = \zeta = 1`, its mean tends to the posterior's as
-    steps are added and its covariance to half of the posterior's; with the published 7 and .3 it
-    spreads twice as wide.
+    It accepts any operator and noise: the data step is `reddiff.solvers.steps.proximal`. That step
+    assumes that x, given x_t, has variance :math:`s^2 / \lambda` in every direction. At low levels
+    x already contains information from y, which is then counted twice: a run is not a draw from the
+    posterior. For Gaussian priors and :math:`\lambda = \zeta = 1`, the mean converges to the
+    posterior mean as the number of steps increases, and the covariance to half that of the
+    posterior. With the published values 7 and 0.3 the spread is twice as large.
 
-    **With the covariance of the prior's error** :math:`C_s` (`Prior.error_covariance`) in the place
-    of :math:`s^2 I`, the data step is
+    With `error_covariance` (our extension, for linear A and Gaussian noise) the covariance
+    :math:`C_s` of the prior's error (`Prior.error_covariance`) replaces :math:`s^2 I`, and the data
+    step is
 
     .. math:: x_0' = D + C_s A^T (A C_s A^T + \lambda \sigma_y^2)^{-1} (y - A D)
 
-    for linear A and Gaussian noise. On a Gaussian prior and at :math:`\lambda = 1` it is
-    E[x | x_t, y], and the mean of the runs is the posterior's at any number of steps; their
-    covariance still depends on zeta. Ours.
+    For a Gaussian prior and :math:`\lambda = 1` this is E[x | x_t, y]. The mean over runs is then
+    the posterior mean for any number of steps; their covariance still depends on zeta.
 
     Arguments:
-        schedule: The levels.
-        lam: :math:`\lambda`, the weight of the prior in the data step, above 0; 1 takes the
-            prior's spread about D to be s.
-        zeta: :math:`\zeta`, the share of the new noise's variance that is fresh, 0 to 1.
-        error_covariance: Whether the data step takes the covariance of the prior's error.
+        schedule: The noise levels.
+        lam: :math:`\lambda`, the weight of the prior in the data step, above 0.
+        zeta: :math:`\zeta`, the share of new noise, in variance, 0 to 1.
+        error_covariance: Whether to use the covariance of the prior's error in the data step.
 
     References:
         | Denoising Diffusion Models for Plug-and-Play Image Restoration (Zhu et al., 2023),
@@ -75,23 +74,22 @@ class DiffPIR(Sampler):
     def paper(
         cls, steps: int = 100, prior: Prior | None = None, *, lam: float = 7.0, zeta: float = 0.3
     ) -> DiffPIR:
-        """The settings of the released code, for pictures in [-1, 1], with estimates cut to that.
+        """The settings of the released code, for images in [-1, 1], with clipped estimates.
 
-        It divides a sigma_y of pixels in [0, 1] by levels of pixels in [-1, 1]: with both in the
-        same units, as here, its lambda is a fourth of the published one. Its levels are quadratic
-        in t, most of them low.
+        The released code divides sigma_y for pixels in [0, 1] by levels for pixels in [-1, 1].
+        With both in the same units, as here, its effective lambda is a quarter of the published
+        one. Its levels are quadratic in t, most of them low.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            lam: As published: 7 for deblurring, 1 for inpainting. The solver gets a fourth of it.
-            zeta: .3 for deblurring, 1 for inpainting.
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
+            lam: The published value: 7 for deblurring, 1 for inpainting. A quarter of it is used.
+            zeta: 0.3 for deblurring, 1 for inpainting.
         """
         schedule = vp_late_within(steps)
         return preset_for(prior, cls(schedule, lam / RELEASED, zeta, clip=1.0))
 
     def check(self, problem: Problem, prior: Prior) -> None:
-        """Also what `error_covariance` needs."""
         super().check(problem, prior)
         if self.error_covariance:
             check_linear_gaussian("DiffPIR(error_covariance=True)", problem)

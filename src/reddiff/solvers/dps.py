@@ -1,4 +1,4 @@
-"""DPS: DDPM, with a step against the gradient of the residual's norm, through the network."""
+"""DPS: DDPM guided by the gradient of the residual norm through the network."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class DPS(Sampler):
 
     .. math:: x_{t-1} \leftarrow \mathrm{DDPM}(x_t, D) - \zeta\,\nabla_{x_t} \lVert y - A(D) \rVert
 
-    in VP variables: the gradient goes through the network, and the norm is that of one lane.
-    sigma_y does not appear. For noise that is not Gaussian the norm is weighted by the square root
-    of half the noise's curvature at y, which is the paper's for Poisson noise.
+    in VP variables. The gradient is taken through the network, and the norm is that of a single
+    lane. sigma_y does not occur. For non-Gaussian noise the residual is weighted by the square root
+    of half the curvature of the noise at y; for Poisson noise this is the weight of the paper.
 
     Arguments:
-        schedule: The levels.
+        schedule: The noise levels.
         zeta: :math:`\zeta`, the step size, in units of x.
 
     References:
@@ -53,13 +53,13 @@ class DPS(Sampler):
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 0.3) -> DPS:
-        """The published settings, for pictures in [-1, 1] (Appendix D.1).
+        """The published settings, for images in [-1, 1] (Appendix D.1).
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            zeta: .3 for Gaussian and motion deblurring and SR; .5 for random inpainting; 1 for
-                box inpainting and phase retrieval.
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
+            zeta: 0.3 for Gaussian and motion deblurring and super-resolution, 0.5 for random
+                inpainting, 1 for box inpainting and phase retrieval.
         """
         schedule = vp_within(steps)
         return preset_for(prior, cls(schedule, zeta, clip=1.0))
@@ -73,20 +73,20 @@ class DPS(Sampler):
     ) -> Diffused:
         s, s_next = self.levels(k, state.x)
         x_0, pullback = self.denoise_vjp(prior, state.x, s)  # Tweedie's formula
-        grad = pullback(residual_norm_grad(problem, x_0))  # of ||y - A(x_0)|| in x_t
+        grad = pullback(residual_norm_grad(problem, x_0))  # of ||y - A(x_0)|| with respect to x_t
         x = ddim(state.x, x_0, s, s_next, 1.0, rng)  # x'_{t-1} ~ DDPM
-        # of x_{t-1} = alpha' x', and the gradient in x_t is that in x over alpha
+        # x_{t-1} = alpha' x', and the gradient with respect to x_t is that of x over alpha
         zeta = self.zeta / (vp_alpha(s) * vp_alpha(s_next))
         return arrive(x - per_lane(zeta, grad) * grad, x_0, s_next)
 
 
 def residual_norm_grad(problem: Problem, x_0: Tensor) -> Tensor:
-    """The gradient of ||y - A(x_0)||, weighted unless the noise is Gaussian; 0 where it is 0."""
+    """The gradient of the (weighted) ||y - A(x_0)|| with respect to x_0; 0 if the norm is 0."""
     a, pull = problem.operator.vjp(x_0)
     y, noise = problem.y, problem.noise
     r = torch.where(problem.measured, -noise.residual(y, a), 0)
     weight = torch.ones_like(r)
-    if noise.censored:  # the likelihood may be flat at a = y
+    if noise.censored:  # the likelihood can be flat at a = y
         weight = 1 / (noise.std(y) * 2**0.5)
     elif not isinstance(noise, Gaussian):
         weight = (noise.curvature(y, y) / 2).sqrt()

@@ -1,4 +1,4 @@
-"""The Gaussian q(x_0 | y) that RED-diff fits, and the optimizer's state of its parameters."""
+"""The Gaussian q(x_0 | y) that RED-diff fits, with the optimizer state of its parameters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reddiff.snapshot import State
 
 @dataclass(frozen=True)
 class REDDiffState(State):
-    r"""The distribution q: its mean, and :math:`\log \sigma_q` `(b, 1)` if it is learned."""
+    r"""The parameters of q: its mean, and :math:`\log \sigma_q` `(b, 1)` if that is learned."""
 
     mu: LaneOptimizer
     log_sigma_q: LaneOptimizer | None
 
     @classmethod
     def start(cls, x: Tensor, learned: float | None, rows: int = 1) -> REDDiffState:
-        r"""Before the first step, at the mean x and, if it is learned, at :math:`\sigma_q`."""
+        r"""The initial state with mean x; `learned` is the initial :math:`\sigma_q`, or None."""
         mu = LaneOptimizer(x, rows=rows)
         if learned is None:
             return cls(mu, None)
@@ -29,7 +29,7 @@ class REDDiffState(State):
         return cls(mu, LaneOptimizer(log_sigma_q, rows=rows))
 
     def sigma_q(self, fixed: float) -> Float[Tensor, " b"]:
-        r""":math:`\sigma_q`, which is `fixed` if it is not learned."""
+        r""":math:`\sigma_q`, or `fixed` if it is not learned."""
         if self.log_sigma_q is None:
             return self.mu.x.new_full((len(self.mu.x),), fixed)
         return self.log_sigma_q.x[:, 0].exp()
@@ -37,7 +37,7 @@ class REDDiffState(State):
     def step(
         self, make: MakeOptimizer, grad_mu: Tensor, grad_log_sigma_q: Tensor, lr_factor: float
     ) -> REDDiffState:
-        """One step of the optimizer in each parameter."""
+        """The state after one optimizer step for each parameter."""
         log_sigma_q = self.log_sigma_q
         if log_sigma_q is not None:
             log_sigma_q = log_sigma_q.step(make, grad_log_sigma_q[:, None], lr_factor)

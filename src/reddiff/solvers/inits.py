@@ -1,4 +1,4 @@
-"""Where a variational mean starts."""
+"""Initial estimates of x."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Init = Callable[[Problem, Rng], Tensor]
 
 
 def pinv(problem: Problem, rng: Rng) -> Tensor:
-    """The initial estimate of the operator: A^+ y where A is linear."""
+    """The initial estimate of the operator, an approximation of A^+ y if A is linear."""
     return problem.initial_estimate()
 
 
@@ -28,11 +28,10 @@ def adjoint(problem: Problem, rng: Rng) -> Tensor:
 
 
 def scaled_adjoint(problem: Problem, rng: Rng) -> Tensor:
-    """A^T y times the number that fits y best, for a linear A; else the initial estimate.
+    """A^T y, scaled to fit y best, for a linear A; otherwise the initial estimate.
 
-    It has the brightness of a picture, as A^T y of a blur or a mask has: A^T y of block means is
-    too dark by the number of pixels in a block. And it is as smooth as A^T y: A^+ y amplifies the
-    noise of what A damps.
+    The scaling corrects the brightness: for block means, A^T y is too dark by the number of pixels
+    in a block. Unlike A^+ y, it does not amplify noise in components that A attenuates.
     """
     if not isinstance(problem.operator, LinearOperator):
         return problem.initial_estimate()
@@ -43,7 +42,7 @@ def scaled_adjoint(problem: Problem, rng: Rng) -> Tensor:
 
 
 def zeros(problem: Problem, rng: Rng) -> Tensor:
-    """Zeros: mid-gray for images in [-1, 1]."""
+    """Zeros, which are mid-gray for images in [-1, 1]."""
     return problem.y.new_zeros(len(problem), *problem.x_shape)
 
 
@@ -54,10 +53,10 @@ def noise(problem: Problem, rng: Rng) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A start of the user's own.
+    """An initial estimate given by the user.
 
     Arguments:
-        x: The start `(b, ...)`, or one `(1, ...)` for all lanes.
+        x: The initial x `(b, ...)`, or one `(1, ...)` for all lanes.
 
     Raises:
         InvalidArgument: When called, if x does not have the problem's shape, or is not finite.
@@ -66,7 +65,6 @@ class Given:
     x: Tensor
 
     def __call__(self, problem: Problem, rng: Rng) -> Tensor:
-        """The x given."""
         shape = (len(problem), *problem.x_shape)
         fits = tuple(self.x.shape) in (shape, (1, *shape[1:]))
         require(fits, "x", expected=f"shape {shape}", got=tuple(self.x.shape))

@@ -1,4 +1,4 @@
-"""JFPS: MMPS without a backward pass, with an assumed covariance of x."""
+"""JFPS: MMPS with an assumed covariance of x, which needs no backward pass."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ class JFPS(Sampler):
     .. math:: E[x \mid x_t, y] \approx x_0 + V A^T (\sigma_y^2 + A V A^T)^{-1} (y - A x_0), \qquad
         V = (C^{-1} + s^{-2})^{-1}
 
-    takes the place of the denoiser in DDIM. C is the covariance of x, assumed and not taken from
-    the prior, and V is that of x given x_t for a Gaussian x. So it costs one evaluation a step,
-    where MMPS goes back through the network. A nonlinear A is linearized at x_0, which is our
-    generalization.
+    replaces the denoiser in DDIM. C is an assumed covariance of x, which does not depend on the
+    prior, and V is the covariance of x given x_t for a Gaussian x. A step therefore costs one
+    evaluation, while MMPS also needs backward passes. A nonlinear A is linearized at x_0, which is
+    our generalization.
 
-    On a Gaussian prior whose covariance is C, draws are biased by the steps' size alone. sigma_y =
-    0 is taken as in MMPS.
+    For a Gaussian prior with covariance C, the only bias of the draws is the discretization error.
+    sigma_y = 0 is treated as in MMPS.
 
     Arguments:
-        schedule: The levels.
+        schedule: The noise levels.
         spread: C.
-        iterations: The most conjugate gradient steps, which evaluate A and not the network.
-        eta: How much of the noise a DDIM step draws anew, from 0 to 1.
+        iterations: The largest number of conjugate gradient iterations, which evaluate A but not
+            the network.
+        eta: The share of new noise in a DDIM step, from 0 to 1.
 
     References:
         | The guidance `JFPSDenoiser` of azula (Rozet), https://github.com/probabilists/azula
 
     Raises:
-        InvalidArgument: If iterations is not an integer above 0, or eta not between 0 and 1.
+        InvalidArgument: If `iterations` is not an integer above 0, or eta is not in [0, 1].
     """
 
     spread: Spread = field(default_factory=PowerLaw)
@@ -64,12 +65,12 @@ class JFPS(Sampler):
     def default(
         cls, steps: int = 64, prior: Prior | None = None, *, spread: Spread | None = None
     ) -> JFPS:
-        """DDPM (eta = 1) on levels even in log sigma from 100 to 0.01.
+        """DDPM (eta = 1) with levels evenly spaced in log sigma from 100 to 0.01.
 
         Arguments:
-            steps: Levels.
-            prior: The levels are those that this prior is good for; by default all of them.
-            spread: C; that of pictures in [-1, 1] by default.
+            steps: The number of levels.
+            prior: If given, levels are limited to its range.
+            spread: C; by default that of images in [-1, 1].
         """
         made = cls(preset(partial(_levels, steps)), PowerLaw() if spread is None else spread)
         return preset_for(prior, made)
@@ -84,7 +85,7 @@ class JFPS(Sampler):
     def guided(
         self, problem: Problem, x_0: Float[Tensor, "b *n"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
-        """E[x | x_t, y] from E[x | x_t] = x_0 at level s."""
+        """E[x | x_t, y], from x_0 = E[x | x_t] at level s."""
         v = self.spread.eigen(x_0).given(s)
         return moment_matched(problem, x_0, s, v, iterations=self.iterations)
 

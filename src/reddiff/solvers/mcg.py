@@ -1,4 +1,4 @@
-"""MCG: the step of DPS, then the projection onto a measurement with the noise of the level."""
+"""MCG: the step of DPS, followed by a projection onto a noisy measurement."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class MCG(Sampler):
         x_{t-1} &\leftarrow A^+ y_{t-1} + (I - A^+ A)\,x', \qquad
             y_{t-1} = \alpha_{t-1} y + \sigma_{t-1} A n
 
-    n is drawn in the space of x, so that y_{t-1} is what A measures of a noisy x; for a mask that
-    is the paper's N(0, I) in the space of y. sigma_y does not appear, as published: the result
-    is as consistent with y as any x can, its noise included, and A^+ blows that up wherever A is
-    weak. Draws are not from the posterior, on no prior; without noise they agree with y exactly.
+    n is drawn in the space of x, so that y_{t-1} is the measurement of a noisy x; for a mask this
+    equals the paper's N(0, I) in the space of y. As published, sigma_y does not occur: the result
+    fits y including its noise, which A^+ amplifies where A is weak. Results are not draws from the
+    posterior, for any prior; without noise they are consistent with y up to rounding.
 
     Arguments:
-        schedule: The levels.
+        schedule: The noise levels.
         zeta: :math:`\zeta`, the step size, in units of x.
 
     References:
@@ -59,12 +59,13 @@ class MCG(Sampler):
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None, *, zeta: float = 1.0) -> MCG:
-        """DPS's settings, with which MCG is usually compared, for pictures in [-1, 1].
+        """The settings of DPS, with which MCG is usually compared, for images in [-1, 1].
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            zeta: 1 for box inpainting, .5 for random inpainting, .3 for blurs and SR.
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
+            zeta: 1 for box inpainting, 0.5 for random inpainting, 0.3 for deblurring and
+                super-resolution.
         """
         schedule = vp_within(steps)
         return preset_for(prior, cls(schedule, zeta, clip=1.0))

@@ -1,4 +1,4 @@
-"""MMPS: the posterior mean at a level, from the mean and the covariance that the network gives."""
+"""MMPS: posterior means at each level, from the mean and the covariance given by the network."""
 
 from __future__ import annotations
 
@@ -28,28 +28,30 @@ class MMPS(Sampler):
     .. math:: E[x \mid x_t, y] \approx x_0 + V A^T (\sigma_y^2 + A V A^T)^{-1} (y - A x_0), \qquad
         V = \sigma_t^2\, \partial x_0 / \partial x_t \quad (\alpha_t = 1)
 
-    takes the place of the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's
-    formula; a product with it is a pullback through the network, and the system is solved by a few
-    conjugate gradient steps. A nonlinear A is linearized at x_0, which is our generalization.
+    replaces the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's formula. A
+    product with V is a backward pass through the network, and the linear system is solved by a few
+    conjugate gradient iterations. A nonlinear A is linearized at x_0, which is our generalization.
 
-    On a Gaussian prior the mean is exact once the conjugate gradients have converged, and draws
-    are biased by the steps' size alone; on others x given x_t is taken to be Gaussian, and V to
-    be symmetric, which it is for an exact denoiser. sigma_y = 0 is taken as 0.001 of the spread
-    that PiGDM would give to A x, and leaves what A hardly sees to the prior.
+    For a Gaussian prior the mean is exact once the conjugate gradients have converged, and the only
+    bias of the draws is the discretization error. For other priors, x given x_t is assumed to be
+    Gaussian, and V to be symmetric, which holds for an exact denoiser. sigma_y = 0 is replaced by
+    0.001 times the standard deviation that PiGDM assumes for A x; directions that A hardly measures
+    are then left to the prior.
 
     Arguments:
-        schedule: The levels.
-        iterations: Conjugate gradient steps, each with a pullback; one more gives the mean.
-            Published are 1 to 5; as many as y has entries solve the system exactly.
-        eta: How much of the noise a DDIM step draws anew, from 0 to 1. Half of it takes fewest
-            steps on Gaussian priors: 100 of `karras` are within 10 % of the covariance.
+        schedule: The noise levels.
+        iterations: The number of conjugate gradient iterations, each with one backward pass; the
+            mean needs one more. Published values are 1 to 5; with as many as y has entries, the
+            system is solved exactly.
+        eta: The share of new noise in a DDIM step, from 0 to 1. For Gaussian priors 0.5 needs the
+            fewest steps: with 100 `karras` levels the covariance is within 10 %.
 
     References:
         | Learning Diffusion Priors from Observations by Expectation Maximization (Rozet et al.,
         | 2024), Section 4.2, https://arxiv.org/abs/2405.13712
 
     Raises:
-        InvalidArgument: If iterations is not an integer above 0, or eta not between 0 and 1.
+        InvalidArgument: If `iterations` is not an integer above 0, or eta is not in [0, 1].
     """
 
     iterations: int = 5
@@ -67,9 +69,9 @@ class MMPS(Sampler):
         """The published settings: DDPM (eta = 1), levels even in log sigma from 100 to 0.001.
 
         Arguments:
-            steps: Levels; 256 in the released code for CIFAR-10.
-            iterations: 1 for masked pictures; more for operators of a wider spectrum.
-            prior: The levels are those that this prior is good for; by default all of them.
+            steps: The number of levels; 256 in the released code for CIFAR-10.
+            prior: If given, levels are limited to its range.
+            iterations: 1 for masked images; more for operators with a wider spectrum.
         """
         schedule = preset(partial(_levels, steps))
         return preset_for(prior, cls(schedule, iterations, eta=1.0))
@@ -90,7 +92,7 @@ class MMPS(Sampler):
     ) -> Float[Tensor, "b *n"]:
         """E[x_0 | x_0 + s n = x, y], by moment matching."""
         x_0, pullback = prior.vjp(x, s)
-        x_0 = self._clipped(x_0)  # the mean alone: V stays symmetric
+        x_0 = self._clipped(x_0)  # clips the mean only, so that V stays symmetric
 
         def covariance(v: Tensor) -> Tensor:
             return per_lane(s**2, x) * pullback(v)

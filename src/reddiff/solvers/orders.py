@@ -1,7 +1,7 @@
 """The order in which RED-diff visits the levels of its schedule.
 
-An order maps the step k `(b,)`, the number of levels K, and one uniform number per lane and draw,
-`u` `(b, draws)`, to level indices `(b, draws)`.
+An order maps the step k `(b,)`, the number of levels K, and uniform random numbers u `(b, draws)`
+to level indices `(b, draws)`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 def descending(k: Tensor, levels: int, u: Tensor) -> Tensor:
-    """Noisiest first, the paper's order; all draws of a step at one level."""
+    """Noisiest first, as in the paper; all draws of a step are at the same level."""
     return k[:, None].expand_as(u)
 
 
 def ascending(k: Tensor, levels: int, u: Tensor) -> Tensor:
-    """Cleanest first; all draws of a step at one level."""
+    """Cleanest first; all draws of a step are at the same level."""
     return levels - 1 - descending(k, levels, u)
 
 
 def random(k: Tensor, levels: int, u: Tensor) -> Tensor:
-    """Each draw at a level of its own, uniformly."""
+    """Each draw at its own level, uniformly distributed."""
     return _index(u, levels)
 
 
 def stratified(k: Tensor, levels: int, u: Tensor) -> Tensor:
-    """Uniform, but spread out: the draws of one step over equal strata, steps by the golden ratio.
+    """Stratified sampling of levels, shifted by the golden ratio from step to step.
 
-    Every draw is uniform over the levels within its stratum; over a few steps all levels are
-    visited nearly equally often, which lowers the variance of the averaged gradient.
+    Each draw of a step is uniform within its stratum. Over a few steps all levels are visited
+    almost equally often, which reduces the variance of the averaged gradient.
     """
     draws = u.shape[1]
     shift = (k.to(u.dtype) * _GOLDEN).frac()[:, None]
@@ -53,9 +53,9 @@ ORDERS: dict[str, Order] = {f.__name__: f for f in (descending, ascending, rando
 
 
 def order(name: str) -> Order:
-    """The order of this name, for command lines and configuration files.
+    """The order with this name, for command lines and configuration files.
 
     Raises:
-        InvalidArgument: If there is none.
+        InvalidArgument: If there is no such order.
     """
     return lookup(ORDERS, "order", name)

@@ -1,4 +1,4 @@
-"""What solvers share that keep several particles in each lane."""
+"""Random numbers for solvers with several particles per lane."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from reddiff.random import Fill, Rng
 
 
 class PerParticle(Rng):
-    """Noise for rows that are the particles of each lane side by side.
+    """A random number generator for tensors whose rows are the particles of each lane in turn.
 
     Arguments:
-        lane: The source of the lanes' noise.
-        particles: How many each lane has.
+        lane: The generator with one source per lane.
+        particles: The number of particles per lane.
     """
 
     def __init__(self, lane: Rng, particles: int) -> None:

@@ -1,4 +1,4 @@
-"""Plug-and-play: a denoiser in the place of the prior's proximal map, by HQS (DPIR) or ADMM."""
+"""Plug-and-play: a denoiser replaces the proximal map of the prior in HQS (DPIR) or ADMM."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv, scaled_adjoint
 from reddiff.solvers.steps.proximal import proximal_map
 
-BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
+BYTE = 127.5  # gray levels of 8-bit images per unit of pixels in [-1, 1]
 
 
 @dataclass(frozen=True)
 class PnPState(State):
-    """What a splitting keeps between steps.
+    """The variables of a splitting.
 
     Arguments:
-        z: What the denoiser said last.
-        u: The scaled dual variable, in units of x; zero without one.
+        z: The last output of the denoiser.
+        u: The scaled dual variable, in units of x; zero for HQS.
         solved: Whether the last data step reached its tolerance.
     """
 
@@ -41,12 +41,12 @@ class PnPState(State):
 
 @dataclass(frozen=True)
 class PlugAndPlay(Solver[PnPState], ABC):
-    """A data step, then the denoiser, at each level; deterministic.
+    """Base class of deterministic methods that alternate a data step and the denoiser.
 
     Arguments:
-        schedule: The levels.
+        schedule: The noise levels.
         lam: The weight of the prior in the data step, above 0.
-        start: Where z starts, from `solvers.inits`.
+        start: The initial z, from `solvers.inits`.
 
     Raises:
         InvalidArgument: If lam is not positive and finite.
@@ -66,7 +66,7 @@ class PlugAndPlay(Solver[PnPState], ABC):
     def step(
         self, state: PnPState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> PnPState:
-        """The data step about z - u, then the denoiser of x + u."""
+        """The data step at z - u, then the denoiser at x + u."""
         s = self.schedule.levels.to(state.z)[k]
         found = proximal_map(problem, state.z - state.u, s / self.lam**0.5)
         z = prior(found.x + state.u, s)
@@ -85,19 +85,19 @@ class PlugAndPlay(Solver[PnPState], ABC):
 
 @dataclass(frozen=True)
 class PnPHQS(PlugAndPlay):
-    r"""Half-quadratic splitting with a denoiser of falling level: DPIR.
+    r"""Half-quadratic splitting with a denoiser at decreasing levels: DPIR.
 
     .. math:: x = \arg\min_x \; -\log p(y \mid A(x)) + \lambda \lVert x - z \rVert^2 / 2 s_k^2,
         \qquad z \leftarrow D(x, s_k)
 
-    Any operator and any noise. It has no fixed point of interest of its own: how far it gets is a
-    matter of the levels. At one level for ever it would be `RED` with the weight
-    :math:`\lambda / s^2`, seen after the denoiser. There is no spread.
+    It accepts any operator and noise. The result depends on the sequence of levels. At a constant
+    level, z would converge to D(x) for the fixed point x of `RED` with weight
+    :math:`\lambda / s^2`. The method is deterministic and gives no uncertainty.
 
     Arguments:
-        schedule: The levels.
+        schedule: The noise levels.
         lam: :math:`\lambda`, the weight of the prior in the data step, above 0.
-        start: Where z starts, from `solvers.inits`.
+        start: The initial z, from `solvers.inits`.
 
     References:
         | Plug-and-Play Image Restoration with Deep Denoiser Prior (Zhang et al., 2020), Equations
@@ -107,22 +107,22 @@ class PnPHQS(PlugAndPlay):
         InvalidArgument: If lam is not positive and finite.
     """
 
-    has_fixed_point: ClassVar[bool] = False  # it ends on its way down, as published
+    has_fixed_point: ClassVar[bool] = False  # as published, the levels decrease until the end
 
     @classmethod
     def paper(
         cls, steps: int = 8, prior: Prior | None = None, *, sigma_n: float = 7.65 / BYTE
     ) -> PnPHQS:
-        """The published settings, for pictures in [-1, 1]: levels even in log from 49 / 127.5.
+        """The published settings, for images in [-1, 1]: levels even in log s from 49 / 127.5.
 
-        The released code starts from y for deblurring and from an interpolation of y for SR;
-        `inits.scaled_adjoint` is like either, for any linear A.
+        The released code starts from y for deblurring and from an interpolation of y for
+        super-resolution; `inits.scaled_adjoint` is similar to both, for any linear A.
 
         Arguments:
-            steps: The iterations: 8 for deblurring, 24 for SR.
-            sigma_n: The last level, above 0: that of the noise of y, 7.65 / 127.5 in the paper's
-                most noisy deblurring, where a flat x has a y of the same brightness.
-            prior: The levels are those that this prior is good for; by default all of them.
+            steps: The number of iterations: 8 for deblurring, 24 for super-resolution.
+            prior: If given, levels are limited to its range.
+            sigma_n: The last level, above 0: sigma_y, if A preserves the brightness of a constant
+                image. 7.65 / 127.5 is the highest noise level of deblurring in the paper.
 
         Raises:
             InvalidArgument: If sigma_n is not positive.
@@ -132,28 +132,29 @@ class PnPHQS(PlugAndPlay):
         return preset_for(prior, cls(schedule, start=scaled_adjoint))
 
     def dual(self, u: Float[Tensor, "b *n"], gap: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """Zero, without a dual variable."""
+        """u, which stays zero."""
         return u
 
 
 @dataclass(frozen=True)
 class PnPADMM(PlugAndPlay):
-    r"""The alternating direction method of multipliers with a denoiser.
+    r"""The alternating direction method of multipliers (ADMM) with a denoiser.
 
     .. math:: x = \arg\min_x \; -\log p(y \mid A(x))
         + \lambda \lVert x - (z - u) \rVert^2 / 2 s_k^2, \qquad
         z \leftarrow D(x + u, s_k), \qquad u \leftarrow u + x - z
 
-    Any operator and any noise. In the papers' terms :math:`\rho_k = \lambda / s_k^2`, and falling
-    levels are a penalty that grows. With a proximal map for D, the level drops out of what it
-    converges to: on a Gaussian prior, for any constant level, that is the mode under
-    :math:`\lambda` times the prior's energy, and for :math:`\lambda` = 1 exactly the posterior
-    mean. Denoisers of other priors are only near such a map; and there is no spread.
+    It accepts any operator and noise. In the notation of the papers
+    :math:`\rho_k = \lambda / s_k^2`; decreasing levels correspond to an increasing penalty. If D is
+    a proximal map, the limit does not depend on the level. For a Gaussian prior and any constant
+    level, it is the mode of the likelihood times the prior to the power :math:`\lambda`, which for
+    :math:`\lambda = 1` is the posterior mean. Denoisers of other priors only approximate a proximal
+    map. The method is deterministic and gives no uncertainty.
 
     Arguments:
-        schedule: The levels; `schedules.constant` to converge.
+        schedule: The noise levels; `schedules.constant` to converge.
         lam: :math:`\lambda`, the weight of the prior, above 0.
-        start: Where z starts, from `solvers.inits`.
+        start: The initial z, from `solvers.inits`.
 
     References:
         | Plug-and-Play Priors for Model Based Reconstruction (Venkatakrishnan et al., 2013)

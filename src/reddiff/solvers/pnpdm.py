@@ -1,4 +1,4 @@
-"""PnP-DM: split Gibbs sampling, one variable for the likelihood and one for the prior."""
+"""PnP-DM: split Gibbs sampling with one variable for the likelihood and one for the prior."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from reddiff.solvers.steps.conditional import Conditional
 
 @dataclass(frozen=True)
 class Chain(State):
-    """The last draw, and the mean of the last few.
+    """The current draw, and the mean of the last draws.
 
     Arguments:
-        x: The draw.
-        mean: The mean, the draw included.
+        x: The current draw.
+        mean: The mean, including the current draw.
     """
 
     x: Tensor
@@ -40,33 +40,34 @@ class Chain(State):
 
 @dataclass(frozen=True)
 class PnPDM(Solver[Chain]):
-    r"""Plug-and-play diffusion models: the split Gibbs sampler, at a coupling :math:`\rho`.
+    r"""Plug-and-play diffusion models: a split Gibbs sampler with coupling :math:`\rho`.
 
     .. math:: z \sim p(y \mid A(z))\, e^{-\|z - x\|^2 / 2 \rho^2}, \qquad
         x \sim p(x)\, e^{-\|x - z\|^2 / 2 \rho^2}
 
-    The second is what the reverse diffusion from level rho makes of z, so that it needs no
-    approximation but that of its steps. The x of the stationary chain follow p(x) times the
-    likelihood blurred by rho: that of A x + A rho n + noise, and the posterior as rho -> 0; with
-    `conditional.Sharpened`, the posterior itself for any rho up to sigma_y / ||A||. But what y
-    leaves open with the variance c takes of the order of c / rho^2 steps to forget: hence levels
-    that fall.
+    x is drawn by reverse diffusion from z at noise level rho, which is exact up to the
+    discretization. The stationary distribution of x is proportional to p(x) times the likelihood of
+    A x + A rho n + noise, and converges to the posterior as rho -> 0. With `conditional.Sharpened`
+    it is the posterior for any rho up to sigma_y / ||A||. In directions that y does not determine,
+    with posterior variance c, the chain needs about c / rho^2 steps to decorrelate. Therefore rho
+    starts high and decreases.
 
     Arguments:
-        schedule: rho, step by step.
-        conditional: How z is drawn.
-        evaluations: Levels of the reverse diffusion, one network evaluation each.
-        end: The last of them, over rho. (Nor is it below the lowest level of the prior.)
-        average: How many of the last draws the estimate averages: 1 is a draw, and the mean of
-            many is close to the posterior mean.
-        start: The first x.
+        schedule: rho for each step.
+        conditional: The method to draw z.
+        evaluations: Levels of the reverse diffusion, with one network evaluation each.
+        end: Ratio of the last of these levels to rho, in (0, 1]. It is raised where the level would
+            be below the range of the prior.
+        average: The number of last draws that the estimate averages. With 1 it is a draw; the mean
+            of many draws is close to the posterior mean.
+        start: The initial x.
 
     References:
         | Principled Probabilistic Imaging using Diffusion Models as Plug-and-Play Priors
         | (Wu et al., 2024), Algorithm 1, https://arxiv.org/abs/2405.18782
 
     Raises:
-        InvalidArgument: If an argument is out of its range.
+        InvalidArgument: If an argument is out of range.
     """
 
     conditional: Conditional = field(default_factory=Automatic)
@@ -86,17 +87,17 @@ class PnPDM(Solver[Chain]):
     def paper(
         cls, steps: int = 60, prior: Prior | None = None, *, rho_min: float = 0.3, average: int = 20
     ) -> PnPDM:
-        """The published coupling, 10 * .9^k down to `rho_min`, and the mean of the last draws.
+        """The published coupling, 10 * 0.9^k down to `rho_min`, and the mean of the last draws.
 
-        The reverse diffusion is ours: fewer steps, of second order.
+        The reverse diffusion differs from the paper: it has fewer steps, of second order.
 
         Arguments:
-            steps: Draws; those that are not averaged are the burn-in, 40 in the paper. With fewer
-                than 60 the coupling falls as much faster.
-            rho_min: The last coupling, in units of x: the estimate is that of noise at least as
-                large. About half of sigma_y / ||A|| is close to the posterior.
+            steps: The number of draws; those that are not averaged are the burn-in, 40 in the
+                paper. With fewer than 60 steps the coupling decreases faster in proportion.
+            prior: If given, levels are limited to its range.
+            rho_min: The last coupling, in units of x. About half of sigma_y / ||A|| is close to the
+                posterior; a larger value has the effect of more noise in y.
             average: See the class.
-            prior: The levels are those that this prior is good for; by default all of them.
         """
         schedule = preset(partial(_published, steps, rho_min))
         return preset_for(prior, cls(schedule, average=average))
@@ -105,17 +106,17 @@ class PnPDM(Solver[Chain]):
     def annealed(
         cls, steps: int = 100, prior: Prior | None = None, *, rho_min: float, average: int = 1
     ) -> PnPDM:
-        """Draws that are closer to the posterior: 1 / rho rises evenly, from 1 / 10.
+        """Settings that draw closer to the posterior: 1 / rho increases linearly from 1 / 10.
 
-        That leaves the more time the smaller rho is and the slower the chain. On Gaussian problems
-        it needs a fourth of the steps of the published coupling, or of one even in log rho. Where
-        A has a spectral form, z is drawn by `conditional.Sharpened`.
+        More steps are thus made where rho is small and the chain slow. On Gaussian problems this
+        needs a quarter of the steps of the published coupling, or of a geometric one. If A has a
+        spectral form, z is drawn by `conditional.Sharpened`.
 
         Arguments:
-            steps: Draws, the burn-in included.
+            steps: The number of draws, including the burn-in.
+            prior: If given, levels are limited to its range.
             rho_min: The last coupling: about sigma_y / ||A||.
             average: See the class.
-            prior: The levels are those that this prior is good for; by default all of them.
         """
         schedule = preset(partial(_annealed, steps, rho_min))
         return preset_for(prior, cls(schedule, Automatic(sharpen=True), average=average))
@@ -126,7 +127,7 @@ class PnPDM(Solver[Chain]):
 
     @property
     def draws_posterior(self) -> bool:
-        """It does, unless it averages."""
+        """True unless the estimate is a mean of several draws."""
         return self.average == 1
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Chain:
@@ -145,16 +146,16 @@ class PnPDM(Solver[Chain]):
         z = self.conditional(problem, state.x, rho, state.x, rng)
         table = inner_levels(rho, (self.end * rho).clamp(min=prior.sigma_min), self.evaluations)
         x = reverse_sde(prior, z, table, rng)
-        kept = (k - (len(self.schedule) - self.average)).clamp(min=0).to(x)  # draws in the mean
+        kept = (k - (len(self.schedule) - self.average)).clamp(min=0).to(x)  # averaged before
         return Chain(x, state.mean + (x - state.mean) / per_lane(kept + 1, x))
 
     def estimate(self, state: Chain) -> Float[Tensor, "b *n"]:
-        """The mean of the last draws, once they are being averaged; before, the last draw."""
+        """The mean of the last draws; before averaging starts, the current draw."""
         return state.mean
 
 
 def decaying(steps: int, low: float, high: float = 10.0, factor: float = 0.9) -> Schedule:
-    """max(high * factor^k, low): the coupling of PnP-DM.
+    """The levels max(high * factor^k, low), the coupling of PnP-DM.
 
     Raises:
         InvalidArgument: If `steps` < 1, not 0 < low <= high < inf, or factor is not in (0, 1].
@@ -165,7 +166,7 @@ def decaying(steps: int, low: float, high: float = 10.0, factor: float = 0.9) ->
 
 
 def harmonic(steps: int, low: float, high: float = 10.0) -> Schedule:
-    """From high to low, 1 / rho evenly spaced.
+    """Levels from high to low, with 1 / rho evenly spaced.
 
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < low <= high < inf.
@@ -192,6 +193,6 @@ def _check_range(steps: int, low: float, high: float) -> None:
 
 
 def _held(rho: Tensor) -> Schedule:
-    """These levels, the last of them kept."""
+    """A schedule of these levels that stays at the last one."""
     rho = torch.cat([rho, rho[-1:]])
     return Schedule(torch.ones_like(rho), rho)

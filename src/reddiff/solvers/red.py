@@ -1,4 +1,4 @@
-"""RED as it was published: fixed-point iterations at one level of a denoiser."""
+"""RED: regularization by denoising, by fixed-point iteration at one noise level."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from reddiff.solvers.base import Solver, preset_for, unsolved
 from reddiff.solvers.inits import Init, pinv
 from reddiff.solvers.steps.proximal import proximal_map
 
-BYTE = 127.5  # pixels from 0 to 255, per unit of pixels from -1 to 1
+BYTE = 127.5  # gray levels of 8-bit images per unit of pixels in [-1, 1]
 
 
 @dataclass(frozen=True)
 class REDState(State):
-    """An iterate, and where the denoiser looks next.
+    """An iterate, and the next input of the denoiser.
 
     Arguments:
         x: The iterate.
-        z: x, with momentum if the method has it.
-        t: The momentum's counter `(b,)`.
+        z: The next input of the denoiser: x, extrapolated if the method is accelerated.
+        t: The sequence t_k of the momentum, `(b,)`.
         solved: Whether the last data step reached its tolerance.
     """
 
@@ -47,22 +47,23 @@ class RED(Solver[REDState]):
     .. math:: x \leftarrow \arg\min_x \; -\log p(y \mid A(x))
         + \tfrac{1}{2} \lambda \lVert x - D(x_{prev}, s) \rVert^2
 
-    at one level s (`schedules.constant`) and without noise, for any operator and any noise. What
-    it converges to solves :math:`-\nabla \log p(y \mid A(x)) + \lambda (x - D(x, s)) = 0`, which is
-    exact for the posterior under the prior smoothed by s if :math:`\lambda = 1 / s^2`: on a
-    Gaussian prior of covariance C, the mean of the posterior with C + s^2 for C. There is no
-    spread. `REDDiff.red` is the same equation by gradient steps.
+    at one level s (`schedules.constant`), without added noise, for any operator and noise. A fixed
+    point solves :math:`-\nabla \log p(y \mid A(x)) + \lambda (x - D(x, s)) = 0`. For
+    :math:`\lambda = 1 / s^2` this is the condition for a mode of the posterior under the prior
+    smoothed by noise of level s: for a Gaussian prior with covariance C, the posterior mean for
+    C + s^2 I. The method is deterministic and gives no uncertainty. `REDDiff.red` solves the same
+    equation by gradient steps.
 
-    `accelerated` evaluates D at :math:`x_k + \frac{t_{k-1} - 1}{t_k} (x_k - x_{k-1})` with
-    :math:`t_k = (1 + \sqrt{1 + 4 t_{k-1}^2}) / 2` and :math:`t_0 = 1`, in each lane on its own:
-    RED-APG with L = 1. It has the same fixed points, and reaches them in fewer steps where they
-    take many.
+    `accelerated` is RED-APG with L = 1: D is evaluated at
+    :math:`x_k + \frac{t_{k-1} - 1}{t_k} (x_k - x_{k-1})` with
+    :math:`t_k = (1 + \sqrt{1 + 4 t_{k-1}^2}) / 2` and :math:`t_0 = 1`, independently in each lane.
+    It has the same fixed points, and needs fewer steps where convergence is slow.
 
     Arguments:
-        schedule: The level, so many times; with others than `constant`, the level of each step.
+        schedule: The noise level of each step, usually constant.
         weight: :math:`\lambda`, in nats per squared unit of x, above 0.
-        accelerated: Whether to take the momentum.
-        start: Where x starts, from `solvers.inits`.
+        accelerated: Whether to use momentum.
+        start: The initial x, from `solvers.inits`.
 
     References:
         | The Little Engine that Could (Romano, Elad & Milanfar, 2017), Section 4.2 (fixed point),
@@ -91,15 +92,15 @@ class RED(Solver[REDState]):
         weight: float = 0.02 * BYTE**2,
         accelerated: bool = False,
     ) -> RED:
-        """The published settings, for pictures in [-1, 1], with y of sigma sqrt(2) / 127.5.
+        """The published settings, for images in [-1, 1] with sigma_y = sqrt(2) / 127.5.
 
         Arguments:
-            steps: The iterations.
-            sigma: The level: 3.25 / 127.5 for uniform blur, 4.1 / 127.5 for Gaussian blur,
-                3 / 127.5 for SR (Section 6 and the released code, in units of 0 to 255).
-            weight: .02, .01 and .008 for the three, times 127.5^2.
-            accelerated: Whether to take the momentum.
-            prior: The levels are those that this prior is good for; by default all of them.
+            steps: The number of iterations.
+            prior: If given, levels are limited to its range.
+            sigma: The noise level: 3.25 / 127.5 for uniform blur, 4.1 / 127.5 for Gaussian blur,
+                3 / 127.5 for super-resolution (Section 6 and the released code).
+            weight: 0.02, 0.01 and 0.008 times 127.5^2 for these three tasks.
+            accelerated: Whether to use momentum.
         """
         schedule = preset(partial(held, steps, sigma))
         return preset_for(prior, cls(schedule, weight, accelerated))
@@ -112,7 +113,7 @@ class RED(Solver[REDState]):
     def step(
         self, state: REDState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDState:
-        """The data step about D, then momentum."""
+        """The data step at D(z), then momentum."""
         s = self.schedule.levels.to(state.x)[k]
         spread = torch.full_like(state.t, self.weight**-0.5)
         found = proximal_map(problem, prior(state.z, s), spread)

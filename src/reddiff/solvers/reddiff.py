@@ -1,4 +1,4 @@
-"""RED-diff: a variational solver with a diffusion regularizer."""
+"""RED-diff: variational inference with a diffusion regularizer."""
 
 from __future__ import annotations
 
@@ -48,30 +48,29 @@ class REDDiff(Solver[REDDiffState]):
     Arguments:
         schedule: The noise levels; one optimizer step is made per level.
         optimizer: Builds any torch optimizer from a list of tensors, one per lane.
-        lr_schedule: The learning rate's factor against the part of the run that is done, [0, 1).
-        weight: :math:`\lambda`, the strength of the regularizer, in units of the data term.
+        lr_schedule: Maps the completed fraction of the run, in [0, 1), to a factor on the rate.
+        weight: :math:`\lambda`, the weight of the regularizer relative to the data term, >= 0.
         weighting: :math:`w(s)`, from `solvers.weightings` or your own.
         order: The order of the levels, from `solvers.orders`.
         draws: Network evaluations averaged per optimizer step ("parallel" in the paper), each with
-            noise of its own, and a level of its own where the order is random. A run of n steps
-            makes n times as many evaluations.
-        sigma_q: The spread of q (its start, if learned), in the units of x.
-        learn_sigma_q: Fit :math:`\log \sigma_q` as well, data term included.
-        start: Where mu starts, from `solvers.inits`.
-        nats: The data term is the negative log-likelihood in nats, instead of half the squared
-            residual.
-        variant: What other methods and the released code do differently, from `solvers.variants`.
+            its own noise and, if the order is random, its own level.
+        sigma_q: The standard deviation of q, in units of x, >= 0; its initial value, if learned.
+        learn_sigma_q: Whether to fit :math:`\log \sigma_q` as well, including the data term.
+        start: The initial mu, from `solvers.inits`.
+        nats: Whether the data term is the negative log-likelihood in nats, instead of half the
+            squared residual.
+        variant: Modifications that reproduce other methods, from `solvers.variants`.
 
     References:
         | A Variational Perspective on Solving Inverse Problems with Diffusion Models
         | (Mardani et al., 2023), Algorithm 1, https://arxiv.org/abs/2305.04391
-        | The reparameterized spread: Section 3. :math:`x_t / \alpha = \mu + s \eta n` with
-        | :math:`\eta^2 = 1 + \sigma_q^2 / s^2`, and the gradients in mu and :math:`\sigma_q`
-        | are :math:`\lambda_t (\hat\varepsilon - n/\eta)` and its inner product with
-        | :math:`n \sigma_q / (s \eta)`.
+        | With sigma_q > 0 (Section 3): :math:`x_t / \alpha = \mu + s \eta n` with
+        | :math:`\eta^2 = 1 + \sigma_q^2 / s^2`. The gradient with respect to mu is
+        | :math:`\lambda_t (\hat\varepsilon - n/\eta)`; that for :math:`\sigma_q` is its inner
+        | product with :math:`n \sigma_q / (s \eta)`.
 
     Raises:
-        InvalidArgument: If a number is out of its range.
+        InvalidArgument: If a number is out of range.
     """
 
     optimizer: MakeOptimizer = ADAM
@@ -103,17 +102,17 @@ class REDDiff(Solver[REDDiffState]):
         weight: float = 0.25,
         sigma_q: float = 0.0,
     ) -> REDDiff:
-        r"""The released recipe: losses of means, Adam, the iterate before the last step.
+        r"""The released code: losses are means, Adam, the iterate before the last step.
 
-        In sums its :math:`\lambda` is `weight` M / N and Adam's eps 1e-8 M (one image per batch).
+        With sums, this is :math:`\lambda` = `weight` M / N and an eps of 1e-8 M in Adam.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            lr: .1 for SR; .25 for inpainting (.5 with 100 steps); .5 for deblurring, HDR, phase
-                retrieval.
-            weight: .25; 1 for noisy inpainting.
+            prior: If given, levels are limited to its range.
+            lr: 0.1 for super-resolution, 0.25 for inpainting (0.5 with 100 steps), 0.5 for
+                deblurring, HDR and phase retrieval.
+            weight: 0.25; 1 for noisy inpainting.
             sigma_q: 0; 1e-4 for noiseless inpainting.
-            prior: The levels are those that this prior is good for; by default all of them.
         """
         levels, adam = vp_within(steps), paper_adam(lr)
         solver = cls(levels, adam, weight=weight, sigma_q=sigma_q, variant=RELEASED)
@@ -121,9 +120,10 @@ class REDDiff(Solver[REDDiffState]):
 
     @classmethod
     def red(cls, steps: int, sigma: float, *, weight: float, optimizer: MakeOptimizer) -> REDDiff:
-        r"""RED by gradient steps: one level, no noise, and the regularizer weight (mu - D(mu)).
+        r"""RED by gradient steps, at one level and without noise.
 
-        Romano, Elad & Milanfar (2017), https://arxiv.org/abs/1611.02862, Equation 37.
+        The regularizer has the gradient weight (mu - D(mu, sigma)): Romano, Elad & Milanfar (2017),
+        Equation 37, https://arxiv.org/abs/1611.02862. `steps` is the number of optimizer steps.
         """
         levels, variant = constant(steps, sigma), Variant(noise_scale=0.0)
         return cls(levels, optimizer, weight=weight, variant=variant)
@@ -138,17 +138,17 @@ class REDDiff(Solver[REDDiffState]):
         data_weight: float = 0.0,
         weight: float = 1.0,
     ) -> REDDiff:
-        r"""Score distillation: :math:`w(s) = 1`, without y by default.
+        r"""Score distillation sampling: :math:`w(s) = 1`, by default without y.
 
-        DreamFusion (Poole et al., 2023), https://arxiv.org/abs/2209.14988, Equation 3, where the
-        order of the levels is random.
+        DreamFusion (Poole et al., 2023), Equation 3, https://arxiv.org/abs/2209.14988, where levels
+        are visited in random order.
 
         Arguments:
             schedule: The noise levels.
             optimizer: As for the class.
             order: As for the class.
-            data_weight: The weight of half the squared residual; 0 draws mu to a mode of the prior.
-            weight: The weight of the distillation.
+            data_weight: The weight of half the squared residual; with 0, mu moves to a mode.
+            weight: The weight of the distillation term.
         """
         variant = Variant(data_weight=data_weight)
         return cls(
@@ -192,7 +192,7 @@ class REDDiff(Solver[REDDiffState]):
         k: Int[Tensor, " b"],
         rng: Rng,
     ) -> tuple[Float[Tensor, "b *n"], Float[Tensor, " b"]]:
-        """The stochastic gradients of the loss in mu and in sigma_q."""
+        """Stochastic gradients of the loss with respect to mu and sigma_q."""
         u = rng.rand_like(mu.new_empty(len(mu), self.draws, dtype=torch.float64))
         s = self.schedule.levels[self.order(k, len(self.schedule), u)]
         regularizer = self._regularizer(mu, sigma_q, prior, s, rng)
@@ -222,7 +222,7 @@ class REDDiff(Solver[REDDiffState]):
         s = per_lane(levels.flatten(), wide)
         spread = per_lane(repeat(sigma_q, j), wide)
         eta = (1 + (spread / s) ** 2).sqrt()
-        x_t = wide + s * eta * eps  # x_t = alpha_t x_0 + sigma_t eps, both sides over alpha_t
+        x_t = wide + s * eta * eps  # x_t = alpha_t x_0 + sigma_t eps, divided by alpha_t
         eps_hat = (x_t - prior(x_t, s)) / s
         g = self.weight * self.weighting(s) * (eps_hat - eps / eta)
         toward_sigma = dot(eps, g) * (spread / (s * eta)).flatten()

@@ -1,4 +1,4 @@
-r"""RSD: particles of RED-diff that repel each other."""
+r"""RSD: RED-diff with several particles that repel each other."""
 
 from __future__ import annotations
 
@@ -25,40 +25,44 @@ Features = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RSD(REDDiff):
-    r"""Repulsive score distillation: P means per lane, held apart by a kernel.
+    r"""Repulsive score distillation: P particles (means) per lane, with kernel repulsion.
 
     .. math::
         g_i = \nabla_{\mu_i}\!\left[\text{RED-diff}\right] + \lambda_t\,\gamma\,s\,
         \nabla_{\mu_i} \log \textstyle\sum_j k_s(\mu_i, \mu_j), \qquad
         k_s(u, v) = \exp\left(-\lVert f(u) - f(v) \rVert^2 / h_s\right)
 
-    The sum is a density q of the particles, and :math:`-s \nabla \log q` is its eps at level s:
-    :math:`\gamma = 1` is the Wasserstein gradient flow of KL(q_s || p_s) in the place of the pull
-    to a mode, with a kernel for q. :math:`h_0 = \mathrm{median}_{i<j}\, d_{ij}^2 / \log(P + 1)` is
-    the paper's, from the pairs of one lane; at level s it is diffused as q is,
-    :math:`h_s = h_0 + 2 s^2` on pixels, without which repulsion would outgrow all else where s is
-    large. The particles show modes and where y leaves room, and are no calibrated posterior: the
-    kernel blurs q, and :math:`\lambda` stands for sigma_y as in RED-diff. With one particle it is
-    RED-diff, and its `estimate` is the mean of the particles, which need not be near any.
+    The sum is a kernel density estimate of the distribution q of the particles, and
+    :math:`-s \nabla \log q` is the corresponding :math:`\varepsilon` at level s. With
+    :math:`\gamma = 1` the particles follow the Wasserstein gradient flow of KL(q_s || p_s), instead
+    of moving to a mode. The bandwidth :math:`h_0 = \mathrm{median}_{i<j}\, d_{ij}^2 / \log(P + 1)`,
+    over the pairs of a lane, is that of the paper. At level s it is diffused like q,
+    :math:`h_s = h_0 + 2 s^2` for pixels; otherwise the repulsion would dominate at large s.
+
+    The particles show modes and directions that y does not determine. They are not calibrated draws
+    from the posterior, because the kernel smooths q and :math:`\lambda` replaces sigma_y as in
+    RED-diff. With one particle the method is RED-diff. `estimate` is the mean of the particles,
+    which need not be close to any of them.
 
     Arguments:
-        schedule: The noise levels; this and all of RED-diff's arguments are as there.
-        particles: P. A step makes P times as many evaluations. Those that start at one place part
-            by their noise; `inits.noise` starts them apart.
-        gamma: :math:`\gamma`, the strength of the repulsion, without a unit. At 0 each particle
-            is a run of RED-diff of its own; above 1 the particles spread wider than the prior.
-        features: f, from `(rows, *n)` to `(rows, ...)`, row by row, differentiable: what shall
-            differ between particles, such as a network's embedding; pixels if None. A module must
-            be on the device of y, and :math:`h_s / h_0` is that of the pixels.
+        schedule: The noise levels; this and the other arguments of RED-diff are as there.
+        particles: P. A step makes P times as many evaluations. Particles with the same initial
+            value separate because of their noise; `inits.noise` gives different initial values.
+        gamma: :math:`\gamma`, the dimensionless strength of the repulsion, >= 0. With 0 the
+            particles are independent runs of RED-diff; above 1 they spread wider than the prior.
+        features: f, a differentiable function from `(rows, *n)` to `(rows, ...)`, row by row. It
+            defines in what the particles should differ, such as the embedding of a network; by
+            default pixels. A module must be on the device of y. :math:`h_s / h_0` is that of
+            pixels.
 
     References:
         | Repulsive Score Distillation for Diverse Sampling of Diffusion Models
         | (Zilberstein et al., 2024), https://arxiv.org/abs/2406.16683
-        | (Its public code divides by log(P - 1), under which two particles do not repel. The
-        | diffused bandwidth is ours.)
+        | (The released code divides by log(P - 1), so that two particles do not repel each other.
+        | The diffused bandwidth is our modification.)
 
     Raises:
-        InvalidArgument: If a number is out of its range; in the first step, if f has no gradient.
+        InvalidArgument: If a number is out of range, or, in the first step, if f has no gradient.
     """
 
     particles: int = 4
@@ -71,7 +75,7 @@ class RSD(REDDiff):
         require_count("particles", self.particles)
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> REDDiffState:
-        """mu_i <- A^+ y; a random start draws anew for each particle."""
+        """The initial mu_i; a random `start` gives each particle its own."""
         starts = [self.start(problem, rng) for _ in range(self.particles)]
         x = torch.stack(starts, 1).flatten(0, 1)
         return REDDiffState.start(x, self._learned, self.particles)
@@ -83,7 +87,7 @@ class RSD(REDDiff):
     def step(
         self, state: REDDiffState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> REDDiffState:
-        """RED-diff's step of every particle, by gradients that see the others of its lane."""
+        """The step of RED-diff for every particle, with gradients that depend on the others."""
         rng, k = PerParticle(rng, self.particles), repeat(k, self.particles)
         return super().step(state, problem.repeated(self.particles), prior, k, rng)
 
@@ -104,8 +108,8 @@ class RSD(REDDiff):
         h_f, h_x = _bandwidth(d_f), _bandwidth(d_x)
         ratio = torch.where(h_x > 0, h_f / h_x, 1)
         h = per_lane(h_f, s) + 2 * s**2 * per_lane(ratio, s)
-        h = torch.where(h > 0, h, 1)  # features that are all the same have no slope anyway
-        near = (-d_f[:, :, None] / h[..., None]).softmax(3)  # of the density, per draw and pair
+        h = torch.where(h > 0, h, 1)  # if all features are equal, the gradient is zero
+        near = (-d_f[:, :, None] / h[..., None]).softmax(3)  # per draw and pair
         slope = -2 * self.weight * self.weighting(s) * self.gamma * s / (h * s.shape[2])
         push = slope.sum(2, keepdim=True) * f - torch.einsum("bij,bijq->biq", slope, near) @ f
         return pullback(push.flatten(0, 1))
@@ -117,7 +121,7 @@ class RSD(REDDiff):
         with torch.enable_grad():
             leaf = mu.detach().requires_grad_()
             f = self.features(leaf).flatten(1)
-        got = "one without a gradient"
+        got = "a function without a gradient"
         require(f.requires_grad, "features", expected="a differentiable function", got=got)
 
         def pullback(v: Tensor) -> Tensor:
@@ -130,7 +134,7 @@ class RSD(REDDiff):
         return self._by_lane(state.mu.x).mean(1)
 
     def sample(self, state: REDDiffState, n: int, rng: Rng) -> Float[Tensor, "b n *m"]:
-        """The first n particles, each with noise of its own sigma_q.
+        """The first n particles, each with noise of its sigma_q.
 
         Raises:
             InvalidArgument: If n is above P.
@@ -150,7 +154,7 @@ def _squared_distances(f: Float[Tensor, "b P m"]) -> Float[Tensor, "b P P"]:
 
 
 def _bandwidth(d: Float[Tensor, "b P P"]) -> Float[Tensor, " b"]:
-    """The median over the pairs of a lane, over log(P + 1)."""
+    """The median of d over the pairs of a lane, divided by log(P + 1)."""
     p = d.shape[1]
     i, j = torch.triu_indices(p, p, 1, device=d.device)
     return d[:, i, j].median(1).values / math.log(p + 1)

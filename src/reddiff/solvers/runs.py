@@ -1,4 +1,4 @@
-r"""Runs down the levels within one step of a solver, from a level per lane to a clean x."""
+r"""Reverse diffusion within one step of a solver, from a noise level per lane to a clean x."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reddiff.random import Rng
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 
-POWER = 7  # of the levels of Karras et al., Equation 5
+POWER = 7  # rho in Equation 5 of Karras et al. (2022)
 
 
 def inner_levels(s: Tensor, end: Tensor, n: int) -> list[Tensor]:
-    """n levels `(b,)` from s down to `end`, evenly spaced in the 7th root; then 0."""
+    """n levels `(b,)` from s down to `end`, evenly spaced in the 7th root, followed by 0."""
     first, last = s ** (1 / POWER), torch.minimum(end, s) ** (1 / POWER)
     fractions = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
     return [*((first + u * (last - first)) ** POWER for u in fractions), torch.zeros_like(s)]
@@ -27,7 +27,7 @@ def inner_levels(s: Tensor, end: Tensor, n: int) -> list[Tensor]:
 def probability_flow(
     denoise: Denoise, x: Float[Tensor, "b *n"], levels: list[Tensor]
 ) -> Float[Tensor, "b *n"]:
-    """Euler's steps along the probability flow: one evaluation a level; the last to D(x, s)."""
+    """Euler steps along the probability flow, with one evaluation per level, ending at D(x, s)."""
     for s, s_next in pairwise(levels):
         x_0 = denoise(x, s)
         x = x_0 + per_lane(s_next / s, x) * (x - x_0)
@@ -37,13 +37,13 @@ def probability_flow(
 def reverse_sde(
     denoise: Denoise, x: Float[Tensor, "b *n"], levels: list[Tensor], rng: Rng
 ) -> Float[Tensor, "b *n"]:
-    r"""A draw of x_0 given x at the first level: the reverse SDE, one evaluation a level.
+    r"""A draw of x_0 given x at the first level, by the reverse SDE, with one evaluation per level.
 
     .. math:: x' = w x + (1 - w)\,\hat D + s' \sqrt{1 - w}\,n, \qquad w = s'^2 / s^2
 
-    with D extrapolated to the middle of the step, in log s, from the level before:
-    :math:`\hat D = D + \frac{h}{2 h_{-}} (D - D_{-})`, :math:`h = \log s / s'`. The first step,
-    the last one, and any between equal levels take D as it is.
+    where :math:`\hat D` is D extrapolated to the middle of the step, in log s, from the previous
+    level: :math:`\hat D = D + \frac{h}{2 h_{-}} (D - D_{-})`, :math:`h = \log(s / s')`. The first
+    step, the last step and steps between equal levels use D.
 
     References:
         | DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models

@@ -1,4 +1,4 @@
-"""SITCOM: the network input nearest to x_t whose denoised output is consistent with y."""
+"""SITCOM: optimizes the input of the network so that its output is consistent with y."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from reddiff.solvers.base import StepCost, preset_for
 from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, vp_alpha
 from reddiff.solvers.steps.likelihood import curvatures
 
-BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Adam's
-LEAST_NOISE = 1e-3  # the least rms residual asked for, over the rms of y
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # of Adam
+LEAST_NOISE = 1e-3  # lower bound on the target rms residual, relative to the rms of y
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class SITCOM(Sampler):
     .. math:: v = \arg\min_v \lVert y - A(D(v)) \rVert^2 + \lambda \lVert x_t - v \rVert^2, \qquad
         x_{t'} = \alpha' D(v) + \sigma' n
 
-    by Adam from :math:`v = x_t`, through the network. A lane stands still once the rms of its
-    residual is that of the noise (or a thousandth of that of y): y is not fitted closer. (Its
-    evaluations are made all the same: all steps cost alike.) An optimizer and not a sampler: the
-    law of its results is not the posterior. For noise that is not Gaussian the squares are
-    weighted by its curvature, and the residual is measured in its standard deviations.
+    minimized by Adam through the network, starting at :math:`v = x_t`. To avoid fitting the noise,
+    a lane stops once the rms of its residual equals that of the noise (or a thousandth of that of
+    y). It is still evaluated, so that all steps have the same cost. The method is an optimizer: its
+    results are not distributed as the posterior. For non-Gaussian noise the squares are weighted by
+    the curvature of the noise, and the residual is measured in standard deviations.
 
     Arguments:
-        schedule: The levels.
-        lr: Adam's step, in units of x_t.
-        inner: Adam's steps a level.
-        weight: :math:`\lambda`.
+        schedule: The noise levels.
+        lr: The learning rate of Adam, in units of x_t, above 0.
+        inner: Adam steps per level, at least 1.
+        weight: :math:`\lambda`, >= 0.
 
     References:
         | SITCOM: Step-wise Triple-Consistent Diffusion Sampling for Inverse Problems
@@ -52,7 +52,7 @@ class SITCOM(Sampler):
         | Adam: A Method for Stochastic Optimization (Kingma & Ba, 2014)
 
     Raises:
-        InvalidArgument: If an argument is out of its range.
+        InvalidArgument: If an argument is out of range.
     """
 
     lr: float = 0.02
@@ -71,13 +71,13 @@ class SITCOM(Sampler):
     def paper(
         cls, steps: int = 20, prior: Prior | None = None, *, lr: float = 0.02, inner: int = 30
     ) -> SITCOM:
-        """The published settings, for pictures in [-1, 1], without the regularizer.
+        """The published settings, for images in [-1, 1], without the regularizer.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
+            prior: If given, levels are limited to its range.
             lr: See the class.
             inner: See the class.
-            prior: The levels are those that this prior is good for; by default all of them.
         """
         schedule = vp_within(steps)
         return preset_for(prior, cls(schedule, lr, inner, clip=1.0))
@@ -101,7 +101,7 @@ class SITCOM(Sampler):
             done = done | _explained(problem, a)
             residual = torch.where(problem.measured, a - problem.y, 0)
             grad = pullback(pull(2 * weight * residual)) / alpha + 2 * self.weight * (v - x_t)
-            del pullback, pull  # their graphs are freed before the next ones are made
+            del pullback, pull  # free these graphs before building the next ones
             first = BETA_1 * first + (1 - BETA_1) * grad
             second = BETA_2 * second + (1 - BETA_2) * grad**2
             size = (second / (1 - BETA_2**i)).sqrt() + EPS
@@ -111,7 +111,7 @@ class SITCOM(Sampler):
 
 
 def _weight(problem: Problem) -> Float[Tensor, "b *m"]:
-    """Of the squares: 1 for Gaussian noise, of which sigma is not needed."""
+    """The weights of the squares: 1 for Gaussian noise, otherwise its curvature."""
     if isinstance(problem.noise, Gaussian):
         return torch.ones_like(problem.y)
     return curvatures(problem, problem.noise)

@@ -1,4 +1,4 @@
-r"""TDS: sequential Monte Carlo with guidance; exact for many particles and small steps."""
+r"""TDS: guided sequential Monte Carlo, exact for many particles and small steps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from reddiff.solvers.inits import Init, pinv, zeros
 
 @dataclass(frozen=True)
 class Weighted(State):
-    """Particles with weights.
+    """Weighted particles.
 
     Arguments:
-        x: The particles of every lane, at the level of the step to come.
-        log_w: The logarithms of their weights, but for the twist of the step to come.
-        x_0: The clean estimate of one particle, chosen by its weight.
+        x: The particles of each lane, at the level of the next step.
+        log_w: The logarithms of their weights, without the twist at that level.
+        x_0: The clean estimate of one particle, drawn according to the weights.
     """
 
     x: Float[Tensor, "b P *n"]
@@ -42,7 +42,7 @@ class Weighted(State):
 class TDS(Solver[Weighted]):
     r"""The twisted diffusion sampler.
 
-    Particles follow the ancestral sampler, pushed by the gradient of the twist
+    Particles follow the ancestral sampler, guided by the gradient of the twisting function
 
     .. math:: \log \tilde p_s(y \mid x) = -\frac{\lVert y - A(x_0) \rVert^2}{2 v_s}, \qquad
         v_s = \sigma_y^2 + \frac{s^2}{1 + s^2} \lVert A \rVert^2,
@@ -52,21 +52,22 @@ class TDS(Solver[Weighted]):
     .. math:: x' = x_0 + \tfrac{s'^2}{s^2} (x - x_0) + (s^2 - s'^2) \nabla \log \tilde p_s + u z,
         \qquad u^2 = s'^2 (1 - s'^2 / s^2),
 
-    and the weights make up for what the twist has changed:
+    and the weights correct for the change of the proposal:
 
     .. math:: w' = w\,\frac{p(x' \mid x)\, \tilde p_{s'}(y \mid x')}
         {\tilde p_s(y \mid x)\, \tilde p(x' \mid x, y)},
 
-    with p(y | x) in the place of the last twist. Particles of a lane are resampled (systematically)
-    where their effective number falls below a share of P. The result of a run is one particle, a
-    draw; `draw` gives more of them. With many particles the draws are from the posterior of the
-    ancestral sampler's own law, which is the prior's where the steps are small.
+    where the last twisting function is p(y | x). The particles of a lane are resampled
+    (systematically) if their effective number falls below a fraction of P. The result of a run is
+    one particle, which is a draw; `draw` makes more. For many particles, draws follow the posterior
+    under the distribution of the ancestral sampler, which is the prior for small steps.
 
     Arguments:
-        schedule: The levels, from plain noise to well below the noise of y.
+        schedule: The noise levels, from pure noise to well below the noise of y.
         particles: P, per lane; 1 is guidance without correction.
-        threshold: The share of P below which particles are resampled; 1 at every step.
-        start: The mean of the first particles.
+        threshold: The fraction of P, in [0, 1], below which particles are resampled; 1 resamples at
+            every step.
+        start: The mean of the initial particles.
 
     References:
         | Practical and Asymptotically Exact Conditional Sampling in Diffusion Models (Wu et al.,
@@ -89,11 +90,13 @@ class TDS(Solver[Weighted]):
 
     @classmethod
     def default(cls, steps: int = 100, prior: Prior | None = None) -> TDS:
-        """16 particles on the levels of EDM; about A^+ y where those of the prior are all low.
+        """16 particles on the levels of EDM.
+
+        If the range of the prior ends below the levels that hide x, the start is A^+ y.
 
         Arguments:
             steps: The number of levels.
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
         """
         made = preset_for(prior, cls(preset(partial(karras, steps), 0.002, 80.0)))
         return made if made.schedule.levels[0] >= NOISE else replace(made, start=pinv)
@@ -121,13 +124,13 @@ class TDS(Solver[Weighted]):
         table = self.schedule.levels.to(state.x)
         s, s_next = (per_lane(level, state.x) for level in (table[k], table[k + 1]))
         x_0, push, twist, fit = self._twisted(state.x, table[k], problem, prior)
-        log_w = state.log_w + twist  # those of the particles at level s
+        log_w = state.log_w + twist  # the weights at level s
         index, log_w = self._resampled(log_w, rng)
         x, x_0, push = (_chosen(v, index) for v in (state.x, x_0, push))
         twist, fit = twist.gather(1, index), fit.gather(1, index)
         up = (s_next**2 * (1 - (s_next / s) ** 2)).sqrt()
         z = rng.randn_like(x)
-        shift = torch.where(up > 0, (s**2 - s_next**2) * push, 0)  # the last step is to x_0 itself
+        shift = torch.where(up > 0, (s**2 - s_next**2) * push, 0)  # the last step goes to x_0
         proposed = x_0 + (s_next / s) ** 2 * (x - x_0) + shift + up * z
         moved = shift / torch.where(up > 0, up, 1)
         ratio = -(z * moved + moved**2 / 2).flatten(2).sum(2)
@@ -142,7 +145,7 @@ class TDS(Solver[Weighted]):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x_0, the gradient of log p~(y | x), its value, and log p(y | x_0).
 
-        The latter two up to a constant of the lane.
+        The last two are up to a constant per lane.
         """
         rows, wide = x.flatten(0, 1), problem.repeated(self.particles)
         x_0, pullback = prior.vjp(rows, repeat(s, self.particles), once=True)
@@ -159,11 +162,11 @@ class TDS(Solver[Weighted]):
     def _resampled(
         self, log_w: Float[Tensor, "b P"], rng: Rng
     ) -> tuple[Int[Tensor, "b P"], Float[Tensor, "b P"]]:
-        """Which particles go on, and their weights: the same where all of them do."""
+        """The indices of the particles after resampling, and their log weights."""
         count = self.particles
         w = log_w.softmax(1)
         few = w.square().sum(1, keepdim=True) * count * self.threshold > 1
-        place = torch.arange(count).to(w) + rng.rand_like(w[:, :1])  # one of them in each share
+        place = torch.arange(count).to(w) + rng.rand_like(w[:, :1])  # one number per stratum
         index = torch.searchsorted(w.cumsum(1) * count, place).clamp(max=count - 1)
         same = torch.arange(count, device=index.device).expand_as(index)
         mean = torch.logsumexp(log_w, 1, keepdim=True)
@@ -179,12 +182,12 @@ class TDS(Solver[Weighted]):
 
 
 def _chosen(v: Float[Tensor, "b P *n"], index: Int[Tensor, "b q"]) -> Float[Tensor, "b q *n"]:
-    """The particles of these numbers, lane by lane."""
+    """The particles at these indices, per lane."""
     wide = index.view(*index.shape, *[1] * (v.ndim - 2)).expand(*index.shape, *v.shape[2:])
     return v.gather(1, wide)
 
 
 def _drawn(log_w: Float[Tensor, "b P"], u: Float[Tensor, "b q"]) -> Int[Tensor, "b q"]:
-    """The numbers of particles that uniform numbers draw by their weights."""
+    """Indices of particles, drawn according to their weights with uniform numbers u."""
     index = torch.searchsorted(log_w.softmax(1).cumsum(1), u)
     return index.clamp(max=log_w.shape[1] - 1)

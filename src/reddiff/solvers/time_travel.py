@@ -1,4 +1,4 @@
-"""Time travel: a walk down the levels that goes some of the way again."""
+"""Time travel: samplers that repeatedly return to a higher noise level."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from reddiff.solvers.base_sampler import Diffused, Sampler, arrive
 
 @dataclass(frozen=True)
 class Traveller(Sampler, ABC):
-    r"""A walk down the levels that goes some of the way again.
+    r"""Base class of samplers with time travel.
 
-    Time travel: every `travel` levels, counted from the last one, the sample is taken back up by
-    `travel` levels with noise, :math:`x + \sqrt{s_{up}^2 - s^2}\,z`, and comes down once more,
-    until it has come down `repeats` times. Each step of a run costs one evaluation, and a run
-    with time travel has more steps than levels.
+    Every `travel` levels, counted from the last one, the sample returns to the noise level of
+    `travel` levels before, :math:`x + \sqrt{s_{up}^2 - s^2}\,z`, and goes through these levels
+    again, until it has done so `repeats` times. Each step costs one evaluation; a run with time
+    travel has more steps than levels.
 
     Arguments:
-        schedule: The levels.
-        eta: :math:`\eta`, the share of fresh noise in each step, 0 to 1.
-        travel: l, how many levels a way back up is long.
-        repeats: r, how often each stretch is walked; 1 is without time travel.
+        schedule: The noise levels.
+        eta: :math:`\eta`, the share of new noise in each step, 0 to 1.
+        travel: l, the number of levels of a segment, at least 1.
+        repeats: r, how often each segment is traversed; 1 is without time travel.
 
     References:
         | Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang et al.,
@@ -58,7 +58,7 @@ class Traveller(Sampler, ABC):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """Down by one level, and back up where the walk says so."""
+        """One step down, followed by a return to a higher level where the sequence has one."""
         s, s_next, s_up = self.ways(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         x, x_0 = self.restored(state.x, x_0, s, s_next, problem, rng)
@@ -71,10 +71,10 @@ class Traveller(Sampler, ABC):
     def restored(
         self, x: Tensor, x_0: Tensor, s: Tensor, s_next: Tensor, problem: Problem, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        """x at level `s_next` `(b,)`, and the estimate it was made from, given D(x, s)."""
+        """x at level `s_next` `(b,)`, and the estimate x_0' behind it, given x_0 = D(x, s)."""
 
     def ways(self, k: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The levels `(b,)` where step k starts, where it arrives, and where it then goes up to."""
+        """The levels `(b,)` before step k, after it, and after the return to a higher level."""
         table = self.schedule.levels.to(like)
         walk = torch.tensor((*self._walk(), len(self.schedule)), device=k.device)
         return table[walk[k]], table[walk[k] + 1], table[walk[k + 1]]
@@ -85,13 +85,13 @@ class Traveller(Sampler, ABC):
 
 @lru_cache(maxsize=64)
 def walk(levels: int, travel: int, repeats: int) -> tuple[int, ...]:
-    """The levels 0 to levels - 1 at which the denoiser is asked, in order.
+    """The sequence of the levels 0 to levels - 1 at which the denoiser is evaluated.
 
-    Each is followed by the next, or by one that lies `travel` levels above the next.
+    Each level is followed by the next one, or by the one `travel` levels before the next.
     """
     turns = {
         k: repeats - 1 for k in range(travel, levels) if (levels - 1 - k) % travel == 0
-    }  # how often to turn back on arriving at level k
+    }  # how often to return from level k
     visits = [0]
     while visits[-1] < levels - 1:
         k = visits[-1] + 1

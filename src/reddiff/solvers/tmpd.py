@@ -1,4 +1,4 @@
-"""TMPD: MMPS with a diagonal in the place of the covariance of A x."""
+"""TMPD: MMPS with a diagonal approximation of the covariance of A x."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class TMPD(Sampler):
         \mathrm{diag}(\sigma_y^2 + A V A^T \mathbf{1})^{-1} (y - A x_0), \qquad
         V = \sigma_t^2\, \partial x_0 / \partial x_t \quad (\alpha_t = 1)
 
-    takes the place of the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's
-    formula. Its row sums in the space of y stand for the covariance of A x: two pullbacks through
-    the network in all. A nonlinear A is linearized at x_0, which is our generalization.
+    replaces the denoiser in DDIM. V is the covariance of x given x_t, by Tweedie's formula. The
+    covariance A V A^T is replaced by the diagonal matrix of its row sums, so that a step needs two
+    backward passes. A nonlinear A is linearized at x_0, which is our generalization.
 
-    It is exact on a Gaussian prior where A V A^T is diagonal, as for a mask on independent pixels,
-    but for the size of the steps. Elsewhere it is biased: where correlations are positive, the
-    sums exceed what fine detail has, and detail is fitted too little. Negative ones (an A
-    of both signs) make them too small, down to 0, where a negative sum is put: as published the
-    guidance then overshoots, and runs diverge. Use MMPS there, or `shorten`.
+    For a Gaussian prior with diagonal A V A^T, such as a mask on independent pixels, it is exact up
+    to the discretization error. Otherwise it is biased. Positive correlations make the row sums
+    larger than the variance of fine detail, which is then fitted too little. Negative correlations,
+    as for an A with both signs, make them too small (negative sums are set to 0). As published, the
+    guidance then overshoots and runs diverge: use MMPS or `shorten`.
 
     Arguments:
-        schedule: The levels.
-        eta: How much of the noise a DDIM step draws anew, from 0 to 1.
-        shorten: Whether guidance that overshoots is cut to a step of steepest descent, of the same
-            direction, on the system that MMPS solves. It never is where A V A^T has no negative
-            entry, because row sums then bound it from above. Not in the paper.
+        schedule: The noise levels.
+        eta: The share of new noise in a DDIM step, from 0 to 1.
+        shorten: Whether to shorten guidance that overshoots, by exact line search on the linear
+            system that MMPS solves. If A V A^T has no negative entry this has no effect, because
+            row sums then bound it from above. Not in the paper.
 
     References:
         | Tweedie Moment Projected Diffusions for Inverse Problems (Boys et al., 2023),
         | Section 3, https://arxiv.org/abs/2310.06721
 
     Raises:
-        InvalidArgument: If eta is not between 0 and 1.
+        InvalidArgument: If eta is not in [0, 1].
     """
 
     eta: float = 1.0
@@ -65,11 +65,11 @@ class TMPD(Sampler):
 
     @classmethod
     def paper(cls, steps: int = 1000, prior: Prior | None = None) -> TMPD:
-        """The published settings of its VP sampler: DDPM (eta = 1), nothing to tune, no clipping.
+        """The published settings of the VP sampler: DDPM (eta = 1), without clipping.
 
         Arguments:
             steps: Levels of the linear VP schedule (T = 1000).
-            prior: The levels are those that this prior is good for; by default all of them.
+            prior: If given, levels are limited to its range.
         """
         return preset_for(prior, cls(vp_within(steps), shorten=False))
 
@@ -87,7 +87,7 @@ class TMPD(Sampler):
     def guided(
         self, problem: Problem, prior: Prior, x: Float[Tensor, "b *n"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
-        """E[x_0 | x_0 + s n = x, y], with row sums for a covariance."""
+        """E[x_0 | x_0 + s n = x, y], with row sums in place of the covariance."""
         x_0, pullback = prior.vjp(x, s)
         x_0 = self._clipped(x_0)
         near = problem.operator.linearise(x_0)

@@ -1,4 +1,4 @@
-"""ULA: Langevin steps on the posterior, with the score of the prior at a level of noise."""
+"""ULA: Langevin sampling of the posterior, with the score of the prior at a noise level."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from reddiff.solvers.steps.likelihood import curvature, tamed_grad
 
 @dataclass(frozen=True)
 class Walk(State):
-    """Where a chain is.
+    """The state of a chain.
 
     Arguments:
-        x: The draw.
-        stiffness: A bound on the curvature of -log p(y | A(x)) `(b,)`.
+        x: The current draw.
+        stiffness: An upper bound on the curvature of -log p(y | A(x)), `(b,)`.
     """
 
     x: Tensor
@@ -41,15 +41,16 @@ class ULA(Solver[Walk]):
     .. math:: x \leftarrow x + h \left[ \frac{D(x, s) - x}{s^2} + \nabla \log p(y \mid A(x)) \right]
         + \sqrt{2h}\, n
 
-    At a constant level it draws from p(y | A(x)) p_s(x), with the prior blurred by s: not the
-    posterior, but near it where s is small against what y and the prior leave open. Its variance
-    is too large by 1 / (1 - step_size / 2) in the stiffest direction, and less in others.
+    At a constant level s it draws from p(y | A(x)) p_s(x), where p_s is the prior smoothed by noise
+    of level s. This is close to the posterior if s is small compared with the posterior spread. The
+    variance is too large by a factor 1 / (1 - step_size / 2) in the stiffest direction, and by less
+    in others.
 
     Arguments:
-        schedule: The levels s: `constant`, or annealed down to the one that is meant.
-        step_size: h times a bound on the curvature, from 0 to 2. The bound is ||J||^2 times the
-            `energy.curvature` of the noise + 1 / s^2, with J the derivative of A at the start.
-        start: The first x, to which noise of the first level is added.
+        schedule: The levels s: constant, or annealed down to the target level.
+        step_size: h times an upper bound on the curvature, between 0 and 2. The bound is
+            ||J||^2 `curvature(problem, noise)` + 1 / s^2, with J the Jacobian of A at the start.
+        start: The initial x, to which noise of the first level is added.
 
     References:
         | Bayesian Imaging Using Plug & Play Priors: When Langevin Meets Tweedie
@@ -73,12 +74,12 @@ class ULA(Solver[Walk]):
     def paper(
         cls, steps: int = 1000, prior: Prior | None = None, *, sigma: float = 10 / 255
     ) -> ULA:
-        """One level, and a third of the step that the curvature allows.
+        """The published settings: one noise level, and a step size of 1/3.
 
         Arguments:
-            steps: How many; chains on pictures need many thousands.
-            sigma: The level: 5 / 255 of pictures in [0, 1] is 10 / 255 of those in [-1, 1].
-            prior: The levels are those that this prior is good for; by default all of them.
+            steps: The number of steps; chains on images need many thousands.
+            prior: If given, levels are limited to its range.
+            sigma: The noise level; 10 / 255 for images in [-1, 1] is 5 / 255 for those in [0, 1].
         """
         return preset_for(prior, cls(preset(partial(held, steps, sigma))))
 
@@ -90,7 +91,7 @@ class ULA(Solver[Walk]):
         return True
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> Walk:
-        """The start, noise of the first level, and how stiff the likelihood is there."""
+        """The start plus noise of the first level, and the stiffness of the likelihood there."""
         x = self.start(problem, rng)
         x = x + self.schedule.levels[0].to(x) * rng.randn_like(x)
         return Walk(x, problem.operator.norm(x) ** 2 * curvature(problem, problem.noise))

@@ -1,4 +1,4 @@
-"""Samplers of the prior, which never look at y: a check of the prior, and the base of others."""
+"""Samplers of the prior, which ignore y: for checks of a prior, and as a basis of others."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reddiff.solvers.base_sampler import Diffused, Sampler, arrive, ddim
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    r"""x <- DDIM step from D(x, s): draws from the prior.
+    r"""Draws from the prior by DDIM steps.
 
     Arguments:
-        schedule: The levels.
-        eta: How much of DDPM's noise each step adds: 0 is a deterministic map of the first noise,
-            1 is DDPM.
+        schedule: The noise levels.
+        eta: The share of new noise in each step, from 0 to 1: 0 is a deterministic map of the
+            initial noise, 1 is DDPM.
 
     References:
         | Denoising Diffusion Implicit Models (Song et al., 2020), Equation 12,
@@ -46,7 +46,7 @@ class DDIM(Sampler):
 
     @classmethod
     def ddpm(cls, steps: int = 1000, prior: Prior | None = None) -> DDIM:
-        """DDPM: eta = 1 on the linear VP schedule (T = 1000), within the levels of the prior."""
+        """DDPM: eta = 1 on the linear VP schedule (T = 1000), within the range of the prior."""
         return preset_for(prior, cls(vp_within(steps), eta=1.0))
 
     def step(
@@ -59,12 +59,12 @@ class DDIM(Sampler):
 
 @dataclass(frozen=True)
 class Heun(Sampler):
-    r"""Heun's second-order steps along the probability flow: draws from the prior.
+    r"""Draws from the prior by second-order Heun steps along the probability flow ODE.
 
     .. math:: \frac{dx}{ds} = \frac{x - D(x, s)}{s}
 
-    Two evaluations a step. (At the last one, to level 0, the second has no use, and is made to keep
-    all steps alike.)
+    Each step costs two evaluations. (In the last step, to level 0, the second one is not needed. It
+    is made so that all steps cost the same.)
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -73,7 +73,7 @@ class Heun(Sampler):
 
     @classmethod
     def edm(cls, steps: int = 18, prior: Prior | None = None) -> Heun:
-        """The levels of the paper, from 80 to 0.002, within those of the prior if one is given."""
+        """The levels of the paper, from 80 to 0.002, within the range of the prior if given."""
         return preset_for(prior, cls(preset(partial(karras, steps), 0.002, 80.0)))
 
     @property
@@ -83,7 +83,7 @@ class Heun(Sampler):
     def step(
         self, state: Diffused, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> Diffused:
-        """Euler's step, then the trapezoid rule."""
+        """An Euler step, corrected by the trapezoidal rule."""
         s, s_next = self.levels(k, state.x)
         x_0 = self.denoise(prior, state.x, s)
         euler = ddim(state.x, x_0, s, s_next, 0.0, rng)

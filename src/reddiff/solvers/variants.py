@@ -1,4 +1,4 @@
-"""What sets RED, score distillation and the released code apart from Algorithm 1 of RED-diff."""
+"""Modifications of RED-diff's Algorithm 1: RED, score distillation and the released code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from reddiff.problem import Problem
 
 @dataclass(frozen=True)
 class Variant:
-    """Changes to RED-diff that reproduce other methods; by default there are none.
+    """Modifications of RED-diff that reproduce other methods; by default none.
 
     Arguments:
         noise_scale: Ratio of the noise actually added to the noise level passed to the denoiser:
             1 in RED-diff, 0 in RED.
         data_weight: Weight of the data term; 0 gives score distillation.
-        means: Data term and regularizer are means over the M measured entries and the N entries
-            of x, as in the released code, instead of sums. This equals the weight lambda M / N on
-            sums, with Adam's eps times M.
-        lag: Return the iterate before the last step, as the released code does: the last gradient
-            is computed and not used.
+        means: Whether data term and regularizer are means over the M measured entries of y and the
+            N entries of x, as in the released code, instead of sums. This equals the weight
+            lambda M / N on sums, with the eps of Adam times M.
+        lag: Whether to return the iterate before the last step, as the released code does: the
+            last gradient is computed but not used.
 
     Raises:
         InvalidArgument: If a number is negative or not finite.
@@ -41,7 +41,7 @@ class Variant:
     def total(
         self, problem: Problem, data: tuple[Tensor, Tensor], regularizer: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The gradients in mu `(b, *n)` and in sigma_q `(b,)` from those of the two terms."""
+        """The gradients for mu `(b, *n)` and sigma_q `(b,)`, from those of the two terms."""
         (data_mu, data_sigma), (prior_mu, prior_sigma) = data, regularizer
         m, n = data_sigma.new_ones(len(data_sigma)), 1
         if self.means:

@@ -1,4 +1,4 @@
-r"""The shapes :math:`w(s)` of RED-diff's weight :math:`\lambda_t = \lambda\,w(s)`, s = sigma/alpha.
+r"""Weightings w(s) of RED-diff, :math:`\lambda_t = \lambda\,w(s)` with s = sigma / alpha.
 
 References:
     | A Variational Perspective on Solving Inverse Problems with Diffusion Models
@@ -17,7 +17,7 @@ Weighting = Callable[[Tensor], Tensor]
 
 
 def linear(s: Tensor) -> Tensor:
-    """s, that is 1 / SNR: the paper's choice, equal denoiser residuals in the signal domain."""
+    """s, the paper's choice, which weights residuals of the denoiser equally in units of x."""
     return s
 
 
@@ -57,9 +57,9 @@ WEIGHTINGS: dict[str, Weighting] = {
 
 
 def weighting(name: str) -> Weighting:
-    """The weighting of this name, for command lines and configuration files.
+    """The weighting with this name, for command lines and configuration files.
 
     Raises:
-        InvalidArgument: If there is none.
+        InvalidArgument: If there is no such weighting.
     """
     return lookup(WEIGHTINGS, "weighting", name)

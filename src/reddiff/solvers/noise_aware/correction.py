@@ -1,4 +1,4 @@
-"""The correction of D by y, with the covariance of the prior's error."""
+"""The data step after the denoiser, with the measured covariance of the prior's error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.problem import Problem
 from reddiff.solvers.noise_aware.step import CG_TOL, Level
 from reddiff.solvers.steps.conditioning import conditioned
 
-FEW = 6  # CG iterations: more change little, and amplify rounding errors
+FEW = 6  # CG iterations; more have little effect and amplify rounding errors
 
 
 def measured_step(
@@ -26,10 +26,10 @@ def measured_step(
     level: Level,
     plain: Callable[[], Solution],
 ) -> Solution:
-    r"""D + P A^T (A P A^T + lambda sigma_y^2)^-1 (y - A D), with the measured error of the prior.
+    r"""D + P A^T (A P A^T + lambda sigma_y^2)^-1 (y - A D), by a few CG iterations.
 
-    P is :math:`\tau_\rho^2 ((1 - u) I + u\,C_s / s^2)`, and the inverse is a few CG iterations.
-    Lanes with u = 0 take the `plain` step.
+    :math:`P = P_0 ((1 - u) I + u\,C_s / s^2)`, where :math:`P_0` (`level.fresh2`) is P for a
+    Gaussian prior. Lanes with u = 0 take the step `plain`.
     """
     used, x = level.other > 0, d
     if not bool(used.any()):

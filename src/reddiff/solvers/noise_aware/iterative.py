@@ -1,4 +1,4 @@
-"""The step by conjugate gradients, for a linear A without a spectral form."""
+"""The step for a linear A without a spectral form, by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.random import Rng
 from reddiff.solvers.noise_aware.correction import measured_step
 from reddiff.solvers.noise_aware.step import CG_ITERATIONS, CG_TOL, Level, StepResult
 
-# sqrt(1 - t) for t in [0, 1] in powers of t; its square is within 0.009 of 1 - t everywhere.
+# Coefficients of a polynomial for sqrt(1 - t) on [0, 1]; its square is within 0.009 of 1 - t.
 SQRT = (1, -0.3756, -1.1342, 2.2264, -1.6214)
 
 
@@ -29,16 +29,16 @@ def iterative_step(
     level: Level,
     rng: Rng,
 ) -> StepResult:
-    r"""The step by conjugate gradients, for an A without a spectral form; base is w - omega e.
+    r"""The step of `NoiseAwareREDDiff` by conjugate gradients; `base` is w - omega e.
 
-    With :math:`\varepsilon` and n independent, :math:`\xi` is
-    :math:`(I - K A)\, s\,\varepsilon + K n`, where :math:`K (y - A w)` is the move towards y and n
-    has the covariance :math:`(2 \lambda - 1) \sigma_y^2 + (2 \tau^2 - s^2) A A^T`, or as near to it
-    as a covariance can be.
+    Let :math:`K (y - A w)` be the data step. The noise is
+    :math:`\xi = (I - K A)\, s\,\varepsilon + K n` with n independent of :math:`\varepsilon`. The
+    covariance of n is :math:`(2 \lambda - 1) \sigma_y^2 I + (2 \tau^2 - s^2) A A^T`, or an
+    approximation of it where this is not positive semi-definite.
     """
 
     def towards_y(residual: Tensor, size2: Tensor, tau2: Tensor) -> Solution:
-        """size^2 A^T (tau^2 A A^T + lambda sigma_y^2)^-1 residual."""
+        """size2 A^T (tau2 A A^T + lambda sigma_y^2)^-1 residual."""
         noise2 = level.weight * level.sigma_y**2
         b = per_lane(size2 / noise2, w) * operator.adjoint(residual)
         return operator.solution(b, 1.0, tau2 / noise2, tol=CG_TOL, iterations=CG_ITERATIONS)
@@ -70,10 +70,11 @@ def iterative_step(
 def _noise(
     problem: Problem, operator: LinearOperator, w: Tensor, level: Level, rng: Rng
 ) -> Float[Tensor, "b *m"]:
-    """Noise of covariance (2 lambda - 1) sigma_y^2 + (2 tau^2 - s^2) A A^T, with A A^T <= norm^2.
+    """Noise with covariance (2 lambda - 1) sigma_y^2 I + (2 tau^2 - s^2) A A^T.
 
-    The first part is left out where it is negative. Where the second is positive it is a sum of two
-    draws; else the square root of the covariance is a polynomial in A A^T (`SQRT`).
+    If the first term is negative, it is replaced by a small positive one. If the second term is
+    positive, the noise is a sum of two draws. Otherwise the square root of the covariance is
+    approximated by a polynomial in A A^T (`SQRT`).
     """
     white = (2 * level.weight - 1).clamp(min=1e-3).sqrt() * level.sigma_y
     excess = 2 * level.tau2 - level.s**2
@@ -93,7 +94,7 @@ def _noise(
 def _freedom(
     problem: Problem, operator: LinearOperator, eps: Tensor, shift: Tensor, level: Level
 ) -> Float[Tensor, " b"]:
-    """Degrees of freedom as in `spectral_step`; equal in the mean if A has one singular value."""
+    """Degrees of freedom per entry; in the mean, those of `spectral_step` if all s_i are equal."""
     a_eps, a_shift = operator(eps), operator(shift)
     taken = dot(a_eps, a_eps) - dot(a_shift, a_shift) / level.s**2
     return taken / (level.norm**2 * problem.count)

@@ -1,4 +1,4 @@
-"""The noise levels of each lane, and where they end."""
+"""The noise levels of each lane, and the estimate of an unknown sigma_y."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reddiff.solvers.noise_aware.step import StepResult
 
 @dataclass(frozen=True)
 class Levels:
-    """A schedule whose last level is the lane's own.
+    """A schedule with a last level for each lane.
 
     Arguments:
-        schedule: The levels before they are fitted to the noise of a lane.
+        schedule: The noise levels, before they are adapted to the noise of a lane.
         realism: r; above 3/4 the last level is below the noise of y.
     """
 
@@ -27,7 +27,7 @@ class Levels:
     realism: float
 
     def last(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The last level of lanes whose best measured coordinate has this noise."""
+        """The last level of lanes, given the noise level of their best measured coordinate."""
         levels = self.schedule.levels.to(sigma)
         first, last = levels[0], levels[-2]
         lower = max(0.0, 4 * self.realism - 3)
@@ -35,9 +35,9 @@ class Levels:
         return torch.minimum(low, first) if len(self.schedule) > 1 else low
 
     def at(self, low: Tensor, k: Tensor, *, stretched: bool) -> Float[Tensor, " b"]:
-        """The level of step k in lanes whose last one is `low`.
+        """The level of step k in lanes with the last level `low`.
 
-        Stretched, the schedule ends at `low`; otherwise it is cut off there.
+        If `stretched`, the schedule is rescaled to end at `low`; otherwise it is clipped there.
         """
         log_s = self.schedule.levels[:-1].log()
         first, last = log_s[0], log_s[-1]
@@ -49,17 +49,17 @@ class Levels:
     def discrepancy(
         self, state: NoiseAwareState, problem: Problem, result: StepResult, s: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The estimates of sigma_y and of the last level after a step at level s.
+        """Updated estimates of sigma_y and of the last level, after a step at level s.
 
-        The last level is set once s has reached the noise. With f degrees of freedom of D for each
-        of the M entries, the mean square of y - A D is sigma_y^2 (1 - 2 f) + s^2 f (Stein), which
-        is sigma_y^2 (1 - f) at s = sigma_y.
+        The last level is set once s has reached the noise level. If D has f degrees of freedom per
+        entry of y, the expected mean square of y - A D is sigma_y^2 (1 - 2 f) + s^2 f (Stein's
+        lemma, here for the norm of A = 1).
         """
-        f = result.freedom.clamp(min=0, max=0.4)  # near 1/2 it does not tell sigma
+        f = result.freedom.clamp(min=0, max=0.4)  # near 1/2 it does not determine sigma_y
         square = 2 * problem.misfit(result.denoised) / problem.count
         at = (s * state.norm) ** 2
         found = ((square - at * f) / (1 - 2 * f)).clamp(min=square, max=square / (1 - f)).sqrt()
-        found = torch.where(torch.isfinite(found), found, state.sigma_y)  # of a lane that diverged
+        found = torch.where(torch.isfinite(found), found, state.sigma_y)  # NaN if the lane diverged
         searching = state.low == 0
         sigma_y = torch.where(searching, torch.minimum(state.sigma_y, found), state.sigma_y)
         reached = searching & (s * state.norm <= found)
@@ -67,5 +67,5 @@ class Levels:
 
 
 def log_even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    """Evenly spaced in log s; a single step is at the last level."""
+    """Levels evenly spaced in log s; a single step is at the last level."""
     return geometric(steps, sigma_min, sigma_max if steps > 1 else sigma_min)

@@ -1,4 +1,4 @@
-"""The step for a linear A and Gaussian noise, in whichever form A allows."""
+"""The step for a linear A and Gaussian noise, in spectral form if A has one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def linear_step(
     early: Bool[Tensor, " b"],
     known: bool,
 ) -> tuple[Float[Tensor, "b *n"], StepResult]:
-    """The step at level s with the momentum beta and the noise eps.
+    """The step at level s, with momentum beta and noise eps.
 
     Arguments:
         state: The state before the step.
@@ -40,15 +40,15 @@ def linear_step(
         operator: A.
         prior: The prior.
         s: The noise level.
-        beta: The momentum before the share of the dual variable is taken off.
+        beta: The momentum, before it is reduced because of the dual variable.
         eps: The noise of z.
-        rng: For further noise.
+        rng: The random number generator for further noise.
         r: The realism.
         early: Whether the step is in the first half of the run.
         known: Whether sigma_y is given.
 
     Returns:
-        w, and what follows from it.
+        w, and the result of the step.
     """
     u = state.non_gaussianity
     weight, share = prior_weight(r, state.gaussianity), dual_share(r, u)

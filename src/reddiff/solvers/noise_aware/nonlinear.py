@@ -1,4 +1,4 @@
-"""The step for a nonlinear A or noise that is not Gaussian: denoiser, then proximal map."""
+"""The step for a nonlinear A or non-Gaussian noise: the denoiser, then a proximal map."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def nonlinear_step(
     s: Float[Tensor, " b"],
     sigma_y: Float[Tensor, " b"] | None,
 ) -> StepResult:
-    """The proximal map of y at D(z, s).
+    """The proximal map of the negative log-likelihood at D(z, s).
 
     Arguments:
         problem: y, A and the noise.
         prior: The prior.
         z: The input of the denoiser.
         s: The level of the step.
-        sigma_y: Of Gaussian noise; None for other noise.
+        sigma_y: The sigma of Gaussian noise; None for other noise.
     """
     d = prior(z, s)
     if sigma_y is not None:

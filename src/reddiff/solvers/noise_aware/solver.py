@@ -1,4 +1,4 @@
-"""RED-diff with weights set by the noise level of y, and exact data steps."""
+"""RED-diff with exact data steps and weights that follow from the noise level of y."""
 
 from __future__ import annotations
 
@@ -26,66 +26,67 @@ from reddiff.solvers.noise_aware.realism import REALISM, kept_share, momentum_of
 from reddiff.solvers.noise_aware.start import initial_state
 from reddiff.solvers.noise_aware.state import NoiseAwareState
 
-SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of x of a size about 1
+SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # for x with entries of about 1
 
 
 @dataclass(frozen=True)
 class NoiseAwareREDDiff(Solver[NoiseAwareState]):
-    r"""Fits mu by data steps and denoisers while the noise level s falls.
+    r"""Noise-aware RED-diff: alternates data steps and denoising at decreasing noise levels s.
 
-    With a smoothed prior the negative log posterior has, at level s, the gradient
-    :math:`\nabla(-\log p(y \mid A(\mu))) + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`: RED-diff's,
-    with the weight :math:`\lambda_t = 1 / s^2` against a data term in nats.
+    At level s, the negative log posterior under the smoothed prior has the gradient
+    :math:`\nabla(-\log p(y \mid A(\mu))) + (\mu - D(\mu + s\,\varepsilon, s)) / s^2`. This is the
+    gradient of RED-diff with :math:`\lambda_t = 1 / s^2` and a data term in nats.
 
-    One step shows the denoiser :math:`z = x + s\,n` as nearly as y allows, then moves what it
-    returns towards y. With :math:`\sigma` the noise of the coordinate that y measures best, or s
-    if that is less, momentum :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})` and e the
-    z - D of the step before:
+    A step combines :math:`\mu` and y into an input z of the denoiser, with noise of level s, and
+    then corrects the output of the denoiser by y. Let :math:`\sigma` be the noise of the best
+    measured coordinate, at most s, :math:`w = \mu + \beta (\mu - \mu_\mathrm{previous})` the
+    extrapolation by momentum, and e the z - D of the step before:
 
     .. math:: z = w + s^2 A^T (\tau^2 A A^T + \lambda \sigma_y^2)^{-1} (y - A (w - \omega e))
         + \rho\,\xi, \qquad
         \mu \leftarrow D + P A^T (A P A^T + \lambda \sigma_y^2)^{-1} (y - A D),
 
-    where :math:`D = D(z, s)`, :math:`\tau^2 = s^2 - \lambda \sigma^2 + \omega s^2`, at most
-    :math:`s^2`, and :math:`P = (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`.
+    where :math:`D = D(z, s)`, :math:`\tau^2 = \min(s^2, s^2 - \lambda \sigma^2 + \omega s^2)` and
+    :math:`P = (1 - \omega / \lambda) \rho^2 (s^2 - \sigma^2)`.
 
-    **Noise-matched.** :math:`\xi` is Gaussian with the covariance that brings the noise of y in z
-    up to s in every direction, so that the input of the denoiser has the noise level it is given
-    and no noise is counted twice. At the last level, :math:`s = \sigma`, this is a gradient step on
-    the data term followed by the denoiser; its fixed point on a Gaussian prior is the posterior
-    mean. Where A has a spectral form all of it is exact, and coordinates with less noise than s
-    take Tweedie's formula at their own noise; other linear operators take the same steps by
-    conjugate gradients. For A = I the answer is :math:`D(y, \sigma_y)`. Nonlinear operators and
-    other noise take proximal steps (`reddiff.solvers.steps.proximal`) on
-    :math:`D(w + \rho s\,\varepsilon, s)`.
+    **Noise matching.** :math:`\xi` is Gaussian. Its covariance raises the noise of y in z to level
+    s in every direction, so that the input of the denoiser has the stated noise level and no noise
+    is counted twice. At the last level, :math:`s = \sigma`, this is a gradient step on the data
+    term followed by the denoiser, whose fixed point for a Gaussian prior is the posterior mean. If
+    A has a spectral form, all steps are exact, and coordinates with less noise than s use Tweedie's
+    formula at their own noise level. Other linear operators use conjugate gradients. For A = I the
+    result is :math:`D(y, \sigma_y)`. Nonlinear operators and other noise use proximal steps
+    (`reddiff.solvers.steps.proximal`) at :math:`D(w + \rho s\,\varepsilon, s)`.
 
-    **Realism** r is the share of the posterior's variance that the iterates carry: at 1 the last
-    iterate is a draw, at 0 the posterior mean of a Gaussian prior. It sets :math:`\rho`,
-    :math:`\beta` and :math:`\xi`; :math:`\lambda = 1` and :math:`\omega = 0` for a Gaussian prior
-    (module `reddiff.solvers.noise_aware.realism`).
+    **Realism** r is the fraction of the posterior variance that the iterates have: at 1 the last
+    iterate is a draw, at 0 the posterior mean of a Gaussian prior. It determines :math:`\rho`,
+    :math:`\beta` and :math:`\xi`, and for non-Gaussian priors :math:`\lambda` and :math:`\omega`,
+    which are otherwise 1 and 0 (see `reddiff.solvers.noise_aware.realism`).
 
-    **Levels** fall evenly in log s from `schedule`'s first to a last of the lane's own: the noise
-    of the coordinate that y shows best, :math:`\sigma_y / \lVert A \rVert`, at least the schedule's
-    last (for r above 3/4 lower, down to the schedule's last at r = 1; a quarter for nonlinear A and
-    for noise that is not Gaussian).
+    **Levels** are evenly spaced in log s, from the first of the schedule to a last level per lane.
+    This is the noise of the best measured coordinate, :math:`\sigma_y / \lVert A \rVert`, but not
+    below the last level of the schedule. It is a quarter of that for nonlinear A and non-Gaussian
+    noise, and lower for r above 3/4, down to the last level of the schedule at r = 1.
 
-    **Operators that jump** (rounding, JPEG) are replaced by the smooth one near them, and what they
-    differ by counts as noise (`Problem.smoothed`).
+    **Piecewise constant operators** (rounding, JPEG) are replaced by a smooth approximation, whose
+    error counts as noise (`Problem.smoothed`).
 
-    **Unknown noise** (`UnknownGaussian`): sigma_y is the least residual of the denoised so far, and
-    s falls until it meets it (a discrepancy rule).
+    **Unknown noise** (`UnknownGaussian`): sigma_y is estimated from the smallest residual of D so
+    far, and s decreases until it reaches that estimate (discrepancy principle).
 
     Arguments:
-        schedule: The levels, stretched to each lane's own last one.
+        schedule: The noise levels, rescaled to the last level of each lane.
         realism: r, from 0 to 1.
+
+    Raises:
+        InvalidArgument: If realism is not in [0, 1].
 
     References:
         | RED-diff's weight and gradient: https://arxiv.org/abs/2305.04391, Section 3.
-        | The proximal step is that of DiffPIR, https://arxiv.org/abs/2305.08995, Equation 12,
-        | which differs in its noise rule.
+        | The proximal step: DiffPIR, Equation 12, https://arxiv.org/abs/2305.08995.
     """
 
-    has_fixed_point: ClassVar[bool] = False  # the last level falls to the noise of y, where it ends
+    has_fixed_point: ClassVar[bool] = False  # levels decrease until the end
     estimates_noise: ClassVar[bool] = True
 
     realism: float = REALISM
@@ -103,16 +104,16 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         sigma_max: float = SIGMA_MAX,
         realism: float = REALISM,
     ) -> NoiseAwareREDDiff:
-        """The solver for x of a size about 1, whatever operator, noise and level.
+        """Settings for x with entries of about 1, for any operator and noise.
 
         Arguments:
             steps: Network evaluations.
-            sigma_min: The least last level.
+            sigma_min: The lower bound of the last level.
             sigma_max: The first level.
             realism: See the class.
 
         Raises:
-            InvalidArgument: If an argument cannot be used.
+            InvalidArgument: If an argument is out of range.
         """
         return cls(preset(partial(log_even, steps), sigma_min, sigma_max), realism)
 
@@ -120,7 +121,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     def for_prior(
         cls, prior: Prior, steps: int = 50, *, realism: float = REALISM
     ) -> NoiseAwareREDDiff:
-        """`default`, within the levels the prior is good for."""
+        """`default`, with levels within the range of the prior."""
         low, high = max(SIGMA_MIN, prior.sigma_min), min(SIGMA_MAX, prior.sigma_max)
         return cls.default(steps, sigma_min=min(low, high), sigma_max=high, realism=realism)
 
@@ -130,21 +131,21 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
 
     @property
     def momentum(self) -> float:
-        """Beta, where no noise is kept."""
+        """Beta, if no noise of the step before is reused."""
         return momentum_of(self.realism)
 
     @property
     def noise_scale(self) -> float:
-        """Rho of late steps."""
+        """Rho in the second half of the steps."""
         return noise_scale_of(self.realism)
 
     @property
     def levels(self) -> Levels:
-        """The levels of each lane."""
+        """The noise levels of each lane."""
         return Levels(self.schedule, self.realism)
 
     def prepare(self, problem: Problem) -> Problem:
-        """`Problem.smoothed`: an operator that jumps has no gradient to follow."""
+        """`Problem.smoothed`, because a piecewise constant operator has no useful gradient."""
         return problem.smoothed()
 
     def init(self, problem: Problem, prior: Prior, rng: Rng) -> NoiseAwareState:
@@ -153,7 +154,6 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     def step(
         self, state: NoiseAwareState, problem: Problem, prior: Prior, k: Int[Tensor, " b"], rng: Rng
     ) -> NoiseAwareState:
-        """One denoising and one exact data step."""
         r, operator = self.realism, problem.operator
         known = not isinstance(problem.noise, UnknownGaussian)
         s = self.levels.at(state.low, k, stretched=known)

@@ -23,16 +23,16 @@ def spectral_step(
     eps: Tensor,
     level: Level,
 ) -> StepResult:
-    """The step in the spectral coordinates of A, exactly; base is w - omega e.
+    """The exact step in the spectral coordinates of A; `base` is w - omega e.
 
-    Coordinates with less noise than s take Tweedie's formula at their own noise.
+    Coordinates with less noise than s use Tweedie's formula at their own noise level.
     """
     operator, seen, z_y, sigma = view.operator, view.seen, view.x, view.sigma_x
     s = per_lane(level.s, z_y)
     matched = view.reach(level.s)
     noise2 = per_lane(level.weight, z_y) * sigma**2
     weight = s**2 / (per_lane(level.tau2, z_y) + noise2)
-    weight = torch.where(seen, weight, 0).clamp(max=1)  # of y in z
+    weight = torch.where(seen, weight, 0).clamp(max=1)  # the weight of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
     noise = per_lane(level.scale, z_y) * operator.vt(eps)
     start = operator.vt(w)

@@ -14,14 +14,14 @@ from reddiff.random import Rng
 from reddiff.solvers.noise_aware.levels import Levels
 from reddiff.solvers.noise_aware.state import NoiseAwareState
 
-LEAST = 0.1  # of the gaussianity
-# The proximal step on D counts y twice at levels near its noise; well below it, the error is small.
-# Photons (30 a pixel): 22.2 dB at the noise of y, 25.5 at a quarter.
+LEAST = 0.1  # lower bound on the gaussianity
+# At levels near the noise of y, the proximal step on D counts y twice; well below, the error is
+# small. With Poisson noise (30 photons per pixel): 22.2 dB at the noise of y, 25.5 dB at a quarter.
 APART = 0.25
 
 
 def initial_state(problem: Problem, prior: Prior, levels: Levels, rng: Rng) -> NoiseAwareState:
-    """mu = A^+ y, and the noise of y where it is known."""
+    """mu near A^+ y, with the noise level of y if it is known."""
     mu = problem.initial_estimate()
     operator, noise = problem.operator, problem.noise
     near = operator.linearise(mu + rng.randn_like(mu))

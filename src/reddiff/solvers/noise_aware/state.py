@@ -11,25 +11,24 @@ from torch import Tensor
 from reddiff.lanes import per_lane
 from reddiff.snapshot import State
 
-LEAST_NOISE = 0.004  # half a gray level of 8-bit pictures in [-1, 1]; used when sigma_y is 0
-SLOPE = 2.5  # of u over 1 - eta
-ROUNDING = 1e-4  # of eta, in single precision
+LEAST_NOISE = 0.004  # half a gray level of 8-bit images in [-1, 1]; used when sigma_y is 0
+SLOPE = 2.5  # u / (1 - eta)
+ROUNDING = 1e-4  # rounding error of eta in single precision
 
 
 @dataclass(frozen=True)
 class NoiseAwareState(State):
-    """The mean, the one before it, and what is known of the noise.
+    """The current and the previous mean, and the estimates of the noise.
 
     Arguments:
         mu: The mean.
-        previous: The mean a step earlier.
-        sigma_y: The noise of y as it is known so far, `(b,)`.
+        previous: The mean of the step before.
+        sigma_y: The noise level of y, given or estimated so far, `(b,)`.
         low: The last level, `(b,)`; 0 while it is not known yet.
-        norm: The largest singular value of A (of its derivative, where it is nonlinear), `(b,)`.
-        gaussianity: Eta, `(b,)`.
+        norm: The largest singular value of A, or of its Jacobian if it is nonlinear, `(b,)`.
+        gaussianity: eta, `(b,)`.
         error: z - D of the step before, the dual variable.
-        noise: The noise in the input of the denoiser, as a multiple of s, as far as it is known
-            after the step; see the class of the solver.
+        noise: The estimate of the noise in z after the step, in units of s; see `realism`.
         solved: Whether the last data step reached its tolerance, `(b,)`.
     """
 
@@ -54,6 +53,6 @@ class NoiseAwareState(State):
         return self.mu + per_lane(momentum, self.mu) * (self.mu - self.previous)
 
     def positive_sigma_y(self, *, known: bool) -> Float[Tensor, " b"]:
-        """sigma_y, at least `LEAST_NOISE` of x where it is estimated or given as 0."""
+        """sigma_y, at least `LEAST_NOISE` ||A|| if it is estimated or given as 0."""
         least = torch.maximum(self.sigma_y, LEAST_NOISE * self.norm)
         return torch.where(self.sigma_y > 0, self.sigma_y, least) if known else least

@@ -1,10 +1,10 @@
-r"""What the steps for a linear A and Gaussian noise are given, and what they return.
+r"""Parameters and results of the steps for a linear A and Gaussian noise.
 
-Both forms, `spectral` and `iterative`, compute the z and :math:`\mu` of `NoiseAwareREDDiff`. At
-:math:`s = \sigma`, :math:`\lambda = 1` and :math:`\omega = 0` the first is a gradient step on the
-data term and the second is the identity: proximal gradient descent, whose fixed point on a
-Gaussian prior is the posterior mean. At :math:`\omega = \lambda` and :math:`\rho = 0` they are the
-steps of ADMM, with e the scaled dual variable.
+Both forms, `spectral` and `iterative`, compute z and :math:`\mu` of `NoiseAwareREDDiff`. For
+:math:`s = \sigma`, :math:`\lambda = 1` and :math:`\omega = 0`, z is a gradient step on the data
+term, and :math:`\mu = D`: this is proximal gradient descent, whose fixed point for a Gaussian
+prior is the posterior mean. For :math:`\omega = \lambda` and :math:`\rho = 0` the steps are those
+of ADMM, with e as the scaled dual variable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-CG_TOL, CG_ITERATIONS = 1e-2, 20  # a tighter one is lost under the noise added next
+CG_TOL, CG_ITERATIONS = 1e-2, 20  # more accuracy would be lost in the noise added next
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,13 @@ class Level:
 
     Arguments:
         s: The noise level of the step, `(b,)`.
-        sigma_y: The noise of y, above 0, `(b,)`.
+        sigma_y: The noise level of y, above 0, `(b,)`.
         norm: The largest singular value of A, `(b,)`.
-        scale: Rho, the ratio of the noise added to the noise that would bring z to the level s,
-            `(b,)`.
-        weight: Lambda, the weight of the prior where A damps x, above 0 and at most 1, `(b,)`.
-        dual: Omega, from 0 to lambda, `(b,)`.
-        other: u, how far the prior is from Gaussian, from 0 to 1, `(b,)`.
-        found: Whether sigma_y is being estimated; only then are the degrees of freedom needed.
+        scale: rho, the ratio of the added noise to the noise that would raise z to level s, `(b,)`.
+        weight: lambda, the weight of the prior where A attenuates x, in (0, 1], `(b,)`.
+        dual: omega, from 0 to lambda, `(b,)`.
+        other: u, the deviation of the prior from a Gaussian, from 0 to 1, `(b,)`.
+        found: Whether sigma_y is estimated, for which the degrees of freedom are needed.
     """
 
     s: Float[Tensor, " b"]
@@ -45,22 +44,22 @@ class Level:
 
     @property
     def best(self) -> Float[Tensor, " b"]:
-        """Noise of the best measured coordinate, at most s."""
+        """sigma, the noise of the best measured coordinate, at most s."""
         return torch.minimum(self.sigma_y / self.norm, self.s)
 
     @property
     def tau2(self) -> Float[Tensor, " b"]:
-        """Tau^2 of the step before the denoiser."""
+        """tau^2 of the data step before the denoiser."""
         return self.s**2 - (self.weight * self.best**2 - self.dual * self.s**2).clamp(min=0)
 
     @property
     def left(self) -> Float[Tensor, " b"]:
-        """The part of the correction by y after the denoiser that the dual variable leaves."""
+        """1 - omega / lambda, the factor on the data step after the denoiser."""
         return 1 - self.dual / self.weight
 
     @property
     def fresh2(self) -> Float[Tensor, " b"]:
-        """The variance of the noise in z that is not from y, as the correction by y takes it."""
+        """P for a Gaussian prior: the variance of the noise in z that does not come from y."""
         return self.left * self.scale**2 * (self.s**2 - self.best**2)
 
 
@@ -71,8 +70,8 @@ class StepResult:
     Arguments:
         mu: The next mean.
         denoised: D.
-        error: z - D, what the denoiser took away.
-        freedom: Degrees of freedom of D for each measured entry of y (Stein), `(b,)`.
+        error: z - D, the difference removed by the denoiser.
+        freedom: Degrees of freedom of D per measured entry of y, by Stein's lemma, `(b,)`.
         solved: Whether the data steps reached their tolerance, `(b,)`.
     """
 

@@ -1,1 +1,1 @@
-"""Steps that several solvers share: data terms, proximal maps, conditional draws."""
+"""Steps shared by several solvers: data terms, proximal maps, conditional draws."""

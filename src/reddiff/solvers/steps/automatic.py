@@ -1,4 +1,4 @@
-"""The exact draw from a likelihood near a center where there is one, another otherwise."""
+"""Chooses an exact method for conditional draws where there is one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from reddiff.spectral_view import SpectralView
 @final
 @dataclass(frozen=True)
 class Automatic(Conditional):
-    """`PerturbAndSolve` for a linear A and Gaussian noise, else another.
+    """`PerturbAndSolve` for a linear A and Gaussian noise, otherwise another method.
 
     Arguments:
-        otherwise: The other.
-        sharpen: Whether to take `Sharpened` where A has a spectral form as well.
+        otherwise: The method for other problems.
+        sharpen: Whether to use `Sharpened` if A has a spectral form.
     """
 
     otherwise: Conditional = field(default_factory=HMC)
@@ -34,7 +34,7 @@ class Automatic(Conditional):
         return self._of(problem)(problem, center, r, start, rng)
 
     def check(self, problem: Problem) -> None:
-        """Raise Unsupported if the one of the two that fits has no theory for the problem."""
+        """Raise Unsupported if the chosen method is not defined for the problem."""
         self._of(problem).check(problem)
 
     def _of(self, problem: Problem) -> Conditional:

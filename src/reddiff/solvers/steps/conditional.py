@@ -1,4 +1,4 @@
-r"""Draws from :math:`p(y \mid A(x))\, e^{-\|x - c\|^2 / 2 r^2}`, a likelihood near a center."""
+r"""Draws from :math:`p(y \mid A(x))\, e^{-\|x - c\|^2 / 2 r^2}`, likelihood times a Gaussian."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from reddiff.solvers.steps.conditioning import check_linear_gaussian, perturbed_
 from reddiff.solvers.steps.proximal import proximal_map
 from reddiff.spectral_view import SpectralView
 
-TOL, ITERATIONS = 1e-6, 500  # of the system that a draw solves: its error is far below its spread
+TOL, ITERATIONS = 1e-6, 500  # of the linear system: errors are far below the spread of draws
 
 
 @dataclass(frozen=True)
 class Conditional(ABC):
-    """A way to draw x from a Gaussian around a center times the likelihood of y."""
+    """A method to draw x from the likelihood of y times a Gaussian around a center."""
 
     @abstractmethod
     def __call__(
@@ -34,31 +34,30 @@ class Conditional(ABC):
 
         Arguments:
             problem: y, A and the noise.
-            center: c, of the shape of x.
-            r: The standard deviation of x about the center, above 0, in units of x `(b,)`.
-            start: Where iterative methods begin.
-            rng: The source of noise.
+            center: c, with the shape of x.
+            r: The standard deviation of the Gaussian, above 0, in units of x, `(b,)`.
+            start: The initial value of iterative methods, with the shape of x.
+            rng: The random number generator.
         """
 
     def check(self, problem: Problem) -> None:
-        """Raise Unsupported if there is no such density, or no way to draw from it."""
+        """Raise Unsupported if the density does not exist or the method cannot draw from it."""
         check_density(self, problem.noise)
 
     def paced(self, factor: Tensor) -> Conditional:
-        """The same with its published step size times `factor` `(b,)`, if it has one."""
+        """The method with its published step size, if any, times `factor` `(b,)`."""
         return self
 
 
 @final
 @dataclass(frozen=True)
 class PerturbAndSolve(Conditional):
-    r"""Exact draws, for a linear A and Gaussian noise: the solution for perturbed y and center.
+    r"""Exact draws for a linear A and Gaussian noise, by solving for a perturbed y and center.
 
     .. math:: x = \arg\min_x \frac{\|y + \sigma_y n_1 - A x\|^2}{2 \sigma_y^2} +
         \frac{\|x - c - r n_2\|^2}{2 r^2}
 
-    sigma_y = 0 is a limit of it: draws that explain y exactly.
-    See `reddiff.solvers.steps.proximal.proximal`.
+    For sigma_y = 0 draws are consistent with y; see `reddiff.solvers.steps.proximal.proximal_map`.
 
     References:
         | Gaussian Sampling by Local Perturbations (Papandreou & Yuille, 2010)
@@ -77,20 +76,21 @@ class PerturbAndSolve(Conditional):
 @final
 @dataclass(frozen=True)
 class Sharpened(Conditional):
-    r"""Draws for split Gibbs sampling that leave its other half without bias.
+    r"""Draws of z for split Gibbs sampling that remove the bias of the splitting.
 
     .. math:: z \sim N(y;\, A z,\; \sigma_y^2 - r^2 A A^T)\; e^{-\|z - x\|^2 / 2 r^2}
 
-    The noise of y is sharpened by what the split adds: integrated over z, that is exactly
-    :math:`N(y; A x, \sigma_y^2)`, so that x follows the posterior at any r up to
-    :math:`\sigma_y / \|A\|`, where `PerturbAndSolve` gives the one of noise
-    :math:`\sigma_y^2 + r^2 A A^T`. In spectral coordinates, with
+    The covariance of the noise of y is reduced by that added by the splitting. Integrated over z,
+    the likelihood is exactly :math:`N(y; A x, \sigma_y^2)`, so that x follows the posterior for any
+    r up to :math:`\sigma_y / \|A\|`. (With `PerturbAndSolve`, it follows the posterior for noise of
+    covariance :math:`\sigma_y^2 + r^2 A A^T`.) In spectral coordinates, with
     :math:`g_i = \min(1, r^2 s_i^2 / \sigma_y^2)`,
 
     .. math:: z_i = x_i + g_i (y_i / s_i - x_i) + r \sqrt{1 - g_i}\, n_i
 
-    For a larger r the variance is cut at 0: z is consistent with y exactly, and x sees y_i / s_i
-    with noise r. For spectral operators and Gaussian noise, sigma_y = 0 included. Ours.
+    For larger r the variance is clipped at 0: z is then consistent with y, and y_i / s_i has noise
+    of level r for x. The method applies to spectral operators and Gaussian noise, including sigma_y
+    = 0. It is not from a paper.
     """
 
     def __call__(
@@ -99,7 +99,7 @@ class Sharpened(Conditional):
         y = SpectralView.required(problem)
         x = y.operator.vt(center)
         r = per_lane(r, x)
-        reached = r * y.s >= y.sigma  # also where sigma_y is 0
+        reached = r * y.s >= y.sigma  # also if sigma_y = 0
         ratio = r * y.s / torch.where(reached, 1, y.sigma)
         g = torch.where(reached, 1, ratio**2) * y.seen
         noise = y.operator.vt(rng.randn_like(center))
@@ -115,17 +115,17 @@ class Sharpened(Conditional):
 
 
 def perturbed(problem: Problem, center: Tensor, r: Tensor, start: Tensor, rng: Rng) -> Tensor:
-    """The proximal point of a perturbed center and, for Gaussian noise, a perturbed y."""
+    """The proximal map for a perturbed center and, if the noise is Gaussian, a perturbed y."""
     center = center + per_lane(r, center) * rng.randn_like(center)
     if isinstance(problem.noise, Gaussian):
         problem = perturbed_data(problem, rng)
-    if problem.linear_gaussian:  # no start: its residual would have to be found first
+    if problem.linear_gaussian:  # a start would cost one more residual
         return proximal_map(problem, center, r, tol=TOL, iterations=ITERATIONS).x
     return proximal_map(problem, center, r, start=start).x
 
 
 def check_density(method: Conditional, noise: Noise) -> None:
-    """Raise Unsupported for Gaussian noise of sigma 0, which has no density."""
+    """Raise Unsupported for Gaussian noise with sigma = 0, which has no density."""
     if isinstance(noise, Gaussian) and noise.noiseless:
         name = type(method).__name__
         raise Unsupported(f"{name}: expected noise with sigma > 0, got sigma = 0")

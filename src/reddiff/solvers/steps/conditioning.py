@@ -1,4 +1,4 @@
-"""The mean, and draws, of a Gaussian x given y, by conjugate gradients over y."""
+"""Conditional means of a Gaussian x given y, by conjugate gradients in the space of y."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reddiff.random import Rng
 from reddiff.solvers.base_sampler import vp_alpha
 from reddiff.solvers.steps.proximal import LEAST_SIGMA
 
-TOL, ITERATIONS = 1e-4, 30  # of the conjugate gradients, for solvers without a setting of their own
+TOL, ITERATIONS = 1e-4, 30  # defaults of the conjugate gradients
 
 
 def conditioned(
@@ -28,16 +28,16 @@ def conditioned(
     iterations: int,
     tol: float = 0.0,
 ) -> Float[Tensor, "b *n"]:
-    """x_0 + V A^T (var_y + A V A^T)^-1 (y - A x_0): x of mean x_0 and covariance V, given y.
+    """x_0 + V A^T (var_y + A V A^T)^-1 (y - A x_0), the mean of x given y for x of N(x_0, V).
 
     Arguments:
-        problem: Of Gaussian noise.
+        problem: A problem with Gaussian noise.
         x_0: The mean of x before y.
-        near: A at x_0.
+        near: A, linearized at x_0.
         covariance: v -> V v.
-        var_y: The variance of the noise, broadcastable with y.
-        iterations: The most conjugate gradient steps.
-        tol: Their tolerance.
+        var_y: The variance of the noise, which broadcasts to y.
+        iterations: The largest number of conjugate gradient iterations.
+        tol: The relative residual at which they stop.
     """
 
     def back(w: Tensor) -> Tensor:
@@ -62,12 +62,12 @@ def moment_matched(
     """`conditioned` with the noise of the problem, and A linearized at x_0.
 
     Arguments:
-        problem: Of Gaussian noise.
+        problem: A problem with Gaussian noise.
         x_0: The estimate at level s.
-        s: The levels `(b,)`.
+        s: The noise levels `(b,)`.
         covariance: v -> V v.
-        iterations: The most conjugate gradient steps.
-        tol: Their tolerance.
+        iterations: The largest number of conjugate gradient iterations.
+        tol: The relative residual at which they stop.
     """
     near = problem.operator.linearise(x_0)
     var_y = noise_variance(problem, near, x_0, s)
@@ -75,13 +75,13 @@ def moment_matched(
 
 
 def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor) -> Tensor:
-    """sigma_y^2, broadcastable with y, with a little in the place of 0.
+    """sigma_y^2, which broadcasts to y, with a small positive number in place of 0.
 
     Arguments:
-        problem: Of Gaussian noise.
-        near: A at x_0.
+        problem: A problem with Gaussian noise.
+        near: A, linearized at x_0.
         x_0: The estimate at level s.
-        s: The levels `(b,)`.
+        s: The noise levels `(b,)`.
     """
     sigma = per_lane(problem.sigma_y, s)
     if bool((sigma == 0).any()):
@@ -91,13 +91,13 @@ def noise_variance(problem: Problem, near: Linearisation, x_0: Tensor, s: Tensor
 
 
 def perturbed_data(problem: Problem, rng: Rng) -> Problem:
-    """The problem with another draw of its Gaussian noise added to y."""
+    """The problem with a further draw of its Gaussian noise added to y."""
     y = problem.y + per_lane(problem.sigma_y, problem.y) * rng.randn_like(problem.y)
     return problem.derived(y=torch.where(problem.measured, y, 0))
 
 
 def check_linear_gaussian(option: str, problem: Problem) -> None:
-    """Raise Unsupported unless A is linear and the noise Gaussian, as an option needs it."""
+    """Raise Unsupported unless A is linear and the noise Gaussian, as `option` requires."""
     if not problem.linear_gaussian:
         got = f"{type(problem.operator).__name__} and {type(problem.noise).__name__}"
         raise Unsupported(f"{option}: expected a LinearOperator and Gaussian noise, got {got}")

@@ -1,4 +1,4 @@
-"""The negative log-density of x given y: its gradient, clipped, and a bound on its curvature."""
+"""The potential of conditional draws: clipped gradients and a bound on the curvature."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reddiff.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The negative logarithm of the density, up to a constant.
+    """The potential -log p(y | A(x)) + ||x - c||^2 / (2 r^2), up to a constant.
 
     Arguments:
-        problem: y and A.
+        problem: Provides y and A.
         noise: The noise.
         center: c.
-        r: Standard deviations about the center `(b,)`.
+        r: The standard deviation of the Gaussian, `(b,)`.
         cap: Upper bound on the likelihood curvature `(b,)`; steeper gradients are clipped to it.
     """
 
@@ -32,16 +32,16 @@ class Target:
     cap: Tensor
 
     def grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient, with the slope of the likelihood clipped, and A(x)."""
+        """The gradient, with that of the likelihood clipped, and A(x)."""
         data, a = tamed_grad(self.problem, self.noise, x, self.cap)
         return torch.addcdiv(data, x - self.center, per_lane(self.r, x) ** 2), a
 
     def stiffness(self, x: Tensor) -> Tensor:
-        """A bound on its curvature near x `(b,)`."""
+        """An upper bound on the curvature near x, `(b,)`."""
         return self.problem.operator.norm(x) ** 2 * self.cap + 1 / self.r.to(self.cap) ** 2
 
     def rise(self, x: Tensor, a: Tensor, new: Tensor, new_a: Tensor) -> Tensor:
-        """How much higher it is at `new` than at x `(b,)`: differences of entries, in double."""
+        """Its value at `new` minus that at x, `(b,)`; entries are subtracted first, in float64."""
         y, c = self.problem.y.double(), self.center.double()
         each = self.noise.nll_each(y, new_a.double()) - self.noise.nll_each(y, a.double())
         data = torch.where(self.problem.measured, each, 0).flatten(1).sum(1)
@@ -50,10 +50,10 @@ class Target:
 
 
 def tamed_grad(problem: Problem, noise: Noise, x: Tensor, cap: Tensor) -> tuple[Tensor, Tensor]:
-    """A(x), after the gradient of -log p(y | A(x)) with its curvature limited to `cap`.
+    """The gradient of -log p(y | A(x)) with its curvature limited to `cap`, and A(x).
 
-    Gaussian likelihoods are not changed. Poisson likelihoods are where the rate is far below the
-    count: their curvature is unbounded there, and no step size would be stable.
+    It is exact for Gaussian likelihoods. For Poisson likelihoods it is clipped where the rate is
+    far below the count: the curvature is unbounded there, and no step size would be stable.
     """
     a, pull = problem.operator.vjp(x)
     slope = noise.grad(problem.y, a, problem.measured)
@@ -64,12 +64,12 @@ def tamed_grad(problem: Problem, noise: Noise, x: Tensor, cap: Tensor) -> tuple[
 
 
 def curvatures(problem: Problem, noise: Noise) -> Float[Tensor, "b *m"]:
-    """`Noise.curvature` one standard deviation above y: finite for a count of zero, too.
+    """`Noise.curvature` at one standard deviation above y, which is finite also for zero counts.
 
-    That is a = y + std(a), found by iteration: for no count at all the rate of one.
+    This is the solution of a = y + std(a), found by iteration; for a count of zero, a = 1.
 
     Raises:
-        Unsupported: If the noise is Gaussian with sigma 0.
+        Unsupported: If the noise is Gaussian with sigma = 0.
     """
     a = problem.y.abs()
     for _ in range(8):

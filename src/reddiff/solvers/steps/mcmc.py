@@ -1,4 +1,4 @@
-"""Draws from a likelihood near a center by Langevin steps and Hamiltonian Monte Carlo."""
+"""Conditional draws by Langevin steps and Hamiltonian Monte Carlo."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from reddiff.random import Rng
 from reddiff.solvers.steps.conditional import Conditional, check_density, perturbed
 from reddiff.solvers.steps.likelihood import Target, curvature
 
-STABLE = 1.5  # the most that h times the curvature may be: at 2 Langevin steps diverge
-SPREAD = 0.2  # how much a trajectory's step varies about the one asked for: none has a period
+STABLE = 1.5  # upper limit of h times the curvature; Langevin steps diverge from 2 on
+SPREAD = 0.2  # relative random variation of the step size, which avoids periodic trajectories
 
 
 @final
@@ -27,25 +27,27 @@ SPREAD = 0.2  # how much a trajectory's step varies about the one asked for: non
 class Langevin(Conditional):
     r"""Unadjusted Langevin steps: :math:`x \leftarrow x - h \nabla U(x) + \sqrt{2h}\,n`.
 
-    U is the negative logarithm of the density. Biased: where U has the curvature l, the variance
-    is 1 / (l - h l^2 / 2), too large by the factor 1 / (1 - step / 2) in the stiffest direction.
-    And slow: soft directions, of curvature 1 / r^2, forget the start after r^2 / h steps. Poisson
-    noise is tamed, see `energy.tamed_grad`: the mean of one count is off by a sixth of its spread.
+    U is the negative log density. The draws are biased: for curvature l of U, the variance is 1 /
+    (l - h l^2 / 2), which in the stiffest direction is too large by a factor 1 / (1 - step / 2).
+    Convergence is slow: directions with curvature 1 / r^2 need r^2 / h steps to decorrelate.
+    Gradients of Poisson noise are clipped (`likelihood.tamed_grad`); for a single count this shifts
+    the mean by a sixth of the standard deviation.
 
     Arguments:
-        steps: How many.
-        step: h times the largest curvature, from 0 to 2. That is taken to be
-            ||J||^2 `curvature(problem)` + 1 / r^2, with J the derivative of A at the start.
-        lr: h itself, in units of x^2, in place of `step`; one number, or one per lane. It is cut to
-            1.5 over the largest curvature, beyond which steps diverge: so for a large ||J||.
-        tau: The sigma of a Gaussian likelihood in place of the noise of the problem.
+        steps: The number of steps, at least 1.
+        step: h times the largest curvature, between 0 and 2. The curvature is bounded by
+            ||J||^2 `curvature(problem, noise)` + 1 / r^2, with J the Jacobian of A at the start.
+        lr: h, in units of x^2, in place of `step`; one number, or one per lane. It is limited to
+            1.5 divided by the largest curvature, because steps diverge beyond; this happens for
+            large ||J||.
+        tau: The sigma of a Gaussian likelihood that replaces the noise of the problem.
 
     References:
         | Exponential Convergence of Langevin Distributions and Their Discrete Approximations
         | (Roberts & Tweedie, 1996)
 
     Raises:
-        InvalidArgument: If an argument is out of its range.
+        InvalidArgument: If an argument is out of range.
     """
 
     steps: int = 100
@@ -66,7 +68,7 @@ class Langevin(Conditional):
         noise = problem.noise if self.tau is None else Gaussian(self.tau)
         target = Target(problem, noise, center, r, curvature(problem, noise))
         stiffness = target.stiffness(start)
-        # a published lr is for ||A|| = 1: at ||A|| > 1.41 the same step would diverge
+        # published values of lr are for ||A|| = 1; for ||A|| > 1.41 they would diverge
         lr, stable = self.lr, STABLE / stiffness
         h = self.step / stiffness if lr is None else stable.clamp(max=lr)
         h, x = per_lane(h, start), start
@@ -77,30 +79,32 @@ class Langevin(Conditional):
         return x
 
     def check(self, problem: Problem) -> None:
-        """Raise Unsupported for Gaussian noise of sigma 0, unless there is a `tau`."""
+        """Raise Unsupported for Gaussian noise with sigma = 0, unless there is a `tau`."""
         if self.tau is None:
             check_density(self, problem.noise)
 
     def paced(self, factor: Tensor) -> Langevin:
-        """The same with `lr` times the factor."""
+        """The method with `lr` times the factor."""
         return self if self.lr is None else replace(self, lr=self.lr * factor)
 
 
 @final
 @dataclass(frozen=True)
 class HMC(Conditional):
-    """Hamiltonian Monte Carlo: leapfrog trajectories, each accepted or rejected, lane by lane.
+    """Hamiltonian Monte Carlo: leapfrog trajectories, accepted or rejected in each lane.
 
-    No bias but that of the first x: every trajectory leaves the density as it is. The first x is
-    what `PerturbAndSolve` would draw, were A linear where it ends (without noise on y, unless
-    Gaussian), so that soft directions need not be walked. The steps within a trajectory shrink
-    with the fourth root of the number of unknowns, which keeps the acceptance. A few trajectories
-    do for a smooth likelihood; next to zero counts of Poisson noise it takes a hundred.
+    Every trajectory leaves the density invariant, so that the only bias is that of the initial x.
+    This is the draw of `PerturbAndSolve` for A linearized at the solution (y is perturbed only if
+    the noise is Gaussian), which is already spread out in directions of low curvature. The step
+    size decreases with the fourth root of the number of unknowns, which keeps the acceptance rate
+    constant. A few trajectories suffice for a smooth likelihood; Poisson noise with counts close to
+    zero needs about a hundred.
 
     Arguments:
-        steps: How many trajectories.
-        leapfrog: Steps within each; all are of one size, which varies by SPREAD between them.
-        step: Their size, in units of (stiffness^2 N)^(-1/4), with N entries of x.
+        steps: The number of trajectories.
+        leapfrog: The number of leapfrog steps per trajectory. The step size is constant within a
+            trajectory and varies randomly by 20 % between them.
+        step: The mean step size, in units of stiffness^(-1/2) N^(-1/4) for N entries of x.
 
     References:
         | MCMC Using Hamiltonian Dynamics (Neal, 2011), Sections 3 and 4.4,
@@ -126,7 +130,7 @@ class HMC(Conditional):
         size = self.step * start[0].numel() ** -0.25 * target.stiffness(start).rsqrt()
         x = perturbed(problem, center, r, start, rng)
         grad, a = target.grad(x)
-        sound = finite(center) & finite(grad)  # a rejection must not hide a divergence
+        sound = finite(center) & finite(grad)  # rejections must not hide a divergence
         for _ in range(self.steps):
             h = per_lane(size * (1 + SPREAD * (2 * rng.rand_like(size) - 1)), x)
             p = rng.randn_like(x)
@@ -137,12 +141,12 @@ class HMC(Conditional):
                 new_grad, new_a = target.grad(new)
                 q = q - h / 2 * new_grad
             rise = target.rise(x, a, new, new_a) + _half_square(p, q)
-            accepted = rng.rand_like(rise) < (-rise).exp()  # not if it is NaN
+            accepted = rng.rand_like(rise) < (-rise).exp()  # false for NaN
             x, grad, a = (pick(accepted, u, v) for u, v in ((new, x), (new_grad, grad), (new_a, a)))
         return pick(sound, x, torch.nan)
 
 
 def _half_square(p: Tensor, q: Tensor) -> Tensor:
-    """(||q||^2 - ||p||^2) / 2 per lane, in double."""
+    """(||q||^2 - ||p||^2) / 2 per lane, in float64."""
     p, q = p.double(), q.double()
     return dot(q - p, q + p) / 2

@@ -16,9 +16,9 @@ from reddiff.operators.base import Linearisation, Operator
 from reddiff.operators.linear import LinearOperator
 from reddiff.problem import Problem
 
-LEAST_SIGMA = 1e-3  # used when sigma_y is 0, in units of s ||A||
-ARMIJO, HALVINGS = 1e-4, 6
-FORCING = 0.03  # the loosest relative residual of a Gauss-Newton step
+LEAST_SIGMA = 1e-3  # replaces sigma_y = 0, in units of s ||A||
+ARMIJO, HALVINGS = 1e-4, 6  # of the line search
+FORCING = 0.03  # largest relative residual of the system of a Gauss-Newton step
 
 
 @torch.no_grad()
@@ -37,35 +37,36 @@ def proximal_map(
 
     .. math:: x = \arg\min_x \; -\log p(y \mid A(x)) + \lVert x - d \rVert^2 / 2 s^2
 
-    For a linear A and Gaussian noise it is exact where A has a closed form, and otherwise found by
-    conjugate gradients. Otherwise by Gauss-Newton steps with `Noise.curvature` (Fisher scoring for
-    a linear A), each shortened until the objective decreases enough. They converge to a local
-    minimum near the start, and no lane ends above the objective of its start.
+    For a linear A and Gaussian noise it is exact if A has a closed form, and otherwise computed by
+    conjugate gradients. In all other cases it is computed by Gauss-Newton steps with
+    `Noise.curvature` (Fisher scoring for a linear A) and a backtracking line search. They converge
+    to a local minimum near the start, and never increase the objective of a lane.
 
-    For sigma = 0 the limit is the x nearest to d that is consistent with y. It is approximated by
-    sigma = 0.001 s ||A||: the relative error is a millionth where A is strong, directions that A
-    damps to less than 0.001 of its norm stay at d, and single precision can solve the system.
+    For sigma = 0 the limit is the x closest to d that is consistent with y. It is approximated by
+    sigma = 0.001 s ||A||, so that the system can be solved in single precision. The relative error
+    is 1e-6 in the direction of the norm of A; directions that A attenuates to less than 0.001 of
+    its norm stay at d.
 
     Arguments:
-        problem: y, A and the noise. Where Poisson counts are few, a `floor` of about a hundredth
-            of a count makes the systems less stiff, and more of them converge.
-        d: The center: the estimate of x by the prior.
-        s: The standard deviation of x about d, 0 or more, in units of x; one per lane.
-        start: Where iterations begin; d by default.
+        problem: y, A and the noise. For low Poisson counts, a `floor` of about 0.01 counts makes
+            the systems less stiff, so that more of them converge.
+        d: The estimate of x by the prior.
+        s: The standard deviation of x around d, 0 or more, in units of x, `(b,)`.
+        start: The initial x; d by default.
         sigma_y: Replaces the sigma of Gaussian noise: a number, or one per lane.
-        tol: When a lane has converged: for a linear A with Gaussian noise, the residual of the
-            normal equations over their right-hand side; else, the two gradients of the objective
-            cancel up to this part of their sizes, or a whole step was this part of ||x - d||; for
-            a straight-through A also once no step along them gets lower.
-        iterations: The most conjugate gradient steps for one linear system.
-        steps: The most Gauss-Newton steps.
+        tol: The tolerance of convergence. For a linear A with Gaussian noise, this is the relative
+            residual of the normal equations. Otherwise a lane has converged if the sum of the
+            gradients of the two terms is smaller than `tol` times the sum of their norms, or if a
+            full step was smaller than `tol` ||x - d||; with a straight-through gradient also if the
+            line search fails.
+        iterations: The largest number of conjugate gradient iterations per linear system.
+        steps: The largest number of Gauss-Newton steps.
 
     Returns:
         x, and which lanes have converged.
 
     Raises:
-        InvalidArgument: If s or start do not fit d, or `sigma_y` is given and the noise is not
-            Gaussian.
+        InvalidArgument: For a wrong shape of s or start, or `sigma_y` with non-Gaussian noise.
 
     References:
         | Methods of Conjugate Gradients for Solving Linear Systems (Hestenes & Stiefel, 1952)
@@ -93,13 +94,13 @@ def proximal_map(
 
 
 def _limit(noise: Gaussian, operator: Operator, x: Tensor, s: Tensor) -> Gaussian:
-    """The noise with LEAST_SIGMA s ||A|| in place of sigma = 0 (A linearized at x)."""
+    """The noise with LEAST_SIGMA s ||A|| in place of sigma = 0, for A linearized at x."""
     near = operator.linearise(x)
-    # from below, and within a factor of 2 or so: it sets a scale, and nothing depends on it finely
+    # a lower bound within a factor of about 2, which is enough for a scale
     size = power_iteration(lambda v: near.pull(near.push(v)), x, iterations=4).sqrt()
     least = LEAST_SIGMA * s * size
     sigma = torch.where(per_lane(noise.sigma, s) > 0, per_lane(noise.sigma, s), least)
-    return Gaussian(torch.where(sigma > 0, sigma, 1))  # s = 0 or A = 0: any will do
+    return Gaussian(torch.where(sigma > 0, sigma, 1))  # if s = 0 or A = 0, any sigma is correct
 
 
 def _linear(
@@ -112,7 +113,7 @@ def _linear(
     tol: float,
     iterations: int,
 ) -> Solution:
-    """x - d is the ridge regression of y - A d, with the weight s^2 / sigma^2."""
+    """The closed form: x - d is the ridge regression of y - A d with weight s^2 / sigma^2."""
     weight = (s / per_lane(noise.sigma, s)) ** 2
     first = None if start is d else start - d
     residual = problem.residual(d)
@@ -122,7 +123,7 @@ def _linear(
 
 @dataclass(frozen=True, eq=False)
 class _Objective:
-    """s^2 nll(y, A(x)) + ||x - d||^2 / 2: the objective times s^2, which may be 0."""
+    """The objective times s^2, which may be 0: s^2 nll(y, A(x)) + ||x - d||^2 / 2."""
 
     problem: Problem
     noise: Noise
@@ -130,7 +131,7 @@ class _Objective:
     s: Tensor
 
     def descend(self, x: Tensor, tol: float, iterations: int, steps: int) -> Solution:
-        """Gauss-Newton steps from x until gradient or step is small, or so many."""
+        """At most `steps` Gauss-Newton steps from x, until gradient or step is small."""
         small = torch.zeros_like(self.s, dtype=torch.bool)
         for step in range(steps + 1):
             near = self.problem.operator.linearise(x)
@@ -141,16 +142,16 @@ class _Objective:
             force = pick(done, torch.zeros_like(force), force)
             found = self.direction(near, force, ratio, iterations)
             delta, a = found.x, near.a
-            del near  # its graph is freed before the next one is made
+            del near  # free this graph before building the next one
             small = done | (found.converged & (norm(delta) <= tol * norm(x - self.d)))
             stride = self.stride(x, a, delta, -dot(force, delta))
-            if self.problem.operator.straight_through:  # its gradient does not vanish at the end
+            if self.problem.operator.straight_through:  # its gradient does not vanish at a minimum
                 small = small | (stride == 0)
             x = x + per_lane(stride, x) * delta
         return Solution(x, done)
 
     def force(self, x: Tensor, near: Linearisation) -> tuple[Tensor, Tensor]:
-        """The negative gradient, and its size over the sum of those of its two parts `(b,)`."""
+        """The negative gradient, and its norm relative to the sum of those of its terms, `(b,)`."""
         slope = self.noise.grad(self.problem.y, near.a, self.problem.measured)
         data, prior = per_lane(self.s**2, x) * near.pull(slope), x - self.d
         force = -(data + prior)
@@ -160,9 +161,9 @@ class _Objective:
     def direction(
         self, near: Linearisation, force: Tensor, ratio: Tensor, iterations: int
     ) -> Solution:
-        """The x of (s^2 J^T W J + I) x = force, as precise as the linearisation is worth.
+        """The solution of (s^2 J^T W J + I) x = force, to a tolerance that depends on `ratio`.
 
-        Conjugate gradients from zero: downhill, however early they stop.
+        Conjugate gradients started at zero give a descent direction after any number of iterations.
         """
         curvature = self.noise.curvature(self.problem.y, near.a)
         weight = torch.where(self.problem.measured, curvature, 0)
@@ -178,21 +179,20 @@ class _Objective:
         return Solution(x, found.converged & usable)
 
     def stride(self, x: Tensor, a: Tensor, delta: Tensor, slope: Tensor) -> Tensor:
-        """The first of 1, 1/2, 1/4, ... with enough descent along delta, else 0, per lane."""
+        """The first step length of 1, 1/2, 1/4, ... with sufficient decrease, else 0, per lane."""
         stride = torch.ones_like(self.s)
         for _ in range(HALVINGS + 1):
             change = self.change(x, a, per_lane(stride, x) * delta)
-            enough = (change <= ARMIJO * stride * slope) | (slope == 0)  # nowhere to go: done
+            enough = (change <= ARMIJO * stride * slope) | (slope == 0)  # or a stationary point
             if enough.all():
                 break
             stride = torch.where(enough, stride, stride / 2)
         return torch.where(enough, stride, 0)
 
     def change(self, x: Tensor, a: Tensor, step: Tensor) -> Tensor:
-        """By how much a step from x changes the objective.
+        """The change of the objective by a step from x, summed over entries in float64.
 
-        Summed over differences of entries, each in double precision: a difference of sums, or
-        the rounding of -log p(y | a) of thousands of counts, would hide the last digits of descent.
+        A difference of sums, or of rounded -log p(y | a), would hide small decreases.
         """
         y, after = self.problem.y.double(), self.problem.operator(x + step).double()
         each = self.noise.nll_each(y, after) - self.noise.nll_each(y, a.double())

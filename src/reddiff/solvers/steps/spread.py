@@ -1,4 +1,4 @@
-"""Covariances of x that are diagonal in a fixed basis, for methods that assume one."""
+"""Assumed covariances of x that are diagonal in a fixed basis."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reddiff.priors.covariance import Covariance, white
 
 @dataclass(frozen=True)
 class Spread(ABC):
-    """A covariance of x, whatever its shape."""
+    """A covariance of x, for x of any shape."""
 
     @abstractmethod
     def eigen(self, like: Float[Tensor, "b *n"]) -> Covariance:
-        """The covariance for x of a shape, the same in all lanes."""
+        """The covariance for x with the shape of `like`, shared by all lanes."""
 
 
 @final
@@ -30,7 +30,7 @@ class White(Spread):
     """C = std^2 I.
 
     Arguments:
-        std: In units of x, above 0.
+        std: The standard deviation in units of x, above 0.
 
     Raises:
         InvalidArgument: If std is not positive.
@@ -48,14 +48,14 @@ class White(Spread):
 @final
 @dataclass(frozen=True)
 class PowerLaw(Spread):
-    r"""Pictures: the power spectrum :math:`|f|^{\gamma}` in the cosine basis of every channel.
+    r"""Images with the power spectrum :math:`|f|^{\gamma}` in the DCT basis of each channel.
 
-    f is in half cycles over the picture's sides, frequency 0 counting as the lowest other one. An x
-    without two axes of pixels is taken to be white.
+    f is in half cycles per pixel. At f = 0 the power is that of the lowest other frequency. An x
+    that is not an image (c, h, w) is assumed to be white.
 
     Arguments:
         std: The standard deviation of a pixel, above 0.
-        exponent: :math:`\gamma`; natural images have about -2.
+        exponent: :math:`\gamma`; about -2 for natural images.
 
     Raises:
         InvalidArgument: If std is not positive.
