@@ -42,7 +42,7 @@ class Rng:
 
     def __init__(self, prefixes: Sequence[bytes]) -> None:
         self._prefixes = prefixes
-        self._draw = 0
+        self._draw = self._branches = 0
 
     def _fill(self, like: Tensor, fill: Fill) -> Tensor:
         require(
@@ -59,6 +59,16 @@ class Rng:
             fill(row, generator)
         self._draw += 1
         return out
+
+    def branch(self) -> Rng:
+        """Another source, for draws whose number depends on the data; it leaves this one's as is.
+
+        A loop that goes on until its last lane is done takes its draws from a branch. Then the
+        draws after the loop do not depend on how long other lanes took.
+        """
+        self._branches += 1
+        tail = struct.pack("<q", -self._branches)
+        return Rng([prefix + tail for prefix in self._prefixes])
 
     def randn_like(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of `like` `(b, ...)`."""

@@ -44,7 +44,24 @@ def test_lanes_do_not_mix(case: zoo.NoiseCase, device: torch.device) -> None:
     assert_same(few.nll_each(y[index], a[index]), case.noise.nll_each(y, a)[index])
     assert_same(few.std(a[index]), case.noise.std(a)[index])
     some = few.sample(a[index], Keys(0, (IDS[2], IDS[0])).at(0))
-    assert torch.equal(some, case.noise.sample(a, Keys(0, IDS).at(0))[index])
+    assert_same(some, case.noise.sample(a, Keys(0, IDS).at(0))[index])
+
+
+@zoo.every("case", zoo.NOISES)
+def test_draws_after_a_sample_do_not_depend_on_other_lanes(
+    case: zoo.NoiseCase, device: torch.device
+) -> None:
+    """Neither those of the sample: a brighter neighbor needs more draws, or other ones."""
+    x = 0.5 * zoo.randn(len(IDS), 6, seed=3).to(device)
+    loud = x.clone()
+    loud[1] += 8
+    found = []
+    for v in (x, loud):
+        rng = Keys(0, IDS).at(0)
+        y = case.noise.sample(case.operator().to(device)(v), rng)
+        found.append((y, rng.randn_like(y)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one[[0, 2]], other[[0, 2]])
 
 
 @zoo.every("case", zoo.NOISES)

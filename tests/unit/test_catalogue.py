@@ -6,6 +6,7 @@ import torch
 from reddiff import Gaussian, InvalidArgument, Problem
 from reddiff.images.presets import preset
 from reddiff.operators import BlockMean, CircularBlur, Identity, Matrix, gaussian_psf
+from reddiff.snapshot import describe
 from reddiff.solvers import DPS, DiffPIR, REDDiff
 from reddiff.solvers.base import StepCost
 from reddiff.solvers.catalogue import LEAST_NOISE, METHODS, method
@@ -45,15 +46,28 @@ def test_settings_that_are_published_for_a_task(name):
     assert (diffpir.lam, diffpir.zeta) == (7.0 / 4, 0.3)  # as released
 
 
-@pytest.mark.parametrize("name", ["pnp-hqs", "ddrm"])
-def test_methods_that_end_at_the_noise_take_its_mean_over_the_lanes(name):
+@pytest.mark.parametrize("name", ["pnp-hqs", "pnp-admm", "ddrm"])
+def test_methods_that_end_at_the_noise_refuse_lanes_of_several_levels(name):
     def last(sigma: float | torch.Tensor, lanes: int = 1) -> float:
         made = METHODS[name].make(PRIOR, problem(sigma, lanes), 4)
         return float(made.schedule.levels[-2])
 
     assert last(0.1) == pytest.approx(0.1, rel=1e-5)
-    assert last(torch.tensor([0.1, 0.2]), 2) == pytest.approx(0.15, rel=1e-5)
+    assert last(torch.tensor([0.1, 0.1]), 2) == last(0.1)
     assert last(0.0) == pytest.approx(LEAST_NOISE)
+    with pytest.raises(InvalidArgument, match=r"problem: expected lanes of one noise .* to 0\.2"):
+        last(torch.tensor([0.1, 0.2]), 2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_the_same_for_a_lane_alone_and_among_others(name):
+    """Of levels, and of everything else that is no function."""
+    y = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    y[1] *= 1000
+    several = Problem(y, CircularBlur(gaussian_psf(0.5)), Gaussian(torch.full((3,), 0.1)))
+    one = several.select(torch.tensor([2]))
+    made = [describe(METHODS[name].make(PRIOR, p, 4)) for p in (several, one)]
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize(

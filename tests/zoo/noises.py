@@ -47,7 +47,9 @@ NOISES = [
     NoiseCase("laplace", noises.Laplace(0.2)),
     NoiseCase("huber", noises.Huber(torch.tensor([0.1, 0.2, 0.4], dtype=F64))),
     NoiseCase("camera", noises.PoissonGaussian(20.0, 0.1), Rates),
+    NoiseCase("counts", noises.Poisson(20.0), Rates),
     NoiseCase("speckle", noises.Speckle(4.0), Rates),
+    NoiseCase("speckle-few-looks", noises.Speckle(0.5), Rates),
     NoiseCase("rounded", noises.Rounded(torch.tensor([0.5, 1.0, 2.0], dtype=F64), 0.2)),
     NoiseCase("clipped", noises.Clipped(0.2)),
 ]

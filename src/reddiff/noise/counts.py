@@ -50,9 +50,9 @@ class Poisson(Noise):
         require(least >= 0, "a", expected="rates of 0 or more", got=least)
         rate = (self.gain * a).double()
         pieces = (rate / 64).ceil().clamp(min=1)  # per entry, independent of the others
-        counts = torch.zeros_like(rate)
-        for i in range(int(pieces.max())):
-            counts += torch.where(i < pieces, _poisson(rate / pieces, rng.rand_like(rate)), 0)
+        counts, more = _poisson(rate / pieces, rng.rand_like(rate)), rng.branch()
+        for i in range(1, int(pieces.max())):
+            counts += torch.where(i < pieces, _poisson(rate / pieces, more.rand_like(rate)), 0)
         return (counts / self.gain).to(a.dtype)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:

@@ -100,6 +100,7 @@ def _gamma(shape: Tensor, rng: Rng) -> Tensor:
     small = shape < 1
     d = torch.where(small, shape + 1, shape) - 1 / 3
     boost = torch.where(small, (1 - rng.rand_like(shape)) ** (1 / shape), 1)
+    rng = rng.branch()
     out, open_ = torch.ones_like(d), torch.ones_like(d, dtype=torch.bool)
     while bool(open_.any()):  # about 5 % of the draws are rejected
         n, u = rng.randn_like(d), 1 - rng.rand_like(d)

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import lookup
-from reddiff.lanes import norm
+from reddiff.errors import lookup, require
+from reddiff.lanes import norm, per_lane
 from reddiff.noise import Gaussian
 from reddiff.operators.base import Operator
 from reddiff.priors.base import Prior
@@ -38,9 +39,10 @@ from reddiff.solvers.tds import TDS
 from reddiff.solvers.tmpd import TMPD
 from reddiff.solvers.ula import ULA
 
-Make = Callable[[Prior | None, Problem | None, int], Solver[Any]]
+Strength = Callable[[Operator, Tensor], Tensor]
 
 LEAST_NOISE = 0.01  # last level of methods that anneal down to the noise level, if sigma_y is 0
+ALIKE = 1e-5  # largest relative difference of noise levels that count as one
 
 
 @dataclass(frozen=True)
@@ -50,35 +52,56 @@ class Method:
     Arguments:
         summary: A description of one line.
         steps: The default number of steps.
-        make: Builds the solver from the prior (for its range of levels, or None), the problem (for
-            its noise level, or None) and the number of steps.
+        build: Builds the solver from the number of steps and the prior (for its range of levels, or
+            None); and from `sigma_n`, the last level, if there is a `strength`.
+        strength: For a method whose levels end at sigma_y divided by the strength of A: from A and
+            an x to that strength `(b,)`.
     """
 
     summary: str
     steps: int
-    make: Make
+    build: Callable[..., Solver[Any]]
+    strength: Strength | None = None
 
     @property
     def cost(self) -> StepCost:
         """The cost of a step with the default settings."""
         return self.make(None, None, self.steps).cost
 
+    def make(self, prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
+        """The solver for a prior and a problem.
 
-Strength = Callable[[Operator, Tensor], Tensor]
+        Arguments:
+            prior: For its range of levels; None for the levels of the method.
+            problem: For its noise level; None if it is not known.
+            steps: The number of steps.
 
+        Raises:
+            InvalidArgument: If the last level depends on the noise and differs between lanes, which
+                share one schedule.
+        """
+        if self.strength is None:
+            return self.build(steps, prior)
+        levels = None if problem is None else self.last_levels(problem)
+        if levels is None:
+            return self.build(steps, prior, sigma_n=LEAST_NOISE)
+        low, high = float(levels.min()), float(levels.max())
+        expected = "lanes of one noise level for this method (sigma_y over the strength of A)"
+        good = high <= low * (1 + ALIKE)
+        require(good, "problem", expected=expected, got=f"levels from {low:.4g} to {high:.4g}")
+        return self.build(steps, prior, sigma_n=float(levels[0]))
 
-def _noise_level(problem: Problem | None, strength: Strength) -> float:
-    """sigma_y divided by the strength of A, or `LEAST_NOISE` if they are not known.
+    def last_levels(self, problem: Problem) -> Float[Tensor, " b"] | None:
+        """The last level of each lane; None if it does not depend on the problem.
 
-    All lanes share one schedule. It uses their mean noise level; the largest level would leave
-    noise in all other lanes.
-    """
-    if problem is None or not isinstance(problem.noise, Gaussian):
-        return LEAST_NOISE
-    x = problem.y.new_zeros(len(problem), *problem.x_shape)
-    sigma = torch.as_tensor(problem.noise.sigma).to(x)
-    level = float((sigma / strength(problem.operator, x)).mean())
-    return level if 0 < level < float("inf") else LEAST_NOISE
+        It is sigma_y divided by the strength of A, or `LEAST_NOISE` if that is 0 or infinite.
+        """
+        if self.strength is None or not isinstance(problem.noise, Gaussian):
+            return None
+        x = problem.y.new_zeros(len(problem), *problem.x_shape)
+        strength = self.strength(problem.operator, x)
+        levels = per_lane(problem.noise.sigma, strength) / strength
+        return torch.where((levels > 0) & (levels < torch.inf), levels, LEAST_NOISE)
 
 
 def _spectral_norm(operator: Operator, x: Tensor) -> Tensor:
@@ -97,12 +120,7 @@ def _brightness(operator: Operator, x: Tensor) -> Tensor:
     return torch.maximum(operator.norm(x, near), norm(flat) / count.sqrt())
 
 
-def _preset(paper: Callable[[int, Prior | None], Solver[Any]]) -> Make:
-    """`Method.make` for a preset that does not need the noise level."""
-    return lambda prior, _, steps: paper(steps, prior)
-
-
-def _noise_aware(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
+def _noise_aware(steps: int, prior: Prior | None) -> Solver[Any]:
     made = NoiseAwareREDDiff
     return made.default(steps) if prior is None else made.for_prior(prior, steps)
 
@@ -115,16 +133,8 @@ def _pnpdm(steps: int, prior: Prior | None) -> Solver[Any]:
     return PnPDM.paper(steps, prior, average=max(1, steps // 3))
 
 
-def _ddrm(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
-    return DDRM.default(steps, prior, sigma_n=_noise_level(problem, _brightness))
-
-
-def _hqs(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
-    return PnPHQS.paper(steps, prior, sigma_n=_noise_level(problem, _brightness))
-
-
-def _admm(prior: Prior | None, problem: Problem | None, steps: int) -> Solver[Any]:
-    low = max(_noise_level(problem, _spectral_norm), LEAST_NOISE)
+def _admm(steps: int, prior: Prior | None, *, sigma_n: float) -> Solver[Any]:
+    low = max(sigma_n, LEAST_NOISE)
     return preset_for(prior, PnPADMM(preset(partial(_falling, steps, low))))
 
 
@@ -139,40 +149,34 @@ METHODS = {
     "noise-aware": Method(
         "RED-diff with weights set by the noise level and exact data steps", 50, _noise_aware
     ),
-    "red-diff": Method("RED-diff as released: Adam on weighted means", 100, _preset(REDDiff.paper)),
-    "rsd": Method(
-        "RED-diff with four particles that repel each other; their mean", 100, _preset(_rsd)
-    ),
-    "dps": Method(
-        "DPS: DDPM guided by the gradient of the residual's norm", 500, _preset(DPS.paper)
-    ),
-    "mcg": Method(
-        "MCG: DPS and a projection; ignores noise", 500, _preset(partial(MCG.paper, zeta=0.3))
-    ),
-    "pigdm": Method("PiGDM: guidance by the pseudo-inverse", 100, _preset(PiGDM.paper)),
-    "tmpd": Method("TMPD: guidance by the denoiser's row sums", 200, _preset(TMPD.paper)),
-    "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, _preset(MMPS.paper)),
-    "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, _preset(JFPS.default)),
-    "tds": Method("TDS: sequential Monte Carlo, 16 particles; a draw", 100, _preset(TDS.default)),
-    "ddrm": Method("DDRM: in spectral coordinates of A", 20, _ddrm),
-    "ddnm": Method("DDNM: null-space projection; ignores noise", 100, _preset(DDNM.paper)),
-    "ddnm-plus": Method("DDNM+: the same for noisy y", 100, _preset(DDNMPlus.paper)),
+    "red-diff": Method("RED-diff as released: Adam on weighted means", 100, REDDiff.paper),
+    "rsd": Method("RED-diff with four particles that repel each other; their mean", 100, _rsd),
+    "dps": Method("DPS: DDPM guided by the gradient of the residual's norm", 500, DPS.paper),
+    "mcg": Method("MCG: DPS and a projection; ignores noise", 500, partial(MCG.paper, zeta=0.3)),
+    "pigdm": Method("PiGDM: guidance by the pseudo-inverse", 100, PiGDM.paper),
+    "tmpd": Method("TMPD: guidance by the denoiser's row sums", 200, TMPD.paper),
+    "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, MMPS.paper),
+    "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, JFPS.default),
+    "tds": Method("TDS: sequential Monte Carlo, 16 particles; a draw", 100, TDS.default),
+    "ddrm": Method("DDRM: in spectral coordinates of A", 20, DDRM.default, _brightness),
+    "ddnm": Method("DDNM: null-space projection; ignores noise", 100, DDNM.paper),
+    "ddnm-plus": Method("DDNM+: the same for noisy y", 100, DDNMPlus.paper),
     "diffpir": Method(
         "DiffPIR: proximal data steps and fresh noise",
         100,
-        _preset(partial(DiffPIR.paper, lam=1.0, zeta=1.0)),
+        partial(DiffPIR.paper, lam=1.0, zeta=1.0),
     ),
-    "daps": Method("DAPS: clean draws along the flow, new noise", 200, _preset(DAPS.paper)),
-    "pnp-dm": Method("PnP-DM: split Gibbs sampling; mean of the last third", 60, _preset(_pnpdm)),
-    "sitcom": Method("SITCOM: optimizes the network's input", 20, _preset(SITCOM.paper)),
+    "daps": Method("DAPS: clean draws along the flow, new noise", 200, DAPS.paper),
+    "pnp-dm": Method("PnP-DM: split Gibbs sampling; mean of the last third", 60, _pnpdm),
+    "sitcom": Method("SITCOM: optimizes the network's input", 20, SITCOM.paper),
     "red": Method(
         "RED, accelerated: one level, fixed point",
         200,
-        _preset(partial(RED.paper, accelerated=True)),
+        partial(RED.paper, accelerated=True),
     ),
-    "pnp-hqs": Method("PnP-HQS (DPIR): a denoiser of falling level", 8, _hqs),
-    "pnp-admm": Method("PnP-ADMM: the same with a dual variable", 30, _admm),
-    "ula": Method("Langevin at one level; slow, and a draw", 1000, _preset(ULA.paper)),
+    "pnp-hqs": Method("PnP-HQS (DPIR): a denoiser of falling level", 8, PnPHQS.paper, _brightness),
+    "pnp-admm": Method("PnP-ADMM: the same with a dual variable", 30, _admm, _spectral_norm),
+    "ula": Method("Langevin at one level; slow, and a draw", 1000, ULA.paper),
 }
 
 ALIASES = {"paper": "red-diff"}  # names used by earlier versions

@@ -86,7 +86,7 @@ def _noise(
             total = factor * n + per_lane(lacking, n) * operator(operator.adjoint(total))
         n = total
     n = per_lane(white, n) * n
-    if bool((excess > 0).any()):
+    if bool((excess > 0).any()):  # the last draw of a step: no other one depends on it
         n = n + operator(per_lane(excess.clamp(min=0).sqrt(), w) * rng.randn_like(w))
     return torch.where(problem.measured, n, 0)
 
