@@ -149,7 +149,7 @@ def require_name(name: str, known: Iterable[str], argument: str, what: str) -> N
         what: The kind of thing it names, with an article.
     """
     names = list(known)
-    offered = _nearest(name, names)
+    offered = nearest(name, names)
     if not offered or len(names) <= FEW:
         offered = f": {', '.join(names)}{offered}"
     require(name in names, argument, expected=f"{what}{offered}", got=name)
@@ -158,7 +158,7 @@ def require_name(name: str, known: Iterable[str], argument: str, what: str) -> N
 def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
     """The entry of this name, or `InvalidArgument` with the names there are and the nearest."""
     if name not in table:
-        expected = f"one of {', '.join(table)}{_nearest(name, table)}"
+        expected = f"one of {', '.join(table)}{nearest(name, table)}"
         raise InvalidArgument(argument, expected=expected, got=name)
     return table[name]
 
@@ -182,6 +182,7 @@ def import_package(module: str, argument: str, extra: str) -> Any:
         raise InvalidArgument(argument, expected=expected, got=str(error)) from error
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean NAME?)` with the nearest of the known names; empty if none is near."""
     near = get_close_matches(str(name), list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""

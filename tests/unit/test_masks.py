@@ -15,7 +15,8 @@ from scipy.ndimage import convolve
 import zoo
 from laws.test_operators import check_shape
 from reddiff import InvalidArgument
-from reddiff.images.masks import TEXTS, brush_mask, make_mask
+from reddiff.images.brush import brush_mask
+from reddiff.images.masks import TEXTS, make_mask
 from reddiff.operators import Bayer, BayerPattern
 
 
@@ -45,6 +46,7 @@ def test_text_covers_any_size(name):
     "spec",
     [
         *("random:2", "random:x", "random:1", "box:64", "box:0", "text:none", "box:nan"),
+        *("random", "box:", "random:", "text"),
         *("brush:20-10", "brush:0-10", "brush:10", "brush:a-b", "brush:10-100", "brush:1-2-3"),
     ],
 )

@@ -18,7 +18,7 @@ from reddiff.images.masks import make_mask
 from reddiff.images.tasks import TASKS, Inpaint, make_task
 from reddiff.images.tasks.base import PIXELS, Task
 from reddiff.images.tasks.custom import OWN, blamed
-from reddiff.images.words import numbers
+from reddiff.images.words import numbers, split_word
 from reddiff.noise import Gaussian
 from reddiff.operators import (
     CircularBlur,
@@ -116,7 +116,7 @@ def check_task(label: str, task: spec.Task) -> None:
     Raises:
         InvalidArgument: Naming the option.
     """
-    kind, where = task.task.partition(":")[0], f"tasks.{label}"
+    kind, where = split_word(task.task)[0], f"tasks.{label}"
     if not OWN.fullmatch(task.task):
         require_name(kind, {**TASKS, **MORE}, f"{where}.task", "a task")
     if task.preset is not None:
@@ -142,7 +142,7 @@ def measure(task: spec.Task, truths: Sequence[Truth], noise: float, seed: int) -
     Raises:
         InvalidArgument: If the task does not fit the images.
     """
-    kind = task.task.partition(":")[0]
+    kind = split_word(task.task)[0]
     with blamed(task.task):
         if kind in MORE:
             return _simulated(task, MORE[kind], truths, noise, seed)
@@ -150,8 +150,11 @@ def measure(task: spec.Task, truths: Sequence[Truth], noise: float, seed: int) -
 
 
 def _number(entry: OperatorTask, name: str) -> float:
-    word = name.partition(":")[2] or entry.default
-    return numbers("task", entry.form, word)[0] if ":" in entry.form else 0.0
+    kind, word = split_word(name)
+    if ":" not in entry.form:
+        require(word is None, "task", expected=f"{kind} alone", got=name)
+        return 0.0
+    return numbers("task", entry.form, word or entry.default)[0]
 
 
 def _simulated(

@@ -61,8 +61,8 @@ def tasks() -> None:
         table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
     table.add_row("FILE.py:NAME", "the output of your own operator, on pixels in [0, 1]")
     Console().print(table)
-    kernels = (word.form for word in KERNELS.values())
-    Console().print("--mask:", "  ".join(MASKS), " or a picture, white where kept", highlight=False)
+    masks, kernels = ([word.form for word in table.values()] for table in (MASKS, KERNELS))
+    Console().print("--mask:", "  ".join(masks), " or a picture, white where kept", highlight=False)
     Console().print("--kernel:", "  ".join(kernels), " or a file", highlight=False)
 
 

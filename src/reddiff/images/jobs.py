@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,16 +11,42 @@ from typing import Any
 from reddiff.errors import require
 from reddiff.files import open_regular
 from reddiff.images.io.inputs import WORDS as KERNELS
+from reddiff.images.io.inputs import split_member
 from reddiff.images.masks import WORDS as MASKS
 from reddiff.images.option import MAX_SEED
 from reddiff.images.settings import Settings, check_numbers, options, words
 from reddiff.images.tasks import check_name
 from reddiff.images.tasks.custom import OWN
+from reddiff.images.words import split_word
 from reddiff.priors.named import PRIORS
 from reddiff.solvers.catalogue import method
 
-MASK_WORDS = frozenset(word.partition(":")[0] for word in MASKS)
-FILE_FIELDS = ("source", "task", "mask", "kernel", "prior")
+
+def _code_file(text: str) -> str | None:
+    own = OWN.fullmatch(text)
+    return own[1] if own else None
+
+
+def _mask_file(text: str) -> str | None:
+    return None if split_word(text)[0] in MASKS else text
+
+
+def _kernel_file(text: str) -> str | None:
+    return None if split_word(text)[0] in KERNELS else split_member(text)[0]
+
+
+def _prior_file(text: str) -> str | None:
+    return None if text in PRIORS else text
+
+
+# The entries of a job that may name a file, and the file that such a text names, if it does.
+FILE_FIELDS: dict[str, Callable[[str], str | None]] = {
+    "source": str,
+    "task": _code_file,
+    "mask": _mask_file,
+    "kernel": _kernel_file,
+    "prior": _prior_file,
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +96,7 @@ class Job:
                 new[name] = move(file) + str(self.entries[name])[len(file) :]
         return Job.of(self.entries | new)
 
-    def input_hashes(self, names: Sequence[str] = FILE_FIELDS) -> dict[str, str]:
+    def input_hashes(self, names: Collection[str] = FILE_FIELDS.keys()) -> dict[str, str]:
         """The SHA-256 of the files that it reads, or of those in these entries."""
         return {name: file_hash(path) for name, path in self.files.items() if name in names}
 
@@ -100,7 +125,7 @@ class Job:
 
     def _file(self, name: str) -> str | None:
         text = self.entries[name]
-        return None if text is None else _file_part(name, str(text))
+        return None if text is None else FILE_FIELDS[name](str(text))
 
 
 JOB_ENTRIES: dict[str, type] = {"source": str, "output": str, "keep_diverged": bool, "lane": int}
@@ -109,22 +134,6 @@ JOB_ENTRIES: dict[str, type] = {"source": str, "output": str, "keep_diverged": b
 def kinds() -> dict[str, type]:
     """The type of every setting in a record."""
     return {name: option.kind for name, option in options(Settings).items()}
-
-
-def _file_part(name: str, text: str) -> str | None:
-    """The file that an entry of a job names; None if it names no file."""
-    word, _, rest = text.partition(":")
-    if name == "task":
-        own = OWN.fullmatch(text)
-        return own[1] if own else None
-    if name == "mask" and word in MASK_WORDS and rest:
-        return None
-    if name == "kernel":
-        if word in KERNELS:
-            return None
-        member = re.fullmatch(r"(.+\.npz):[^:/\\]+", text, re.IGNORECASE)
-        return member[1] if member else text
-    return None if name == "prior" and text in PRIORS else text
 
 
 def file_hash(path: str | Path) -> str:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, require
+from reddiff.errors import require
+from reddiff.images.brush import brush_mask
 from reddiff.images.io import read_mask
-from reddiff.images.words import numbers
-from reddiff.random import DRAWING, Keys, Rng
+from reddiff.images.words import numbers, spoken
+from reddiff.random import DRAWING, Keys
 
 TEXTS = ("lorem", "lolcat")
-WORDS = ("random:SHARE", "box:SIDE", "brush:LOW-HIGH", *(f"text:{name}" for name in TEXTS))
-
-# A stroke of the brush: how many lines, how far they leave its heading in degrees; their length and
-# the brush's width as parts of the picture's side.
-LEAST_LINES, MOST_LINES = 4, 12
-ANGLE, SPREAD = 72.0, 24.0
-SHORT, LONG = 0.05, 0.4
-THIN, THICK = 0.04, 0.14
+Size = tuple[int, int]
 
 
-def make_mask(
-    spec: str, size: tuple[int, int], *, seed: int = 0, fit: bool = False
-) -> Float[Tensor, "1 h w"]:
+@dataclass(frozen=True)
+class MaskWord:
+    """A kind of mask that can be given in words.
+
+    Arguments:
+        form: The word and what follows its colon.
+        make: From that text, the size (h, w) and the seed to the mask, 1 where kept.
+    """
+
+    form: str
+    make: Callable[[str, Size, int], Tensor]
+
+
+def make_mask(spec: str, size: Size, *, seed: int = 0, fit: bool = False) -> Float[Tensor, "1 h w"]:
     """The mask that a text describes, 1 where the picture is kept.
 
     Arguments:
@@ -45,135 +50,52 @@ def make_mask(
         InvalidArgument: If the text is invalid, or the mask would keep no pixel.
         PictureError: If the file cannot be read, or has another size.
     """
-    kind, _, value = spec.partition(":")
-    if kind == "random" and value:
-        drop = _number("random:SHARE", value, 0, 1)
-        u = Keys(seed, (0,)).at(DRAWING).rand_like(torch.empty(1, *size, dtype=torch.float64))
-        mask = (u >= drop).float()
-    elif kind == "box" and value:
-        side = int(_number("box:SIDE", value, 1, min(size) - 1))
-        top, left = (size[0] - side) // 2, (size[1] - side) // 2
-        mask = torch.ones(1, *size)
-        mask[:, top : top + side, left : left + side] = 0
-    elif kind == "brush" and value:
-        mask = brush_mask(size, _percents(value), seed)
-    elif kind == "text" and value:
-        mask = _text(value, size)
-    else:
-        mask = read_mask(spec, size, fit)
+    found = spoken("mask", spec, WORDS)
+    mask = read_mask(spec, size, fit) if found is None else found.entry.make(found.text, size, seed)
     require(bool(mask.any()), "mask", expected="at least one kept pixel", got=f"none in {spec}")
     return mask
 
 
-def brush_mask(
-    size: tuple[int, int], coverage: tuple[float, float] = (0.1, 0.2), seed: int = 0
-) -> Float[Tensor, "1 h w"]:
-    """A free-form mask, 0 under a few strokes of a round brush, 1 elsewhere.
-
-    A stroke starts anywhere and zigzags: its lines leave its heading by 72 +- 24 degrees, to one
-    side and the other in turn. The last one ends early where it would cover too much, so that the
-    share of pixels covered is in the range whatever the seed.
-
-    Arguments:
-        size: (h, w) of the picture in pixels.
-        coverage: The least and the largest share of pixels removed, 0 < low <= high < 1; the share
-            aimed at is drawn uniformly between the two.
-        seed: Of everything that is drawn.
-
-    Raises:
-        InvalidArgument: If the range is not within (0, 1), or no number of pixels is in it.
-
-    References:
-        J. Yu et al., "Free-form image inpainting with gated convolution", 2019, algorithm 1; with
-        ranges of coverage, as in C. Saharia et al., "Palette", 2022.
-    """
-    low, high = coverage
-    require(0 < low <= high < 1, "coverage", expected="0 < low <= high < 1", got=coverage)
-    pixels = size[0] * size[1]
-    least, most = math.ceil(low * pixels - 1e-9), math.floor(high * pixels + 1e-9)
-    expected = f"a range with a whole number of the {pixels} pixels in it"
-    require(least <= most, "coverage", expected=expected, got=coverage)
-    rng = Keys(seed, (0,)).at(DRAWING)
-    wanted = least + int(_uniform(rng, 1)[0] * (most - least + 1))
-    mask = torch.ones(size)
-    flat, covered = mask.view(-1), 0
-    while covered < least or covered < wanted - pixels // 100:  # else it would end in a dot
-        time = torch.where(mask > 0, _stroke(size, rng), torch.inf).flatten()
-        fresh = torch.isfinite(time).nonzero()[:, 0]
-        fresh = fresh[time[fresh].argsort(stable=True)][: wanted - covered]
-        flat[fresh] = 0
-        covered += len(fresh)
-    return mask[None]
+def _random(text: str, size: Size, seed: int) -> Tensor:
+    drop = _number("random:SHARE", text, 0, 1)
+    u = Keys(seed, (0,)).at(DRAWING).rand_like(torch.empty(1, *size, dtype=torch.float64))
+    return (u >= drop).float()
 
 
-def _stroke(size: tuple[int, int], rng: Rng) -> Float[Tensor, "h w"]:
-    """When a stroke of the brush reaches each pixel, counted in lines; inf where never."""
-    scale = math.sqrt(size[0] * size[1])
-    lines, width, heading, top, left, *draws = _uniform(rng, 5 + 2 * MOST_LINES)
-    radius = max(scale * (THIN + (THICK - THIN) * width) / 2, 0.75)
-    here = (top * size[0], left * size[1])
-    time = torch.full(size, torch.inf, dtype=torch.float64)
-    for i in range(LEAST_LINES + int(lines * (MOST_LINES + 1 - LEAST_LINES))):
-        spread, length = draws[2 * i : 2 * i + 2]
-        away = math.radians(ANGLE + SPREAD * (2 * spread - 1))
-        angle = 2 * math.pi * heading + (away if i % 2 else -away)
-        reach = scale * (SHORT + (LONG - SHORT) * length)
-        there = (here[0] + reach * math.sin(angle), here[1] + reach * math.cos(angle))
-        there = (min(max(there[0], 0.0), size[0]), min(max(there[1], 0.0), size[1]))
-        low = [max(0, math.floor(min(a, b) - radius)) for a, b in zip(here, there, strict=True)]
-        high = [math.ceil(max(a, b) + radius) for a, b in zip(here, there, strict=True)]
-        part = time[low[0] : high[0], low[1] : high[1]]
-        reached = _arrival(part, low, here, there, radius).clamp(min=0 if i else -1)
-        part.copy_(torch.minimum(part, i + reached))
-        here = there
-    return time
+def _box(text: str, size: Size, _: int) -> Tensor:
+    side = int(_number("box:SIDE", text, 1, min(size) - 1))
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    mask = torch.ones(1, *size)
+    mask[:, top : top + side, left : left + side] = 0
+    return mask
 
 
-def _arrival(
-    like: Tensor,
-    corner: Sequence[int],
-    start: tuple[float, float],
-    stop: tuple[float, float],
-    radius: float,
-) -> Tensor:
-    """When a disk that moves from start (time 0) to stop (1) covers each pixel's center.
-
-    inf where it never does; from -1 to 0 where it does at the start, as if it grew there.
-    """
-    rows, columns = (torch.arange(n, dtype=like.dtype) + 0.5 for n in like.shape)
-    y, x = (rows + corner[0] - start[0])[:, None], columns + corner[1] - start[1]
-    length = max(math.dist(start, stop), 1e-9)
-    dy, dx = (stop[0] - start[0]) / length, (stop[1] - start[1]) / length
-    distance = (x**2 + y**2).sqrt()
-    along, off = dy * y + dx * x, dx * y - dy * x
-    time = (along - (radius**2 - off**2).sqrt()) / length  # nan off the path
-    time = torch.where((time >= 0) & (time <= 1), time, torch.inf)
-    return torch.where(distance <= radius, distance / radius - 1, time)
-
-
-def _uniform(rng: Rng, n: int) -> list[float]:
-    return rng.rand_like(torch.empty(1, n, dtype=torch.float64))[0].tolist()
-
-
-def _number(form: str, value: str, low: float, high: float) -> float:
-    (number,) = numbers("mask", form, value)
-    expected = f"{form}, a number from {low:g} to {high:g}"
-    require(low <= number <= high, "mask", expected=expected, got=value)
-    return number
-
-
-def _percents(value: str) -> tuple[float, float]:
-    low, high = (number / 100 for number in numbers("mask", "brush:LOW-HIGH", value))
+def _brush(text: str, size: Size, seed: int) -> Tensor:
+    low, high = (number / 100 for number in numbers("mask", "brush:LOW-HIGH", text))
     expected = "brush:LOW-HIGH with percents 0 < LOW <= HIGH < 100"
-    require(0 < low <= high < 1, "mask", expected=expected, got=value)
-    return low, high
+    require(0 < low <= high < 1, "mask", expected=expected, got=text)
+    return brush_mask(size, (low, high), seed)
 
 
-def _text(name: str, size: tuple[int, int]) -> Tensor:
-    if name not in TEXTS:
-        expected = f"text:{' or text:'.join(TEXTS)}"
-        raise InvalidArgument("mask", expected=expected, got=f"text:{name}")
+def _text(name: str, size: Size, _: int) -> Tensor:
+    expected = f"text:{' or text:'.join(TEXTS)}"
+    require(name in TEXTS, "mask", expected=expected, got=f"text:{name}")
     with as_file(files("reddiff").joinpath(f"assets/masks/{name}.png")) as path:
         page = read_mask(str(path), (256, 256), False)
     down, across = -(-size[0] // 256), -(-size[1] // 256)
     return page.repeat(1, down, across)[:, : size[0], : size[1]]
+
+
+def _number(form: str, text: str, low: float, high: float) -> float:
+    (number,) = numbers("mask", form, text)
+    expected = f"{form}, a number from {low:g} to {high:g}"
+    require(low <= number <= high, "mask", expected=expected, got=text)
+    return number
+
+
+WORDS = {
+    "random": MaskWord("random:SHARE", _random),
+    "box": MaskWord("box:SIDE", _box),
+    "brush": MaskWord("brush:LOW-HIGH", _brush),
+    "text": MaskWord(f"text:{'|'.join(TEXTS)}", _text),
+}

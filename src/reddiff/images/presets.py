@@ -72,7 +72,16 @@ def default_steps(name: str, task: str, problem: Problem, realism: float | None)
     D(y, sigma), whatever the steps before it were. A realism above 3/4 goes below the noise level
     and needs them.
     """
+    found = STEPS.get((ALIASES.get(name, name), task))
+    steps = None if found is None else found(problem, REALISM if realism is None else realism)
+    return method(name).steps if steps is None else steps
+
+
+def _denoising(problem: Problem, realism: float) -> int | None:
+    """1 where the noise level is known and the run ends there."""
     known = isinstance(problem.noise, Gaussian) and isinstance(problem.operator, LinearOperator)
-    faithful = (REALISM if realism is None else realism) <= SETTLED
-    denoises = name == "noise-aware" and task == "denoise"
-    return 1 if denoises and known and faithful else method(name).steps
+    return 1 if known and realism <= SETTLED else None
+
+
+# Method and task -> the steps that suffice for a problem and a realism; None for the method's own.
+STEPS = {("noise-aware", "denoise"): _denoising}

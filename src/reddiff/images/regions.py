@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reddiff.errors import lookup, require
 from reddiff.images.io import read_mask
-from reddiff.images.words import integers
+from reddiff.images.words import integers, split_word
 
 BOX = "box:X,Y,WIDTH,HEIGHT"
 
@@ -85,5 +85,5 @@ class Region:
 
     @property
     def _box(self) -> str | None:
-        word, colon, rest = self.text.rpartition("=")[0].partition(":")
-        return rest if word == "box" and colon else None
+        word, rest = split_word(self.text.rpartition("=")[0])
+        return rest if word == "box" else None

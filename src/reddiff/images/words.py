@@ -3,12 +3,60 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from reddiff.errors import require
+from reddiff.errors import nearest, require, require_name
 
+Entry = TypeVar("Entry")
+
+NAME = re.compile(r"[a-z][a-z-]+")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 LONGEST = 20  # characters of a number
+
+
+@dataclass(frozen=True)
+class Spoken(Generic[Entry]):
+    """What a text such as `motion:15,30` says.
+
+    Arguments:
+        entry: That of its name in the table.
+        text: What follows the colon; empty without one.
+    """
+
+    entry: Entry
+    text: str
+
+
+def split_word(text: str) -> tuple[str, str | None]:
+    """The name before the first colon, and what follows the colon; None without one."""
+    name, colon, rest = text.partition(":")
+    return name, rest if colon else None
+
+
+def spoken(argument: str, text: str, table: Mapping[str, Entry]) -> Spoken[Entry] | None:
+    """The entry of a table that a text names, or None if the text can only be a file.
+
+    A file that has the name of an entry is given as `./NAME`.
+
+    Arguments:
+        argument: What the text was given for.
+        text: A name of the table, and a colon and more; or a file.
+        table: The entries by name.
+
+    Raises:
+        InvalidArgument: If the text is no file, and its name a misspelled one of the table.
+    """
+    name, rest = split_word(text)
+    if name in table:
+        return Spoken(table[name], rest or "")
+    misspelled = rest is not None and NAME.fullmatch(name) and nearest(name, table)
+    if misspelled and not os.path.lexists(text):
+        require_name(name, table, argument, "a file or one of the words")
+    return None
 
 
 def numbers(argument: str, form: str, text: str) -> tuple[float, ...]:
@@ -46,6 +94,6 @@ def integers(argument: str, form: str, text: str) -> tuple[int, ...]:
 
 
 def _whole_word(form: str, text: str) -> str:
-    word, colon, _ = form.partition(":")
+    word, names = split_word(form)
     short = text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}..."
-    return f"{word}:{short}" if colon else short
+    return short if names is None else f"{word}:{short}"

@@ -18,13 +18,14 @@ from reddiff.images.io.kernels import MAX_SIDE, Kernel, as_kernel
 from reddiff.images.io.openers import check_regular
 from reddiff.images.io.picture import Picture
 from reddiff.images.io.reading import picture_errors, picture_size, read_picture
-from reddiff.images.words import integers, numbers
+from reddiff.images.words import Spoken, integers, numbers, split_word, spoken
 from reddiff.operators.blur.camera_shake import levin_psf, shake_psf
 from reddiff.operators.blur.disk import disk_psf
 from reddiff.operators.blur.psf import gaussian_psf, motion_psf, uniform_psf
 
 MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 
+MEMBER = re.compile(r"(.+\.npz):([^:/\\]+)", re.IGNORECASE)
 
 # Most pixels of a mask that is resized: per pixel of the picture, and where that is fewer, in all.
 MAX_FITTED, SMALL = 64, 16_000_000
@@ -110,12 +111,10 @@ def read_kernel(source: str | Path) -> Kernel:
         PictureError: If the file cannot be read, or holds no kernel: not two axes, larger than
             1023 a side, complex, not finite, or of a sum that is not well above zero.
     """
-    word, _, text = str(source).partition(":")
-    if word in WORDS:
-        return Kernel(_spoken(WORDS[word], text), 1.0)
-    file, name = str(source), None
-    if match := re.fullmatch(r"(.+\.npz):([^:/\\]+)", file, re.IGNORECASE):
-        file, name = match.groups()
+    found = spoken("kernel", str(source), WORDS)
+    if found is not None:
+        return Kernel(_worded(found), 1.0)
+    file, name = split_member(str(source))
     path = Path(file)
     with picture_errors(path):
         check_regular(path)
@@ -127,11 +126,18 @@ def read_kernel(source: str | Path) -> Kernel:
     return kernel
 
 
-def _spoken(word: KernelWord, text: str) -> Float64[Tensor, "h w"]:
+def split_member(text: str) -> tuple[str, str | None]:
+    """The file in a text, and the array of it that `file.npz:name` names; None without one."""
+    match = MEMBER.fullmatch(text)
+    return (match[1], match[2]) if match else (text, None)
+
+
+def _worded(found: Spoken[KernelWord]) -> Float64[Tensor, "h w"]:
     """The kernel of a word and its numbers."""
+    word, text = found.entry, found.text
     parse = integers if word.whole else numbers
     values = parse("kernel", word.form, text)
-    kind, _, names = word.form.partition(":")
-    expected = f"{names.partition(',')[0]} of at most {word.largest} pixels"
+    kind, names = split_word(word.form)
+    expected = f"{(names or '').partition(',')[0]} of at most {word.largest} pixels"
     require(values[0] <= word.largest, "kernel", expected=expected, got=f"{kind}:{text}")
     return word.make(*values)

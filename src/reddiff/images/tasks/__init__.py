@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reddiff.errors import InvalidArgument, lookup, require
+from reddiff.errors import InvalidArgument, lookup, require, require_name
 from reddiff.images.tasks.base import NoiseSample, Pixels, Task
 from reddiff.images.tasks.color import Colorize, Demosaic
 from reddiff.images.tasks.custom import OWN, OwnTask, load_operator
 from reddiff.images.tasks.linear import Deblur, Denoise, Inpaint, Sampling, SuperResolve
 from reddiff.images.tasks.tone import HDR, Compressed, Quantized
-from reddiff.images.words import integers, numbers
+from reddiff.images.words import integers, numbers, split_word
 from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.mosaic import Bayer, BayerPattern
 from reddiff.operators.resampling import Filter, bicubic, lanczos
@@ -143,17 +143,17 @@ def make_task(
             require(value is None, parameter, expected="none for an operator of yours", got="one")
         return OwnTask(load_operator(name))
     check_name(name)
-    kind, colon, word = name.partition(":")
+    kind, word = split_word(name)
     kind = ALIASES.get(kind, kind)
     entry = TASKS[kind]
-    name = _short(name)
-    require(not colon or bool(entry.word), "task", expected=f"{kind} alone", got=name)
+    alone = word is None or bool(entry.word)
+    require(alone, "task", expected=f"{kind} alone", got=_short(name))
     for parameter, value in given.items():
         if parameter == entry.needs and value is None:
             raise InvalidArgument(parameter, expected=f"one for the task {kind}", got="none")
         if parameter != entry.needs and value is not None:
             raise InvalidArgument(parameter, expected=f"none for the task {kind}", got="one")
-    words = [word] if entry.word else []
+    words = [word or ""] if entry.word else []
     return entry.make(*words, *([] if entry.needs is None else [given[entry.needs]]))
 
 
@@ -163,9 +163,10 @@ def check_name(name: str) -> None:
     Raises:
         InvalidArgument: With the names there are.
     """
-    known = OWN.fullmatch(name) is not None or name.partition(":")[0] in {*TASKS, *ALIASES}
-    expected = f"one of {', '.join(TASKS)} (or FILE.py:NAME of an operator)"
-    require(known, "task", expected=expected, got=_short(name))
+    if OWN.fullmatch(name) is None:
+        kind = split_word(name)[0]
+        known = [*TASKS, kind] if kind in ALIASES else TASKS
+        require_name(kind, known, "task", "a task, or FILE.py:NAME of an operator")
 
 
 def _short(name: str) -> str:
