@@ -29,6 +29,7 @@ from reddiff.engine.events import Event, Watcher
 from reddiff.engine.modes import Output
 from reddiff.engine.sources.tables import arrow
 from reddiff.engine.spool import Spooled
+from reddiff.engine.units import Unit
 from reddiff.images.settings import Settings
 from reddiff.priors.unet import UNet
 
@@ -185,10 +186,10 @@ def cost(results: Results, arguments: argparse.Namespace) -> None:
     real, each = worker.restored, []
     data = sha256(b"").digest() * 100
 
-    def stub(unit: worker.Unit, *rest: object) -> Spooled:
-        item = unit.item
-        row = {"key": item.key, "name": item.name, "input": "0" * 64, "pixels": "0" * 16}
-        return Spooled(row | {"written": "0" * 64}, {"format": 2, "job": {}}, data)
+    def stub(units: Sequence[Unit], *rest: object) -> list[Spooled]:
+        rows = [{"key": u.item.key, "name": u.item.name, "input": "0" * 64} for u in units]
+        more = {"pixels": "0" * 16, "written": "0" * 64}
+        return [Spooled(row | more, {"format": 2, "job": {}}, data) for row in rows]
 
     made = Table(
         "pictures", "ms a picture", "ms of the system", "rerun, ms", "bytes of state a picture"

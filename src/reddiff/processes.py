@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -39,6 +39,7 @@ def run_jobs(
     setup: Any,
     jobs: Iterable[Any],
     count: int,
+    split: Callable[[Any], Sequence[Any]] = lambda job: [job],
 ) -> Iterator[tuple[Any, Any]]:
     """Run jobs in processes; yields each with what was found, in the order in which they end.
 
@@ -52,6 +53,7 @@ def run_jobs(
         setup: Anything that can be pickled.
         jobs: The jobs, hashable. They are taken when a process is free.
         count: The number of processes.
+        split: The parts of a job whose process died, to be tried one by one.
 
     Raises:
         WorkerError: If processes die before they are ready.
@@ -99,7 +101,10 @@ def run_jobs(
                     if job is READY:
                         continue
                     if tries[job] < TIMES:
-                        again.append(job)
+                        made = tries.pop(job)
+                        parts = split(job)
+                        again += parts
+                        tries |= dict.fromkeys(parts, made)
                         continue
                     found = Died(process.exitcode)
                 else:

@@ -93,7 +93,7 @@ def test_a_result_without_its_interval_is_made_again(tiny):
 )
 def test_what_cannot_be_found_is_refused_before_the_run(tiny, words, message, monkeypatch):
     monkeypatch.chdir(tiny)
-    monkeypatch.setattr("reddiff.images.runs.restore_with", None)
+    monkeypatch.setattr("reddiff.images.making.prepare", None)
     code = 4 if message == "missing.png" else 3
     text = restore(tiny, "-o", tiny / "out.png", *words, code=code)
     assert message in text

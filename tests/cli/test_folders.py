@@ -111,7 +111,7 @@ def test_a_finished_folder_is_skipped(here, monkeypatch):
         raise AssertionError("a run was made")
 
     with monkeypatch.context() as patch:
-        patch.setattr("reddiff.images.runs.restore_with", never)
+        patch.setattr("reddiff.images.making.prepare", never)
         text = restore("in", "-o", "out", "--on-existing", "skip")
     assert "0 done, 2 skipped" in text
     assert {p: p.stat().st_mtime_ns for p in Path("out").iterdir()} == before
@@ -278,7 +278,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     """A folder as people have them: nested, of all formats, some files broken."""
     import imagecodecs
 
-    from reddiff.images import runs
+    from reddiff.images import making
 
     shutil.rmtree("in")
     rng = np.random.default_rng(0)
@@ -308,7 +308,8 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
     assert sum(p.is_file() for p in Path("in").rglob("*")) == 199
     bad = 8
     words = ["in", "-o", "out", "--recursive", "--on-existing", "skip", "--report", "r.csv"]
-    real, made = runs.restore_with, []
+    words += ["--batch", 1]
+    real, made = making.prepare, []
 
     def counted(*args, **more):
         made.append(1)
@@ -316,7 +317,7 @@ def test_199_files_interrupted_and_run_again(here, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **more)
 
-    monkeypatch.setattr(runs, "restore_with", counted)
+    monkeypatch.setattr(making, "prepare", counted)
     restore(*words, code=130)
     assert len(tree("out")) == 79
     text = restore(*words, code=5)

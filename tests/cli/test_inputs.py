@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from commands import run
 from reddiff.cli import app
 from reddiff.errors import InvalidArgument, PictureError
-from reddiff.images import runs
+from reddiff.images import making, runs
 from reddiff.images.jobs import Job
 from reddiff.images.settings import Settings
 from tiny import save_tiny
@@ -206,13 +206,13 @@ def test_the_demo_overwrites_nothing(name):
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    real, made = runs.restore_with, []
+    real, made = making.prepare, []
 
     def restore(*args, **more):
         made.append(1)
         return real(*args, **more)
 
-    monkeypatch.setattr(runs, "restore_with", restore)
+    monkeypatch.setattr(making, "prepare", restore)
     return made
 
 

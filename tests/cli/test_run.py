@@ -146,11 +146,11 @@ def interrupt_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends as if by Ctrl-C before this picture."""
     real, made = worker.restored, []
 
-    def restored(*words: Any) -> Any:
-        made.append(1)
-        if len(made) == count:
+    def restored(units: Any, *words: Any) -> Any:
+        made.extend(units)
+        if len(made) >= count:
             raise KeyboardInterrupt
-        return real(*words)
+        return real(units, *words)
 
     monkeypatch.setattr(worker, "restored", restored)
 
@@ -167,7 +167,9 @@ def test_an_interrupted_run_goes_on_with_the_picture_after(here, monkeypatch):
     spooled.write_bytes(spooled.read_bytes()[:-1])  # damaged by a power cut: made again
     made = []
     real = worker.restored
-    monkeypatch.setattr(worker, "restored", lambda *words: made.append(1) or real(*words))
+    monkeypatch.setattr(
+        worker, "restored", lambda units, *words: made.extend(units) or real(units, *words)
+    )
     run("in", "out")
     assert len(made) == 3
     assert pixels("out") == pixels("whole")

@@ -32,6 +32,7 @@ def run_batch(
     preview: Path | None,
     report: Path | None,
     spread: Spread | None = None,
+    batch: str = "1",
 ) -> None:
     """Run the jobs. If there are several, failures are reported and the others continue.
 
@@ -44,12 +45,15 @@ def run_batch(
         preview: The folder for animations.
         report: The file for a table.
         spread: What to write of the spread of draws; its folder holds those of all pictures.
+        batch: How many to solve together, as `--batch` says it.
     """
     from reddiff.cli.folder_bar import FolderBar
     from reddiff.files import check_target
-    from reddiff.images import batch
+    from reddiff.images import batch as runs
+    from reddiff.images.batching import Batches, lanes_of
     from reddiff.interop import door
 
+    batches = Batches(lanes_of(batch))
     for job in todo:
         job.check()
     if report is not None:  # an earlier report is replaced if its results may be
@@ -64,7 +68,7 @@ def run_batch(
     bar = FolderBar(len(todo))
     interruptions.raise_from_now_on()
     try:
-        for row in batch.run_all(
+        for row in runs.run_all(
             todo,
             prior=prior,
             on_existing=on_existing,
@@ -73,6 +77,7 @@ def run_batch(
             hooks=lambda job: [bar.begin(one_line(Path(job.source).name))],
             film=lambda job: films.get(job.output),
             spread=lambda job: None if spread is None else spread.below(job.output, folder),
+            batches=batches,
         ):
             rows.append(row)
             bar.end(row)

@@ -66,6 +66,15 @@ def some_path(text: str) -> Path:
 Recursive = Annotated[
     bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
 ]
+Batch = Annotated[
+    str,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        help="Pictures of one size that are solved as one batch, or auto, by size and memory. The "
+        "pixels do not depend on it.",
+    ),
+]
 Ext = Annotated[
     list[str] | None,
     typer.Option(

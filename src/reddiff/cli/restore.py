@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reddiff.cli.batch import run_batch
-from reddiff.cli.options import Ext, Force, Recursive, some_path, with_settings
+from reddiff.cli.options import Batch, Ext, Force, Recursive, some_path, with_settings
 from reddiff.images.reports import OnExisting
 from reddiff.images.settings import Settings
 
@@ -35,6 +35,7 @@ def restore(
     settings: Settings,
     recursive: Recursive = False,
     ext: Ext = None,
+    batch: Batch = "auto",
     suffix: Annotated[
         str, typer.Option(metavar="TEXT", help="Append to the name of each result in a folder.")
     ] = "",
@@ -132,6 +133,7 @@ def restore(
         preview=preview,
         report=report,
         spread=spread,
+        batch=batch,
     )
 
 

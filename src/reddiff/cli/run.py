@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff.cli.options import Ext, Recursive, some_path, with_settings
+from reddiff.cli.options import Batch, Ext, Recursive, some_path, with_settings
 from reddiff.engine.modes import Mode, Output
 from reddiff.images.settings import Settings
 
@@ -71,6 +71,7 @@ def run(
             help="Processes; 0 for none but this one. Default: one per core, or one with a GPU.",
         ),
     ] = None,
+    batch: Batch = "auto",
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each process.")] = 1,
     keep_diverged: Annotated[
         bool,
@@ -109,6 +110,7 @@ def run(
         new_run=new_run,
         retry_failed=retry_failed,
         workers=workers,
+        batch=batch,
         threads=threads,
     )
     display = Display()

@@ -15,6 +15,7 @@ from reddiff.engine.sources import open_source
 from reddiff.engine.sources.tables import arrow
 from reddiff.engine.target import Target
 from reddiff.errors import InvalidArgument, require_count
+from reddiff.images.batching import lanes_of
 from reddiff.images.folders import SUFFIXES, extensions
 from reddiff.images.jobs import Job
 from reddiff.images.settings import Settings
@@ -41,6 +42,7 @@ class Request:
         retry_failed: Redo the shards that have failed pictures.
         workers: Processes; by default one per core, or one if the device is a GPU; 0 to do all in
             this one, which a crash of a decoder then ends.
+        batch: The most pictures of one size that are solved as one batch, or `auto`.
         threads: Threads of each process. They can change the last bits of the pixels.
     """
 
@@ -56,6 +58,7 @@ class Request:
     new_run: bool = False
     retry_failed: bool = False
     workers: int | None = None
+    batch: str = "auto"
     threads: int = 1
 
 
@@ -91,7 +94,7 @@ def execute(request: Request, watcher: Watcher) -> Totals:
         count=len(source.items),
         source=source.digest,
     )
-    workers = _workers(request)
+    workers, lanes = _workers(request), lanes_of(request.batch)
     with target.locked():
         notes = prepare(
             target,
@@ -102,7 +105,9 @@ def execute(request: Request, watcher: Watcher) -> Totals:
             retry=request.retry_failed,
         )
         said = [*source.notes, *notes]
-        return run_plan(target, plan, job, source, workers=workers, watcher=watcher, notes=said)
+        return run_plan(
+            target, plan, job, source, workers=workers, watcher=watcher, lanes=lanes, notes=said
+        )
 
 
 def _workers(request: Request) -> int:

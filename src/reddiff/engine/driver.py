@@ -15,11 +15,15 @@ from reddiff.engine.plan import Plan
 from reddiff.engine.shards import commit, spool_folder
 from reddiff.engine.spool import read_spooled, spool_path
 from reddiff.engine.target import Target
-from reddiff.engine.worker import Found, Setup, Unit, Worker, serve
+from reddiff.engine.units import Found, Setup, Unit
+from reddiff.engine.worker import Worker, serve
 from reddiff.engine.writers import Shard
 from reddiff.errors import InvalidArgument
+from reddiff.images.batching import Batches
 from reddiff.images.jobs import Job
 from reddiff.processes import Died, run_jobs
+
+Units = tuple[Unit, ...]
 
 
 def prepare(
@@ -65,6 +69,7 @@ def run_plan(
     *,
     workers: int,
     watcher: Watcher,
+    lanes: int = 1,
     notes: Sequence[str] = (),
 ) -> Totals:
     """Do what is missing of a plan that `prepare` accepted.
@@ -76,6 +81,7 @@ def run_plan(
         source: The pictures.
         workers: The number of processes; 0 to do all in this one.
         watcher: Is told what happens.
+        lanes: The most pictures in a batch; see `Batches`.
         notes: What it is told first.
 
     Raises:
@@ -83,19 +89,22 @@ def run_plan(
         WorkerError: If processes die before they begin.
     """
     beside = plan.output == Output.FILES
-    setup = Setup(job.settings, job.keep_diverged, str(target.folder), plan.threads, beside)
     shards = range(plan.shards)
     missing = [number for number in shards if target.marker(number, plan) is None]
     pending = sum(len(plan.rows(number)) for number in missing)
     watcher.begin(plan.count, plan.count - pending, notes)
+    workers = min(workers, pending)
+    folder, processes = str(target.folder), max(1, workers)
+    setup = Setup(job.settings, job.keep_diverged, folder, plan.threads, beside, lanes, processes)
     work = _Work(target, plan, source, watcher)
     if missing:
-        units = work.units(missing)
-        done = (
-            run_jobs(serve, setup, units, min(workers, pending)) if workers else _here(setup, units)
-        )
-        for unit, found in done:
-            work.take(unit, found)
+        few = max(1, pending // (4 * processes))  # so that no process waits long for another
+        units = work.units(missing, Batches(lanes), few)
+        local = run_jobs(serve, setup, units, workers, _one_by_one) if workers else None
+        for some, found in _here(setup, units) if local is None else local:
+            each = [found] * len(some) if isinstance(found, Died) else found
+            for unit, outcome in zip(some, each, strict=True):
+                work.take(unit, outcome)
     failed = write_failed(target, plan)
     with suppress(OSError):
         (target.state / "spool" / plan.id).rmdir()
@@ -103,17 +112,21 @@ def run_plan(
     return Totals(plan.count - failed, failed, plan.count - pending)
 
 
-def _here(setup: Setup, units: Iterator[Unit]) -> Iterator[tuple[Unit, Found]]:
+def _one_by_one(units: Units) -> list[Units]:
+    return [(unit,) for unit in units]
+
+
+def _here(setup: Setup, units: Iterator[Units]) -> Iterator[tuple[Units, list[Found]]]:
     """Restore the pictures in this process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(setup.threads)
     try:
         worker = Worker(setup)
-        for unit in units:
-            found = worker(unit)
+        for some in units:
+            found = worker(some)
             if isinstance(found, TargetError):
                 raise found
-            yield unit, found
+            yield some, found
     finally:
         torch.set_num_threads(threads)
 
@@ -125,8 +138,8 @@ class _Work:
         self.target, self.plan, self.source, self.tell = target, plan, source, watcher
         self.open: dict[int, Shard] = {}
 
-    def units(self, missing: list[int]) -> Iterator[Unit]:
-        """The pictures that have no result yet."""
+    def units(self, missing: list[int], batches: Batches, most: int) -> Iterator[Units]:
+        """The pictures that have no result yet, a few at a time."""
         for number in missing:
             folder = spool_folder(self.target, self.plan, number)
             try:
@@ -143,8 +156,10 @@ class _Work:
                     self.tell(Event(kept.row["key"], "", 0.0, number, fresh=False))
             self.open[number] = Shard(number, rows, len(todo))
             self._finish(number)
-            for index in todo:
-                yield Unit(number, index, self.source.items[index], str(folder))
+            items = self.source.items
+            left = (Unit(number, index, items[index], str(folder)) for index in todo)
+            for some in batches.near(left, lambda unit: max(unit.item.size, 0), most):
+                yield tuple(some)
 
     def take(self, unit: Unit, found: Found | Died) -> None:
         """Take down the outcome for a picture."""

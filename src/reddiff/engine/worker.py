@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from reddiff.engine.items import Item, LocalFile, TargetError, unwritten
+from reddiff.engine.items import LocalFile, TargetError, unwritten
 from reddiff.engine.spool import Spooled, spool_path, write_spooled
+from reddiff.engine.units import Found, Setup, Unit
 from reddiff.errors import PictureError, ReddiffError
 from reddiff.hooks import Hook
-from reddiff.images.io import as_range, read_picture
+from reddiff.images.batching import Batches
+from reddiff.images.io import Picture, as_range, read_picture
 from reddiff.images.jobs import Job, file_hash
+from reddiff.images.making import Made, make_together
 from reddiff.images.records import relative_to
-from reddiff.images.runs import make
-from reddiff.images.settings import Settings
 from reddiff.interop import door
 from reddiff.priors.base import Prior
 from reddiff.processes import answer
 from reddiff.run.parent import begin_work
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a process needs.
-
-    Arguments:
-        settings: Those of every picture.
-        keep_diverged: As for `Job`.
-        folder: That of the results.
-        threads: Threads of torch.
-        beside: Whether the records will lie beside the pictures, in files.
-    """
-
-    settings: Settings
-    keep_diverged: bool
-    folder: str
-    threads: int
-    beside: bool
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One picture to restore.
-
-    Arguments:
-        shard: The number of its shard.
-        index: Its own.
-        item: The picture.
-        spool: The folder for its result.
-    """
-
-    shard: int
-    index: int
-    item: Item
-    spool: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """The outcome for a picture.
-
-    Arguments:
-        seconds: That it took.
-        reason: Why it failed; empty if it did not.
-    """
-
-    seconds: float
-    reason: str = ""
 
 
 class Worker:
@@ -87,23 +39,36 @@ class Worker:
     def __init__(self, setup: Setup, hooks: Sequence[Hook] = ()) -> None:
         self.setup, self.hooks = setup, hooks
         self.prior = door.prior(str(setup.settings.prior))
+        self.batches = Batches(setup.lanes, setup.processes)
 
-    def __call__(self, unit: Unit) -> Found | TargetError:
-        """Restore a picture into the spool; an error to be raised if that cannot be written."""
-        start, folder = time.perf_counter(), Path(unit.spool)
+    def __call__(self, units: Sequence[Unit]) -> list[Found] | TargetError:
+        """Restore pictures into the spool; an error to be raised if that cannot be written."""
+        found: dict[Unit, Found] = {}
         try:
-            result = restored(unit, self.setup, self.prior, self.hooks)
+            for some in self.batches.near(units, lambda unit: max(unit.item.size, 0)):
+                found |= self._few(some)
         except TargetError as error:
             return error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the row says it
-            return Found(time.perf_counter() - start, _reason(error))
-        seconds = time.perf_counter() - start
-        result.row["seconds"] = round(seconds, 4)
-        try:
-            write_spooled(spool_path(folder, unit.index), result)
-        except OSError as error:
-            return unwritten(folder, error)
-        return Found(seconds)
+        return [found[unit] for unit in units]
+
+    def _few(self, units: Sequence[Unit]) -> dict[Unit, Found]:
+        start, found = time.perf_counter(), dict[Unit, Found]()
+        results = restored(units, self.setup, self.prior, self.batches, self.hooks)
+        share = (time.perf_counter() - start) / len(units)
+        for unit, result in zip(units, results, strict=True):
+            if isinstance(result, TargetError):
+                raise result
+            if isinstance(result, BaseException):
+                found[unit] = Found(share, _reason(result))
+                continue
+            result.row["seconds"] = round(share, 4)
+            path = spool_path(Path(unit.spool), unit.index)
+            try:
+                write_spooled(path, result)
+            except OSError as error:
+                raise unwritten(path.parent, error) from error
+            found[unit] = Found(share)
+        return found
 
 
 def serve(pipe: Any, setup: Setup) -> None:
@@ -125,18 +90,50 @@ def _reason(error: BaseException) -> str:
     return words if isinstance(error, ReddiffError) else f"{type(error).__name__}: {words}"
 
 
-def restored(unit: Unit, setup: Setup, prior: Prior, hooks: Sequence[Hook]) -> Spooled:
-    """The result for one picture, whose noise depends on the seed and its content alone."""
-    item, settings = unit.item, setup.settings
-    final = Path(setup.folder, item.name)
-    with item.place.local(Path(unit.spool), unit.index) as path:
-        content = file_hash(path)
-        lane = lane_of(content)
-        job = Job(str(path), str(final), settings, setup.keep_diverged, lane)
-        picture = read_picture(path, page=settings.page, value_range=as_range(settings.range))
-        made = make(job, picture, prior, hooks=hooks)
+def restored(
+    units: Sequence[Unit],
+    setup: Setup,
+    prior: Prior,
+    batches: Batches,
+    hooks: Sequence[Hook],
+) -> list[Spooled | BaseException]:
+    """The results for pictures, or why they failed.
+
+    The noise of a picture depends on the seed and its content alone.
+    """
+    found: dict[Unit, Spooled | BaseException] = {}
+    with ExitStack() as files:
+        opened: dict[Unit, tuple[Job, Picture, str]] = {}
+        for unit in units:
+            try:
+                opened[unit] = _opened(unit, setup, files)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - returned
+                found[unit] = error
+        works = [(job, picture) for job, picture, _ in opened.values()]
+        results = make_together(works, prior, batches, hooks=hooks)
+        for unit, result in zip(opened, results, strict=True):
+            job, _, content = opened[unit]
+            if isinstance(result, Made):
+                found[unit] = _spooled(unit, setup, job, content, result)
+            else:
+                found[unit] = result
+    return [found[unit] for unit in units]
+
+
+def _opened(unit: Unit, setup: Setup, files: ExitStack) -> tuple[Job, Picture, str]:
+    """The job of a picture, the picture, and the hash of its file."""
+    settings, final = setup.settings, Path(setup.folder, unit.item.name)
+    path = files.enter_context(unit.item.place.local(Path(unit.spool), unit.index))
+    content = file_hash(path)
+    job = Job(str(path), str(final), settings, setup.keep_diverged, lane_of(content))
+    picture = read_picture(path, page=settings.page, value_range=as_range(settings.range))
+    return job, picture, content
+
+
+def _spooled(unit: Unit, setup: Setup, job: Job, content: str, made: Made) -> Spooled:
+    item = unit.item
     if setup.beside:
-        entries = job.moved(relative_to(final.parent)).entries
+        entries = job.moved(relative_to(Path(job.output).parent)).entries
         if not isinstance(item.place, LocalFile):
             entries["source"] = item.key
     else:

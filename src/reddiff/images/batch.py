@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from reddiff.errors import PictureError, ReddiffError
 from reddiff.hooks import Hook
 from reddiff.images.animation import Animation
-from reddiff.images.io import read_picture
-from reddiff.images.jobs import FILE_FIELDS, Job, file_hash
-from reddiff.images.records import FORMAT, read_record, record_path, versions
+from reddiff.images.batching import Batches
+from reddiff.images.jobs import Job
+from reddiff.images.making import make, make_together
 from reddiff.images.reports import OnExisting, Outcome, Row
-from reddiff.images.runs import run
+from reddiff.images.runs import Opened, open_run, write_run
 from reddiff.images.spread import Spread
+from reddiff.images.standing import Stands, clear_remains, standing
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 
@@ -34,6 +31,7 @@ def run_all(
     hooks: Callable[[Job], Sequence[Hook]] = lambda _: (),
     film: Callable[[Job], Path | None] = lambda _: None,
     spread: Callable[[Job], Spread | None] = lambda _: None,
+    batches: Batches | None = None,
 ) -> Iterator[Row]:
     """Run jobs that share a prior. An exception is reported in the row of its job.
 
@@ -46,111 +44,118 @@ def run_all(
         hooks: The hooks of a job.
         film: The file for the animation of a job, or None.
         spread: What to write of the spread of the draws of a job, or None.
+        batches: How pictures are solved together; alone by default, and with a film or a spread.
+            The hooks are then those of the first picture.
 
     Yields:
         A row for each job, in order.
     """
     weights = weights_hash(prior) if on_existing is OnExisting.SKIP else ""
-    for job in jobs:
-        start, force, reason = time.perf_counter(), on_existing is OnExisting.OVERWRITE, ""
+    batches = Batches(1) if batches is None else batches
+
+    def begin(job: Job) -> _Begun | Row:
+        """Open a job, or say why it ends here."""
+        start = time.perf_counter()
         try:
-            path, wide = film(job), spread(job)
-            beside = [] if wide is None else wide.files(Path(job.output), job.settings.draws or 0)
-            if on_existing is OnExisting.SKIP:
-                stands, reason, record = _standing(job, weights, beside)
-                if stands is _Stands.FINISHED:
-                    yield Row(job, Outcome.SKIPPED, reason, record=record)
-                    continue
-                force = stands is _Stands.STALE
-                if stands is _Stands.MISSING:
-                    _clear(job, [*beside, *([] if path is None else [path])])
-            made = run(
-                job,
-                prior=prior,
-                truth=truth,
-                force=force,
-                parents=parents,
-                hooks=hooks(job),
-                film=None if path is None else Animation(path, force=force),
-                spread=wide,
-            )
+            return _open(job, prior, weights, on_existing, truth, parents, film(job), spread(job))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
-            seconds = time.perf_counter() - start
-            yield Row(job, Outcome.FAILED, str(error), seconds, error=error)
+            return _failed(job, error, time.perf_counter() - start)
+
+    for begun in batches.near(map(begin, jobs), _pixels):
+        ready = [one for one in begun if isinstance(one, _Begun) and one.plain]
+        together = iter(_together(ready, prior, batches, hooks) if len(ready) > 1 else [])
+        for one in begun:
+            if isinstance(one, Row):
+                yield one
+            elif len(ready) > 1 and one.plain:
+                yield next(together)
+            else:
+                yield _alone(one, prior, hooks(one.opened.job))
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A job that is open."""
+
+    opened: Opened
+    reason: str
+    film: Animation | None
+    spread: Spread | None
+    seconds: float
+
+    @property
+    def plain(self) -> bool:
+        """Whether the job makes nothing but a picture."""
+        return self.film is None and self.spread is None
+
+
+def _open(
+    job: Job,
+    prior: Prior,
+    weights: str,
+    on_existing: OnExisting,
+    truth: str | Path | None,
+    parents: bool,
+    film: Path | None,
+    spread: Spread | None,
+) -> _Begun | Row:
+    """Open a job; a row if it is skipped."""
+    start, force, reason = time.perf_counter(), on_existing is OnExisting.OVERWRITE, ""
+    beside = [] if spread is None else spread.files(Path(job.output), job.settings.draws or 0)
+    if on_existing is OnExisting.SKIP:
+        stands, reason, record = standing(job, weights, beside)
+        if stands is Stands.FINISHED:
+            return Row(job, Outcome.SKIPPED, reason, record=record)
+        force = stands is Stands.STALE
+        if stands is Stands.MISSING:
+            clear_remains(job, [*beside, *([] if film is None else [film])])
+    opened = open_run(job, prior=prior, truth=truth, force=force, parents=parents, spread=spread)
+    shown = None if film is None else Animation(film, force=force)
+    return _Begun(opened, reason, shown, spread, time.perf_counter() - start)
+
+
+def _alone(begun: _Begun, prior: Prior, hooks: Sequence[Hook]) -> Row:
+    opened, start = begun.opened, time.perf_counter() - begun.seconds
+    try:
+        made = make(
+            opened.job, opened.picture, prior, hooks=hooks, film=begun.film, check=opened.check
+        )
+        record = write_run(opened, made, film=begun.film, spread=begun.spread)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
+        return _failed(opened.job, error, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Row(opened.job, Outcome.DONE, begun.reason, seconds, record=record)
+
+
+def _together(
+    begun: Sequence[_Begun],
+    prior: Prior,
+    batches: Batches,
+    hooks: Callable[[Job], Sequence[Hook]],
+) -> Iterator[Row]:
+    """The rows of several jobs, in order; the time of each is its share."""
+    start = time.perf_counter()
+    works = [(one.opened.job, one.opened.picture) for one in begun]
+    checks = [one.opened.check for one in begun]
+    results = make_together(works, prior, batches, hooks=hooks(works[0][0]), checks=checks)
+    share = (time.perf_counter() - start) / len(begun)
+    for one, made in zip(begun, results, strict=True):
+        job, start = one.opened.job, time.perf_counter() - share - one.seconds
+        if isinstance(made, BaseException):
+            yield _failed(job, made, time.perf_counter() - start)
+            continue
+        try:
+            record = write_run(one.opened, made)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
+            yield _failed(job, error, time.perf_counter() - start)
         else:
-            yield Row(job, Outcome.DONE, reason, time.perf_counter() - start, record=made)
+            seconds = time.perf_counter() - start
+            yield Row(job, Outcome.DONE, one.reason, seconds, record=record)
 
 
-class _Stands(Enum):
-    MISSING = 0
-    FINISHED = 1
-    STALE = 2
+def _pixels(begun: _Begun | Row) -> int:
+    return 0 if isinstance(begun, Row) else math.prod(begun.opened.picture.size)
 
 
-def _standing(
-    job: Job, weights: str, files: Sequence[Path] = ()
-) -> tuple[_Stands, str, dict[str, Any] | None]:
-    """The state of a result, the reason, and its record.
-
-    Raises:
-        PictureError: If a file exists without a record.
-    """
-    output = Path(job.output)
-    if not os.path.lexists(output):
-        return _Stands.MISSING, "", None
-    try:
-        record = read_record(record_path(output))
-    except ReddiffError as error:
-        expected = "a result with its record (--force replaces it)"
-        got = "a file without one"
-        raise PictureError(output, expected=expected, got=got, errno=errno.EEXIST) from error
-    digest = file_hash(output)
-    if record["format"] == FORMAT and digest != record["written"]:
-        if digest == record["replaced"]:
-            return _Stands.STALE, "an earlier run was interrupted", None
-        if _whole(output):
-            return _Stands.FINISHED, "kept: it was changed after it was restored", None
-        return _Stands.STALE, "it is damaged", None
-    missing = [file.name for file in files if not file.is_file()]
-    changed = _changed(job, weights, record) or (f"without {missing[0]}" if missing else "")
-    return (_Stands.STALE, changed, None) if changed else (_Stands.FINISHED, "", record)
-
-
-def _whole(path: Path) -> bool:
-    try:
-        read_picture(path)
-    except ReddiffError:
-        return False
-    return True
-
-
-def _changed(job: Job, weights: str, record: dict[str, Any]) -> str:
-    """What has changed since the run of this record; empty if nothing has."""
-    if record["format"] != FORMAT:
-        return f"its record is of format {record['format']}"
-    if record["versions"].get("reddiff") != versions()["reddiff"]:
-        return "another version of reddiff made it"
-    old = Job.of(record["job"])
-    was, now = old.entries, job.entries
-    names = [name for name in now if name not in ("output", *FILE_FIELDS)]
-    other = [name for name in names if was[name] != now[name]]
-    mine = job.input_hashes()
-    for name in FILE_FIELDS:
-        if name in mine or name in old.files:
-            if mine.get(name) != record["inputs"].get(name) or job.tail(name) != old.tail(name):
-                other.append(name)
-        elif was[name] != now[name]:
-            other.append(name)
-    if other:
-        return f"changed since: {', '.join(other)}"
-    return "changed since: weights" if record["weights"] != weights else ""
-
-
-def _clear(job: Job, files: Sequence[Path]) -> None:
-    """Remove the record and other files of a run that was killed before it wrote its picture."""
-    beside = record_path(job.output)
-    with suppress(ReddiffError):
-        read_record(beside)
-        beside.unlink()
-        for file in files:
-            file.unlink(missing_ok=True)
+def _failed(job: Job, error: BaseException, seconds: float) -> Row:
+    return Row(job, Outcome.FAILED, str(error), seconds, error=error)

@@ -1,0 +1,139 @@
+"""Batches in which every lane gets the bits that it gets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_aten = torch.ops.aten
+
+# Operations that may sum in another order for another number of rows, and the arguments that hold
+# one row, or several, per lane on axis 0. Each row of the result depends on these rows alone.
+_ROWS: Mapping[Any, tuple[int, ...]] = {
+    _aten.convolution.default: (0,),
+    _aten.addmm.default: (1,),
+    _aten.mm.default: (0,),
+    _aten.bmm.default: (0, 1),
+    _aten.baddbmm.default: (0, 1, 2),
+    _aten._fft_r2c.default: (0,),
+    _aten._fft_c2c.default: (0,),
+    _aten._fft_c2r.default: (0,),
+    _aten.sum.dim_IntList: (0,),
+    _aten.mean.dim: (0,),
+    _aten.var.correction: (0,),
+    _aten.linalg_vector_norm.default: (0,),
+    _aten._softmax.default: (0,),
+    _aten.native_layer_norm.default: (0,),
+    _aten._scaled_dot_product_flash_attention_for_cpu.default: (0, 1, 2),
+    _aten.convolution_backward.default: (0, 1),
+    _aten.native_layer_norm_backward.default: (0, 1, 3, 4),
+}
+_DIMS: Mapping[Any, int] = {  # the argument with the axes that the operation runs along
+    _aten._fft_r2c.default: 1,
+    _aten._fft_c2c.default: 1,
+    _aten._fft_c2r.default: 1,
+    _aten.sum.dim_IntList: 1,
+    _aten.mean.dim: 1,
+    _aten.var.correction: 1,
+    _aten.linalg_vector_norm.default: 2,
+    _aten._softmax.default: 1,
+}
+
+
+class BatchInvariant(TorchDispatchMode):
+    """Within it, each lane of a batch is computed with the bits that it gets in a batch of its own.
+
+    Kernels choose their algorithm by the shape of their arguments, and with it the order of sums:
+    the same lane may differ in its last bits in a batch of another size. For each operation and
+    shape it is tried once, on random numbers, whether it gives the same bits lane by lane; where it
+    does not, it is run lane by lane from then on. All else still runs once for the batch.
+
+    Arguments:
+        lanes: The number of lanes of the batches.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lanes = lanes
+        self.known: dict[Any, bool] = {}  # operation and arguments -> whether lanes agree
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        more = kwargs or {}
+        rows = self._rows(func, args)
+        if rows is None:
+            return func(*args, **more)
+        key = (func, tuple(map(_form, args)), tuple((k, _form(v)) for k, v in more.items()))
+        if key not in self.known:
+            trial = _random(args)
+            whole, parts = func(*trial, **more), self._by_lane(func, trial, more, rows)
+            self.known[key] = all(map(torch.equal, _tensors(whole), _tensors(parts)))
+        if self.known[key]:
+            return func(*args, **more)
+        return self._by_lane(func, args, more, rows)
+
+    def _rows(self, func: Any, args: Sequence[Any]) -> tuple[int, ...] | None:
+        """The arguments to split; None if the operation is to be run as it is."""
+        rows = _ROWS.get(func)
+        if rows is None or self.lanes == 1:
+            return None
+        place = _DIMS.get(func)
+        if place is not None:
+            dims = args[place] if place < len(args) else None
+            dims = [dims] if isinstance(dims, int) else dims
+            if not dims or any(dim % args[0].ndim == 0 for dim in dims):
+                return None
+        if func is _aten.convolution_backward.default and any(args[-1][1:]):
+            return None  # gradients of weights, which all lanes share
+        good = all(args[i].ndim and len(args[i]) % self.lanes == 0 and len(args[i]) for i in rows)
+        return rows if good else None
+
+    def _by_lane(
+        self, func: Any, args: Sequence[Any], more: Mapping[str, Any], rows: Sequence[int]
+    ) -> Any:
+        parts = [
+            func(*(a[lane] if i in rows else a for i, a in enumerate(pieces)), **more)
+            for lane in range(self.lanes)
+            for pieces in [[a.chunk(self.lanes) if i in rows else a for i, a in enumerate(args)]]
+        ]
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)
+        return tuple(
+            torch.cat(p) if isinstance(p[0], Tensor) else p[0] for p in zip(*parts, strict=True)
+        )
+
+
+def _form(value: Any) -> Any:
+    """What decides the algorithm of an operation, of one argument."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype, value.device
+    return tuple(map(_form, value)) if isinstance(value, list | tuple) else value
+
+
+def _random(args: Sequence[Any]) -> list[Any]:
+    """The arguments with random numbers in the tensors, as they are laid out in memory."""
+    return [_noise(a) if isinstance(a, Tensor) else a for a in args]
+
+
+def _noise(like: Tensor) -> Tensor:
+    if not (like.is_floating_point() or like.is_complex()):
+        return like
+    size = 1 + sum((n - 1) * s for n, s in zip(like.shape, like.stride(), strict=True))
+    source = torch.Generator(like.device).manual_seed(size)
+    flat = torch.empty(size, dtype=like.dtype, device=like.device).normal_(generator=source)
+    return flat.as_strided(like.shape, like.stride())
+
+
+def _tensors(found: Any) -> list[Tensor]:
+    return [
+        t for t in (found if isinstance(found, list | tuple) else [found]) if isinstance(t, Tensor)
+    ]
