@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def run_batch(
     notes: Sequence[str],
     folder: Path | None,
     on_existing: OnExisting,
-    truth: Path | None,
+    truths: Mapping[str, Path | None],
     preview: Path | None,
     report: Path | None,
     spread: Spread | None = None,
@@ -41,7 +41,7 @@ def run_batch(
         notes: Notes to print first.
         folder: The output folder of several results; None for a single file.
         on_existing: What to do if a result exists.
-        truth: As for `runs.run`.
+        truths: The truth of each output, or None.
         preview: The folder for animations.
         report: The file for a table.
         spread: What to write of the spread of draws; its folder holds those of all pictures.
@@ -72,7 +72,7 @@ def run_batch(
             todo,
             prior=prior,
             on_existing=on_existing,
-            truth=truth,
+            truth=lambda job: truths[job.output],
             parents=folder is not None,
             hooks=lambda job: [bar.begin(one_line(Path(job.source).name))],
             film=lambda job: films.get(job.output),

@@ -58,7 +58,8 @@ def restore(
         typer.Option(
             parser=some_path,
             metavar="PATH",
-            help="Ground truth: print PSNR, SSIM and LPIPS against it.",
+            help="Ground truth: print PSNR, SSIM and LPIPS against it. For several pictures, a "
+            "folder with one of the name of each.",
         ),
     ] = None,
     preview: Annotated[
@@ -112,6 +113,7 @@ def restore(
     """
     from reddiff.errors import InvalidArgument
     from reddiff.images.jobs import Job
+    from reddiff.images.partners import own_settings, own_truths
 
     some_path(output)
     spread, settings = _spread(settings, interval, roi or [], save_draws, calibration)
@@ -119,17 +121,21 @@ def restore(
         expected = "overwrite or no value, together with --force"
         raise InvalidArgument("--on-existing", expected=expected, got=on_existing)
     found, pairs = _pairs(sources, output, ext or [], suffix, recursive=recursive)
-    todo = [Job(str(file), str(target), settings, keep_diverged) for file, target in pairs]
+    places = [place for _, place in found.files]
+    each = own_settings(settings, places)
+    todo = [
+        Job(str(file), str(target), own, keep_diverged)
+        for (file, target), own in zip(pairs, each, strict=True)
+    ]
     many = len(todo) > 1 or todo[0].output != output
-    if truth is not None and len(todo) > 1:
-        raise InvalidArgument("truth", expected="a single input for one truth", got=len(todo))
+    truths = own_truths(truth, places)
     mode = OnExisting.OVERWRITE if force else on_existing or OnExisting.ERROR
     run_batch(
         todo,
         notes=found.notes,
         folder=Path(output) if many else None,
         on_existing=mode,
-        truth=truth,
+        truths={job.output: file for job, file in zip(todo, truths, strict=True)},
         preview=preview,
         report=report,
         spread=spread,

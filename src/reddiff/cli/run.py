@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reddiff.cli.options import Batch, Ext, Recursive, some_path, with_settings
-from reddiff.engine.modes import Mode, Output
+from reddiff.engine.modes import Engine, Mode, Output
 from reddiff.images.settings import Settings
 
 
@@ -64,6 +64,10 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Redo the shards that have failed pictures.")
     ] = False,
+    distributor: Annotated[
+        Engine,
+        typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster."),
+    ] = Engine.LOCAL,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -109,6 +113,7 @@ def run(
         mode=mode,
         new_run=new_run,
         retry_failed=retry_failed,
+        distributor=distributor,
         workers=workers,
         batch=batch,
         threads=threads,

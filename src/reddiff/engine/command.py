@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reddiff.engine.driver import prepare, run_plan
+from reddiff.engine.driver import Distributor, prepare, run_plan
 from reddiff.engine.events import Totals, Watcher
-from reddiff.engine.modes import Mode, Output
+from reddiff.engine.local import local
+from reddiff.engine.modes import Engine, Mode, Output
 from reddiff.engine.plan import Plan
 from reddiff.engine.sources import open_source
+from reddiff.engine.sources.owned import with_files
 from reddiff.engine.sources.tables import arrow
 from reddiff.engine.target import Target
 from reddiff.errors import InvalidArgument, require_count
@@ -42,6 +44,7 @@ class Request:
         retry_failed: Redo the shards that have failed pictures.
         workers: Processes; by default one per core, or one if the device is a GPU; 0 to do all in
             this one, which a crash of a decoder then ends.
+        distributor: Processes of this machine, or actors of a Ray cluster, one per core of it.
         batch: The most pictures of one size that are solved as one batch, or `auto`.
         threads: Threads of each process. They can change the last bits of the pixels.
     """
@@ -58,6 +61,7 @@ class Request:
     new_run: bool = False
     retry_failed: bool = False
     workers: int | None = None
+    distributor: Engine = Engine.LOCAL
     batch: str = "auto"
     threads: int = 1
 
@@ -76,6 +80,8 @@ def execute(request: Request, watcher: Watcher) -> Totals:
     if request.mode is Mode.OVERWRITE and request.new_run:
         expected = "either --new-run or --mode overwrite"
         raise InvalidArgument("--mode", expected=expected, got="both")
+    workers = _workers(request)
+    distributor = _distributor(request, workers)
     job = Job("-", str(request.output), request.settings, request.keep_diverged)
     job.check()
     target = Target(request.output)
@@ -84,6 +90,7 @@ def execute(request: Request, watcher: Watcher) -> Totals:
     source = open_source(
         request.source, recursive=request.recursive, suffixes=suffixes, avoid=request.output
     )
+    source, own = with_files(source, request.settings)
     weights = weights_hash(door.prior(str(request.settings.prior)))
     plan = Plan.of(
         job,
@@ -93,8 +100,9 @@ def execute(request: Request, watcher: Watcher) -> Totals:
         threads=request.threads,
         count=len(source.items),
         source=source.digest,
+        own=own,
     )
-    workers, lanes = _workers(request), lanes_of(request.batch)
+    lanes = lanes_of(request.batch)
     with target.locked():
         notes = prepare(
             target,
@@ -106,19 +114,43 @@ def execute(request: Request, watcher: Watcher) -> Totals:
         )
         said = [*source.notes, *notes]
         return run_plan(
-            target, plan, job, source, workers=workers, watcher=watcher, lanes=lanes, notes=said
+            target,
+            plan,
+            job,
+            source,
+            distributor=distributor,
+            watcher=watcher,
+            processes=_cores() if workers is None else max(1, workers),
+            lanes=lanes,
+            notes=said,
         )
 
 
-def _workers(request: Request) -> int:
-    """The number of processes."""
+def _workers(request: Request) -> int | None:
+    """The number of processes; None for as many as a cluster has room for."""
     if request.workers is not None:
-        require_count("--workers", request.workers, 0)
+        least = 0 if request.distributor is Engine.LOCAL else 1
+        require_count("--workers", request.workers, least)
         return request.workers
+    if request.distributor is Engine.RAY:
+        return None
     import torch
 
     device = str(request.settings.device)
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // request.threads)
+    return max(1, _cores() // request.threads)
+
+
+def _distributor(request: Request, workers: int | None) -> Distributor:
+    if workers is not None and request.distributor is Engine.LOCAL:
+        return local(workers)
+    from reddiff.engine.cluster import ray
+
+    return ray(workers)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-
-import torch
+from dataclasses import dataclass
+from typing import Any
 
 from reddiff.engine.events import Event, Totals, Watcher
 from reddiff.engine.failures import write_failed
-from reddiff.engine.items import Source, TargetError, unwritten
+from reddiff.engine.items import Source
 from reddiff.engine.modes import Mode, Output
 from reddiff.engine.plan import Plan
-from reddiff.engine.shards import commit, spool_folder
-from reddiff.engine.spool import read_spooled, spool_path
 from reddiff.engine.target import Target
-from reddiff.engine.units import Found, Setup, Unit
-from reddiff.engine.worker import Worker, serve
-from reddiff.engine.writers import Shard
+from reddiff.engine.units import Setup
 from reddiff.errors import InvalidArgument
-from reddiff.images.batching import Batches
 from reddiff.images.jobs import Job
-from reddiff.processes import Died, run_jobs
-
-Units = tuple[Unit, ...]
 
 
 def prepare(
@@ -61,14 +53,42 @@ def prepare(
     return notes
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is missing of a plan.
+
+    Arguments:
+        target, plan, source: The run.
+        missing: The numbers of the shards that are not finished.
+        setup: What processes need.
+        tell: Is told of every picture.
+    """
+
+    target: Target
+    plan: Plan
+    source: Source
+    missing: Sequence[int]
+    setup: Setup
+    tell: Callable[[Event], None]
+
+    @property
+    def pending(self) -> int:
+        """The pictures of these shards."""
+        return sum(len(self.plan.rows(number)) for number in self.missing)
+
+
+Distributor = Callable[[Work], Iterator[dict[str, Any]]]  # yields the marker of each shard
+
+
 def run_plan(
     target: Target,
     plan: Plan,
     job: Job,
     source: Source,
     *,
-    workers: int,
+    distributor: Distributor,
     watcher: Watcher,
+    processes: int = 1,
     lanes: int = 1,
     notes: Sequence[str] = (),
 ) -> Totals:
@@ -79,8 +99,9 @@ def run_plan(
         plan: The plan.
         job: The settings of every picture.
         source: The pictures.
-        workers: The number of processes; 0 to do all in this one.
+        distributor: Who restores them.
         watcher: Is told what happens.
+        processes: That share the memory of a machine.
         lanes: The most pictures in a batch; see `Batches`.
         notes: What it is told first.
 
@@ -88,91 +109,25 @@ def run_plan(
         PictureError: If the target cannot be written to; what is finished stays.
         WorkerError: If processes die before they begin.
     """
-    beside = plan.output == Output.FILES
-    shards = range(plan.shards)
-    missing = [number for number in shards if target.marker(number, plan) is None]
-    pending = sum(len(plan.rows(number)) for number in missing)
-    watcher.begin(plan.count, plan.count - pending, notes)
-    workers = min(workers, pending)
-    folder, processes = str(target.folder), max(1, workers)
+    beside, folder = plan.output == Output.FILES, str(target.folder)
     setup = Setup(job.settings, job.keep_diverged, folder, plan.threads, beside, lanes, processes)
-    work = _Work(target, plan, source, watcher)
-    if missing:
-        few = max(1, pending // (4 * processes))  # so that no process waits long for another
-        units = work.units(missing, Batches(lanes), few)
-        local = run_jobs(serve, setup, units, workers, _one_by_one) if workers else None
-        for some, found in _here(setup, units) if local is None else local:
-            each = [found] * len(some) if isinstance(found, Died) else found
-            for unit, outcome in zip(some, each, strict=True):
-                work.take(unit, outcome)
-    failed = write_failed(target, plan)
+    failed: dict[int, list[dict[str, Any]]] = {}
+    missing = []
+    for number in range(plan.shards):
+        marker = target.marker(number, plan)
+        if marker is None:
+            missing.append(number)
+        elif marker["failed"]:
+            failed[number] = marker["failed"]
+    work = Work(target, plan, source, missing, setup, watcher)
+    earlier = plan.count - work.pending
+    watcher.begin(plan.count, earlier, notes)
+    for marker in distributor(work) if missing else ():
+        if marker["failed"]:
+            failed[marker["shard"]] = marker["failed"]
+        watcher(Event("", "", marker["seconds"], marker["shard"], marker))
+    count = write_failed(target, plan, failed)
     with suppress(OSError):
         (target.state / "spool" / plan.id).rmdir()
         (target.state / "spool").rmdir()
-    return Totals(plan.count - failed, failed, plan.count - pending)
-
-
-def _one_by_one(units: Units) -> list[Units]:
-    return [(unit,) for unit in units]
-
-
-def _here(setup: Setup, units: Iterator[Units]) -> Iterator[tuple[Units, list[Found]]]:
-    """Restore the pictures in this process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(setup.threads)
-    try:
-        worker = Worker(setup)
-        for some in units:
-            found = worker(some)
-            if isinstance(found, TargetError):
-                raise found
-            yield some, found
-    finally:
-        torch.set_num_threads(threads)
-
-
-class _Work:
-    """The shards that are being worked on."""
-
-    def __init__(self, target: Target, plan: Plan, source: Source, watcher: Watcher) -> None:
-        self.target, self.plan, self.source, self.tell = target, plan, source, watcher
-        self.open: dict[int, Shard] = {}
-
-    def units(self, missing: list[int], batches: Batches, most: int) -> Iterator[Units]:
-        """The pictures that have no result yet, a few at a time."""
-        for number in missing:
-            folder = spool_folder(self.target, self.plan, number)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise unwritten(folder, error) from error
-            rows = self.plan.rows(number)
-            todo = []
-            for index in rows:
-                kept = read_spooled(spool_path(folder, index))
-                if kept is None:
-                    todo.append(index)
-                else:
-                    self.tell(Event(kept.row["key"], "", 0.0, number, fresh=False))
-            self.open[number] = Shard(number, rows, len(todo))
-            self._finish(number)
-            items = self.source.items
-            left = (Unit(number, index, items[index], str(folder)) for index in todo)
-            for some in batches.near(left, lambda unit: max(unit.item.size, 0), most):
-                yield tuple(some)
-
-    def take(self, unit: Unit, found: Found | Died) -> None:
-        """Take down the outcome for a picture."""
-        shard = self.open[unit.shard]
-        seconds = 0.0 if isinstance(found, Died) else found.seconds
-        reason = found.sentence if isinstance(found, Died) else found.reason
-        if reason:
-            shard.failed[unit.index] = reason
-        shard.left -= 1
-        self.tell(Event(unit.item.key, reason, seconds, unit.shard))
-        self._finish(unit.shard)
-
-    def _finish(self, number: int) -> None:
-        if self.open[number].left == 0:
-            marker = commit(self.target, self.plan, self.open.pop(number), self.source.items)
-            self.tell(Event("", "", marker["seconds"], number, marker))
+    return Totals(plan.count - count, count, earlier)

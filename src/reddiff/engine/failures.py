@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from reddiff.engine.modes import Output
 from reddiff.engine.plan import Plan
@@ -11,12 +12,19 @@ from reddiff.engine.target import Target
 from reddiff.files import write_whole
 
 
-def write_failed(target: Target, plan: Plan) -> int:
-    """Write the table of the pictures that failed; returns their number."""
+def write_failed(
+    target: Target, plan: Plan, failed: Mapping[int, Sequence[Mapping[str, str]]]
+) -> int:
+    """Write the table of the pictures that failed; returns their number.
+
+    Arguments:
+        target, plan: The run.
+        failed: By the number of their shard.
+    """
     rows = [
-        {"key": entry["key"], "reason": entry["reason"], "shard": marker["shard"]}
-        for marker in target.markers(plan)
-        for entry in marker["failed"]
+        {"key": entry["key"], "reason": entry["reason"], "shard": number}
+        for number in sorted(failed)
+        for entry in failed[number]
     ]
     names = {"failed.jsonl"} | ({"failed.parquet"} if plan.output == Output.PARQUET else set())
     if not rows:

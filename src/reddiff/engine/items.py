@@ -68,11 +68,13 @@ class Item:
         key: Its name in the source, a relative path; no two are alike.
         size: The bytes of its file, or -1 if the source does not say.
         place: Where it is.
+        own: Settings that are its own: the files of its mask and kernel.
     """
 
     key: str
     size: int
     place: Place
+    own: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:

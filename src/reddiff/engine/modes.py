@@ -20,3 +20,10 @@ class Mode(StrEnum):
 
     INCREMENTAL = "incremental"
     OVERWRITE = "overwrite"
+
+
+class Engine(StrEnum):
+    """Who restores the pictures: processes of this machine, or actors of a Ray cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"

@@ -54,8 +54,12 @@ class Plan:
         threads: int,
         count: int,
         source: str,
+        own: Mapping[str, str] | None = None,
     ) -> Plan:
         """The plan of a run in which every picture has the settings of this job.
+
+        Arguments:
+            own: Hashes of the settings that each picture has of its own.
 
         Raises:
             InvalidArgument: If a number is out of range.
@@ -64,9 +68,10 @@ class Plan:
         require_count("--shard-size", shard_size)
         require_count("--threads", threads)
         settings = {k: v for k, v in job.entries.items() if k not in OF_A_PICTURE}
-        named = [name for name in job.files if name != "source"]
+        own = dict(own or {})
+        named = [name for name in job.files if name != "source" and name not in own]
         hashes = job.input_hashes(named)
-        settings |= {name: f"sha256:{hashes[name]}{job.tail(name)}" for name in named}
+        settings |= {name: f"sha256:{hashes[name]}{job.tail(name)}" for name in named} | own
         known = {name: value for name, value in versions().items() if name in DECISIVE}
         keep = job.keep_diverged
         return cls(settings, weights, known, output.value, shard_size, threads, keep, count, source)

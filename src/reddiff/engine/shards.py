@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def spool_folder(target: Target, plan: Plan, shard: int) -> Path:
     return target.state / "spool" / plan.id / f"{shard:05d}"
 
 
-def commit(target: Target, plan: Plan, shard: Shard, items: Sequence[Item]) -> dict[str, Any]:
+def commit(target: Target, plan: Plan, shard: Shard, items: Mapping[int, Item]) -> dict[str, Any]:
     """Write a shard of which all pictures are done or failed; returns its marker.
 
     Raises:

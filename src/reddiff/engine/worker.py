@@ -18,6 +18,7 @@ from reddiff.images.batching import Batches
 from reddiff.images.io import Picture, as_range, read_picture
 from reddiff.images.jobs import Job, file_hash
 from reddiff.images.making import Made, make_together
+from reddiff.images.partners import with_own
 from reddiff.images.records import relative_to
 from reddiff.interop import door
 from reddiff.priors.base import Prior
@@ -122,7 +123,8 @@ def restored(
 
 def _opened(unit: Unit, setup: Setup, files: ExitStack) -> tuple[Job, Picture, str]:
     """The job of a picture, the picture, and the hash of its file."""
-    settings, final = setup.settings, Path(setup.folder, unit.item.name)
+    settings = with_own(setup.settings, dict(unit.item.own))
+    final = Path(setup.folder, unit.item.name)
     path = files.enter_context(unit.item.place.local(Path(unit.spool), unit.index))
     content = file_hash(path)
     job = Job(str(path), str(final), settings, setup.keep_diverged, lane_of(content))

@@ -26,7 +26,7 @@ def run_all(
     *,
     prior: Prior,
     on_existing: OnExisting = OnExisting.ERROR,
-    truth: str | Path | None = None,
+    truth: Callable[[Job], Path | None] = lambda _: None,
     parents: bool = True,
     hooks: Callable[[Job], Sequence[Hook]] = lambda _: (),
     film: Callable[[Job], Path | None] = lambda _: None,
@@ -39,7 +39,7 @@ def run_all(
         jobs: The jobs.
         prior: Their prior.
         on_existing: What to do if a result exists.
-        truth: As for `run`.
+        truth: The file to compare the result of a job with, or None.
         parents: Create the folders of outputs.
         hooks: The hooks of a job.
         film: The file for the animation of a job, or None.
@@ -57,7 +57,9 @@ def run_all(
         """Open a job, or say why it ends here."""
         start = time.perf_counter()
         try:
-            return _open(job, prior, weights, on_existing, truth, parents, film(job), spread(job))
+            return _open(
+                job, prior, weights, on_existing, truth(job), parents, film(job), spread(job)
+            )
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
             return _failed(job, error, time.perf_counter() - start)
 
@@ -94,7 +96,7 @@ def _open(
     prior: Prior,
     weights: str,
     on_existing: OnExisting,
-    truth: str | Path | None,
+    truth: Path | None,
     parents: bool,
     film: Path | None,
     spread: Spread | None,

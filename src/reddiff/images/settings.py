@@ -54,7 +54,9 @@ class Degradation:
     mask: Mask | None = field(
         default=None,
         metadata=described(
-            str, "For inpaint: a picture, white where kept; or random:0.7, box:96, brush:10-20, ..."
+            str,
+            "For inpaint: a picture, white where kept; random:0.7, box:96, brush:10-20, ...; or, "
+            "for several pictures, a folder with one of the name of each.",
         ),
     )
     fit_mask: bool = field(
@@ -69,7 +71,7 @@ class Degradation:
         metadata=described(
             str,
             "For deblur: a .png, .npy or .npz file; or gaussian:1.6, motion:15,30, disk:3, "
-            "levin:1, ...",
+            "levin:1, ...; or, for several pictures, a folder with one of the name of each.",
         ),
     )
     noise: float | None = field(
