@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv test-diffusers test-peers lint format docs bench bench-check clean
+.PHONY: help install demo test test-slow test-sets test-oldest fuzz test-deepinv test-diffusers test-peers test-ray lint format docs bench bench-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-diffusers: $(STAMP) ## Run the tests against the real diffusers, in .venv/d
 
 test-peers: $(STAMP) ## Run the solvers of deepinv and azula beside ours, in .venv/peers
 	@$(BIN)/python tests/peers/run.py $(ARGS)
+
+test-ray: $(STAMP) ## Run `reddiff run` on the real Ray, in .venv/ray
+	@$(BIN)/python tests/ray/run.py $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	$(BIN)/ruff check
