@@ -9,10 +9,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,10 @@ from common import Results, Table, parser, run_tables
 from PIL import Image
 from safetensors.torch import save_file
 
-from reddiff.engine import worker
 from reddiff.engine.command import Request, execute
 from reddiff.engine.events import Event, Watcher
 from reddiff.engine.modes import Output
 from reddiff.engine.sources.tables import arrow
-from reddiff.engine.spool import Spooled
-from reddiff.engine.units import Unit
 from reddiff.images.settings import Settings
 from reddiff.priors.unet import UNet
 
@@ -176,111 +171,10 @@ def memory(results: Results, arguments: argparse.Namespace) -> None:
         results.expect("bytes that a picture leaves in memory", slope, most=1000)
 
 
-def cost(results: Results, arguments: argparse.Namespace) -> None:
-    """CPU time of the engine alone per picture: a stub stands in for the solver.
-
-    That of the system depends on the file system and on what else it does.
-    """
-    sizes = (200, 600) if arguments.quick else (1000, 10_000, 100_000)
-    real, each = worker.restored, []
-    data = sha256(b"").digest() * 100
-
-    def stub(units: Sequence[Unit], *rest: object) -> list[Spooled]:
-        rows = [{"key": u.item.key, "name": u.item.name, "input": "0" * 64} for u in units]
-        more = {"pixels": "0" * 16, "written": "0" * 64}
-        return [Spooled(row | more, {"format": 2, "job": {}}, data) for row in rows]
-
-    made = Table(
-        "pictures", "ms a picture", "ms of the system", "rerun, ms", "bytes of state a picture"
-    )
-    for size in sizes:
-        with folder() as top:
-            names = "".join(f"in/{i:09d}.png\n" for i in range(size))
-            (top / "in").mkdir()
-            for i in range(size):
-                (top / f"in/{i:09d}.png").touch()
-            (top / "list.txt").write_text(names)
-            more = {"settings": settings("ffdnet", 1), "output_format": Output.WEBDATASET}
-            worker.restored = stub
-            try:
-                times = [os.times()]
-                for _ in range(2):
-                    timed(top / "list.txt", top / "out", 0, **more)
-                    times.append(os.times())
-            finally:
-                worker.restored = real
-            state = sum(p.stat().st_size for p in (top / "out" / "_run").rglob("*") if p.is_file())
-        user, again = (1e3 * (b.user - a.user) / size for a, b in pairwise(times))
-        system = 1e3 * (times[1].system - times[0].system) / size
-        each.append(user)
-        made.row(f"{size:,}", f"{user:.3f}", f"{system:.3f}", f"{again:.3f}", f"{state / size:.0f}")
-    print()
-    if not arguments.quick:
-        results.expect("cost of a picture, most over fewest", each[-1] / each[0], most=1.5)
-
-
-def batches(results: Results, arguments: argparse.Namespace) -> None:
-    """8 lanes of 64 x 64 as one batch, and one by one, in CPU time without the start.
-
-    First one call of the network, as it is and with the bits of one lane alone; then whole
-    restorations of files, with one evaluation each.
-    """
-    from reddiff.images.batching import Batches
-    from reddiff.images.io import read_picture
-    from reddiff.images.jobs import Job
-    from reddiff.images.making import make, make_together
-    from reddiff.priors import photo_prior
-    from reddiff.run.batch_invariance import BatchInvariant
-
-    prior, times = photo_prior(), 1 if arguments.quick else 10
-    side = 16 if arguments.quick else 64
-    x = torch.rand(8, 3, side, side) * 2 - 1
-    sigma = torch.full((8, 1, 1, 1), 0.2)
-    alike, together = BatchInvariant(8), Batches(8)
-
-    def network(size: int) -> None:
-        for first in range(0, 8, size):
-            prior.denoise(x[first : first + size], sigma[first : first + size])
-
-    def same_bits() -> None:
-        with alike:
-            network(8)
-
-    with folder() as top, torch.no_grad():
-        files = sorted(pictures(top / "in", 8, side).iterdir())
-        setup = settings("photo", 1)
-        jobs = [Job(str(file), "out.png", setup, lane=i) for i, file in enumerate(files)]
-        works = [(job, read_picture(job.source)) for job in jobs]
-        ways: dict[str, Callable[[], object]] = {
-            "network, one by one": lambda: network(1),
-            "network, 8 lanes": lambda: network(8),
-            "network, 8 lanes with the same bits": same_bits,
-            "restore, one by one": lambda: [make(*work, prior) for work in works],
-            "restore, 8 lanes": lambda: make_together(works, prior, together),
-        }
-        took: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(times + 1):
-            for name, way in ways.items():
-                start = time.process_time()
-                way()
-                took[name].append(time.process_time() - start)
-    made = Table("what", "CPU ms a lane", "speed-up")
-    least = {name: min(values[1:]) for name, values in took.items()}
-    for name, seconds in least.items():
-        alone = least[f"{name.partition(',')[0]}, one by one"]
-        made.row(name, f"{125 * seconds:.1f}", f"{alone / seconds:.2f}")
-    print()
-    if not arguments.quick:
-        ratio = least["restore, one by one"] / least["restore, 8 lanes"]
-        results.expect("speed-up of 8 lanes in a batch", ratio, least=1.0)
-
-
 TABLES = {
     "workers": workers,
     "overhead": overhead,
-    "batches": batches,
     "memory": memory,
-    "cost": cost,
 }
 
 

@@ -50,7 +50,8 @@ def _checked_once(*, typechecker: Any) -> Callable[[Any], Any]:
 jaxtyping.jaxtyped = _checked_once
 
 MEASURED = "measured"
-collect_ignore = ["deepinv", "diffusers", "peers", "ray"]  # in venvs of their own: `make test-deepinv`
+# In venvs of their own: `make test-deepinv` and so on.
+collect_ignore = ["deepinv", "diffusers", "peers", "ray"]
 
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)][: 1 + torch.cuda.is_available()]

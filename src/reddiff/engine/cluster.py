@@ -27,7 +27,7 @@ STARTED = "started"  # a file in the spool: the pictures that were begun
 IDLE_DEATHS = 3  # of actors on one shard, without a picture that may be to blame
 
 
-def ray(workers: int | None) -> Distributor:
+def ray_actors(workers: int | None) -> Distributor:
     """Actors of the Ray cluster that `RAY_ADDRESS` names, or that runs here, or of a new one.
 
     Arguments:

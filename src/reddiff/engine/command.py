@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reddiff.engine.driver import Distributor, prepare, run_plan
 from reddiff.engine.events import Totals, Watcher
-from reddiff.engine.local import local
+from reddiff.engine.local import local_processes
 from reddiff.engine.modes import Engine, Mode, Output
 from reddiff.engine.plan import Plan
 from reddiff.engine.sources import open_source
@@ -144,10 +144,10 @@ def _workers(request: Request) -> int | None:
 
 def _distributor(request: Request, workers: int | None) -> Distributor:
     if workers is not None and request.distributor is Engine.LOCAL:
-        return local(workers)
-    from reddiff.engine.cluster import ray
+        return local_processes(workers)
+    from reddiff.engine.cluster import ray_actors
 
-    return ray(workers)
+    return ray_actors(workers)
 
 
 def _cores() -> int:

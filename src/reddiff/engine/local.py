@@ -19,7 +19,7 @@ from reddiff.processes import Died, run_jobs
 Units = tuple[Unit, ...]
 
 
-def local(workers: int) -> Distributor:
+def local_processes(workers: int) -> Distributor:
     """Processes of this machine.
 
     Arguments:

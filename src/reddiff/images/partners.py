@@ -25,7 +25,7 @@ def is_folder(text: object) -> bool:
     return isinstance(text, str | Path) and Path(text).is_dir()
 
 
-def partners(name: str, folder: str | Path, places: Sequence[PurePath]) -> list[Path]:
+def files_of(name: str, folder: str | Path, places: Sequence[PurePath]) -> list[Path]:
     """The file of each picture in a folder: of the same relative name, but for its extension.
 
     Arguments:
@@ -66,12 +66,12 @@ def own_settings(settings: Settings, places: Sequence[PurePath]) -> list[Setting
     """The settings of each picture: with its own mask and kernel, where these are folders.
 
     Raises:
-        InvalidArgument: As `partners`.
+        InvalidArgument: As `files_of`.
     """
     each = [settings] * len(places)
     for name in OWN:
         if is_folder(folder := getattr(settings, name)):
-            files = partners(name, folder, places)
+            files = files_of(name, folder, places)
             each = [with_own(s, {name: str(f)}) for s, f in zip(each, files, strict=True)]
     return each
 
@@ -80,14 +80,14 @@ def own_truths(truth: Path | None, places: Sequence[PurePath]) -> list[Path | No
     """The truth of each picture.
 
     Raises:
-        InvalidArgument: As `partners`, and if one file is given for several pictures.
+        InvalidArgument: As `files_of`, and if one file is given for several pictures.
     """
     if truth is None or (len(places) == 1 and not truth.is_dir()):
         return [truth] * len(places)
     if not truth.is_dir():
         expected = "a single input for one truth, or a folder with one for each"
         raise InvalidArgument("truth", expected=expected, got=f"{len(places)} inputs")
-    return [*partners("truth", truth, places)]
+    return [*files_of("truth", truth, places)]
 
 
 def with_own(settings: Settings, own: Mapping[str, str]) -> Settings:

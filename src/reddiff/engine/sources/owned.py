@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from reddiff.engine.items import Source
-from reddiff.images.partners import OWN, is_folder, partners
+from reddiff.images.partners import OWN, files_of, is_folder
 from reddiff.images.settings import Settings
 
 
@@ -19,7 +19,7 @@ def with_files(source: Source, settings: Settings) -> tuple[Source, dict[str, st
         settings: Their settings; a mask or kernel that is a folder has a file for each.
 
     Raises:
-        InvalidArgument: As `partners`.
+        InvalidArgument: As `files_of`.
     """
     items, hashes = list(source.items), dict[str, str]()
     places = [PurePosixPath(item.key) for item in items]
@@ -28,7 +28,7 @@ def with_files(source: Source, settings: Settings) -> tuple[Source, dict[str, st
         if not is_folder(folder):
             continue
         digest = sha256()
-        for i, file in enumerate(partners(name, folder, places)):
+        for i, file in enumerate(files_of(name, folder, places)):
             items[i] = replace(items[i], own=(*items[i].own, (name, str(file))))
             entry = f"{file.stat().st_size}\t{file.relative_to(folder).as_posix()}\n"
             digest.update(entry.encode("utf-8", "surrogateescape"))
