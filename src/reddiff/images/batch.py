@@ -16,7 +16,7 @@ from reddiff.images.making import make, make_together
 from reddiff.images.reports import OnExisting, Outcome, Row
 from reddiff.images.runs import Opened, open_run, write_run
 from reddiff.images.spread import Spread
-from reddiff.images.standing import Stands, clear_remains, standing
+from reddiff.images.standing import Stands, clear_remains, standing_of
 from reddiff.priors.base import Prior
 from reddiff.priors.photo import weights_hash
 
@@ -105,7 +105,7 @@ def _open(
     start, force, reason = time.perf_counter(), on_existing is OnExisting.OVERWRITE, ""
     beside = [] if spread is None else spread.files(Path(job.output), job.settings.draws or 0)
     if on_existing is OnExisting.SKIP:
-        stands, reason, record = standing(job, weights, beside)
+        stands, reason, record = standing_of(job, weights, beside)
         if stands is Stands.FINISHED:
             return Row(job, Outcome.SKIPPED, reason, record=record)
         force = stands is Stands.STALE

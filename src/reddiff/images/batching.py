@@ -17,10 +17,14 @@ from reddiff.images.joining import form, joined, one_lane
 from reddiff.images.memory import free_bytes
 from reddiff.images.preparation import Ready
 from reddiff.images.restored import Restored
-from reddiff.random import drawn
+from reddiff.priors.base import Prior
+from reddiff.problem import Problem
+from reddiff.random import Keys, drawn
+from reddiff.results import Reconstruction
 from reddiff.run.batch_invariance import BatchInvariant
+from reddiff.run.loop import Run
 from reddiff.run.modes import ordinary_modes
-from reddiff.solving import solve
+from reddiff.solvers.base import Solver
 
 T = TypeVar("T")
 
@@ -95,23 +99,22 @@ class Batches:
 
         Arguments:
             ready: The pictures.
-            lanes: Their ids; no two are equal.
+            lanes: Their ids, which may be equal: their noise is then, too.
             seed, hooks: As for `solve`.
         """
         none: list[Restored | None] = [None] * len(ready)
         mode = self._mode(ready[0], len(ready))
-        if mode is None or len(set(lanes)) < len(lanes):
+        if mode is None:
             return none
         problem = joined([one.problem for one in ready])
         prior, solver = ready[0].prior, ready[0].solver
         try:
             with ordinary_modes(), mode:
-                run = solve(
-                    problem, prior, solver, seed=seed, ids=lanes, hooks=hooks, progress=False
-                )
+                run = _run(problem, prior, solver, Keys(seed, tuple(lanes)), hooks)
         except Exception:  # noqa: BLE001 - of one picture, or the memory: alone, it is reported
             return none
-        return [one.result(one_lane(run, i)) for i, one in enumerate(ready)]
+        pairs = enumerate(zip(ready, lanes, strict=True))
+        return [one.result(one_lane(run, i, lane)) for i, (one, lane) in pairs]
 
     def _most(self, ready: Ready) -> int:
         """The most lanes of a batch of such pictures."""
@@ -130,6 +133,20 @@ class Batches:
             good = ready.prior.trusted or _invariant(ready, mode)
             self.known[key] = mode if good else None
         return self.known[key]
+
+
+def _run(
+    problem: Problem, prior: Prior, solver: Solver[Any], keys: Keys, hooks: Sequence[Hook]
+) -> Reconstruction:
+    """`solve`, with the noise of these keys."""
+    places = range(len(problem))
+    run = Run(problem, prior, solver, keys.seed, places, 1, [*hooks], None, True, keys=keys)
+    try:
+        while run.more():
+            run.advance()
+    finally:
+        run.close()
+    return run.result()
 
 
 def _invariant(ready: Ready, mode: BatchInvariant) -> bool:

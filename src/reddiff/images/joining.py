@@ -51,9 +51,9 @@ def joined(problems: Sequence[Problem]) -> Problem:
     return Problem(torch.cat([p.y for p in problems]), operator, noise)
 
 
-def one_lane(run: Reconstruction, i: int) -> Reconstruction:
-    """The run of one lane, with its share of the time."""
-    cost, lane = run.cost, run.ids[i]
+def one_lane(run: Reconstruction, i: int, lane: int) -> Reconstruction:
+    """The run of one lane under its own id, with its share of the time."""
+    cost, place = run.cost, run.ids[i]
     counts = {
         name: getattr(cost, name)[i : i + 1]
         for name in ("evaluations", "vjps", "decodings", "decoder_vjps")
@@ -64,7 +64,11 @@ def one_lane(run: Reconstruction, i: int) -> Reconstruction:
         ids=(lane,),
         cost=replace(cost, seconds=cost.seconds / len(run.ids), **counts),
         history={name: value[:, i : i + 1] for name, value in run.history.items()},
-        findings=tuple(f for f in run.findings if f.lane in (None, lane)),
+        findings=tuple(
+            f if f.lane is None else replace(f, lane=lane)
+            for f in run.findings
+            if f.lane in (None, place)
+        ),
         snapshot=None,
         **{name: getattr(run, name)[i : i + 1] for name in (*rows, "data_term")},
     )

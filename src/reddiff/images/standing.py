@@ -24,7 +24,7 @@ class Stands(Enum):
     STALE = 2
 
 
-def standing(
+def standing_of(
     job: Job, weights: str, files: Sequence[Path] = ()
 ) -> tuple[Stands, str, dict[str, Any] | None]:
     """The state of a result, the reason, and its record.

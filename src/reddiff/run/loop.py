@@ -32,7 +32,6 @@ from reddiff.solvers.base import Solver
 
 _KEPT = ("x", "status", "steps", "spent", "change", "noise_level")
 
-
 NO_DRAWS = (
     "the runs are not draws from the posterior: their spread and quantiles are too narrow "
     "(NoiseAwareREDDiff with realism=1, PnPDM and MMPS make draws)"
@@ -69,6 +68,7 @@ class Run:
         resume: Snapshot | None,
         check: bool,
         first: int = 0,
+        keys: Keys | None = None,  # the noise of the lanes, if it is not that of their ids
     ) -> None:
         solver = default_solver(problem, prior, given, () if ids is None else ids)
         origin = fingerprint(problem, prior)
@@ -78,7 +78,7 @@ class Run:
         problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
         self.ids = tuple(range(len(problem))) if ids is None else as_integers(ids)
         self.seed, self.runs = seed, runs
-        keys = Keys(seed, self.ids)
+        keys = Keys(seed, self.ids) if keys is None else keys
         whole, problem = problem.operator, problem.simplified()
         check_run(problem, prior, solver, self.ids, runs)
         if check:
