@@ -1,6 +1,6 @@
 """Solve inverse problems y = A(x) + noise with a diffusion prior.
 
-The public names; each is imported when it is first used, so that `import reddiff` costs nothing.
+Public names are imported on first use, so that `import reddiff` is fast.
 """
 
 import lazy_loader
@@ -9,7 +9,7 @@ _lazily, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> object:
-    """The public names, and `__version__`."""
+    """Import a public name on first use, or look up `__version__`."""
     if name == "__version__":
         from importlib.metadata import version
 

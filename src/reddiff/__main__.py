@@ -1,4 +1,4 @@
-"""`python -m reddiff`: the command line."""
+"""The command line, as `python -m reddiff`."""
 
 from reddiff.cli import main
 

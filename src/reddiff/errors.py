@@ -1,4 +1,4 @@
-"""Every exception the library raises on purpose."""
+"""The exceptions that the library raises deliberately, and validation of arguments."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-FEW = 8  # names that fit a line
-LONGEST = 600  # characters of a value in a message
+FEW = 8  # number of names listed in a message
+LONGEST = 600  # largest number of characters of a value in a message
 
 
 class ReddiffError(Exception):
-    """The base of all errors raised on purpose: catch this one to catch them all.
+    """Base class of all exceptions that the library raises deliberately.
 
-    They go through `pickle` and `copy` with all they hold, so that they cross the border of a
-    process. What is neither a number nor a text arrives as text.
+    Instances can be pickled and copied with all attributes, and so passed between processes.
+    Attributes that are neither numbers nor text are converted to text.
     """
 
     def __reduce__(self) -> tuple[Callable[..., ReddiffError], tuple[Any, ...]]:
-        """Made anew from what it holds, and not from the arguments of its `__init__`."""
+        """Rebuild from the attributes, rather than from the arguments of `__init__`."""
         held = {name: _portable(value) for name, value in vars(self).items()}
         return _rebuilt, (type(self), tuple(_portable(a) for a in self.args), held)
 
 
 class InvalidArgument(ReddiffError, ValueError):
-    """An argument that cannot be used: its name, what was expected, and what came.
+    """An invalid argument. The message says its name, what was expected and what was given.
 
     Arguments:
-        argument: The name of the argument, as the caller wrote it.
-        expected: What would have been accepted, in words.
-        got: What came instead.
+        argument: The name of the argument.
+        expected: A description of valid values.
+        got: The value that was given.
     """
 
     def __init__(self, argument: str, *, expected: str, got: object) -> None:
@@ -42,26 +42,26 @@ class InvalidArgument(ReddiffError, ValueError):
 
 
 class Unsupported(ReddiffError, TypeError):
-    """A combination of solver, operator, noise and prior that the method has no theory for."""
+    """A combination of solver, operator, noise and prior for which the method is not defined."""
 
 
 class SnapshotError(ReddiffError):
-    """A snapshot that is damaged, or belongs to another solver, version or problem."""
+    """A snapshot that is damaged, or that belongs to another solver, version or problem."""
 
 
 class WeightsError(ReddiffError):
-    """A weights file that is not safetensors, or does not fit the network it is for."""
+    """A file of weights that is not a safetensors file, or does not match the network."""
 
 
 class PictureError(ReddiffError):
-    """A file of a picture, mask or kernel that cannot be read or written.
+    """A file of an image, a mask or a kernel that cannot be read or written.
 
     Arguments:
         path: The file.
-        expected: What would have been accepted, in words.
-        got: What came instead.
-        errno: The operating system's number of the error, where it was the one to refuse: the
-            file is missing, may not be read, the disk is full, ...
+        expected: A description of valid files.
+        got: What was found.
+        errno: The error number of the operating system, if it refused access: the file does not
+            exist, permission is denied, the disk is full, ...
     """
 
     def __init__(
@@ -72,22 +72,22 @@ class PictureError(ReddiffError):
 
 
 class Diverged(ReddiffError):
-    """A run that diverged: a value became NaN or inf, and there is no result."""
+    """A run that diverged: a value became NaN or inf, so that there is no result."""
 
 
 class RecordError(ReddiffError):
-    """A record that is damaged, or whose inputs, weights or pixels are no longer the same."""
+    """A record that is damaged, or whose inputs, weights or pixels have changed."""
 
 
 class CalibrationError(ReddiffError):
-    """A calibration file that is damaged, or of other settings than those it is used with."""
+    """A calibration file that is damaged, or was made with other settings."""
 
 
 def shown(value: object) -> str:
-    """A value as one line of a message, cut where it is long."""
+    """A value as a single line of text, shortened if it is long."""
     try:
         text = " ".join(str(value).split())
-    except ValueError:  # Python refuses to write integers of many thousand digits
+    except ValueError:  # Python limits the number of digits of integers
         text = f"an integer of {int.bit_length(value) if isinstance(value, int) else 'many'} bits"
     if len(text) <= LONGEST:
         return text or "''"
@@ -96,7 +96,7 @@ def shown(value: object) -> str:
 
 
 def _portable(value: object) -> object:
-    """A value that any process can read: numbers, texts and tuples of them; else its text."""
+    """A value that any process can unpickle: numbers, text and tuples of them; otherwise text."""
     if type(value) is list:
         return [_portable(v) for v in value]
     if isinstance(value, tuple):
@@ -140,13 +140,13 @@ def require_share(argument: str, value: float) -> None:
 
 
 def require_name(name: str, known: Iterable[str], argument: str, what: str) -> None:
-    """Raise `InvalidArgument` unless the name is known; the message offers the nearest one.
+    """Raise `InvalidArgument` unless the name is known; the message suggests a similar one.
 
     Arguments:
         name: The name.
-        known: The names there are.
-        argument: What the name was given for.
-        what: The kind of thing it names, with an article.
+        known: The valid names.
+        argument: The argument for which the name was given.
+        what: The kind of object that it denotes, with an article.
     """
     names = list(known)
     offered = nearest(name, names)
@@ -156,7 +156,11 @@ def require_name(name: str, known: Iterable[str], argument: str, what: str) -> N
 
 
 def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
-    """The entry of this name, or `InvalidArgument` with the names there are and the nearest."""
+    """The entry with this name.
+
+    Raises:
+        InvalidArgument: If there is none; the message lists the names and suggests a similar one.
+    """
     if name not in table:
         expected = f"one of {', '.join(table)}{nearest(name, table)}"
         raise InvalidArgument(argument, expected=expected, got=name)
@@ -164,12 +168,12 @@ def lookup(table: Mapping[str, Value], argument: str, name: str) -> Value:
 
 
 def import_package(module: str, argument: str, extra: str) -> Any:
-    """Import a module of a package that only an extra installs.
+    """Import a module of an optional package.
 
     Arguments:
         module: The module, such as `pyarrow.parquet`.
-        argument: What needs it, for the message.
-        extra: The extra of reddiff that installs it.
+        argument: The argument that needs it, for the message.
+        extra: The extra of reddiff that installs the package.
 
     Raises:
         InvalidArgument: If the package is not installed.

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and replace no other by accident."""
+"""Atomic writing of files, without accidental replacement of others."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from reddiff.staging import place, staged
 
 
 def write_whole(path: str | Path, data: bytes | Iterable[bytes], *, force: bool = False) -> None:
-    """Write a file so that, whatever happens, it is either complete or not there.
+    """Write a file atomically: it is either complete or does not exist.
 
     Arguments:
-        path: The file, in a folder that exists.
-        data: Its content, or the parts of it in order, which are written one by one.
-        force: Replace a regular file or a symbolic link (the link, not what it points to).
+        path: The file, in an existing folder.
+        data: The content, or its parts in order, which are written one by one.
+        force: Whether to replace a regular file or a symbolic link (the link, not its target).
 
     Raises:
-        PictureError: If something is in the way, or the file cannot be written.
+        PictureError: If the path exists already or the file cannot be written.
     """
     check_target(path, force=force)
     write_together([(Path(path), data)], force=force)
@@ -32,18 +32,18 @@ def write_whole(path: str | Path, data: bytes | Iterable[bytes], *, force: bool 
 def write_together(
     files: Sequence[tuple[Path, bytes | Iterable[bytes]]], *, force: bool = False
 ) -> None:
-    """Write several files, so that the last is there only if all others are.
+    """Write several files such that the last one exists only if all others do.
 
-    All bytes reach the disk before the first file takes its name; the names are given in order.
-    Folders that are missing are made. If a name cannot be given, those already given are taken
-    back, apart from files that were replaced, and so are the folders.
+    All data are on the disk before the first file gets its name; names are given in order. Missing
+    folders are created. If a name cannot be given, new files and folders are removed again; files
+    that were replaced are not restored.
 
     Arguments:
         files: The files and their contents.
         force: As for `write_whole`.
 
     Raises:
-        PictureError: If something is in the way, or a file cannot be written.
+        PictureError: If a path exists already or a file cannot be written.
     """
     new: list[Path] = []
     folders: list[Path] = []
@@ -62,7 +62,7 @@ def write_together(
             with suppress(OSError):
                 made.unlink()
         for folder in reversed(folders):
-            with suppress(OSError):  # not empty: somebody else uses it
+            with suppress(OSError):  # not empty: it is in use
                 folder.rmdir()
         if isinstance(error, OSError):
             raise _refused(path, error) from error
@@ -70,16 +70,16 @@ def write_together(
 
 
 def check_target(path: str | Path, *, force: bool = False, parents: bool = False) -> None:
-    """Refuse, before any work, a file that could not be written after it.
+    """Check that a file can be written, before the work whose result it will hold.
 
     Arguments:
         path: The file.
-        force: Accept a regular file or a symbolic link in its place. Folders, pipes and devices are
-            never accepted.
-        parents: Whether its folder may be missing, to be made by `write_together`.
+        force: Whether the path may be a regular file or a symbolic link, which will be replaced.
+            Folders, pipes and devices are always refused.
+        parents: Whether the folder may be missing, because `write_together` will create it.
 
     Raises:
-        PictureError: Naming what is in the way.
+        PictureError: If the file cannot be written.
     """
     path = Path(path)
     try:
@@ -113,10 +113,10 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
 
 @contextmanager
 def open_regular(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a regular file, never a pipe or device, which may have no end.
+    """Open a regular file; pipes and devices are refused, because reading may not terminate.
 
     Raises:
-        PictureError: If it is missing, cannot be read, or is no regular file.
+        PictureError: If it does not exist, cannot be read, or is not a regular file.
     """
     path, expected = Path(path), "a file that can be read"
     try:
@@ -137,7 +137,7 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     """The content of a regular file.
 
     Raises:
-        PictureError: Where `open_regular` raises it, or if it is larger than `limit` bytes.
+        PictureError: As for `open_regular`, or if it is larger than `limit` bytes.
     """
     with open_regular(path) as file:
         data = file.read(limit + 1)
@@ -147,7 +147,7 @@ def read_regular(path: str | Path, limit: int) -> bytes:
 
 
 def _mode(path: Path) -> int | None:
-    """What is at this path, without following a link; None if there is nothing."""
+    """The mode of the file at a path, without following links; None if there is no file."""
     try:
         return path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -155,13 +155,13 @@ def _mode(path: Path) -> int | None:
 
 
 def _probe(folder: Path) -> None:
-    """Make a file there, and leave no trace of it."""
+    """Create a temporary file in a folder, to check that this is possible."""
     with staged(folder, None):
         pass
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those above it, and take down which."""
+    """Create a folder and its missing parents, and append them to `made`."""
     missing = []
     while _mode(folder) is None and folder != folder.parent:
         missing.append(folder)
@@ -181,7 +181,7 @@ def _refused(path: Path, error: OSError | ValueError) -> PictureError:
 
 
 def system_reason(error: OSError | ValueError) -> str:
-    """Why the system refused, in its own words."""
+    """The reason for an error, as given by the system."""
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower().removeprefix("is ")
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Hooks: what is recorded, and what ends a run, between the steps of any solver."""
+"""Hooks, which are called after each step of a run to record values or end runs."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How a run stands after a step. Rows are runs: lane by lane, side by side.
+    """The state of all runs after a step. Each row is a run; runs of a lane are consecutive.
 
     Arguments:
-        step: How many steps are made.
-        steps: How many there will be.
+        step: The number of steps made so far.
+        steps: The number of steps in total.
         problem: The problem, one row per run.
-        x: The estimate of every run; of runs that ended, their last one.
-        previous: The estimate one step earlier.
-        alive: Which runs still run, `(rows,)`.
-        evaluations: The most network evaluations any run has made.
-        vjps: The most backward passes through the network.
-        snapshot: Makes the snapshot of this moment; valid until the next step.
-        result: Makes the `Reconstruction` of this moment; valid until the next step.
+        x: The estimate of every run; for runs that ended, their last estimate.
+        previous: The estimates of the step before.
+        alive: The runs that have not ended, `(rows,)`.
+        evaluations: The largest number of network evaluations of a run so far.
+        vjps: The largest number of backward passes through the network.
+        snapshot: Returns a snapshot of the current state; valid until the next step.
+        result: Returns the `Reconstruction` so far; valid until the next step.
     """
 
     step: int
@@ -62,19 +62,19 @@ class Progress:
 
 
 class Hook:
-    """Watches a run. A subclass overrides the methods that it needs."""
+    """Base class of hooks. A subclass overrides the methods that it needs."""
 
     def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
         """Called after every step.
 
         Returns:
-            What `Reconstruction.history` records of the step: values `(rows,)` by name, the same
-            names at every step.
+            Values `(rows,)` by name, which are recorded in `Reconstruction.history`, with the same
+            names at every step; or None.
         """
         return None
 
     def converged(self, progress: Progress) -> Bool[Tensor, " rows"] | None:
-        """Which runs end here; None for none of them. Asked after every step."""
+        """Called after every step: the runs that end here, or None if no run does."""
         return None
 
     def close(self) -> None:
@@ -86,8 +86,8 @@ class EarlyStop(Hook):
 
     Arguments:
         tol: The relative change per step, positive.
-        after: The steps to make at least: 2 by default, because an estimate that runs a step
-            behind stands still at the first.
+        after: The smallest number of steps; 2 by default, because some solvers do not change
+            their estimate in the first step.
     """
 
     def __init__(self, tol: float, after: int = 2) -> None:
@@ -99,7 +99,7 @@ class EarlyStop(Hook):
 
 
 class History(Hook):
-    """Records the residual rms and the relative change of every step."""
+    """Records the rms of the residual and the relative change of the estimate at every step."""
 
     def __call__(self, progress: Progress) -> Mapping[str, Tensor] | None:
         return {"residual": progress.residual, "change": progress.change}

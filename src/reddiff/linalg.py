@@ -1,4 +1,4 @@
-"""Matrix-free linear algebra, lane by lane."""
+"""Matrix-free linear algebra, independently for each lane."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What an iteration ended with, and in which lanes it reached its tolerance."""
+    """The last iterate, and the lanes in which it reached the tolerance."""
 
     x: Float[Tensor, "b *n"]
     converged: Bool[Tensor, " b"]
@@ -33,19 +33,19 @@ def conjugate_gradients(
 ) -> Solution:
     r"""Solve :math:`M x = b` for a positive semi-definite M by conjugate gradients.
 
-    Each lane has coefficients of its own, and stands still once its residual is no more than
-    `tol` times ||b||, or at the limit of its floating-point type. From zero, the answer to a
-    singular system is the shortest one.
+    Each lane has its own coefficients. It stops once its residual is at most `tol` times ||b||,
+    or at the limit of the floating-point precision. Started at zero, the solution of a singular
+    system is the one with the smallest norm.
 
     Arguments:
         matvec: v -> M v.
         b: The right-hand side.
-        start: The first x; zero by default, which saves an application of M.
-        tol: The relative residual at which a lane is done: a number, or one per lane.
-        iterations: The most steps taken.
+        start: The initial x; zero by default, which saves one application of M.
+        tol: The relative residual at which a lane stops: a number >= 0, or one per lane.
+        iterations: The largest number of iterations.
 
     Returns:
-        x, and whether the residual of each lane got below its tolerance.
+        x, and whether the residual of each lane reached its tolerance.
 
     References:
         | Methods of Conjugate Gradients for Solving Linear Systems (Hestenes & Stiefel, 1952)
@@ -62,7 +62,7 @@ def conjugate_gradients(
             break
         mp = matvec(p)
         curvature = dot(p, mp)
-        definite = ~active | (curvature > 0)  # else p is in the null space: nothing to gain
+        definite = ~active | (curvature > 0)  # otherwise p is in the null space
         active = active & definite
         step = torch.where(active, rr / torch.where(active, curvature, 1), 0)
         x = x + per_lane(step, b) * p
@@ -76,12 +76,19 @@ def conjugate_gradients(
 def cg(
     matvec: Map, b: Float[Tensor, "b *n"], *, tol: float = 0.0, iterations: int = 100
 ) -> Float[Tensor, "b *n"]:
-    """The x of `conjugate_gradients` from zero, converged or not."""
+    """The x of `conjugate_gradients` started at zero, even if it has not converged."""
     return conjugate_gradients(matvec, b, tol=tol, iterations=iterations).x
 
 
 def power_iteration(matvec: Map, like: Float[Tensor, "b *n"], *, iterations: int = 100) -> Tensor:
-    """The largest eigenvalue `(b,)` of a positive semi-definite M, from a fixed random start."""
+    """The largest eigenvalue of a positive semi-definite M, `(b,)`, approximated from below.
+
+    Arguments:
+        matvec: v -> M v.
+        like: A tensor with the shape, dtype and device of v. The iteration starts at noise with a
+            fixed seed.
+        iterations: The number of iterations.
+    """
     v = Keys(0, (0,) * len(like)).at(0).randn_like(like)
     size = norm(v)
     for _ in range(iterations):

@@ -1,4 +1,4 @@
-"""Any torch optimizer on lanes."""
+"""Optimization with any torch optimizer, independently for each lane."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ LrSchedule = Callable[[float], float]
 
 
 def constant_lr(progress: float) -> float:
-    """No decay."""
+    """A constant learning rate."""
     return 1.0
 
 
 def cosine_lr(progress: float) -> float:
-    """Decay from 1 to 0 along half a cosine."""
+    """Cosine decay from 1 to 0; `progress` is the completed fraction of the run."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def harmonic_lr(progress: float, *, warm: float = 0.01) -> float:
-    """Decay like 1 / step after the first `warm` part of the run: averages the noise away."""
+    """Decay like 1 / step after the fraction `warm` of the run, which averages over noise."""
     return 1 / (1 + progress / warm)
 
 
 @dataclass(frozen=True, eq=False)
 class LaneOptimizer(State):
-    """A value `(b, ...)` and the state of a torch optimizer that holds one parameter per lane.
+    """A value `(b, ...)` and the state of a torch optimizer with one parameter per lane.
 
-    torch.optim keeps state per parameter, so lanes never mix, whatever the method reduces over.
-    `step` gives a new object and leaves the old one as it was. `LaneOptimizer(x)` is a start.
+    torch.optim keeps its state per parameter, so that lanes never affect each other. `step` returns
+    a new object and does not modify the old one. `LaneOptimizer(x)` is the initial state.
 
     Arguments:
-        x: The value; of several `rows` per lane, those of one lane are side by side.
-        memory: What the torch optimizer remembers of each row.
-        count: How many steps led to x.
-        rows: The parameters of each lane.
+        x: The value. If there are several `rows` per lane, those of a lane are consecutive.
+        memory: The state of the torch optimizer for each row.
+        count: The number of steps made.
+        rows: The number of parameters per lane.
     """
 
     x: Float[Tensor, "b *n"]
@@ -60,13 +60,13 @@ class LaneOptimizer(State):
         """One step along the gradient.
 
         Arguments:
-            make: Builds the optimizer from a list of tensors, such as `partial(Adam, lr=0.1)`; the
-                same at every step.
+            make: Builds the optimizer from a list of tensors, such as `partial(Adam, lr=0.1)`; it
+                must be the same at every step.
             grad: The gradient at x.
-            lr_factor: What the learning rate is multiplied by.
+            lr_factor: A factor on the learning rate.
 
         Raises:
-            InvalidArgument: If LBFGS would ask for more than one gradient per step.
+            InvalidArgument: If an LBFGS optimizer would need more than one gradient per step.
         """
         x = self.x.detach().clone(memory_format=torch.contiguous_format)
         params = [row.detach().requires_grad_() for row in x.unbind()]
@@ -74,7 +74,7 @@ class LaneOptimizer(State):
         for param, g in zip(params, grad.unbind(), strict=True):
             param.grad = g.clone(memory_format=torch.contiguous_format)
         for optimizer, held in optimizers:
-            # as it is: torch's own `load_state_dict` changes dtypes
+            # torch's own `load_state_dict` would change dtypes
             for i in held if self.memory else ():
                 if self.memory[i]:
                     optimizer.state[params[i]] = copy.deepcopy(self.memory[i])
@@ -86,7 +86,7 @@ class LaneOptimizer(State):
         return LaneOptimizer(x, rows, self.count + 1, self.rows)
 
     def dump(self) -> Tree:
-        """The value `(b, rows, ...)`, and lists of each lane's rows."""
+        """The value as `(b, rows, ...)`, and the optimizer state as a list per lane."""
         memory = self.memory or ({},) * len(self.x)
         each = [list(memory[i : i + self.rows]) for i in range(0, len(memory), self.rows)]
         x = self.x.unflatten(0, (-1, self.rows))
@@ -101,13 +101,14 @@ class LaneOptimizer(State):
 def optimizers_of(
     make: MakeOptimizer, params: list[Tensor]
 ) -> list[tuple[Optimizer, Sequence[int]]]:
-    """Torch optimizers of one parameter per lane, each with the numbers of its parameters.
+    """Torch optimizers for one parameter per lane, each with the indices of its parameters.
 
-    One holds them all. LBFGS flattens its parameters into one, so that each lane gets one of its
-    own, with `max_iter=1` and no line search, because a step has one gradient.
+    A single optimizer is used for all lanes, except with LBFGS, which flattens its parameters into
+    one: there, each lane gets its own. LBFGS must have `max_iter=1` and no line search, because a
+    step has a single gradient.
 
     Raises:
-        InvalidArgument: If it is another LBFGS.
+        InvalidArgument: If an LBFGS optimizer has other settings.
     """
     together = make(params)
     if not isinstance(together, LBFGS):
@@ -121,5 +122,5 @@ def optimizers_of(
 
 
 def _zero() -> float:
-    """The closure LBFGS asks for; the gradient is there already."""
+    """The closure that LBFGS requires; the gradient has been computed before."""
     return 0.0

@@ -1,4 +1,4 @@
-"""A pool of processes that take one job after the other, and outlive the death of some of them."""
+"""A pool of worker processes that tolerates crashes of workers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 from reddiff.errors import ReddiffError
 
-TIMES = 2  # that a job is tried if its process dies
+TIMES = 2  # attempts per job, if its process crashes
 READY = "ready"
 
 
 class WorkerError(ReddiffError):
-    """A process that died, such as one that the system killed for its memory."""
+    """A process that crashed, for example because the system ran out of memory."""
 
 
 @dataclass(frozen=True)
 class Died:
-    """What is found for a job whose process died each time.
+    """The result for a job whose process crashed at each attempt.
 
     Arguments:
-        code: The exit code of the last process; minus the signal that killed it.
+        code: The exit code of the last process; negative for a signal.
     """
 
     code: int | None
@@ -41,22 +41,22 @@ def run_jobs(
     count: int,
     split: Callable[[Any], Sequence[Any]] = lambda job: [job],
 ) -> Iterator[tuple[Any, Any]]:
-    """Run jobs in processes; yields each with what was found, in the order in which they end.
+    """Run jobs in processes, and yield each job with its result as soon as it is finished.
 
-    A process takes one job after the other, so that none waits for a slower one. A job whose
-    process dies is given to another, once. Processes are not reused after the iterator is closed.
+    Each process takes the next job when it is free. A job whose process crashes is given to another
+    process once. Processes end when the iterator is closed.
 
     Arguments:
         serve: Runs in each process, with its end of a pipe and the setup. It sends `READY` when it
-            can begin, then receives jobs and sends what it found, until the pipe is closed. An
-            exception that it sends is raised here.
-        setup: Anything that can be pickled.
-        jobs: The jobs, hashable. They are taken when a process is free.
+            can begin, then receives jobs and sends results, until the pipe is closed. An exception
+            that it sends is raised here.
+        setup: Any picklable object.
+        jobs: The jobs, hashable. Each is taken from the iterable when a process is free.
         count: The number of processes.
         split: The parts of a job whose process died, to be tried one by one.
 
     Raises:
-        WorkerError: If processes die before they are ready.
+        WorkerError: If processes crash before they are ready.
     """
     context = _context(serve.__module__)
     again: list[Any] = []
@@ -72,14 +72,14 @@ def run_jobs(
         busy[ours] = process, READY
 
     def begin(pipe: Any, process: Any) -> None:
-        """Give a job to a process that is free."""
+        """Give a job to a free process."""
         job = again.pop() if again else next(waiting, READY)
         if job is READY:
             idle[pipe] = process
             return
         tries[job] = tries.get(job, 0) + 1
         busy[pipe] = process, job
-        with suppress(OSError):  # it died: its end of the pipe says so
+        with suppress(OSError):  # it crashed, which the pipe will report
             pipe.send(job)
 
     try:
@@ -124,7 +124,7 @@ def run_jobs(
 
 
 def answer(pipe: Any, work: Callable[[Any], Any]) -> None:
-    """The end of a `serve` that can begin: do jobs until the pipe is closed."""
+    """The loop of `serve`: send `READY`, then do jobs until the pipe is closed."""
     with suppress(EOFError, OSError):
         pipe.send(READY)
         while True:
@@ -132,7 +132,7 @@ def answer(pipe: Any, work: Callable[[Any], Any]) -> None:
 
 
 def _context(module: str) -> Any:
-    """How processes are started: from one that has imported the module, where there are such."""
+    """The start method: a fork server that has imported the module, if available, else spawn."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

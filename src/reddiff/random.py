@@ -1,7 +1,8 @@
-"""Noise as a pure function of (seed, lane id, copy, step, draw number).
+"""Random numbers as a pure function of (seed, lane id, copy, step, draw number).
 
-Nothing holds generator state between steps, so a lane draws the same noise alone or in a batch,
-in any order, before or after a resume, in any process. CPU and CUDA give different streams.
+There is no generator state between steps. A lane therefore gets the same noise alone or in a
+batch, in any order, with or without resuming, and in any process. CPU and CUDA give different
+random numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from reddiff.errors import require
 
 _LIMIT = 2**63
 
-# The steps that no solver makes, each with noise of its own.
+# Numbers of steps outside of the loop, each with its own noise.
 STARTING, MEASURING, DRAWING = -1, -2, -3
 
 
@@ -35,9 +36,9 @@ def _uniform(row: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class Rng:
-    """The noise source of one step: every call draws anew, for all lanes at once.
+    """The random number generator of one step; each call draws new numbers for all lanes.
 
-    Made by `Keys.at`; it counts its draws and is used up with its step.
+    `Keys.at` creates it. It counts its draws and is used for a single step.
     """
 
     def __init__(self, prefixes: Sequence[bytes]) -> None:
@@ -71,22 +72,25 @@ class Rng:
         return Rng([prefix + tail for prefix in self._prefixes])
 
     def randn_like(self, like: Tensor) -> Tensor:
-        """Standard normal noise of the shape, dtype and device of `like` `(b, ...)`."""
+        """Standard normal noise with the shape, dtype and device of `like` `(b, ...)`."""
         return self._fill(like, _normal)
 
     def rand_like(self, like: Tensor) -> Tensor:
-        """Uniform noise on [0, 1) of the shape, dtype and device of `like` `(b, ...)`."""
+        """Uniform noise on [0, 1) with the shape, dtype and device of `like` `(b, ...)`."""
         return self._fill(like, _uniform)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The identity of each lane's noise.
+    """The keys that determine the noise of each lane.
 
     Arguments:
-        seed: Any integer of 64 bits.
-        ids: One integer per lane; a lane's noise depends on its own id alone.
-        copies: Which of several independent runs on the same id each lane is; zeros by default.
+        seed: A 64-bit integer.
+        ids: One 64-bit integer per lane, on which its noise depends.
+        copies: The index of each lane among independent runs with the same id; 0 by default.
+
+    Raises:
+        InvalidArgument: If the seed or an id is not a 64-bit integer.
     """
 
     seed: int
@@ -109,26 +113,26 @@ class Keys:
         return len(self.ids)
 
     def at(self, step: int) -> Rng:
-        """The noise source of one step: 0, 1, ... or STARTING, MEASURING, DRAWING."""
+        """The random number generator of a step: 0, 1, ... or STARTING, MEASURING, DRAWING."""
         pairs = zip(self.ids, self.copies, strict=True)
         return Rng([struct.pack("<qqqq", self.seed, lane, copy, step) for lane, copy in pairs])
 
     def select(self, index: Sequence[int]) -> Keys:
-        """The keys of some of the lanes, in the order given."""
+        """The keys of the lanes at these indices, in this order."""
         ids, copies = (tuple(v[i] for i in index) for v in (self.ids, self.copies))
         return Keys(self.seed, ids, copies)
 
     def repeat(self, times: int, first: int = 0) -> Keys:
-        """`times` copies of each lane side by side, from number `first` on, each with own noise."""
+        """`times` copies of each lane in a row, counted from `first`, each with its own noise."""
         ids = tuple(i for i in self.ids for _ in range(times))
         return Keys(self.seed, ids, tuple(range(first, first + times)) * len(self.ids))
 
 
 def drawn(like: Float[Tensor, "b *n"], number: int = 0) -> Float[Tensor, "b *n"]:
-    """Standard normal numbers of this shape, always the same: for trying things out.
+    """Reproducible standard normal numbers, for tests of operators and functions.
 
     Arguments:
-        like: A tensor of the shape, dtype and device wanted.
-        number: Another number gives others.
+        like: A tensor with the shape, dtype and device of the result.
+        number: The seed.
     """
     return Keys(number, tuple(range(len(like)))).at(DRAWING).randn_like(like)

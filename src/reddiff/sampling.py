@@ -1,4 +1,4 @@
-"""Draws: from a prior alone, and from what a variational solver fitted."""
+"""Draws from a prior, and from the distribution fitted by a variational solver."""
 
 from __future__ import annotations
 
@@ -38,26 +38,27 @@ def sample(
 ) -> Float[Tensor, "b *n"]:
     """Draws from a prior.
 
-    They are as good as the solver and its highest level: a draw starts from noise of that level
-    and knows nothing of the prior's mean, so a prior of low levels only gives noise with texture.
+    The quality depends on the solver and its highest noise level. Draws start from noise of that
+    level, independent of the prior mean. A prior with low levels only gives noise with texture.
 
     Arguments:
-        prior: The diffusion model; the draws are on its device and of its dtype (torch's default
-            for a prior without parameters).
+        prior: The diffusion prior. Draws have its device and dtype (for a prior without parameters,
+            torch's defaults).
         shape: The shape of one x.
-        count: How many, at least 1.
-        solver: A sampler such as `Heun`, `DDIM` or `DDIM.ddpm`; by default Heun's method on the 18
-            levels of EDM, within those of the prior (some percent too wide where the prior is
-            narrow; 40 steps are closer). `REDDiff` gets a y without entries: score distillation.
-        seed: Draw i is a function of (seed, i): more draws leave the first ones as they are.
-        hooks: Called after every step.
+        count: The number of draws, at least 1.
+        solver: A sampler such as `Heun`, `DDIM` or `DDIM.ddpm`; by default Heun's method with the
+            18 levels of EDM, within the range of the prior. (The spread is then some percent too
+            large where the prior is narrow; 40 steps are more accurate.) With `REDDiff`, whose y
+            has no measured entries here, this is score distillation.
+        seed: Draw i is a function of (seed, i), whatever the number of draws.
+        hooks: Hooks, called after every step.
 
     Returns:
-        The draws `(count, *shape)`; NaN in those that diverged.
+        The draws `(count, *shape)`, with NaN in those that diverged.
 
     Raises:
-        InvalidArgument: If the shape is none the prior takes, or another argument cannot be used.
-        Unsupported: If the solver has no theory for such a problem.
+        InvalidArgument: If the prior does not accept the shape, or another argument is invalid.
+        Unsupported: If the solver is not defined for a problem without measured entries.
     """
     require(isinstance(prior, Prior), "prior", expected="a Prior", got=type(prior).__name__)
     require_count("count", count)
@@ -74,15 +75,15 @@ def sample(
 
 
 def sampler(name: str, prior: Prior, steps: int | None = None) -> Solver[Any]:
-    """The sampler of this name, on the levels that a prior is good for: for command lines.
+    """The sampler with this name, with levels within the range of a prior, for command lines.
 
     Arguments:
         name: `heun` (EDM), `ddim` or `ddpm` (the linear VP schedule).
         prior: The prior to draw from.
-        steps: How many; by default 18, 100 and 1000, or as many as there are levels.
+        steps: The number of steps; by default 18, 100 and 1000, or the number of levels if smaller.
 
     Raises:
-        InvalidArgument: If there is none of this name, or there are not as many levels.
+        InvalidArgument: If there is no such sampler, or if there are fewer levels than steps.
     """
     return lookup(SAMPLERS, "solver", name)(prior, steps)
 
@@ -97,7 +98,7 @@ def _ddim(eta: float, default: int, prior: Prior, steps: int | None) -> Solver[A
     return DDIM(schedule, eta=eta)
 
 
-# From the prior and the number of steps, None for the method's own.
+# Each takes the prior and the number of steps, or None for the default number.
 SAMPLERS: dict[str, Callable[[Prior, int | None], Solver[Any]]] = {
     "heun": _heun,
     "ddim": partial(_ddim, 0.0, 100),
@@ -109,25 +110,25 @@ SAMPLERS: dict[str, Callable[[Prior, int | None], Solver[Any]]] = {
 def draw(
     result: Reconstruction, solver: Solver[Any], n: int, *, seed: int = 0
 ) -> Float[Tensor, "b S n *m"]:
-    """n draws per run from the distribution that a variational solver ended with.
+    """n draws per run from the final distribution of a variational solver.
 
-    `REDDiff` gives draws from N(mu, sigma_q^2 I), `RSD` its particles, for which n is at most
-    their number.
+    `REDDiff` gives draws from N(mu, sigma_q^2 I), and `RSD` its particles, of which n must not
+    exceed the number.
 
     Arguments:
-        result: What `solve` gave, from the b lanes and S runs of each.
-        solver: The solver it was given.
-        n: How many, at least 1.
-        seed: The noise is a function of (seed, lane id, run).
+        result: The result of `solve`, with b lanes and S runs per lane.
+        solver: The solver that was used.
+        n: The number of draws, at least 1.
+        seed: Random seed. The noise is a function of (seed, lane id, run).
 
     Returns:
-        Draws by lane and run; NaN where the state of a run that diverged is.
+        Draws by lane and run; NaN for the NaN entries of a run that diverged.
 
     Raises:
-        Unsupported: If the solver has no such distribution.
-        SnapshotError: If the result is of another solver.
-        InvalidArgument: If n is out of range, or a stopping rule ended some runs before the
-            others, whose states are not kept.
+        Unsupported: If the solver is not variational.
+        SnapshotError: If the result is from another solver.
+        InvalidArgument: If n is out of range, or if a stopping rule ended some runs early, whose
+            states are not kept.
     """
     snapshot = result.snapshot
     if snapshot is None:
@@ -147,19 +148,19 @@ def draw(
 
 
 def _check_whole(snapshot: Snapshot, rows: int) -> None:
-    """Refuse a state of which some runs were let go."""
+    """Raise InvalidArgument if the states of some runs were not kept."""
     wanted = len(snapshot.ids) * snapshot.samples
     if rows == wanted:
         return
     raise InvalidArgument(
         "result",
         expected=f"the states of all {wanted} runs (solve without tol and EarlyStop keeps them)",
-        got=f"those of {rows}, as the others ended earlier",
+        got=f"those of {rows}, because the others ended earlier",
     )
 
 
 class _Nothing(Selection):
-    """Measures no entry: y has the shape of x, all singular values are 0."""
+    """An operator that measures nothing: y has the shape of x, and all singular values are 0."""
 
     def x_shape(self, y_shape: Shape) -> Shape:
         return y_shape

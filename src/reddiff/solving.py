@@ -34,30 +34,31 @@ def solve(
     """Reconstruct x from y = A(x) + noise.
 
     Arguments:
-        problem: The measurements, b lanes.
-        prior: The diffusion model.
-        solver: The method; by default noise-aware RED-diff, which has nothing to tune.
-        seed: All noise is a function of (seed, lane id, run, step).
-        ids: One distinct integer per lane; 0 to b - 1 by default. A lane's result depends on its
-            own id, not on its place or its neighbors.
-        runs: Independent runs per lane. The estimate is their mean; `Reconstruction.best` is
-            the one with the least data term. They are draws from the posterior only if
-            the solver draws (`Solver.draws_posterior`; the default one at realism 1, which is not
-            its default): 90 % intervals of runs at the default realism hold the truth in half of
-            the cases, and a warning says so.
-        tol: End a run once a step changes its estimate by less than this, relative to its norm.
-        hooks: Called after every step.
-        stop_at: Pause after this many steps; `Reconstruction.snapshot` goes on from there.
-        resume: A snapshot of the same problem and solver to go on from, bit by bit as if the run
-            had not stopped; seed, ids and runs are taken from it.
-        check: Try the operator on one random x first: shapes, the same at every call, linearity,
-            adjoint, gradient (the cheap part of `reddiff.check`).
-        progress: Show a bar, and first what the run will cost, on stderr; by default on a terminal,
-            unless there is a `ProgressBar` among the hooks.
+        problem: The problem, with b lanes.
+        prior: The diffusion prior.
+        solver: The method; by default noise-aware RED-diff, which needs no tuning.
+        seed: Random seed. All noise is a function of (seed, lane id, run, step).
+        ids: One distinct integer per lane; 0 to b - 1 by default. The result of a lane depends on
+            its id, not on its position or on other lanes.
+        runs: The number of independent runs per lane. The estimate is their mean;
+            `Reconstruction.best` is the one with the smallest data term. The runs are draws from
+            the posterior only if `Solver.draws_posterior` is true, for the default solver at
+            realism 1 (not its default). Otherwise a warning is given: at the default realism, 90 %
+            intervals contain the truth in about half of the cases.
+        tol: If given, a run ends once a step changes its estimate by less than this, relative to
+            its norm; a positive number.
+        hooks: Hooks, called after every step.
+        stop_at: Pause after this many steps; the run can be resumed from `Reconstruction.snapshot`.
+        resume: A snapshot of the same problem and solver to resume from. The result is bit for bit
+            that of a run without a pause; seed, ids and runs are taken from the snapshot.
+        check: Whether to test the operator on a random x before the run (shapes, determinism,
+            linearity, adjoint, gradient), and whether the prior denoises.
+        progress: Whether to show a progress bar and the expected cost on stderr; by default if it
+            is a terminal and the hooks contain no `ProgressBar`.
 
     Raises:
-        InvalidArgument: If an argument cannot be used; before any network evaluation.
-        Unsupported: If the solver has no theory for this operator or noise.
+        InvalidArgument: If an argument is invalid; raised before the run.
+        Unsupported: If the solver is not defined for this operator or noise.
         SnapshotError: If `resume` belongs to another solver or problem.
     """
     ruled = [*_bars(hooks, progress), *_with_tol(hooks, tol)]
@@ -83,7 +84,7 @@ def iterate(
     resume: Snapshot | None = None,
     check: bool = True,
 ) -> Iterator[Progress]:
-    """`solve` as a generator: yields after every step. Arguments and errors as there."""
+    """`solve` as a generator that yields after every step; same arguments and errors."""
     run = Run(problem, prior, solver, seed, ids, runs, _with_tol(hooks, tol), resume, check)
     try:
         while run.more():
@@ -97,7 +98,7 @@ def _with_tol(hooks: Sequence[Hook], tol: float | None) -> list[Hook]:
 
 
 def _bars(hooks: Sequence[Hook], progress: bool | None) -> list[Hook]:
-    """A bar where one is asked for, or none was chosen and there is a terminal to show it on."""
+    """The hooks with a progress bar if requested, or by default if stderr is a terminal."""
     if progress is None:
         seen = sys.stderr is not None and sys.stderr.isatty()
         progress = seen and not any(isinstance(hook, ProgressBar) for hook in hooks)

@@ -1,4 +1,4 @@
-"""The measurement of each spectral coordinate of x, where A has a spectral form."""
+"""Measurements of the spectral coordinates of x, for operators with a spectral form."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from reddiff.noise import Gaussian
 from reddiff.operators.spectral import SpectralOperator
 from reddiff.problem import Problem
 
-ROUNDING = 100  # smallest singular value that counts, over the largest, in units of eps
-SLACK = 1e-5  # relative error of a noise level that was computed from sigma_y / s_i
+ROUNDING = 100  # smallest relative singular value that counts as measured, in units of eps
+SLACK = 1e-5  # relative tolerance for levels computed from sigma_y / s_i
 
 
 @dataclass(frozen=True, eq=False)
 class SpectralView:
-    r"""The spectral coordinates of x, each measured as :math:`y_i / s_i`.
+    r"""Measurements of the spectral coordinates of x.
 
-    The noise of a coordinate is :math:`\sigma_y / s_i`.
+    The measurement of coordinate i is :math:`y_i / s_i`, with noise :math:`\sigma_y / s_i`.
 
     Arguments:
         operator: A.
         y: :math:`U^T y`, in the units of y.
-        s: The singular values, 1 where the coordinate is not seen.
+        s: The singular values; 1 for coordinates that are not measured.
         sigma: sigma_y, in the units of y, with all axes.
-        seen: Where the singular value exceeds the rounding error of the largest one.
+        seen: The measured coordinates, whose singular value exceeds the rounding error of the
+            largest one.
     """
 
     operator: SpectralOperator
@@ -46,7 +47,7 @@ class SpectralView:
 
         Arguments:
             problem: The problem.
-            sigma_y: In place of the noise level of the problem, one per lane.
+            sigma_y: Replaces the noise level of the problem, one per lane.
         """
         operator, noise = problem.operator, problem.noise
         if not isinstance(operator, SpectralOperator):
@@ -62,7 +63,7 @@ class SpectralView:
 
     @classmethod
     def required(cls, problem: Problem) -> SpectralView:
-        """`of`, for methods that are defined in these coordinates alone.
+        """`of`, for methods that need the view.
 
         Raises:
             Unsupported: If there is no such view.
@@ -75,20 +76,20 @@ class SpectralView:
 
     @property
     def x(self) -> Float[Tensor, "b *k"]:
-        """y_i / s_i, 0 where nothing is seen."""
+        """y_i / s_i; 0 for coordinates that are not measured."""
         return torch.where(self.seen, self.y / self.s, 0)
 
     @property
     def sigma_x(self) -> Float[Tensor, "b *k"]:
-        """The noise of `x`, meaningless where nothing is seen."""
+        """sigma_y / s_i, the noise of `x`; meaningless for coordinates that are not measured."""
         return self.sigma / self.s
 
     def reach(self, level: Float[Tensor, " b"]) -> Bool[Tensor, "b *k"]:
-        """Where `x` has no more noise than this level."""
+        """The measured coordinates whose noise is at most `level`."""
         return self.seen & (self.sigma <= self.s * per_lane(level, self.s) * (1 + SLACK))
 
     def fresh(self, level: Float[Tensor, " b"], eta_b: float) -> Float[Tensor, "b *k"]:
-        """The noise that `eta_b x` lacks to the level; beyond `reach`, the level itself."""
+        """The noise to add to `eta_b x` to reach `level`; outside of `reach`, the level itself."""
         wide = per_lane(level, self.s).expand_as(self.s)
         rest = (wide**2 - (eta_b * self.sigma / self.s) ** 2).clamp(min=0).sqrt()
         return torch.where(self.reach(level), rest, wide)

@@ -1,4 +1,4 @@
-"""Files that are written without a name first, and named when they are whole."""
+"""Temporary files without a name, which get their name once they are complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
 
-# What a file system says that has no files without a name: such files get a hidden one.
+# Errors of file systems without unnamed files, where a hidden file is used instead.
 NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 DESCRIPTORS = "/proc/self/fd"
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOENT, errno.EXDEV)
@@ -19,9 +19,9 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENO
 
 @contextmanager
 def staged(folder: Path, data: bytes | Iterable[bytes] | None) -> Iterator[str]:
-    """A file without a name, or a hidden one, that holds the data; gone at the end.
+    """A temporary file with the data, unnamed or hidden, which is removed at the end.
 
-    Data that come in parts are written one by one, and need no memory for all of them.
+    Data given in parts are written one by one, without holding all in memory.
     """
     descriptor, hidden = None, folder / f".{secrets.token_hex(8)}.part"
     try:
@@ -55,7 +55,7 @@ def staged(folder: Path, data: bytes | Iterable[bytes] | None) -> Iterator[str]:
 
 
 def place(source: str, path: Path, *, force: bool, new: list[Path]) -> None:
-    """Give a staged file its name; without force only if nothing has it, whatever happens."""
+    """Give a staged file its name, atomically; without `force` only if the name is free."""
     if _link(source, path):
         new.append(path)
         return
@@ -70,10 +70,10 @@ def place(source: str, path: Path, *, force: bool, new: list[Path]) -> None:
 
 
 def _link(source: str, path: Path) -> bool:
-    """Link a staged file to a name that nothing has; False if something has it."""
+    """Link a staged file to a free name; False if the name is taken."""
     unnamed = source.startswith(DESCRIPTORS)
     try:
-        if unnamed:  # a descriptor of a folder makes Python follow the link in /proc
+        if unnamed:  # with src_dir_fd, Python follows the link in /proc
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.link(source, path, src_dir_fd=folder, follow_symlinks=True)
@@ -92,7 +92,7 @@ def _link(source: str, path: Path) -> bool:
 
 
 def _move(source: str, path: Path) -> bool:
-    """Where there are no links: take the name first, then put the file there."""
+    """Without hard links: create the name first, then replace it by the file."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError:
@@ -106,7 +106,7 @@ def _move(source: str, path: Path) -> bool:
 
 
 def _copy(source: str, path: Path) -> bool:
-    """Where a file without a name cannot be linked: by way of a hidden one."""
+    """If an unnamed file cannot be linked: copy it to a hidden file, then move that."""
     hidden = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with open(source, "rb") as file:  # noqa: PTH123 - a link in /proc

@@ -1,4 +1,4 @@
-"""Two units of pixels: those of a measurement, in [0, 1], and those of a prior, in [-1, 1]."""
+"""Conversion between pixels in [0, 1], of measurements, and pixels in [-1, 1], of priors."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class FromPixels(Operator):
 
 
 def from_pixels(y: Tensor, operator: Operator, noise: Noise) -> Problem:
-    r"""The problem of x in [-1, 1], of a measurement y = A(p) + noise of pixels p in [0, 1].
+    r"""The problem for x in [-1, 1], given a measurement y = A(p) + noise of pixels p in [0, 1].
 
-    Where A is linear and the noise is added, whatever a is, all stays as it is but for the units:
+    If A is linear and the noise does not depend on A(p), only units change:
 
     .. math:: 2 y - A(1) = A(2 p - 1) + 2\,\mathrm{noise}
 
-    Otherwise A is composed with x -> (x + 1) / 2, which makes a problem that is not linear.
+    Otherwise A is composed with x -> (x + 1) / 2, which is not linear.
 
     Arguments:
-        y: The measurements, in the units that they came in.
-        operator: A, of pixels in [0, 1].
+        y: The measurements, in their original units.
+        operator: A, for pixels in [0, 1].
         noise: The noise of y, in the units of y.
 
     Returns:
-        The problem; `to_pixels` takes its solution back to [0, 1].
+        The problem; `to_pixels` converts its solution to [0, 1].
 
     Raises:
-        InvalidArgument: As `Problem`.
+        InvalidArgument: As for `Problem`.
     """
     problem = Problem(y, operator, noise)
     added = noise.scaled(2.0)

@@ -164,7 +164,5 @@ def test_a_network_without_a_null_condition() -> None:
     with pytest.raises(InvalidArgument, match="guidance: expected 1, because"):
         prior.given(label=1, guidance=2.0)
     problem = Problem.simulate(X, Identity(), Gaussian(0.1))
-    with pytest.raises(
-        InvalidArgument, match=r"prior: expected prior.given\(...\), as the network"
-    ):
+    with pytest.raises(InvalidArgument, match=r"prior: expected prior.given\(...\), because"):
         solve(problem, prior)

@@ -66,7 +66,7 @@ class End(Hook):
 
 
 def test_lanes_that_ended_before_the_others(problem, prior):
-    message = r"result: expected the states of all 3 runs .*, got those of 2, as the others ended"
+    message = r"result: expected the states of all 3 runs .*, got those of 2, because"
     with pytest.raises(InvalidArgument, match=message):
         draw(solve(problem, prior, SOLVER, hooks=[End(1)]), SOLVER, 2)
 

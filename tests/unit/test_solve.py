@@ -261,15 +261,15 @@ def test_problems_and_answers_print_as_a_few_lines_without_tensors(problem, prio
             assert len(str(value).splitlines()) in (4, 5)
             assert "\n" not in repr(value)
     assert str(one).splitlines() == [
-        "Problem of 3 lanes, float64 on cpu",
+        "Problem with 3 lanes, float64 on cpu",
         f"  y: (2, 6, 6), {int(one.count[0])} of 72 entries measured, "
         f"from {float(one.y.min()):.3g} to {float(one.y.max()):.3g}",
         "  operator: Mask((6, 6), 56% measured), x (2, 6, 6) -> y (2, 6, 6)",
         "  noise: Gaussian(sigma=0.1 to 0.5)",
     ]
     first, runs, fit, cost, warnings = str(result).splitlines()
-    assert first == "Reconstruction of 3 lanes, 2 runs each: x (2, 6, 6), float64 on cpu"
+    assert first == "Reconstruction with 3 lanes, 2 runs each: x (2, 6, 6), float64 on cpu"
     assert runs == "  runs: 6 COMPLETED after 6 to 6 steps"
     assert fit.startswith("  residual / noise: ")
-    assert cost.startswith("  cost: 12 network evaluations a lane, ")
+    assert cost.startswith("  cost: 12 network evaluations per lane, ")
     assert warnings.startswith("  warnings: ")

@@ -1,4 +1,4 @@
-"""Noise models: the law of y given a = A(x). Negative log-likelihoods are in nats."""
+"""Noise models: the distribution of y given a = A(x). Log-likelihoods are in nats."""
 
 from reddiff.noise.base import Noise as Noise
 from reddiff.noise.clipped import Clipped as Clipped

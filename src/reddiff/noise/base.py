@@ -17,14 +17,14 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Noise(ABC):
-    """The law of y given a = A(x), independent over entries.
+    """The distribution of y given a = A(x), with independent entries.
 
-    Fields that are vectors `(b,)` hold one number per lane.
+    Fields with shape `(b,)` have one value per lane.
     """
 
     @abstractmethod
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """Draw y given a."""
+        """A draw of y given a."""
 
     @abstractmethod
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
@@ -32,7 +32,7 @@ class Noise(ABC):
 
     @abstractmethod
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Derivative of `nll_each` with respect to a."""
+        """The derivative of `nll_each` with respect to a."""
 
     @abstractmethod
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
@@ -40,22 +40,22 @@ class Noise(ABC):
 
     @abstractmethod
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """Curvature of the quadratic that matches `grad_each` at a and has its minimum at a = y.
+        """The curvature of the quadratic with slope `grad_each` at a and its minimum at a = y.
 
-        Finite and nonnegative everywhere. For Gaussian, Poisson and gamma laws it is the Fisher
-        information about a, 1 / std(a)^2, wherever a can be a mean of y, so that Gauss-Newton steps
-        are Fisher scoring. For heavy-tailed laws it is the weight of iteratively reweighted least
-        squares, which falls with the residual. Where y was rounded or censored the minimum is not
-        at y, and this is the second derivative instead.
+        It is finite and nonnegative. For Gaussian, Poisson and gamma noise it is the Fisher
+        information about a, 1 / std(a)^2, for all a that can be a mean of y, so that Gauss-Newton
+        steps are Fisher scoring. For heavy-tailed noise it is the weight of iteratively reweighted
+        least squares, which decreases with the residual. If y is rounded or censored, the minimum
+        is not at y, and this is the second derivative instead.
         """
 
     @property
     def censored(self) -> bool:
-        """Whether entries of y may only bound a, because they are clipped or rounded."""
+        """Whether entries of y can be mere bounds on a, because y is clipped or rounded."""
         return False
 
     def residual(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """y - a, or zero where y is a bound that a satisfies."""
+        """y - a; zero where y is a bound that a satisfies."""
         return y - a
 
     def nll(self, y: Tensor, a: Tensor, measured: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
@@ -67,11 +67,11 @@ class Noise(ABC):
         return torch.where(measured, self.grad_each(y, a), 0)
 
     def scaled(self, factor: float) -> Noise | None:
-        """The noise model of `factor y`; None if the noise depends on a, as photon noise does."""
+        """The noise model of `factor` times y; None if the noise depends on a, as for photons."""
         return None
 
     def select(self, index: Tensor) -> Noise:
-        """The noise of the lanes at `index`, which indexes the fields that are per lane."""
+        """The noise of the lanes at these indices."""
         each = self._per_lane()
         if not each:
             return self
@@ -81,9 +81,9 @@ class Noise(ABC):
         return new
 
     def check(self, y: Tensor) -> None:
-        """Raise InvalidArgument if y `(b, ...)` is impossible under this noise.
+        """Raise InvalidArgument if y `(b, ...)` cannot occur under this noise.
 
-        The base class compares the number of lanes of y with that of its fields.
+        The base class compares the number of lanes of y with that of the fields.
         """
         for name, value in self._per_lane().items():
             got, expected = f"{len(value)} values", f"one value per lane of y, {len(y)}"
@@ -98,8 +98,8 @@ def check_numbers(name: str, value: float | Tensor, *, zero: bool = False) -> No
     """Raise InvalidArgument unless `value` is a positive number or a vector of them.
 
     Arguments:
-        name: The argument, for the message.
-        value: Its value.
+        name: The name of the argument, for the message.
+        value: The value.
         zero: Whether 0 is accepted.
     """
     if isinstance(value, Tensor):

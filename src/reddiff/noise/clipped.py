@@ -20,13 +20,13 @@ from reddiff.random import Rng
 class Clipped(Noise):
     r"""A sensor that saturates: :math:`y = \min(\max(a + \sigma n, \mathrm{low}), \mathrm{high})`.
 
-    Between the limits y is Gaussian. At a limit it only says that a + sigma n reached it:
+    Between the limits y is Gaussian. At a limit it is known only that a + sigma n reached it:
 
     .. math:: -\log p(\mathrm{high} \mid a) = -\log \Phi((a - \mathrm{high}) / \sigma)
 
-    and likewise for low. The negative log-likelihood is smooth and convex in a. At a limit the
-    residual is zero where a is beyond the limit, and `curvature` is the second derivative, because
-    the negative log-likelihood has no minimum there.
+    and similarly for low. The negative log-likelihood is smooth and convex in a. For y at a limit,
+    it has no minimum: the residual is zero where a is beyond the limit, and `curvature` is the
+    second derivative.
 
     Arguments:
         sigma: The standard deviation before clipping, in the units of y, positive: a number, or
@@ -39,8 +39,8 @@ class Clipped(Noise):
         | https://doi.org/10.2307/1907382
 
     Raises:
-        InvalidArgument: If sigma is not positive and finite, or low is not below high, or (in
-            `check`) y is beyond a limit.
+        InvalidArgument: If sigma is not positive and finite, if low is not below high, or, in
+            `check`, if y is beyond a limit.
     """
 
     sigma: float | Tensor
@@ -61,7 +61,7 @@ class Clipped(Noise):
         return (a + per_lane(self.sigma, a) * rng.randn_like(a)).clamp(self.low, self.high)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(y - a)^2 / 2 sigma^2 + log(sigma sqrt(2 pi)); at a limit, -log of the mass beyond."""
+        """(y - a)^2 / (2 sigma^2) + log(sigma sqrt(2 pi)); at a limit, -log of the tail mass."""
         sigma, beyond, at = self._at(y, a)
         plain = ((y - a) / sigma) ** 2 / 2 + sigma.log() + math.log(2 * math.pi) / 2
         return torch.where(at, -log_ndtr(beyond), plain)
@@ -91,13 +91,13 @@ class Clipped(Noise):
     def check(self, y: Tensor) -> None:
         super().check(y)
         within = y.clamp(self.low, self.high)
-        good = bool(((within == y) | (y == 0)).all())  # 0 also stands for what is not measured
+        good = bool(((within == y) | (y == 0)).all())  # entries that are not measured are 0
         least, largest = float(y.min()), float(y.max())
         expected = f"values from {self.low:g} to {self.high:g} under Clipped"
         require(good, "y", expected=expected, got=f"{least:g} to {largest:g}")
 
     def _at(self, y: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """sigma, how far a is beyond the limit of y in units of sigma, and whether y is at one."""
+        """sigma, the distance of a beyond the limit over sigma, and whether y is at a limit."""
         sigma = per_lane(self.sigma, a)
         top, bottom = y >= self.high, y <= self.low
         beyond = torch.where(top, a - y, y - a) / sigma
@@ -105,5 +105,5 @@ class Clipped(Noise):
 
 
 def hazard(z: Tensor) -> Tensor:
-    """phi(z) / Phi(z), without over- or underflow."""
+    """phi(z) / Phi(z), without overflow or underflow."""
     return math.sqrt(2 / math.pi) / erfcx(-z / math.sqrt(2))

@@ -17,17 +17,17 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Poisson(Noise):
-    r""":math:`g y \sim \mathrm{Poisson}(g a)`: y in the units of a, with g counts per unit.
+    r"""Poisson noise, :math:`g y \sim \mathrm{Poisson}(g a)`: y is in units of a, g is the gain.
 
-    Below a = `floor` the negative log-likelihood is continued along its tangent if that decreases
-    in a, and as a constant otherwise, so that negative values are pushed back into the domain.
+    For a below `floor`, the negative log-likelihood is continued by its tangent if that decreases
+    with a, and by a constant otherwise. Gradients thus move negative values back into the domain.
 
     Arguments:
-        gain: Counts per unit of a, positive.
+        gain: g, the counts per unit of a, positive.
         floor: The smallest rate, in units of a, positive; 1e-6 counts by default.
 
     Raises:
-        InvalidArgument: If gain or floor is not positive and finite, or (in `check`) y has
+        InvalidArgument: If gain or floor is not positive and finite, or, in `check`, if y has
             negative entries.
     """
 
@@ -41,7 +41,7 @@ class Poisson(Noise):
             require_positive(name, getattr(self, name))
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """Poisson(g a) / g, exact: by inversion up to 64 counts, above as a sum of such draws.
+        """Poisson(g a) / g, exact: by inversion up to 64 counts; above, as a sum of such draws.
 
         Raises:
             InvalidArgument: If a has negative entries.
@@ -72,9 +72,9 @@ class Poisson(Noise):
         return (a.clamp(min=self.floor) / self.gain).sqrt()
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """g / a; below `floor` such that a Newton step reaches y, or g / |a| if the slope is 0.
+        """g / a; below `floor`, such that a Newton step reaches y, or g / |a| if the slope is 0.
 
-        The latter keeps steps from crossing the kink at zero of entries without counts.
+        The latter prevents steps across the kink at zero for entries without counts.
         """
         floor = a.new_tensor(self.floor)
         pushed = (a < floor) & (y > floor)
@@ -89,18 +89,18 @@ class Poisson(Noise):
 
 @dataclass(frozen=True, eq=False)
 class PoissonGaussian(Noise):
-    r"""A camera: :math:`y = k / g + \sigma n` with photons :math:`k \sim \mathrm{Poisson}(g a)`.
+    r"""Camera noise, :math:`y = k / g + \sigma n` with counts :math:`k \sim \mathrm{Poisson}(g a)`.
 
-    Samples follow this law. Its likelihood, a sum over all k, is approximated by the Gaussian of
-    the same mean and variance:
+    Samples follow this distribution. Its likelihood, a sum over all k, is approximated by a
+    Gaussian with the same mean and variance:
 
     .. math:: y \sim N(a, v(a)), \qquad v(a) = \max(a, 0) / g + \sigma^2
 
     This is accurate if g a or g sigma is at least a few counts. For a < 0 only the read noise
-    remains, a Gaussian around a, which pushes negative values back.
+    remains, a Gaussian around a, whose gradient moves negative values back.
 
-    `curvature` is 1 / v where y < a, as for a Gaussian of known variance. Where y > a it also
-    contains the derivative of the variance in the quadratic term, but not that of log v.
+    `curvature` is 1 / v for y < a, as for a Gaussian with known variance. For y > a it also
+    includes the derivative of the variance in the quadratic term, but not that of log v.
 
     Arguments:
         gain: g, counts per unit of a, positive.
@@ -134,7 +134,7 @@ class PoissonGaussian(Noise):
         return Poisson(self.gain).sample(a, rng) + per_lane(self.sigma, a) * rng.randn_like(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(y - a)^2 / 2 v + log(2 pi v) / 2."""
+        """(y - a)^2 / (2 v) + log(2 pi v) / 2."""
         v = self._variance(a)
         return (y - a) ** 2 / (2 * v) + (2 * math.pi * v).log() / 2
 
@@ -158,7 +158,7 @@ class PoissonGaussian(Noise):
 
 
 def _poisson(rate: Tensor, u: Tensor) -> Tensor:
-    """Poisson draws: the cumulative distribution function inverted at u."""
+    """Poisson draws, by inversion of the cumulative distribution function at u."""
     count = torch.zeros_like(rate)
     term = torch.exp(-rate)
     total = term.clone()

@@ -18,11 +18,11 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Noise):
-    r""":math:`y = a + \sigma n`.
+    r"""White Gaussian noise, :math:`y = a + \sigma n`.
 
     Arguments:
-        sigma: The standard deviation in the units of y: a number, or one per lane `(b,)`.
-            Zero is the noiseless limit, which has no density: solvers that need one refuse it.
+        sigma: The standard deviation in the units of y, 0 or more: a number, or one per lane
+            `(b,)`. With 0 there is no density, and solvers that need one refuse the problem.
 
     Raises:
         InvalidArgument: If sigma is negative or not finite.
@@ -69,10 +69,10 @@ class Gaussian(Noise):
 
 @dataclass(frozen=True, eq=False)
 class DiagonalGaussian(Noise):
-    r""":math:`y_i = a_i + \sigma_i n_i`: a known level for every entry.
+    r"""Gaussian noise with a known level for every entry, :math:`y_i = a_i + \sigma_i n_i`.
 
-    For one level per lane use `Gaussian`: more solvers accept it, and the default solver is faster
-    with it.
+    For one level per lane use `Gaussian`, which more solvers accept, and with which the default
+    solver is faster.
 
     Arguments:
         sigma: The standard deviations in the units of y, positive, with the axes of y and
@@ -80,8 +80,8 @@ class DiagonalGaussian(Noise):
             entries are not used.
 
     Raises:
-        InvalidArgument: If sigma is not a tensor, or not positive and finite, or (in `check`) not
-            broadcastable to y.
+        InvalidArgument: If sigma is not a tensor, or not positive and finite, or, in `check`, if it
+            does not broadcast to y.
     """
 
     sigma: Tensor
@@ -113,7 +113,7 @@ class DiagonalGaussian(Noise):
         return (1 / self.sigma.to(a) ** 2).expand_as(a)
 
     def check(self, y: Tensor) -> None:
-        """Raise InvalidArgument unless sigma is broadcastable to y."""
+        """Raise InvalidArgument unless sigma broadcasts to y."""
         got = tuple(self.sigma.shape)
         fits = len(got) == y.ndim and all(n in (1, m) for n, m in zip(got, y.shape, strict=True))
         expected = f"a shape that broadcasts to y, {(f'1 or {len(y)}', *y.shape[1:])}"
@@ -128,10 +128,10 @@ class DiagonalGaussian(Noise):
 
 @dataclass(frozen=True, eq=False)
 class UnknownGaussian(Noise):
-    r""":math:`y = a + \sigma n` with an unknown :math:`\sigma` per lane.
+    r"""Gaussian noise with an unknown level per lane, :math:`y = a + \sigma n`.
 
-    For solvers that estimate it, such as noise-aware RED-diff; the estimate is
-    `Reconstruction.noise_level`. It can neither be sampled nor evaluated.
+    Solvers such as noise-aware RED-diff estimate sigma; the result is `Reconstruction.noise_level`.
+    This noise can be neither sampled nor evaluated.
     """
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:

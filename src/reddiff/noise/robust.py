@@ -14,17 +14,17 @@ from reddiff.lanes import per_lane
 from reddiff.noise.base import Noise, check_numbers
 from reddiff.random import Rng
 
-# Half-width, in scales, of the interval where the slope of `Laplace` is smoothed. From 0.01 to 0.4
-# results differ by 0.02 dB; with smaller values fewer data steps converge.
+# Half-width, in units of the scale, of the interval where the slope of `Laplace` is smoothed. From
+# 0.01 to 0.4 results differ by 0.02 dB; with smaller values fewer data steps converge.
 KINK = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Laplace(Noise):
-    r""":math:`p(y \mid a) = \exp(-|y - a| / b) / 2 b`: least absolute deviations.
+    r"""Laplace noise, :math:`p(y \mid a) = \exp(-|y - a| / b) / (2 b)`: least absolute deviations.
 
-    The slope jumps at a = y, where gradient steps do not converge. Within `KINK` = 0.2 scales of y
-    `grad_each` is (a - y) / (0.2 b^2) instead; the likelihood is exact.
+    The slope is discontinuous at a = y, where gradient steps do not converge. Therefore `grad_each`
+    is (a - y) / (0.2 b^2) for |a - y| < 0.2 b; the likelihood is exact.
 
     Arguments:
         scale: b, the mean of |y - a|, in the units of y, positive: a number, or one per lane
@@ -40,12 +40,11 @@ class Laplace(Noise):
         check_numbers("scale", self.scale)
 
     def sample(self, a: Float[Tensor, "b *m"], rng: Rng) -> Float[Tensor, "b *m"]:
-        """By inversion of the distribution function."""
         sign, beyond = _two_sided(a, rng)
         return a + per_lane(self.scale, a) * (-sign * beyond.log()).to(a)
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """|y - a| / b + log 2 b."""
+        """|y - a| / b + log(2 b)."""
         b = per_lane(self.scale, a)
         return (y - a).abs() / b + (2 * b).log()
 
@@ -68,25 +67,25 @@ class Laplace(Noise):
 
 @dataclass(frozen=True, eq=False)
 class Huber(Noise):
-    r"""Gaussian for small residuals, exponential for large ones: robust to outliers.
+    r"""Noise with a Gaussian center and exponential tails, whose likelihood is robust to outliers.
 
     With :math:`u = |y - a| / \sigma`,
 
-    .. math:: p(y \mid a) = e^{-\rho(u)} / \sigma Z, \qquad
+    .. math:: p(y \mid a) = e^{-\rho(u)} / (\sigma Z), \qquad
         \rho(u) = u^2 / 2 \text{ if } u \le \delta, \text{ else } \delta u - \delta^2 / 2
 
     Arguments:
         sigma: The standard deviation of the Gaussian part, in the units of y, positive: a number,
-            or one per lane `(b,)`. That of y is larger, see `std`.
-        delta: The start of the tails, in units of sigma, from 0.01 to 10. At the usual 1.345 they
-            hold 23 % of all entries; for Gaussian y the efficiency of the mean is 95 %.
+            or one per lane `(b,)`. The standard deviation of y is larger: see `std`.
+        delta: The start of the tails, in units of sigma, from 0.01 to 10. With the usual 1.345 the
+            tails contain 23 % of all entries, and the efficiency for Gaussian y is 95 %.
 
     References:
         | Robust Estimation of a Location Parameter (Huber, 1964), Section 5,
         | https://doi.org/10.1214/aoms/1177703732
 
     Raises:
-        InvalidArgument: If sigma is not positive and finite, or delta is out of its range.
+        InvalidArgument: If sigma is not positive and finite, or delta is out of range.
     """
 
     sigma: float | Tensor
@@ -121,13 +120,13 @@ class Huber(Noise):
         return ((a - y) / sigma).clamp(-self.delta, self.delta) / sigma
 
     def std(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """That of y: sigma times a factor that depends on delta, 1.4 at the default."""
+        """sigma times a factor that depends on delta, 1.4 for the default."""
         spread = 2 * (1 / self.delta + self.delta**-3) * 2 * math.exp(-(self.delta**2) / 2)
         variance = (self._middle + spread) / (self._middle + self._tails)
         return (math.sqrt(variance) * per_lane(self.sigma, a)).expand_as(a)
 
     def curvature(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """1 / sigma^2, times delta sigma / |y - a| in the tails: Huber's weight."""
+        """Huber's weight: 1 / sigma^2, times delta sigma / |y - a| in the tails."""
         sigma = per_lane(self.sigma, a)
         return self.delta / ((y - a) / sigma).abs().clamp(min=self.delta) / sigma**2
 
@@ -141,7 +140,7 @@ class Huber(Noise):
 
     @property
     def _tails(self) -> float:
-        """The integral over |u| > delta; Z is the sum of both."""
+        """The integral of exp(-rho(u)) over |u| > delta; Z is the sum of both."""
         return 2 / self.delta * math.exp(-(self.delta**2) / 2)
 
 

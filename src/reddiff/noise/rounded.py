@@ -20,27 +20,27 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Rounded(Noise):
-    r"""Rounding to a grid, after Gaussian noise: :math:`y = \Delta\,[(a + \sigma n) / \Delta]`.
+    r"""Rounding after Gaussian noise: :math:`y = \Delta\,\mathrm{round}((a + \sigma n) / \Delta)`.
 
-    y only gives the interval that contains a + sigma n:
+    y determines only the interval that contains a + sigma n:
 
     .. math:: -\log p(y \mid a) = -\log \left[
         \Phi\!\left(\frac{y + \Delta/2 - a}{\sigma}\right) -
         \Phi\!\left(\frac{y - \Delta/2 - a}{\sigma}\right) \right]
 
-    This is smooth and convex in a, and flat inside a wide step. `curvature` is its second
-    derivative; a quadratic with its minimum at y would pull a to the middle of the step.
+    This is smooth and convex in a, and flat within a wide step. `curvature` is its second
+    derivative; a quadratic with its minimum at y would move a to the middle of the step.
 
     Arguments:
         step: Delta, in the units of y, positive: a number, one per lane `(b,)`, or one per entry,
             `(1 or b, *m)` with the axes of y.
-        sigma: The standard deviation before rounding, in the units of y, positive, in one of the
-            same forms. At a tenth of a step it is close to noiseless.
-        origin: A point of the grid.
+        sigma: The standard deviation before rounding, in the units of y, positive, with the same
+            choice of shapes. A tenth of a step is close to noiseless.
+        origin: A point of the grid, in the units of y.
 
     Raises:
-        InvalidArgument: If step or sigma is not positive and finite, or (in `check`) not
-            broadcastable to y.
+        InvalidArgument: If step or sigma is not positive and finite, or, in `check`, if it does
+            not broadcast to y.
     """
 
     step: float | Tensor
@@ -64,12 +64,12 @@ class Rounded(Noise):
         return self.origin + step * ((value - self.origin) / step).round()
 
     def nll_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """-log of the probability of the step around y."""
+        """-log of the probability of the interval around y."""
         cell = self._cell(y, a)
         return -(log_ndtr(cell.upper) + (-torch.expm1(-cell.log_ratio)).log()).to(a)
 
     def grad_each(self, y: Float[Tensor, "b *m"], a: Float[Tensor, "b *m"]) -> Tensor:
-        """(phi(u) - phi(l)) / sigma (Phi(u) - Phi(l)), where u and l are the limits of the step."""
+        """(phi(u) - phi(l)) / (sigma (Phi(u) - Phi(l))), with the ends u and l of the interval."""
         cell = self._cell(y, a)
         return ((a - y).sign() * cell.slope / cell.sigma).to(a)
 
@@ -104,10 +104,11 @@ class Rounded(Noise):
 
 
 class _Cell(NamedTuple):
-    """The step around y relative to a, mirrored into the lower tail; in float64.
+    """The interval (l, u) around y relative to a, in units of sigma and in float64.
 
-    Its limits u > l in units of sigma, u - l, and log Phi(u) / Phi(l),
-    phi(u) / P with P = Phi(u) - Phi(l), log phi(u) / phi(l), and (phi(u) - phi(l)) / P.
+    It is mirrored into the lower tail. With P = Phi(u) - Phi(l), the fields are sigma,
+    width = u - l, upper = u, log_ratio = log(Phi(u) / Phi(l)), density = phi(u) / P,
+    tilt = log(phi(u) / phi(l)), and slope = (phi(u) - phi(l)) / P.
     """
 
     sigma: Tensor

@@ -1,4 +1,4 @@
-"""Speckle: the multiplicative noise of coherent light, radar and ultrasound."""
+"""Speckle, the multiplicative noise of coherent light, radar and ultrasound."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from reddiff.random import Rng
 
 @dataclass(frozen=True, eq=False)
 class Speckle(Noise):
-    r""":math:`y = a g`, :math:`g \sim \mathrm{Gamma}(L, 1 / L)`: intensities a > 0 of L looks.
+    r"""Speckle :math:`y = a g`, :math:`g \sim \mathrm{Gamma}(L, 1 / L)`, of intensities a > 0.
 
     .. math:: -\log p(y \mid a) = L y / a + L \log a - (L - 1) \log y + \log\Gamma(L) - L \log L
 
-    Below a = `floor` it is continued along its tangent or as a constant, as for `Poisson`. In
-    log y, which does not affect gradients, y is at least `floor`: that of y = 0 is finite.
+    For a below `floor`, it is continued by its tangent or by a constant, as for `Poisson`. In the
+    term log y, which does not affect gradients, y is at least `floor`, so that it is finite for
+    y = 0.
 
     Arguments:
-        looks: L, positive, not necessarily whole: a number, or one per lane `(b,)`. The standard
-            deviation of y is a / sqrt(L).
-        floor: The smallest intensity, in units of a, positive. Its standard deviation is
-            `floor` / sqrt(L): the smaller it is, the stiffer are data steps.
+        looks: L, the number of looks, positive, not necessarily an integer: a number, or one per
+            lane `(b,)`. The standard deviation of y is a / sqrt(L).
+        floor: The smallest intensity, in units of a, positive. Smaller values make data steps
+            stiffer.
 
     References:
         | Statistical Properties of Laser Speckle Patterns (Goodman, 1975)
         | https://doi.org/10.1007/978-3-662-43205-1_2
 
     Raises:
-        InvalidArgument: If an argument is not positive and finite, or (in `check`) y has negative
-            entries.
+        InvalidArgument: If an argument is not positive and finite, or, in `check`, if y has
+            negative entries.
     """
 
     looks: float | Tensor
@@ -91,7 +92,7 @@ class Speckle(Noise):
 
 
 def _gamma(shape: Tensor, rng: Rng) -> Tensor:
-    """Gamma(shape, 1) draws by rejection; a shape below 1 uses a draw of shape + 1.
+    """Gamma(shape, 1) draws by rejection; for a shape below 1, from a draw for shape + 1.
 
     References:
         | A Simple Method for Generating Gamma Variables (Marsaglia & Tsang, 2000), Sections 3

@@ -1,4 +1,4 @@
-"""The noise of several measurements in one y."""
+"""The noise of several measurements combined in one y."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Stacked(Noise):
     """One noise model per part of y `(b, M)`, for operators of `reddiff.operators.stack`.
 
     Arguments:
-        parts: The noises.
+        parts: The noise models.
         y_shapes: The shape of one y of each part.
 
     Raises:
-        InvalidArgument: If there are not as many shapes as noises.
+        InvalidArgument: If the numbers of noise models and shapes differ or are 0.
     """
 
     parts: tuple[Noise, ...]

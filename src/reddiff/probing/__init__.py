@@ -1,4 +1,4 @@
-"""Find out whether a network is wired as it was trained."""
+"""Diagnosis of whether a network is used with the parametrization that it was trained with."""
 
 from reddiff.probing.report import Finding, Probe
 from reddiff.probing.search import probe

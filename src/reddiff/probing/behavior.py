@@ -1,4 +1,4 @@
-"""What a network does beside denoising: values, gradients, modes, and its noise level."""
+"""Checks of a network apart from denoising: values, gradients, modes, use of the noise level."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from reddiff.probing.report import Finding
 from reddiff.probing.variants import Variant
 from reddiff.random import drawn
 
-CHANGE = 1e-3  # of an output, relative, that counts as one
-SLOPE = 0.2  # relative error of a gradient against differences
-SHARE = 0.3  # of an output's variance that is linear in image and noise, at the least
-APART = 16.0  # factor between levels that a network should tell apart
+CHANGE = 1e-3  # smallest relative change of an output that is reported
+SLOPE = 0.2  # accepted relative error of a gradient, compared with finite differences
+SHARE = 0.3  # smallest fraction of an output's variance that is linear in image and noise
+APART = 16.0  # factor between levels that must give different outputs
 
 
 @contextmanager
 def evaluation_mode(net: Remembered) -> Iterator[None]:
-    """Evaluation mode within the block; every module has its own mode again afterwards."""
+    """Context with evaluation mode, which restores the mode of every module afterwards."""
     training = [m for m in net.modules() if m.training and m is not net]
     if training:
         net.rows = {}
@@ -40,7 +40,7 @@ def evaluation_mode(net: Remembered) -> Iterator[None]:
 
 @torch.no_grad()
 def modes(given: Variant, trial: Trial) -> list[Finding]:
-    """Whether estimates are random, or depend on the other lanes."""
+    """Findings about estimates that are random or depend on other lanes."""
     prior, x, s = given.prior, trial.noisy(-1)[:2], float(trial.levels[-1])
     first, again, alone = _fresh(given, x, s), _fresh(given, x, s), _fresh(given, x[:1], s)
     if not bool(first.isfinite().all()):
@@ -75,7 +75,7 @@ def _fresh(given: Variant, x: Tensor, s: float) -> Tensor:
 
 @torch.no_grad()
 def finite(given: Variant, trial: Trial) -> list[Finding]:
-    """Whether all values are finite, at the trial's levels and at both ends of the range."""
+    """Findings about estimates that are not finite, at all levels and the ends of the range."""
     prior, bad, half = given.prior, [], False
     noisy = [(s, trial.noisy(i)[:1]) for i, s in enumerate(trial.levels.tolist())]
     ends = max(prior.sigma_min, 1e-3), min(prior.sigma_max, 80.0)
@@ -102,7 +102,7 @@ def _is_float16(given: Variant) -> bool:
 
 
 def gradient(given: Variant, trial: Trial) -> list[Finding]:
-    """Whether the gradient of the estimate is there, and agrees with differences of estimates."""
+    """Findings about a gradient that is missing or disagrees with finite differences."""
     prior = given.prior
     i = len(trial.levels) // 2
     x, s = trial.noisy(i)[:1], float(trial.levels[i])
@@ -137,7 +137,7 @@ def gradient(given: Variant, trial: Trial) -> list[Finding]:
 
 @torch.no_grad()
 def ignores_level(given: Variant, trial: Trial) -> bool:
-    """Whether the network gives the same whatever level it is given."""
+    """Whether the output of the network does not depend on the noise level."""
     for i in (0, len(trial.levels) - 1):
         x, s = trial.noisy(i)[:1], float(trial.levels[i])
         outs = []
@@ -152,7 +152,7 @@ def ignores_level(given: Variant, trial: Trial) -> bool:
 
 
 def variance_alone(given: Variant, trial: Trial) -> list[Finding]:
-    """Whether the output is no estimate at all, but looks like a learned variance."""
+    """Findings about an output that looks like a learned variance instead of an estimate."""
     share = _share(given, trial)
     if share >= SHARE:
         return []
@@ -165,9 +165,9 @@ def variance_alone(given: Variant, trial: Trial) -> list[Finding]:
 
 @torch.no_grad()
 def _share(given: Variant, trial: Trial) -> float:
-    """How much of the network's output is a linear function of image and noise, at the best level.
+    """The largest fraction, over levels, of the output that is linear in image and noise.
 
-    1 for eps, x_0, v or a velocity at some level; far less for a learned variance.
+    It is 1 for eps, x_0, v or a velocity at some level, and far less for a learned variance.
     """
     best, prior, shape = 0.0, given.prior, trial.images.shape
     for i, s in enumerate(trial.levels.tolist()):

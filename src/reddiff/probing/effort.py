@@ -1,4 +1,4 @@
-"""How many images, levels and pixels a probe takes, by the time of one evaluation."""
+"""The numbers of images, levels and pixels of a probe, from the time of one evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from reddiff.probing.measuring import REFUSED, Trial, trial_levels
 from reddiff.probing.variants import Variant
 
-SMALLEST = 32  # sides that images are cut to, in pixels
-OTHERS = 12  # evaluations beside those of the trials: gradients, modes, ends of the range
-PATHS = 24  # inputs that the search tries at one level,
-LEFT = 12  # and at all of them
+SMALLEST = 32  # smallest side of cropped images in pixels
+OTHERS = 12  # evaluations for gradients, modes and the ends of the range
+PATHS = 24  # number of inputs that the search tries at one level
+LEFT = 12  # number of inputs that it tries at all levels
 
 
 @dataclass(frozen=True)
 class Effort:
-    """A number of images and levels, and those of the search."""
+    """The numbers of images and levels for the verdict, and for the search (`quick_`)."""
 
     images: int
     levels: int
@@ -29,12 +29,12 @@ class Effort:
 
     @property
     def trial(self) -> int:
-        """The evaluations of one wiring, each of one image."""
+        """The number of evaluations of single images for one wiring."""
         return self.images * (self.levels + 1)
 
     @property
     def evaluations(self) -> int:
-        """About as many in all, for one mistake."""
+        """The approximate number of evaluations in total, if there is one mistake."""
         search = PATHS + LEFT * self.quick_images * self.quick_levels
         return 2 * self.trial + search + OTHERS
 
@@ -44,13 +44,13 @@ EFFORTS = (Effort(4, 6, 2, 4), Effort(4, 4, 1, 3), Effort(3, 4, 1, 3), Effort(2,
 
 @dataclass(frozen=True)
 class Setup:
-    """What a probe does within its time.
+    """The plan of a probe within its time limit.
 
     Arguments:
-        given: The wiring of the prior, for sides of any length where images were cut.
+        given: The wiring of the prior, which accepts any size if images were cropped.
         trial: The images and levels.
         effort: Their numbers, and those of the search.
-        search_until: When the search ends, by `time.monotonic`.
+        search_until: The end of the search, in terms of `time.monotonic`.
     """
 
     given: Variant
@@ -60,13 +60,13 @@ class Setup:
 
 
 def setup(given: Variant, known: Tensor, seconds: float) -> Setup:
-    """Measure the time of one evaluation, and take the most that the time is enough for.
+    """Measure the time of one evaluation, and choose the largest effort within the time limit.
 
-    Where it is not enough, images are cut to half their sides as long as the network takes them,
-    and then there are fewer of them, and fewer levels.
+    If the time is not sufficient, the sides of the images are halved as long as the network accepts
+    them; after that, the numbers of images and levels are reduced.
 
     Raises:
-        ReddiffError: Or what else the network raises, if it cannot be evaluated.
+        ReddiffError: If the network cannot be evaluated; its own exceptions propagate.
     """
     start = time.monotonic()
     first = _trial(given, known, EFFORTS[0])
@@ -89,7 +89,7 @@ def _trial(given: Variant, known: Tensor, effort: Effort) -> Trial:
 
 @torch.no_grad()
 def _seconds(given: Variant, trial: Trial) -> float:
-    """The time of one evaluation of one image, the shorter of two if they are short."""
+    """The time of one evaluation of one image in seconds, the shorter of two if below 1 s."""
     one = trial.some(1, 1)
     taken = []
     for _ in range(2):
@@ -97,13 +97,13 @@ def _seconds(given: Variant, trial: Trial) -> float:
         with given.net.anew():
             one.error(given.prior, 0)
         taken.append(time.monotonic() - start)
-        if taken[0] > 1:  # the first is not much longer
+        if taken[0] > 1:  # the overhead of the first one is small
             break
     return min(taken)
 
 
 def _halved(given: Variant, known: Tensor) -> tuple[Variant, Tensor, float] | None:
-    """Images of half the sides, and the time of one; None if the network takes none."""
+    """Images with half the sides, and the time per image; None if the network refuses them."""
     sides = known.shape[2:]
     least = max(SMALLEST, given.like.multiple)
     halves = [n // 2 // given.like.multiple * given.like.multiple for n in sides]

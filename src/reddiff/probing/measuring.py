@@ -1,4 +1,4 @@
-"""Denoising errors of a prior on known images, and what one wiring gains over another."""
+"""Denoising errors of a prior on known images, and gains of one wiring over another."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from reddiff.errors import ReddiffError
 from reddiff.priors.base import Prior
 from reddiff.random import MEASURING, Keys
 
-LOWEST, HIGHEST = 0.1, 8.0  # levels, in standard deviations of the images,
-TOP = 60.0  # and one at which nothing is seen: the estimate is the mean of the training images
-MOST = 20.0  # dB that one level counts at the most
+LOWEST, HIGHEST = 0.1, 8.0  # range of levels, in standard deviations of the images
+TOP = 60.0  # a level at which images are invisible, so that the estimate is the training mean
+MOST = 20.0  # limit of the gain at one level, in dB
 REFUSED = (ReddiffError, RuntimeError, IndexError, TypeError, ValueError, AssertionError)
-SEED = 9000  # of the noise, and the numbers after it
-HUGE = 1e12  # the error of an estimate that is not finite
+SEED = 9000  # seed of the noise at the first level, incremented for the others
+HUGE = 1e12  # error assigned to estimates that are not finite
 
 
 class Trial:
-    """Known images at several levels; the same noise for every prior that is tried.
+    """Known images at several noise levels, with the same noise for all priors.
 
     Arguments:
         images: `(n, *shape)`, in the units of x.
-        levels: Noise levels, `(l,)`.
+        levels: Noise levels `(l,)`, in the units of x.
     """
 
     def __init__(self, images: Tensor, levels: Tensor) -> None:
@@ -47,17 +47,17 @@ class Trial:
         return error.nan_to_num(HUGE, HUGE, HUGE).clamp(max=HUGE).cpu()
 
     def noisy(self, i: int) -> Tensor:
-        """The images with the noise of a level."""
+        """The images with noise of level i."""
         return self.images + float(self.levels[i]) * self.noise[i]
 
     def linear(self) -> Tensor:
-        """The error of the best estimate m + w (x - m) with one number w, `(l, 1)`."""
+        """The error of the best linear shrinkage m + w (x - m) with a scalar w, `(l, 1)`."""
         variance, s2 = float(self.images.double().var(0).mean()) or 1.0, self.levels**2
         variance = max(variance, float(self.images.double().var()))
         return (variance * s2 / (variance + s2))[:, None]
 
     def some(self, levels: int, images: int) -> Trial:
-        """A part of it: fewer levels and images."""
+        """A trial with fewer levels and images."""
         index = torch.linspace(0, len(self.levels) - 1, levels).round().long()
         trial = Trial.__new__(Trial)
         trial.images, trial.levels = self.images[:images], self.levels[index]
@@ -66,7 +66,7 @@ class Trial:
 
 
 def trial_levels(prior: Prior, images: Tensor, count: int) -> Tensor:
-    """Levels at which something is left to see, and a last one, within the range of a prior."""
+    """Levels at which images are visible, and one at which they are not, in the prior's range."""
     std = float(images.double().std()) or 1.0
     low, high = max(prior.sigma_min, LOWEST * std), min(prior.sigma_max, HIGHEST * std)
     if low >= high:
@@ -77,13 +77,13 @@ def trial_levels(prior: Prior, images: Tensor, count: int) -> Tensor:
 
 
 def gain(before: Tensor, after: Tensor) -> Tensor:
-    """What the errors fall by, in dB, `(l, n)`, within `MOST`."""
+    """The decrease of the errors in dB, `(l, n)`, clipped to `MOST`."""
     decibels = 10 * (before.clamp(min=1e-20) / after.clamp(min=1e-20)).log10()
     return decibels.clamp(-MOST, MOST)
 
 
 def tried(trial: Trial, prior: Prior) -> Tensor | None:
-    """The errors of a prior; None if its network takes no such input."""
+    """The errors of a prior; None if its network refuses the input."""
     try:
         return trial.errors(prior)
     except REFUSED:

@@ -1,4 +1,4 @@
-"""Other paths than the one a network was given with."""
+"""Alternative noise paths for a network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SHIFTS = (0.25, 0.5, 2.0, 4.0)
 
 
 class Retimed(Path):
-    """A path whose network is given another time.
+    """Base class of paths with another time.
 
     Arguments:
-        path: The path.
-        factor: By what its level or time is multiplied.
+        path: The original path.
+        factor: The factor on its level or time.
     """
 
     def __init__(self, path: Path, factor: float = 1.0) -> None:
@@ -30,7 +30,7 @@ class Retimed(Path):
 
 
 class Shifted(Retimed):
-    """A path whose network is given the level `factor` s in place of s."""
+    """A path with the time for level `factor` * s in place of s."""
 
     def time(self, s: Tensor) -> Tensor:
         level = (s * self.factor).clamp(self.sigma_min, self.sigma_max)
@@ -41,7 +41,7 @@ class Shifted(Retimed):
 
 
 class Reversed(Retimed):
-    """A chain whose network counts its steps from the noisy end."""
+    """A chain whose steps are counted from the noisy end."""
 
     path: Chain
 
@@ -50,14 +50,14 @@ class Reversed(Retimed):
 
 
 class Rescaled(Retimed):
-    """A path whose network is given its time multiplied by `factor`."""
+    """A path with its time multiplied by `factor`."""
 
     def time(self, s: Tensor) -> Tensor:
         return self.path.time(s) * self.factor
 
 
 def other_paths(given: Path) -> list[Path]:
-    """Other paths than the given one."""
+    """Alternatives to a path."""
     table = isinstance(given, Chain)
     integer = isinstance(given, Chain) and given.integer_time
     steps = len(given.log_levels) if isinstance(given, Chain) else 1000
@@ -77,7 +77,7 @@ def other_paths(given: Path) -> list[Path]:
 
 
 def same_path(a: Path, b: Path) -> bool:
-    """Whether two paths give a network the same inputs."""
+    """Whether two paths are the same in the range that they share."""
     low, high = max(a.sigma_min, b.sigma_min, 1e-2), min(a.sigma_max, b.sigma_max, 50.0)
     if low >= high:
         return False
@@ -90,7 +90,7 @@ def same_path(a: Path, b: Path) -> bool:
 
 
 def longer(path: Path, sigma_max: float) -> Path | None:
-    """The same path beyond a level, if it is known."""
+    """The path with a range beyond a level, or None if it is not known."""
     if path.sigma_max > 1.5 * sigma_max:
         return path
     if isinstance(path, Chain):

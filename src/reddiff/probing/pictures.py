@@ -1,4 +1,4 @@
-"""Known images for a prior: those of the package, or the user's, in a shape the network takes."""
+"""Known images to probe a prior with, in a shape that the network accepts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reddiff.priors.network_prior import NetworkPrior
 
 PHOTOS = ("astronaut", "chelsea", "coffee")
 SIDE, MULTIPLE, MOST = 64, 16, 4
-FACTORS = (2, 4)  # by which the package's photos are made smaller
+FACTORS = (2, 4)  # downsampling factors for the photos of the package
 
 
 def package_photos(side: int = SIDE) -> Tensor:
-    """Crops of the package's photos, `(n, 3, side, side)` in [-1, 1]."""
+    """Crops of downsampled photos of the package, `(n, 3, side, side)` in [-1, 1]."""
     crops = []
     for factor in FACTORS:
         for name in PHOTOS:
@@ -36,15 +36,15 @@ def package_photos(side: int = SIDE) -> Tensor:
 
 
 def known_images(prior: NetworkPrior, images: Tensor | None) -> Tensor:
-    """Up to four images `(n, *shape)` that a prior takes, in its precision and on its device.
+    """Up to four images `(n, *shape)` that a prior accepts, with its dtype and on its device.
 
     Arguments:
         prior: The prior.
-        images: The user's, `(n, c, h, w)` or of any other shape that the prior takes as it is;
-            the package's photos by default. Pictures are cropped; gray and RGB are converted.
+        images: Images of the user, `(n, c, h, w)` or of another shape that the prior accepts; by
+            default photos of the package. They are cropped, and converted between gray and RGB.
 
     Raises:
-        InvalidArgument: If there are none, or they cannot be converted.
+        InvalidArgument: If there are no images, or they cannot be converted.
     """
     place = next((p.device for p in prior.parameters()), torch.device("cpu"))
     dtype = prior.dtype or torch.float32
@@ -75,12 +75,12 @@ def known_images(prior: NetworkPrior, images: Tensor | None) -> Tensor:
 
 
 def _side(n: int) -> int:
-    """The side of a crop: a multiple of 16, where the image has one."""
+    """The side of a crop: a multiple of 16 if the image is large enough."""
     return min(n, SIDE) // MULTIPLE * MULTIPLE or n
 
 
 def _fitted(images: Tensor, sides: tuple[int, int]) -> Tensor:
-    """The center of images, which are made larger where they are too small."""
+    """The centers of images, which are enlarged if they are too small."""
     height, width = images.shape[2:]
     factor = max(sides[0] / height, sides[1] / width)
     if factor > 1:
@@ -92,7 +92,7 @@ def _fitted(images: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def read_images(paths: Sequence[Path]) -> Tensor:
-    """The first four pictures of files, cut to their common size, in [-1, 1].
+    """The images of the first four files, cropped to a common size, in [-1, 1].
 
     Raises:
         PictureError: If a file cannot be read.

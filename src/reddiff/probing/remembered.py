@@ -1,4 +1,4 @@
-"""A network whose outputs are kept, since many wirings give it the same inputs."""
+"""A network with cached outputs, because many wirings evaluate it at the same inputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from reddiff.priors.networks import output_of
 
-MOST = 2**28  # bytes of outputs that are kept
+MOST = 2**28  # largest size of the cache in bytes
 
 
 class Remembered(nn.Module):
-    """A network that is evaluated once for each row of x and its time, unless for gradients.
+    """A network that caches its output for each row of x and its time, except for gradients.
 
     Arguments:
         net: The network.
-        condition: `(1, ...)`, if it takes one.
+        condition: The condition `(1, ...)`, if the network takes one.
     """
 
     def __init__(self, net: Callable[..., object], condition: Tensor | None = None) -> None:
@@ -30,7 +30,7 @@ class Remembered(nn.Module):
 
     @contextmanager
     def anew(self) -> Iterator[None]:
-        """Evaluate within the block whatever is known; what follows knows these outputs."""
+        """Context in which the cache is ignored; the new outputs are cached afterwards."""
         known, self.rows = self.rows, {}
         try:
             yield
@@ -64,7 +64,7 @@ class Remembered(nn.Module):
         return output_of(self.net(x, t, rows))
 
     def _keep(self, found: dict[bytes, Tensor]) -> None:
-        """Keep rows, and drop all others where they would be too many."""
+        """Add rows to the cache, after emptying it if it would become too large."""
         one = next(iter(found.values()))
         if (len(self.rows) + len(found)) * one.nbytes > MOST:
             self.rows = {}
@@ -72,7 +72,7 @@ class Remembered(nn.Module):
 
 
 def _keys(x: Tensor, t: Tensor) -> list[bytes]:
-    """A name for each row of x and its time."""
+    """A hash of each row of x and its time."""
     kind = f"{x.dtype} {tuple(x.shape[1:])} {t.dtype}".encode()
     parts = [v.detach().cpu().reshape(len(x), -1) for v in (x, t)]
     rows = [p.clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy() for p in parts]

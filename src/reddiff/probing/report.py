@@ -1,4 +1,4 @@
-"""What a probe found, as an object and as text."""
+"""The result of a probe."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a prior.
+    """A mistake in the use of a network, or a limitation of it.
 
     Arguments:
-        name: One word: "prediction", "schedule", "preconditioning", "values", "channels",
+        name: One of "prediction", "schedule", "preconditioning", "values", "channels",
             "learned-sigma", "level", "gradient", "train-mode", "random", "batch", "half-precision",
-            "finite", "range", "fails", "denoising" or "time".
-        sentence: What it is, and what to do.
-        numbers: What was measured, by name.
-        wrong: Whether it is a mistake; else a limit of the prior.
+            "finite", "range", "fails", "denoising" and "time".
+        sentence: A description, and how to fix it.
+        numbers: Measured values, by name.
+        wrong: Whether it is a mistake, rather than a limitation.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The result of `probe`; true if nothing is wrong.
+    """The result of `probe`; true if there is no mistake.
 
     Arguments:
-        findings: What was found, mistakes first.
-        wiring: Python code of the best wiring that was tried.
+        findings: The findings, mistakes first.
+        wiring: Python code for the best wiring that was tried.
         levels: Noise levels, in the units of x.
-        given: Mean squared error of the prior as given at these levels, in the units of x.
-        best: The same of the best wiring.
+        given: Mean squared error of the given prior at these levels, in squared units of x.
+        best: Mean squared error of the best wiring.
     """
 
     findings: tuple[Finding, ...]
@@ -54,7 +54,7 @@ class Probe:
         return {f.name for f in self.findings if f.wrong}
 
     def __str__(self) -> str:
-        """A verdict, the findings, the errors at every level, and the best wiring."""
+        """The verdict, the findings, the errors at all levels, and the best wiring."""
         wrong = sum(f.wrong for f in self.findings)
         lines = [f"{wrong} mistake{'s' * (wrong > 1)} found." if wrong else "Nothing is wrong."]
         lines += [f"- {finding.name}: {finding.sentence}" for finding in self.findings]
@@ -73,5 +73,5 @@ def _row(errors: Tensor) -> str:
 
 
 def psnr(error: float) -> float:
-    """PSNR in dB of a mean squared error of x in [-1, 1]."""
+    """The PSNR in dB for a mean squared error of x in [-1, 1]."""
     return math.inf if error == 0 else 10 * math.log10(4 / error)

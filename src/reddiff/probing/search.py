@@ -1,4 +1,4 @@
-"""`reddiff.probe`: which wiring of a network denoises known images best, and what that says."""
+"""`reddiff.probe`: the search for the wiring of a network that denoises known images best."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from reddiff.probing.variants import Choices, Variant, as_given
 from reddiff.probing.verdicts import level, nothing_denoises, range_ends
 from reddiff.probing.wording import code, differences
 
-ORDER = (1, 2, 0, 3)  # of the quick levels
+ORDER = (1, 2, 0, 3)  # order of the levels in the search
 SECONDS = 50.0
-DROPPED = -1.5  # dB: a variant that loses so much at one level is not tried at others
-MARGIN, CHANNELS_MARGIN = 0.5, 0.04  # dB, mean over levels and images,
-ERRORS, CHANNELS_ERRORS = 3.0, 4.0  # and in standard errors over the images
-NOTICED = 0.05  # dB in the search
-WORST = -0.5  # dB that another wiring may lose at a level
-SIMPLER = 0.25  # dB that one more change has to gain
-ROUNDS = 3  # of changes
+DROPPED = -1.5  # gain in dB at one level below which a variant is not tried at others
+MARGIN, CHANNELS_MARGIN = 0.5, 0.04  # required mean gain in dB over levels and images
+ERRORS, CHANNELS_ERRORS = 3.0, 4.0  # required gain in standard errors over the images
+NOTICED = 0.05  # required gain in dB in the search
+WORST = -0.5  # smallest gain in dB at any level
+SIMPLER = 0.25  # required gain in dB for each further change
+ROUNDS = 3  # largest number of successive changes
 PARTS = (("units",), ("flipped",), ("second",), ("prediction", "path"))
 STOPPED = "the network is slow, and not all wirings were tried (seconds=... gives more time)."
 
 
 def probe(prior: Prior, images: Tensor | None = None, *, seconds: float = SECONDS) -> Probe:
-    """Find out whether a network is wired as it was trained, and what is wrong if not.
+    """Diagnose whether a network is used with the parametrization that it was trained with.
 
-    The network denoises known images under the wiring it has and under others: other predictions,
-    schedules, ranges of pixels, orders of channels. Another wiring is reported only if the error of
-    its estimates is lower by 0.5 dB in the mean over levels, beyond three standard errors over the
-    images (for the order of channels 0.04 dB and four), and at no level higher by 0.5 dB. This
-    takes some hundred evaluations, or as many as there is time for.
+    The network denoises known images with the given wiring and with alternatives: other training
+    targets, schedules, pixel ranges and channel orders. An alternative is reported only if its
+    error, averaged over levels, is lower by at least 0.5 dB and by three standard errors over the
+    images (0.04 dB and four for the channel order), and if it is not higher by more than 0.5 dB at
+    any level. This needs a few hundred evaluations, or as many as the time allows.
 
     Arguments:
-        prior: From `reddiff.prior`, or any other.
-        images: A batch of x like those the network was trained on, `(n, c, h, w)` in [-1, 1]; the
-            first four are used. Photos of the package by default. For a network of other images
-            the photos may not tell.
-        seconds: About how long it may take. A network of which fewer evaluations than the least
-            that tell anything take longer than that, takes longer.
+        prior: A prior from `reddiff.prior`, or any other.
+        images: Images similar to the training data, `(n, c, h, w)` in [-1, 1], of which the first
+            four are used; by default photos of the package, which may not be conclusive for
+            networks trained on other data.
+        seconds: The approximate time limit in seconds. For a slow network, the smallest possible
+            number of evaluations can take longer.
 
     Returns:
         The findings, the best wiring as code, and the errors.
 
     Raises:
-        InvalidArgument: If the images do not fit, the network needs a condition, or `seconds` is
-            not positive.
+        InvalidArgument: If the images do not fit, if the network needs a condition, or if
+            `seconds` is not positive.
     """
     require(seconds > 0, "seconds", expected="a positive number", got=seconds)
     given = as_given(prior)
@@ -70,7 +70,7 @@ def probe(prior: Prior, images: Tensor | None = None, *, seconds: float = SECOND
 
 
 def _probed(plan: Setup, whole: Variant) -> Probe:
-    """The probe of a wiring within the plan; of `whole` images in the code that is printed."""
+    """Carry out the plan; `whole` is the wiring for uncropped images, for the printed code."""
     given, trial = plan.given, plan.trial
     findings = behavior.finite(given, trial) + behavior.modes(given, trial)
     with behavior.evaluation_mode(given.net):
@@ -90,10 +90,10 @@ def _probed(plan: Setup, whole: Variant) -> Probe:
 
 
 def _search(plan: Setup) -> tuple[Variant, bool]:
-    """The best variant: the best change of one part, or of prediction and path, a few times.
+    """Greedy search: a few times, make the best change of one part, or of prediction and path.
 
     Returns:
-        The variant, and whether there was no time to try all.
+        The best variant, and whether the search ran out of time.
     """
     given, best, effort = plan.given, plan.given, plan.effort
     quick = plan.trial.some(effort.quick_levels, effort.quick_images)
@@ -118,9 +118,9 @@ def _search(plan: Setup) -> tuple[Variant, bool]:
 def _race(
     group: list[Variant], best: Variant, quick: Trial, errors: Tensor
 ) -> list[tuple[float, Variant, Tensor]]:
-    """The variants of a group with their gains, less what its changes have to gain.
+    """The variants of a group with their gains, minus the gain required for their changes.
 
-    Those that lose much at a level are not tried at the others, the first on one image.
+    Variants with a large loss at one level are not tried at the others.
     """
     running = [(variant, errors.clone()) for variant in group]
     order = [i for i in ORDER if i < len(errors)]
@@ -145,10 +145,10 @@ def _race(
 def _verdicts(
     given: Variant, best: Variant, trial: Trial, before: Tensor
 ) -> tuple[Variant, Tensor, list[Finding]]:
-    """What the best variant says; a part that gains too little is again as given."""
+    """The findings from the best variant; changes with too small a gain are reverted."""
     findings: list[Finding] = []
     after = before if best is given else trial.errors(best.prior)
-    if best.flipped == given.flipped and best.like.shape[0] == 3:  # of photos, hardly seen
+    if best.flipped == given.flipped and best.like.shape[0] == 3:  # has a small effect on photos
         flipped = replace(best, flipped=not given.flipped)
         other = tried(trial, flipped.prior)
         if other is not None and float(gain(after, other).mean()) > 0:
@@ -178,13 +178,13 @@ def _verdicts(
 
 
 def _failed(given: Variant, known: Tensor, error: Exception) -> Probe:
-    """The probe of a prior that cannot be evaluated."""
+    """The result for a prior that cannot be evaluated."""
     text = " ".join(str(error).split())[:200]
     findings = [Finding("fails", f"x of shape {tuple(known.shape)} cannot be denoised: {text}")]
     if known.shape[1] % 2 == 0 and _takes_half(given, known):
         half = known.shape[1] // 2
         sentence = (
-            f"the network takes {half} channels and gives {known.shape[1]}: the estimate and a "
+            f"the network takes {half} channels and returns {known.shape[1]}: the estimate and a "
             f"learned variance. Declare shape=({half}, ...) as that of x."
         )
         findings.insert(0, Finding("learned-sigma", sentence))
@@ -194,7 +194,7 @@ def _failed(given: Variant, known: Tensor, error: Exception) -> Probe:
 
 @torch.no_grad()
 def _takes_half(given: Variant, known: Tensor) -> bool:
-    """Whether the network takes half the channels."""
+    """Whether the network accepts half the channels."""
     half = known.shape[1] // 2
     like = NetworkPrior(given.net, (half, *given.like.shape[1:]), given.prediction, given.path)
     return tried(Trial(known[:, :half], torch.tensor([1.0])), like) is not None

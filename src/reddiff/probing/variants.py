@@ -1,4 +1,4 @@
-"""Ways to wire one network: what it predicts, on which path, in which pixels and channels."""
+"""Wirings of a network: its training target, path, pixel units and channel order."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from reddiff.probing.remembered import Remembered
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One way to wire a network.
+    """One wiring of a network.
 
     Arguments:
         net: The network.
-        like: The prior as given: shape, multiple and precision are kept.
-        prediction: What the network predicts.
-        path: Its path.
-        units: Its pixels, if they are not x itself.
-        flipped: Whether its channels are in reverse order.
-        second: Whether the second half of its output is the estimate.
+        like: The given prior, for shape, multiple and precision.
+        prediction: The training target.
+        path: The noise path.
+        units: The units of the network, if they are not those of x.
+        flipped: Whether the channels are in reverse order.
+        second: Whether the second half of the output is the estimate.
     """
 
     net: Remembered
@@ -55,7 +55,7 @@ class Variant:
 
     @cached_property
     def prior(self) -> NetworkPrior:
-        """The network under this wiring."""
+        """The prior with this wiring."""
         net: nn.Module = self.net
         if self.flipped or self.second:
             net = _Rearranged(self.net, self.flipped, self.second)
@@ -71,16 +71,16 @@ class Variant:
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """What may be changed."""
+        """The parts that can be changed."""
         return self.prediction, self.path, self.units, self.flipped, self.second
 
     def changes(self, other: Variant) -> int:
-        """The number of parts in which another one differs."""
+        """The number of parts that differ from another variant."""
         return sum(a is not b for a, b in zip(self.parts, other.parts, strict=True))
 
 
 class _Rearranged(nn.Module):
-    """A network with its channels reversed, or the halves of its output exchanged."""
+    """A network with reversed channels, or with the second half of its output."""
 
     def __init__(self, net: Remembered, flipped: bool, second: bool) -> None:
         super().__init__()
@@ -97,7 +97,11 @@ class _Rearranged(nn.Module):
 
 
 def as_given(prior: Prior) -> Variant:
-    """The wiring of a prior; of one that is no network, that of its denoiser D(x, sigma)."""
+    """The wiring of a prior. A prior that is not a network is treated as a denoiser D(x, sigma).
+
+    Raises:
+        InvalidArgument: If the network needs a condition.
+    """
     while isinstance(prior, Around):
         prior = prior.inner
     condition = None
@@ -110,14 +114,14 @@ def as_given(prior: Prior) -> Variant:
     elif condition is None and prior.conditions is not None:
         condition = prior.conditions.without()
         if condition is None:
-            expected = "prior.given(label=...), as the network takes a condition"
+            expected = "prior.given(label=...), because the network takes a condition"
             raise InvalidArgument("prior", expected=expected, got="none")
     net = Remembered(prior.net, condition)
     return Variant(net, prior, prior.prediction, prior.path, prior.units)
 
 
 class _Denoiser(nn.Module):
-    """D(x, sigma) of a prior as a network."""
+    """The denoiser D(x, sigma) of a prior, as a network."""
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
@@ -129,10 +133,10 @@ class _Denoiser(nn.Module):
 
 
 class Choices:
-    """The paths and units that a network may have, and what was tried of them.
+    """The paths and units that a network can have, and the variants tried so far.
 
     Arguments:
-        given: The wiring as given.
+        given: The given wiring.
     """
 
     def __init__(self, given: Variant) -> None:
@@ -143,9 +147,9 @@ class Choices:
         self.known: set[tuple[object, ...]] = set()
 
     def neighbors(self, variant: Variant) -> Iterator[list[Variant]]:
-        """Variants in one part, or in prediction and path, that were not tried before.
+        """Variants that differ in one part, or in prediction and path, and were not tried before.
 
-        Those of a list share the inputs of the network.
+        The variants of a list share the inputs of the network.
         """
         for group in self._neighbors(variant):
             new = [v for v in group if v.parts not in self.known]
@@ -161,7 +165,7 @@ class Choices:
         for units in self.units:
             if units is not variant.units:
                 yield [replace(variant, units=units)]
-                # a shift of the levels may have made up for the range
+                # shifted levels may have compensated for wrong units
                 yield [replace(variant, units=units, path=path) for path in own]
         if variant.like.shape[0] == 3:
             yield [replace(variant, flipped=not variant.flipped)]
@@ -169,7 +173,7 @@ class Choices:
 
 
 def predictions(path: Path, given: Variant) -> list[Prediction]:
-    """What a network may predict on a path."""
+    """The training targets that a network can have on a path."""
     found: list[Prediction] = [] if path is not given.path else [given.prediction]
     if isinstance(path, EDMInput):
         found.append(EDMOutput(path.sigma_data))

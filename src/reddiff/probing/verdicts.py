@@ -1,4 +1,4 @@
-"""Findings about a network's level, weights and range, from its errors."""
+"""Findings about noise level, weights and range of a network, from its denoising errors."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from reddiff.probing.paths import longer
 from reddiff.probing.report import Finding
 from reddiff.probing.variants import Variant
 
-HIDDEN = 5.0  # standard deviations of the images: a level at which little is seen of them
-BEYOND = (2.0, 4.0)  # times the highest level
-TRIVIAL = 1.0  # dB that a denoiser may be worse than shrinking x
+HIDDEN = 5.0  # noise level, in standard deviations of the images, at which they hardly show
+BEYOND = (2.0, 4.0)  # multiples of the highest level to try
+TRIVIAL = 1.0  # tolerance in dB relative to linear shrinkage of x
 
 
 def level(given: Variant, trial: Trial, after: Tensor) -> list[Finding]:
-    """A network that ignores its level, and is not good at all levels without it."""
+    """Whether the network ignores its noise level; a mistake unless it denoises at all levels."""
     if not behavior.ignores_level(given, trial):
         return []
     lost = -gain(trial.linear(), after.mean(1, keepdim=True))
     worst = int(lost.argmax())
     numbers = {"loss in dB": float(lost[worst]), "at level": float(trial.levels[worst])}
-    same = "the network gives the same whatever noise level it is given"
+    same = "the output of the network does not depend on the noise level"
     if float(lost[worst]) <= TRIVIAL:
         return [Finding("level", f"{same}: a blind denoiser.", numbers, wrong=False)]
     sentence = (
@@ -35,7 +35,7 @@ def level(given: Variant, trial: Trial, after: Tensor) -> list[Finding]:
 
 
 def nothing_denoises(trial: Trial, after: Tensor) -> list[Finding]:
-    """None of the wirings denoises."""
+    """Whether none of the wirings denoises."""
     lost = float(-gain(trial.linear(), after.mean(1, keepdim=True)).mean())
     if lost <= TRIVIAL:
         return []
@@ -47,7 +47,7 @@ def nothing_denoises(trial: Trial, after: Tensor) -> list[Finding]:
 
 
 def range_ends(best: Variant, trial: Trial) -> list[Finding]:
-    """A range that ends where images are still seen."""
+    """Whether the range of levels ends where images are still visible."""
     high, std = best.like.sigma_max, float(trial.images.double().std()) or 1.0
     if high >= HIDDEN * std:
         return []
@@ -70,7 +70,7 @@ def range_ends(best: Variant, trial: Trial) -> list[Finding]:
 
 
 def _beyond(best: Variant, path: Path, trial: Trial) -> float:
-    """How far the error of a network is above that of shrinking x, in dB at the worst level."""
+    """The error relative to that of linear shrinkage of x, in dB at the worst level."""
     prior = Variant(best.net, best.like, best.prediction, path, best.units, best.flipped).prior
     after = tried(trial, prior)
     if after is None or not len(after):

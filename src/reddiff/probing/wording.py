@@ -1,4 +1,4 @@
-"""Wirings as code, and the difference of two in words."""
+"""Wirings as Python code, and sentences about the differences between two wirings."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ MEANT = {
 
 
 def word(variant: Variant) -> str:
-    """The prediction in the words of `reddiff.prior`."""
+    """The name of the prediction in `reddiff.prior`."""
     name = WORDS.get(type(variant.prediction), type(variant.prediction).__name__)
     return "denoiser" if name == "x0" and isinstance(variant.path, Unscaled) else name
 
 
 def code(variant: Variant) -> str:
-    """Python that makes the prior of a wiring, of a network `net`."""
+    """Python code that creates the prior of a wiring from a network `net`."""
     lines, net = [], "net"
     channels = variant.like.shape[0]
     if variant.second:
@@ -71,7 +71,7 @@ def code(variant: Variant) -> str:
 
 
 def _told(net: str, path: Retimed) -> str:
-    """A network that is given another time."""
+    """Python code of a network with another time."""
     if isinstance(path, Rescaled):
         return f"lambda x, t: {net}(x, {path.factor:g} * t)"
     if isinstance(path, Reversed):
@@ -80,7 +80,7 @@ def _told(net: str, path: Retimed) -> str:
 
 
 def schedule(path: Path, prediction: str) -> str:
-    """A path in the words of `reddiff.prior`; empty if the prediction implies it."""
+    """The schedule argument of `reddiff.prior` for a path; empty if the prediction implies it."""
     names: dict[str, object] = {}
     if isinstance(path, Straight):
         names = {"data_at": path.data_at} if path.data_at else {}
@@ -118,7 +118,7 @@ def _values(units: Units) -> str:
 
 
 def differences(before: Variant, after: Variant) -> list[tuple[str, str]]:
-    """Names and sentences of what is wrong before, of variants one step apart."""
+    """Names and sentences of the mistakes in `before`, given the better variant `after`."""
     found = []
     old, new = word(before), word(after)
     pair = {type(before.prediction), type(after.prediction)}
@@ -127,15 +127,15 @@ def differences(before: Variant, after: Variant) -> list[tuple[str, str]]:
         found.append(
             (
                 "preconditioning",
-                "EDM's preconditioning is applied twice: the network has it already and gives "
-                'D(x, sigma); say prediction="denoiser".'
+                "EDM's preconditioning is applied twice: the network has it already and returns "
+                'D(x, sigma); use prediction="denoiser".'
                 if twice
-                else "EDM's preconditioning is missing: the network gives the raw F; say "
+                else "EDM's preconditioning is missing: the network returns the raw F; use "
                 'prediction="edm".',
             )
         )
     elif pair == {EDMOutput} and before.path is not after.path:
-        found.append(("preconditioning", f"EDM's sigma_data is another one: {code(after)}."))
+        found.append(("preconditioning", f"EDM's sigma_data is different: {code(after)}."))
     else:
         if type(before.prediction) is not type(after.prediction):
             sentence = f"the network predicts {MEANT[new]} ({new}), not {MEANT[old]} ({old})."
@@ -144,7 +144,7 @@ def differences(before: Variant, after: Variant) -> list[tuple[str, str]]:
             found.append(("schedule", _path_words(before, after)))
     if before.units is not after.units:
         values = "(-1, 1)" if after.units is None else _values(after.units).removeprefix("values=")
-        found.append(("values", f"the network knows pixels of the range {values}."))
+        found.append(("values", f"the network expects pixels in the range {values}."))
     if before.flipped != after.flipped:
         found.append(("channels", "the channels are in reverse order (RGB and BGR)."))
     if before.second != after.second:

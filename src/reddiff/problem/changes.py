@@ -1,4 +1,4 @@
-"""Parts of problems that are made from other problems."""
+"""Operators and noise models of problems that are derived from other problems."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def stacked(problems: Sequence[Problem]) -> tuple[Tensor, Operator, Noise]:
-    """The y, operator and noise of several measurements of the same x."""
+    """The combined y, operator and noise of several measurements of the same x."""
     require(len(problems) > 0, "problems", expected="at least one", got="none")
     counts = [len(problem) for problem in problems]
-    expected = f"{counts[0]} lanes each, as the first"
+    expected = f"{counts[0]} lanes each, as the first has"
     require(len(set(counts)) == 1, "problems", expected=expected, got=counts)
     shapes = tuple(tuple(problem.y.shape[1:]) for problem in problems)
     operator = stack([problem.operator for problem in problems], shapes)
@@ -35,7 +35,7 @@ def stacked(problems: Sequence[Problem]) -> tuple[Tensor, Operator, Noise]:
 
 
 def levels_of(noise: Noise, y: Tensor) -> Tensor | None:
-    """The standard deviations of Gaussian noise of several levels, `(1 or b, ...)`, else None."""
+    """The levels of Gaussian noise with a level per entry, `(1 or b, ...)`, or None."""
     if isinstance(noise, DiagonalGaussian):
         return noise.sigma.to(y)
     if isinstance(noise, Stacked):
@@ -46,7 +46,7 @@ def levels_of(noise: Noise, y: Tensor) -> Tensor | None:
 
 
 def weighted(operator: Operator, weights: Tensor) -> Operator:
-    """A with each entry of y times its weight, `(1 or b, *m)`, 0 where it is not measured."""
+    """A followed by multiplication by weights `(1 or b, *m)`; 0 where y is not measured."""
     count = len(weights) if operator.lanes is None else operator.lanes
     weights = weights * operator.measured(weights.expand(count, *weights.shape[1:]))
     per_lane = len(weights) > 1

@@ -1,4 +1,4 @@
-"""The likelihood of x given y, its gradients and residuals, one value per lane."""
+"""The likelihood p(y | x), its gradients and residuals, per lane."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
-    """p(y | x) of y = A(x) + noise; `Problem` validates its parts."""
+    """The likelihood p(y | x) of y = A(x) + noise. Use `Problem`, which validates its parts."""
 
     y: Tensor
     operator: Operator
@@ -38,10 +38,10 @@ class Likelihood:
 
     @property
     def linear(self) -> LinearOperator:
-        """A, where it is linear.
+        """A, if it is linear.
 
         Raises:
-            Unsupported: If it is not.
+            Unsupported: If A is not a `LinearOperator`.
         """
         if not isinstance(self.operator, LinearOperator):
             got = type(self.operator).__name__
@@ -50,10 +50,10 @@ class Likelihood:
 
     @property
     def sigma_y(self) -> float | Tensor:
-        """The standard deviation of Gaussian noise, one number or one per lane.
+        """The standard deviation of Gaussian noise in units of y, one number or one per lane.
 
         Raises:
-            Unsupported: If the noise is of another law, or its level is not known.
+            Unsupported: If the noise is not `Gaussian`.
         """
         if not isinstance(self.noise, Gaussian):
             got = type(self.noise).__name__
@@ -62,12 +62,12 @@ class Likelihood:
 
     @property
     def linear_gaussian(self) -> bool:
-        """Whether A is linear and the noise Gaussian, of a known level per lane."""
+        """Whether A is linear and the noise Gaussian with a known level per lane."""
         return isinstance(self.operator, LinearOperator) and isinstance(self.noise, Gaussian)
 
     @cached_property
     def measured(self) -> Bool[Tensor, "b *m"]:
-        """Which entries of y carry a measurement."""
+        """The entries of y that are measured."""
         return self.operator.measured(self.y)
 
     @cached_property
@@ -76,11 +76,11 @@ class Likelihood:
         return self.measured.flatten(1).sum(1).to(self.y.dtype)
 
     def residual(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *m"]:
-        """y - A(x), zero where nothing is measured, or y is a bound that A(x) meets."""
+        """y - A(x), zero where y is not measured, or is a bound that A(x) satisfies."""
         return torch.where(self.measured, self.noise.residual(self.y, self.operator(x)), 0)
 
     def misfit(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """||y - A(x)||^2 / 2 of `residual`, a sum per lane that ignores the noise level."""
+        """||residual||^2 / 2 per lane, regardless of the noise level."""
         r = self.residual(x)
         return 0.5 * dot(r, r)
 
@@ -90,15 +90,15 @@ class Likelihood:
         return pullback(torch.where(self.measured, -self.noise.residual(self.y, a), 0))
 
     def nll(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """-log p(y | x) in nats, summed over y, per lane.
+        """-log p(y | x) in nats, summed over the measured entries of y, per lane.
 
         Raises:
-            Unsupported: If the noise is Gaussian with sigma 0.
+                Unsupported: If the noise is Gaussian with sigma = 0.
         """
         return self.noise.nll(self.y, self.operator(x), self.measured)
 
     def grad(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
-        """The gradient of `nll`.
+        """The gradient of `nll` with respect to x.
 
         Raises:
             Unsupported: If the noise is Gaussian with sigma 0.
@@ -107,25 +107,26 @@ class Likelihood:
         return pullback(self.noise.grad(self.y, a, self.measured))
 
     def standardised(self, a: Float[Tensor, "b *m"]) -> Float[Tensor, "b *m"]:
-        """`Noise.residual` / std(y given a): 0 where nothing is measured, inf where sigma is 0."""
+        """`Noise.residual` / std(y | a): 0 where y is not measured, inf if sigma = 0."""
         std = self.noise.std(a)
         z = torch.where(std > 0, self.noise.residual(self.y, a) / std, torch.inf)
         return torch.where(self.measured, z, 0)
 
     def residual_ratio(self, x: Float[Tensor, "b *n"]) -> Float[Tensor, " b"]:
-        """The rms of (y - A(x)) / std(y given A(x)) over the measured entries; inf for sigma 0.
+        """The rms of (y - A(x)) / std(y | A(x)) over the measured entries; inf if sigma = 0.
 
-        1, with fluctuations of 1 / sqrt(2 M), of a draw from the posterior, less of its mean.
+        For the true x it is 1 with fluctuations of 1 / sqrt(2 M), approximately also for a draw
+        from the posterior; for the posterior mean it is smaller.
         """
         z = self.standardised(self.operator(x))
         return (dot(z, z) / self.count.clamp(min=1)).sqrt()
 
     def initial_estimate(self) -> Float[Tensor, "b *n"]:
-        """A first x from y alone: A^+ y where A is linear."""
+        """An estimate of x from y alone; if A is linear, an approximation of A^+ y."""
         return self.operator.initial_estimate(self.y)
 
     def adjoint(self) -> Float[Tensor, "b *n"]:
-        """A^T y; for a nonlinear A, its pullback at zero."""
+        """A^T y; for a nonlinear A, J^T y with the Jacobian J at x = 0."""
         if isinstance(self.operator, LinearOperator):
             return self.operator.adjoint(self.y)
         return self.operator.vjp(self.y.new_zeros(len(self), *self.x_shape))[1](self.y)

@@ -25,20 +25,20 @@ from reddiff.random import MEASURING, Keys
 
 @dataclass(frozen=True, eq=False)
 class Problem(Likelihood):
-    """Measurements, and how they came about.
+    """b inverse problems y = A(x) + noise: measurements, operator and noise model.
 
-    Entries of y that the operator does not measure are set to zero (they may be anything, NaN
-    too); the tensor given is not changed.
+    Entries of y that A does not measure are set to zero. They may have any value, including NaN.
+    The tensor passed in is not modified.
 
     Arguments:
         y: The measurements `(b, ...)`, floating point, on the device of the operator.
-        operator: A. Parameters of a higher precision than y, such as a PSF in float64, are taken in
-            that of y.
+        operator: A. Parameters of higher precision than y, such as a PSF in float64, are cast to
+            the dtype of y.
         noise: The noise of y, in the units of y.
 
     Raises:
-        InvalidArgument: If y has a wrong type, shape, dtype or device, or NaN or inf where it is
-            measured; names what came and what was expected.
+        InvalidArgument: If y has the wrong type, shape, dtype or device, or NaN or inf at measured
+            entries.
     """
 
     def __post_init__(self) -> None:
@@ -75,7 +75,14 @@ class Problem(Likelihood):
         seed: int = 0,
         ids: Sequence[int] | None = None,
     ) -> Problem:
-        """The problem of a known x: measures it, and adds noise drawn from (seed, lane id).
+        """Simulate the measurement of a known x.
+
+        Arguments:
+            x: The true x, `(b, ...)`.
+            operator: A.
+            noise: The noise, which is drawn from (seed, lane id).
+            seed: Random seed.
+            ids: One integer per lane; 0 to b - 1 by default.
 
         Raises:
             InvalidArgument: If x does not fit the operator, or there is not one id per lane.
@@ -97,12 +104,12 @@ class Problem(Likelihood):
         return in_lines(self)
 
     def select(self, index: Tensor) -> Problem:
-        """The problems of some of the lanes (or some of them repeated), in the order given."""
+        """The problems of the lanes at these indices, in this order; indices may repeat."""
         operator, noise = self.operator.select(index), self.noise.select(index)
         return self.derived(y=self.y[index], operator=operator, noise=noise)
 
     def repeated(self, times: int) -> Problem:
-        """Each lane `times` times, the copies of one lane side by side. It is made once."""
+        """The problem with each lane repeated `times` times in a row; the result is cached."""
         if times == 1:
             return self
         if times not in self._copies:
@@ -121,10 +128,9 @@ class Problem(Likelihood):
         operator: Operator | None = None,
         noise: Noise | None = None,
     ) -> Problem:
-        """This problem with other parts that are sound because they were made from its own.
+        """This problem with some parts replaced, without validation, for use within steps.
 
-        Nothing is validated, so that it costs nothing within a step. What the operator does not
-        measure must be zero in y.
+        The new parts must be consistent, and entries of y that are not measured must be zero.
         """
         new = object.__new__(Problem)
         parts = {
@@ -133,27 +139,28 @@ class Problem(Likelihood):
             "noise": self.noise if noise is None else noise,
         }
         new.__dict__.update(parts)
-        if operator is None:  # what is measured does not depend on the values of y
+        if operator is None:  # do not depend on the values of y
             known = {k: v for k, v in self.__dict__.items() if k in ("measured", "count")}
             new.__dict__.update(known)
         return new
 
     @classmethod
     def stack(cls, problems: Sequence[Problem]) -> Problem:
-        """Several measurements of the same x as one, each with its own operator and noise.
+        """Combine several measurements of the same x, each with its own operator and noise.
 
-        y is `(b, M)`: the measurements, flattened, one after the other.
+        y is `(b, M)`, the concatenation of the flattened measurements.
 
         Raises:
-            InvalidArgument: If there is none, or they are of different lanes or x.
+            InvalidArgument: If the list is empty, or the problems differ in the number of lanes or
+                the shape of x.
         """
         return cls(*stacked(problems))
 
     def whitened(self) -> Problem:
-        """The same problem with Gaussian noise of level 1, where it is Gaussian of several levels.
+        """An equivalent problem with noise level 1, for Gaussian noise with a level per entry.
 
-        y and A are divided by the levels, entry by entry; the likelihood of x stays as it is.
-        `solve` does it by itself. Other problems are returned as they are.
+        y and A are divided by the levels, which does not change the likelihood of x up to a
+        constant. Other problems are returned unchanged. `solve` calls this method.
         """
         levels = levels_of(self.noise, self.y)
         if levels is None:
@@ -162,26 +169,26 @@ class Problem(Likelihood):
         return self.derived(y=self.y / levels, operator=operator, noise=Gaussian(1.0))
 
     def simplified(self) -> Problem:
-        """The same problem with the closed form of A, where `operators.simplify` finds one."""
+        """An equivalent problem with the closed form of A, if `operators.simplify` finds one."""
         operator = simplified(self.operator, self.y)
         return self if operator is self.operator else self.derived(operator=operator)
 
     def smoothed(self) -> Problem:
-        """The same problem with an A that jumps replaced by the smooth one near it.
+        """The problem with a piecewise constant A replaced by its smooth approximation.
 
-        Their difference counts as Gaussian noise beside that of y. Other problems, and other noise,
-        are returned as they are.
+        The error of the approximation is added to the Gaussian noise. Problems with a smooth A or
+        with other noise are returned unchanged.
         """
         near = self.operator.surrogate()
         if near is None or not isinstance(self.noise, Gaussian | UnknownGaussian):
             return self
         operator, apart = near
-        if isinstance(self.noise, UnknownGaussian):  # which is found with it
+        if isinstance(self.noise, UnknownGaussian):  # its estimate includes the error
             return self.derived(operator=operator)
         levels = (torch.as_tensor(v, dtype=self.y.dtype) for v in (self.noise.sigma, apart))
         sigma, apart = (level.to(self.y.device) for level in levels)
         return self.derived(operator=operator, noise=Gaussian((sigma**2 + apart**2).sqrt()))
 
     def pullback(self, decoder: Operator) -> Problem:
-        """The problem of z with x = decoder(z): a latent problem."""
+        """The problem for z, where x = decoder(z): a problem in latent space."""
         return Problem(self.y, self.operator @ decoder, self.noise)

@@ -1,4 +1,4 @@
-"""A problem in words."""
+"""Text representations of problems."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def in_short(problem: Problem) -> str:
-    """One line."""
+    """`repr` of a problem, in one line."""
     kind = str(problem.y.dtype).removeprefix("torch.")
     y = f"y {tuple(problem.y.shape)} {kind}"
     return f"Problem({y}, {problem.operator!r}, {type(problem.noise).__name__})"
 
 
 def in_lines(problem: Problem) -> str:
-    """Four lines: lanes, y, operator, noise."""
+    """`str` of a problem, in four lines: lanes, y, operator, noise."""
     kind = str(problem.y.dtype).removeprefix("torch.")
     low, high = (int(n) for n in (problem.count.min(), problem.count.max()))
     seen = f"{low}" if low == high else f"{low} to {high}"
@@ -29,7 +29,7 @@ def in_lines(problem: Problem) -> str:
     levels = f"from {float(problem.y.min()):.3g} to {float(problem.y.max()):.3g}"
     return "\n".join(
         [
-            f"Problem of {len(problem)} lanes, {kind} on {problem.y.device}",
+            f"Problem with {len(problem)} lanes, {kind} on {problem.y.device}",
             f"  y: {shape}, {seen} of {problem.y[0].numel()} entries measured, {levels}",
             f"  operator: {problem.operator!r}, x {problem.x_shape} -> y {shape}",
             f"  noise: {_noise_words(problem.noise)}",
@@ -38,7 +38,7 @@ def in_lines(problem: Problem) -> str:
 
 
 def _noise_words(noise: Noise) -> str:
-    """A noise with its parameters, of tensors their range."""
+    """A noise model with its parameters; tensors are shown by their range."""
     parts = []
     for field in fields(noise):
         value = getattr(noise, field.name)

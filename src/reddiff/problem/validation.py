@@ -1,4 +1,4 @@
-"""What a problem requires of its y."""
+"""Validation of y against the operator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_place(y: Tensor, operator: Operator) -> None:
-    """Check that y is where, and of the type that, the operator's parameters are."""
+    """Raise InvalidArgument unless y has the device and the dtype of the operator's parameters."""
     for module_name, module in operator.named_modules(prefix="operator"):
         for name, value in module.named_buffers(recurse=False):
             where = f"{module_name}.{name}"

@@ -1,4 +1,4 @@
-"""The result of a run: estimates, status, cost and warnings."""
+"""The results of runs: estimates, status, cost and warnings."""
 
 from reddiff.results.cost import Cost as Cost
 from reddiff.results.reconstruction import Reconstruction as Reconstruction

@@ -1,4 +1,4 @@
-"""What a run cost."""
+"""The cost of a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class Cost:
     """The cost of a run.
 
     Arguments:
-        evaluations: Network evaluations of each lane.
-        vjps: Backward passes through the network of each lane.
-        seconds: Wall-clock time.
-        peak_bytes: Peak memory above that at the start: of the process on a CPU (Linux only), of
-            the allocator on CUDA; None if it is not known, or too little to be measured.
-        decodings: Evaluations of the decoder of a latent problem, of each lane.
-        decoder_vjps: Products with the decoder's Jacobian or its transpose, of each lane.
+        evaluations: Network evaluations per lane.
+        vjps: Backward passes through the network per lane.
+        seconds: Wall-clock time in seconds.
+        peak_bytes: Peak memory in bytes minus that at the start: of the process on a CPU (Linux
+            only), or of the allocator on CUDA. None if it is unknown or too small to be measured.
+        decodings: For latent problems, evaluations of the decoder per lane.
+        decoder_vjps: Products with the decoder's Jacobian or its transpose per lane.
     """
 
     evaluations: tuple[int, ...]

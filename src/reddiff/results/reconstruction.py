@@ -18,27 +18,27 @@ from reddiff.snapshot import Snapshot, Tree
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The answer to a `Problem` of b lanes, S runs each (`runs` of `solve`).
+    """The result of `solve` for a `Problem` with b lanes and S runs per lane.
 
     Arguments:
-        x: The estimate: that of the run, or the mean over S > 1 runs.
+        x: The estimate; for S > 1 the mean over the runs.
         samples: The estimate of every run.
         status: The `Status` of every run, `(b, S)`.
-        steps: How many steps every run made before it ended (DIVERGED: the step that failed).
+        steps: The number of steps of every run; for DIVERGED, the step that failed.
         ids: The ids of the lanes.
-        history: What the hooks recorded: name -> `(steps, b, S)`, NaN once a run has ended.
+        history: The values recorded by hooks: name -> `(steps, b, S)`, NaN once a run has ended.
         solver: The description of the solver.
-        cost: Evaluations, time and memory, the S runs of a lane added up.
-        snapshot: The state at the end, to resume from; None for `sample_posterior`.
-        residual_ratio: The rms of (y - A(x)) / std(y given A(x)) of every run, over the measured
-            entries: for Gaussian noise that of the residual over sigma_y. Near 1 where x fits
-            y up to its noise; inf where sigma is 0; NaN of a run that diverged.
-        change: The relative change of x, ||x - x'|| / ||x||, by the last step that changed it;
-            NaN before the first step, and of a run that diverged.
-        noise_level: Sigma of the Gaussian noise in the units of y, as given, or as found if it was
+        cost: Evaluations, time and memory; the S runs of a lane are added up.
+        snapshot: The final state, to resume from; None for `sample_posterior`.
+        residual_ratio: The rms of (y - A(x)) / std(y | A(x)) of every run, over the measured
+            entries. It is close to 1 if x fits y up to the noise; inf if sigma = 0; NaN for a
+            diverged run.
+        change: The relative change ||x - x'|| / ||x|| of x in the last step that changed it; NaN
+            before the first step and for a diverged run.
+        noise_level: sigma of Gaussian noise in the units of y, given, or estimated if it was
             `UnknownGaussian`; NaN for other noise.
-        data_term: -log p(y | x) in nats of every run, or half the squared residual where sigma is
-            0, which has no density; NaN of a run that diverged.
+        data_term: -log p(y | x) of every run in nats, or half the squared residual if sigma = 0,
+            which has no density; NaN for a diverged run.
         findings: The warnings, by lane and run.
     """
 
@@ -59,17 +59,17 @@ class Reconstruction:
 
     @property
     def best(self) -> Float[Tensor, "b *n"]:
-        """The run with the least `data_term` in each lane: restarts, `solve(..., runs=8).best`.
+        """The run with the smallest `data_term` in each lane, as in `solve(..., runs=8).best`.
 
-        For problems with several modes, such as phase retrieval, where some starts never reach an
-        x that is consistent with y. Where all runs do, it picks the one that fits the noise most.
+        It is useful for multimodal problems such as phase retrieval, in which some runs never
+        become consistent with y. If all runs do, it selects the one that fits the noise most.
         """
         index = self.data_term.nan_to_num(torch.inf, posinf=torch.inf).argmin(1)
         return self.samples[torch.arange(len(index), device=index.device), index]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The sentences of the findings, for runs that ended (not paused, not diverged)."""
+        """The findings as sentences, for runs that ended (neither paused nor diverged)."""
         return tuple(f.sentence for f in self.findings)
 
     @property
@@ -79,7 +79,7 @@ class Reconstruction:
 
     @property
     def draws(self) -> Iterator[Float[Tensor, "b *n"]]:
-        """The runs of all lanes, one after the other."""
+        """An iterator over the runs, each with all lanes."""
         return iter(self.samples.unbind(1))
 
     @property
@@ -88,27 +88,27 @@ class Reconstruction:
         return self.status != Status.DIVERGED
 
     def quantile(self, q: float) -> Float[Tensor, "b *n"]:
-        """The q quantile of every entry over the runs that did not diverge (`metrics.quantile`)."""
+        """The quantile at q, in [0, 1], of every entry over the runs that did not diverge."""
         return quantile(self.samples, q, self.usable)
 
     def interval(self, level: float = 0.9) -> Interval:
         """The central interval of every entry over the runs that did not diverge.
 
-        It holds the true entry with probability `level` only as far as the runs are draws from the
+        It contains the true entry with probability `level` if the runs are draws from the
         posterior: see `std`.
 
         Raises:
-            InvalidArgument: If there are too few runs: 19 are needed for 0.9 (`needed_draws`).
+            InvalidArgument: If there are too few runs; 0.9 needs 19 (`needed_draws`).
         """
         return central_interval(self.samples, level, self.usable)
 
     @property
     def std(self) -> Float[Tensor, "b *n"]:
-        """The standard deviation over the runs that did not diverge; NaN for less than two.
+        """The standard deviation over the runs that did not diverge; NaN for fewer than two.
 
         It measures the uncertainty of x only if the runs are draws from the posterior
-        (`Solver.draws_posterior`, the default solver at realism 1). Otherwise it is too small, and
-        `warnings` says so.
+        (`Solver.draws_posterior`; for the default solver, at realism 1). Otherwise it is too small,
+        and `warnings` says so.
         """
         return moments(self.samples, self.usable)[1]
 
@@ -132,17 +132,17 @@ class Reconstruction:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         return "\n".join(
             [
-                f"Reconstruction of {b} lanes, {s} runs each: x {tuple(self.x.shape[1:])}, "
+                f"Reconstruction with {b} lanes, {s} runs each: x {tuple(self.x.shape[1:])}, "
                 f"{str(self.x.dtype).removeprefix('torch.')} on {self.x.device}",
                 f"  runs: {ended} after {steps} steps",
                 f"  residual / noise: {fits}",
-                f"  cost: {most} network evaluations{passes} a lane, {self.cost.seconds:.1f} s",
+                f"  cost: {most} network evaluations{passes} per lane, {self.cost.seconds:.1f} s",
                 f"  warnings: {warnings[0][:200] if warnings else 'none'}{more}",
             ]
         )
 
     def report(self) -> str:
-        """A line for each run that did not complete or converge, the warnings, and the cost."""
+        """Runs that neither completed nor converged, warnings and cost, one per line."""
         lines = []
         for lane, (row, counts) in enumerate(
             zip(self.status.tolist(), self.steps.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""How runs ended, and warnings about them."""
+"""The status of runs, and warnings about them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """The status of a run; `sentence` explains it."""
+    """The status of a run, explained by `sentence`."""
 
     RUNNING = 0
     CONVERGED = 1
@@ -26,13 +26,13 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A warning about one run, or about all.
+    """A warning about one run, or about all runs.
 
     Arguments:
-        lane: The id of the lane; None if it holds for all.
-        run: Which of its runs; None if there is only one, or it holds for all.
-        text: The sentence, with {} in place of each level.
-        levels: The levels, in the units of y.
+        lane: The id of the lane; None if the warning applies to all.
+        run: The index of the run; None if there is only one, or if the warning applies to all.
+        text: The sentence, with {} in place of each noise level.
+        levels: The noise levels, in the units of y.
     """
 
     lane: int | None
@@ -41,7 +41,7 @@ class Finding:
     levels: tuple[float, ...] = ()
 
     def words(self, unit: float = 1.0) -> str:
-        """The sentence, with each level times `unit`."""
+        """The sentence, with each noise level times `unit`."""
         text = self.text
         for level in self.levels:
             text = text.replace("{}", f"{level * unit:.2g}", 1)
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The sentence, with the lane and the run."""
+        """The sentence, preceded by the lane and the run."""
         if self.lane is None:
             return self.words()
         run = "" if self.run is None else f", run {self.run}"

@@ -1,4 +1,4 @@
-"""Calling hooks, and validating what they return."""
+"""Calls of hooks, and validation of their results."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from reddiff.hooks import Hook, Progress
 def call(
     hooks: Sequence[Hook], progress: Progress, names: dict[int, set[str]]
 ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
-    """Call each hook, and yield its validated records and the runs that it ends.
+    """Call each hook, and yield its validated values and the runs that it ends.
 
     Arguments:
-        hooks: The hooks; their exceptions propagate. The records of a hook are stored before the
+        hooks: The hooks; their exceptions propagate. The values of a hook are recorded before the
             next one is called, so that a snapshot taken there contains them.
-        progress: The step.
-        names: The names that each hook records, by its position; filled in at the first step.
+        progress: The state of the run after the step.
+        names: The names recorded by each hook, by position; filled in at the first step.
 
     Raises:
         InvalidArgument: If a hook does not return tensors `(rows,)` by name, changes its names
-            between steps or uses a name of another hook, or if `converged` is no mask of runs.
+            between steps or uses a name of another hook, or if `converged` does not return a mask
+            of runs.
     """
     taken: set[str] = set()
     for place, hook in enumerate(hooks):

@@ -1,4 +1,4 @@
-"""The cost of a run: network evaluations and peak memory."""
+"""Measurement of the cost of a run: evaluations, backward passes and peak memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Metered(Prior):
     def vjp(
         self, x_t: Tensor, sigma: Tensor | float, alpha: Tensor | float = 1.0, *, once: bool = False
     ) -> tuple[Tensor, Pullback]:
-        """The inner prior's vjp, with a pullback that is counted."""
+        """`vjp` of the inner prior, with counting."""
         self._made(len(x_t))
         x_0, inner = self.inner.vjp(x_t, sigma, alpha, once=once)
 
@@ -72,12 +72,12 @@ class Metered(Prior):
 
 
 class Decodings:
-    """The rows that the decoder of a latent problem has decoded, and those of its derivatives."""
+    """Counts, in rows, the decodings of a latent problem and products with the Jacobian."""
 
     rows = pulled = 0
 
     def of(self, problem: Problem) -> Problem:
-        """The problem with its decoders counted; the problem itself where it has none."""
+        """The problem with counting decoders, or the problem itself if it has no decoder."""
         operator = self._counted(problem.operator)
         return problem if operator is problem.operator else problem.derived(operator=operator)
 
@@ -109,7 +109,7 @@ class Decodings:
 
 
 class _Tick(torch.autograd.Function):
-    """The identity, which counts the passes through its derivatives of any order."""
+    """The identity, which counts passes through its derivatives of any order."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, counts: Decodings) -> Tensor:
@@ -124,11 +124,11 @@ class _Tick(torch.autograd.Function):
 
 
 class PeakMemory:
-    """Peak memory, above the amount in use at construction.
+    """Peak memory minus the memory in use at construction.
 
-    On CUDA it is that of torch's allocator. On a CPU it is the resident set size of the process,
-    on systems where the high-water mark can be reset (Linux); free memory is returned to the system
-    first, so that using it again counts.
+    On CUDA this is the memory of torch's allocator. On a CPU it is the resident set size of the
+    process, which needs a system whose high-water mark can be reset (Linux). Free memory is
+    returned to the system first, so that its reuse counts.
 
     Arguments:
         device: The device to watch.
@@ -145,7 +145,7 @@ class PeakMemory:
             self.start = _resident("VmRSS:") if self._reset() else None
 
     def peak(self) -> int | None:
-        """Bytes above the start; None if it is unknown or did not grow."""
+        """The peak in bytes, relative to the start; None if it is unknown or not above it."""
         if self.start is None:
             return None
         if self.device.type == "cuda":
@@ -163,7 +163,7 @@ class PeakMemory:
 
 
 def _resident(key: str) -> int | None:
-    """A number of /proc/self/status, in bytes."""
+    """An entry of /proc/self/status in bytes, or None."""
     with suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith(key):
@@ -172,6 +172,6 @@ def _resident(key: str) -> int | None:
 
 
 def _give_back() -> None:
-    """Return free memory to the system, if the C library supports it (glibc)."""
+    """Return free memory to the system, if the C library supports this (glibc)."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A cheap check of a denoiser, before a run: one evaluation at each of two levels."""
+"""A check of a denoiser before a run, with one evaluation at each of two noise levels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reddiff.errors import InvalidArgument, ReddiffError, require
 from reddiff.priors.base import Prior
 from reddiff.random import MEASURING, Keys
 
-LOW, HIGH = 1e-4, 1e3  # the levels tried, for priors of a wider range
-SIDE, SMALL = 64, 16  # sides of a trial, of pictures and of other data, where they are free
-SHARE, LEVELS = 0.6, 5.0  # D(x + s n, s) may be SHARE of x and LEVELS s away from x
+LOW, HIGH = 1e-4, 1e3  # the levels, for priors with a wider range
+SIDE, SMALL = 64, 16  # largest sides of the test x, for images and for other data
+SHARE, LEVELS = 0.6, 5.0  # tolerance: rms(D(x + s n, s) - x) <= SHARE rms(x) + LEVELS s
 RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 TROUBLE = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
@@ -21,20 +21,20 @@ _SKIP = "check=False skips this check"
 
 
 def require_denoiser(prior: Prior, shape: tuple[int, ...], like: Tensor, *, vjp: bool) -> None:
-    """Refuse a prior that is no denoiser, or has no gradient where one is needed.
+    """Refuse a prior that does not denoise, or that has no gradient although one is needed.
 
-    Evaluated at the lowest and the highest of its levels, on a small smooth x: the estimates must
-    be finite and of the shape of x, and D(x + s n, s) close to x at the lowest level. Priors
-    of this package whose denoiser is known are not evaluated.
+    The prior is evaluated at its lowest and highest level, on a small smooth x. The estimates must
+    be finite and have the shape of x, and D(x + s n, s) must be close to x at the lowest level.
+    Priors of this package that are known to denoise (`trusted`) are not evaluated.
 
     Arguments:
         prior: The prior.
         shape: The shape of one x.
-        like: A tensor of the dtype and device of x.
+        like: A tensor with the dtype and device of x.
         vjp: Whether the solver differentiates the denoiser.
 
     Raises:
-        InvalidArgument: If a condition fails.
+        InvalidArgument: If a condition is violated.
     """
     if prior.trusted:
         return
@@ -47,8 +47,8 @@ def require_denoiser(prior: Prior, shape: tuple[int, ...], like: Tensor, *, vjp:
     low, size = float(s[0]), _rms(x)
     away = _rms(d[0] - x)
     good = away <= SHARE * size + LEVELS * low
-    if not good and _rms(d[0]) > size / 2:  # x may be far from all that the prior knows,
-        x = d[0]  # but what it made of it is not
+    if not good and _rms(d[0]) > size / 2:  # x may be unlikely under the prior;
+        x = d[0]  # its estimate is not, so that it must be a fixed point
         d = _estimates(prior, x, s, vjp=False)
         good = _rms(d[0] - x) <= SHARE * _rms(x) + LEVELS * low
     expected = (
@@ -61,7 +61,7 @@ def require_denoiser(prior: Prior, shape: tuple[int, ...], like: Tensor, *, vjp:
 def _estimates(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
     """D(x + s n, s) at both levels."""
     noisy = x + s.view(-1, *[1] * x.ndim) * Keys(0, (0,)).at(MEASURING).randn_like(x[None])
-    each = list(zip(noisy.split(1), s.split(1), strict=True))  # a batch would take more memory
+    each = list(zip(noisy.split(1), s.split(1), strict=True))  # one by one, to save memory
     try:
         if vjp:
             both = [_with_gradient(prior, *one) for one in each]

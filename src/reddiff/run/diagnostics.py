@@ -1,4 +1,4 @@
-"""Warnings on a run, from how well its result fits y and the noise."""
+"""Warnings about a run, based on how well its result fits y and the noise."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor
 from reddiff.results import Finding
 from reddiff.run.goodness_of_fit import OUTLYING, Fit
 
-# A ratio fluctuates by 1 / sqrt(2 M); four of those happen to one lane in 30 000.
+# A residual ratio fluctuates by 1 / sqrt(2 M); 4 standard deviations occur in 1 of 30 000 lanes.
 FLUCTUATIONS = 4.0
-# Tolerance beyond them, for an imperfect prior or a clipped picture. The default solver stays
-# below 1.02 on photos at the right level (M from 1e3 to 5e4).
+# Tolerance beyond these fluctuations, for an imperfect prior or a clipped image. On photos at the
+# correct noise level, the ratio of the default solver is below 1.02 (M from 1e3 to 5e4).
 MISFIT = 0.15
 # Residual ratios below this fraction of `least_ratio` are reported as overfitting.
 FOLLOWED = 0.75
-# With fewer pairs the estimate of the power of y is too uncertain.
+# With fewer pairs of neighbors, the estimate of the power of y is too uncertain.
 FEWEST_PAIRS = 100
 # Noise and residuals below this fraction of the rms of y (40 dB) are ignored: they are often set by
 # rounding or by a solver's own tolerance.
 NEGLIGIBLE = 0.01
-# A run has converged once a step changes x, relative to its size, by less than this part of the
-# noise of y, relative to the size of y, or by less than `MOVING` in any case.
+# A run counts as converged if its last step changed x, relative to the norm of x, by less than
+# MOVING, or by less than MOVING_NOISE times the noise of y, relative to the norm of y.
 MOVING_NOISE = 0.5
 MOVING = 0.01
-# Up to this fraction of y, entries that are off by `OUTLYING` are reported as outliers; above it,
-# as too low a noise level.
+# Up to this fraction of y, entries with residuals above OUTLYING are reported as outliers; above
+# it, the noise level is reported as too low.
 OUTLIERS = 0.05
 _TINY = 1e-300
 
@@ -36,15 +36,15 @@ _TINY = 1e-300
 def least_ratio(smooth: float, rough: float) -> float:
     r"""Lower bound on the expected residual ratio of the posterior mean of a Gaussian prior.
 
-    With :math:`C = A \Sigma A^T / \sigma_y^2 + I` the covariance of :math:`y / \sigma_y`, its
-    residual is :math:`C^{-1} y`, so that ratio^2 is :math:`\mathrm{tr}\, C^{-1} / M` in the mean;
-    :math:`(C^{-1})_{ii} \ge 1 / C_{ii}` in every orthonormal basis, here that of the sums and
-    differences of neighbors. In pictures the sums hold most of the signal, and the differences
-    show the noise.
+    Let :math:`C = A \Sigma A^T / \sigma_y^2 + I` be the covariance of :math:`y / \sigma_y`. The
+    normalized residual of the posterior mean is :math:`C^{-1} y / \sigma_y`, and the mean of
+    ratio^2 is :math:`\mathrm{tr}\, C^{-1} / M`. In every orthonormal basis
+    :math:`(C^{-1})_{ii} \ge 1 / C_{ii}`; the basis used here consists of sums and differences of
+    neighboring entries. In images the sums contain most of the signal, the differences the noise.
 
     Arguments:
-        smooth: The mean square of the sums over sqrt 2, in units of the noise: at least about 1.
-        rough: The same for the differences.
+        smooth: The mean square of sums / sqrt(2), in units of the noise variance: about 1 or more.
+        rough: The mean square of differences / sqrt(2), in the same units.
     """
     return math.sqrt((1 / max(smooth, 1.0) + 1 / max(rough, 1.0)) / 2)
 
@@ -52,7 +52,7 @@ def least_ratio(smooth: float, rough: float) -> float:
 def warn(
     numbers: Mapping[str, float], change: float, said: Sequence[str] = ()
 ) -> list[tuple[str, tuple[float, ...]]]:
-    """Warnings on a finished run: texts, each with the levels to insert, in the units of y.
+    """Warnings about a finished run: texts, and the noise levels to insert, in the units of y.
 
     Arguments:
         numbers: The fields of `Fit`, by name.
@@ -115,5 +115,5 @@ def findings(
 
 
 def _slack(count: float) -> float:
-    """Accepted deviation from 1 of a ratio over `count` entries."""
+    """The accepted deviation of a residual ratio over `count` entries from 1."""
     return MISFIT + FLUCTUATIONS / math.sqrt(2 * max(count, 1.0))

@@ -20,15 +20,17 @@ from reddiff.snapshot.origin import Origin
 
 
 def fingerprint(problem: Problem, prior: Prior) -> Origin:
-    """The identity of the problem and prior of a run that begins now.
+    """The `Origin` of a run that begins now, which identifies its problem and prior.
 
-    - y, the noise, and the parameters and buffers of operator and prior: exactly.
-    - Operators and priors of this package: their settings as well.
-    - User-defined operators: the values of A(x) and of the adjoint (or gradient) at one x, to 1e-5.
-    - User-defined priors: the code of the class, and those of its public attributes that the run
-      does not change.
+    It compares
 
-    It is computed only when a snapshot is saved or resumed, or its `origin` is read.
+    - y, the noise, and the parameters and buffers of operator and prior, exactly;
+    - the settings of operators and priors of this package;
+    - for user-defined operators, A(x) and A^T (or the gradient) at one x, to 1e-5;
+    - for user-defined priors, the code of the class, and the public attributes that the run does
+      not change.
+
+    It is computed only when a snapshot is saved or resumed, or when its `origin` is read.
     """
     return Origin(partial(_described, problem, prior, _attributes(prior)))
 
@@ -64,12 +66,12 @@ def _tensors(operator: Operator) -> Any:
 
 
 def _answers(problem: Problem) -> list[list[float]] | None:
-    """A(x) and the pullback of one direction, as a few numbers; None if A refuses this x."""
+    """A(x) and J^T w for one x and w, as a few numbers each; None if A fails for this x."""
     x = 0.5 * drawn(problem.y.new_empty(len(problem), *problem.x_shape))
     try:
         a, pullback = problem.operator.vjp(x)
         values = a, pullback(drawn(a))
-    except Exception:  # noqa: BLE001 - the user's code, which may be made for other x
+    except Exception:  # noqa: BLE001 - user code, possibly for other x only
         return None
     return [_parts(value.double().nan_to_num(0.0, 0.0, 0.0)) for value in values]
 

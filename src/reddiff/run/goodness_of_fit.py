@@ -1,4 +1,4 @@
-"""Goodness of fit of x to y and its noise, per lane."""
+"""Goodness of fit of x to y, per lane."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Fit:
     """Goodness of fit of x to y, per lane.
 
     Arguments:
-        ratio: The rms of (y - A(x)) / std(y given A(x)) over the M measured entries.
+        ratio: The rms of (y - A(x)) / std(y | A(x)) over the M measured entries.
         rms: The rms of y - A(x) (of `Noise.residual`), in the units of y.
-        noise: The rms of std(y given A(x)), in the units of y.
+        noise: The rms of std(y | A(x)), in the units of y.
         size: The rms of y.
-        data_term: -log p(y | x) in nats; ||y - A(x)||^2 / 2 where sigma is 0, which has no density.
-        smooth: The mean square of the sums (u + v) / sqrt 2 of neighbors in y / std.
-        rough: The mean square of their differences (u - v) / sqrt 2.
-        pairs: The number of measured pairs of neighbors; 0 for censored noise.
+        data_term: -log p(y | x) in nats, or ||y - A(x)||^2 / 2 if sigma = 0, which has no density.
+        smooth: The mean square of (u + v) / sqrt(2) over pairs (u, v) of neighbors in y / std.
+        rough: The mean square of (u - v) / sqrt(2) over these pairs.
+        pairs: The number of pairs of measured neighbors; 0 for censored noise.
         count: M.
-        missed: The number of entries that are more than `OUTLYING` standard deviations from A(x).
+        missed: The number of entries more than `OUTLYING` standard deviations from A(x).
         others: `ratio` over the other entries.
     """
 
@@ -48,7 +48,7 @@ class Fit:
     others: Float[Tensor, " b"]
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """The fields of each lane, as numbers."""
+        """The fields as numbers, one dict per lane."""
         columns = {f.name: getattr(self, f.name).tolist() for f in fields(self)}
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
@@ -82,7 +82,7 @@ def fit(problem: Problem, x: Float[Tensor, "b *n"]) -> Fit:
 
 
 def _powers(problem: Problem, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`smooth`, `rough` and `pairs` of `Fit`: entries 2 i and 2 i + 1 of y make a pair."""
+    """`smooth`, `rough` and `pairs` of `Fit`; entries 2 i and 2 i + 1 of y form a pair."""
     z = (problem.y / torch.where(std > 0, std, 1)).flatten(1)
     measured = problem.measured.flatten(1)
     end = z.shape[1] // 2 * 2
@@ -97,7 +97,7 @@ def _powers(problem: Problem, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _with_density(noise: Noise) -> Noise:
-    """The noise, with sigma = 1 in the lanes where sigma = 0 leaves it without a density."""
+    """The noise, with sigma = 1 in lanes with sigma = 0, which has no density."""
     if not isinstance(noise, Gaussian) or not noise.noiseless:
         return noise
     sigma = torch.as_tensor(noise.sigma)

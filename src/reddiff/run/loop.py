@@ -38,11 +38,11 @@ NO_DRAWS = (
 )
 
 
-_CHECK_EVERY = 32  # steps between checks for diverged runs on a GPU: each check synchronizes
+_CHECK_EVERY = 32  # steps between checks for diverged runs on a GPU, which synchronize it
 
 
 class Run:
-    """The state of the loop. A row is one run; the runs of a lane are consecutive."""
+    """The state of the loop. Each row is one run; the runs of a lane are consecutive."""
 
     step: int
     state: Any
@@ -51,7 +51,7 @@ class Run:
     status: Tensor
     steps: Tensor
     change: Tensor  # in the last step that changed the estimate
-    said: list[tuple[str, ...]]  # the solver's warnings on runs that left the batch
+    said: list[tuple[str, ...]]  # the solver's warnings about runs that left the batch
     noise_level: Tensor  # sigma_y as given or estimated; NaN if there is none
 
     @ordinary
@@ -96,12 +96,12 @@ class Run:
         self.all_keys = keys.repeat(runs, first)
         self.rows = torch.arange(len(self.all_problem))  # the runs still in the batch
         self.decodings = Decodings()
-        # The problem that the steps are given:
+        # The problem passed to the steps:
         self.prepared = self.solver.prepare(self.decodings.of(self.all_problem))
         self.problem, self.keys = self.prepared, self.all_keys
         self.spent = torch.zeros(len(self.rows), COUNTS, dtype=torch.int64)
         self.history: dict[str, list[Tensor]] = {}
-        self.names: dict[int, set[str]] = {}  # that each hook records
+        self.names: dict[int, set[str]] = {}  # the names that each hook records
         if resume is None:
             self._begin()
         else:
@@ -121,10 +121,10 @@ class Run:
         self._accept(self.solver.estimate(self.state))
         self.step += 1
         progress = self._progress()
-        moved = progress.alive & (progress.change > 0)  # some solvers end with an idle step
+        moved = progress.alive & (progress.change > 0)  # some last steps change nothing
         self.change = torch.where(moved, progress.change, self.change)
         self._call(progress)
-        self.previous = self.x  # the last but one is freed before the network runs
+        self.previous = self.x  # frees the older one before the next step
         return progress
 
     @ordinary
@@ -209,7 +209,7 @@ class Run:
         self.history = {k: list(v) for k, v in tree["history"].items()}
         self.state = load_state(self.solver, tree["state"], len(tree["rows"]), like=self.x)
         self._keep(tree["rows"].cpu())
-        if self.more():  # a hook may have saved between the end of a run and its leaving the batch
+        if self.more():  # a hook may have saved before finished runs left the batch
             self._settle()
 
     def _told(self) -> Problem:
@@ -219,7 +219,7 @@ class Run:
         return self.all_problem.derived(noise=Gaussian(self.noise_level.nan_to_num(1.0, 1.0)))
 
     def _said(self) -> list[tuple[str, ...]]:
-        """The solver's warnings on every run, from its last step in the batch."""
+        """The solver's warnings about every run, from its last step in the batch."""
         said, rows = list(self.said), self.rows.tolist()
         new = self.solver.warnings(self.state) if rows else []
         for row, sentences in zip(rows, new, strict=bool(new)):
@@ -228,7 +228,7 @@ class Run:
 
     def _findings(self, found: Fit) -> tuple[Finding, ...]:
         ruled = self.status == Status.CONVERGED
-        judged = ruled | (not self.solver.has_fixed_point)  # not to be judged by its change
+        judged = ruled | (not self.solver.has_fixed_point)  # not judged by the last change
         change = torch.where(judged, 0, self.change)
         ended = (ruled | (self.status == Status.COMPLETED)).tolist()
         values = self.prior.inner.values
@@ -245,7 +245,7 @@ class Run:
         self.spent = self.spent.index_add(0, self.rows, per_run.expand(len(self.rows), COUNTS))
 
     def _accept(self, x: Tensor) -> None:
-        """Take the new estimates of the runs that are alive and finite."""
+        """Store the new estimates of runs that are alive and finite."""
         rows = self.rows.to(x.device)
         running = self.status[rows] == Status.RUNNING
         ok = finite(x)
@@ -297,7 +297,7 @@ class Run:
             self._drop(status != Status.CONVERGED)
 
     def _drop(self, kept: Tensor) -> None:
-        """Drop runs from the batch; diverged ones stay, so that rounding does not change."""
+        """Drop runs from the batch, except diverged ones, so that rounding does not change."""
         self.said = self._said()
         index = kept.nonzero().flatten()
         if len(index):

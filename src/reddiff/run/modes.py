@@ -18,21 +18,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Module = TypeVar("Module", bound=nn.Module)
 
-DEVICES = ("cpu", "cuda")  # with autocast
+DEVICES = ("cpu", "cuda")  # devices with autocast
 
 
 @contextmanager
 def ordinary_modes() -> Iterator[None]:
     """Disable inference mode and autocast.
 
-    Solvers need gradients, which inference mode forbids, and their own arithmetic needs more than
-    half precision. A network that computes in half precision enables autocast itself, as `EDMPrior`
-    does with `compute`.
+    Solvers need gradients, which inference mode forbids, and their arithmetic needs more than half
+    precision. Networks in half precision enable autocast themselves, such as `EDMPrior` with
+    `compute`.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.no_grad())  # as it was: inference mode has no gradients
+            stack.enter_context(torch.no_grad())  # as in inference mode
         for device in DEVICES:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
@@ -40,7 +40,7 @@ def ordinary_modes() -> Iterator[None]:
 
 
 def ordinary(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, in `ordinary_modes`."""
+    """Decorator that runs a function in `ordinary_modes`."""
 
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,7 +51,7 @@ def ordinary(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def differentiable(problem: Problem) -> Problem:
-    """The problem with inference tensors copied, because autograd refuses them."""
+    """The problem with copies of inference tensors, which autograd refuses."""
     operator = differentiable_module(problem.operator)
     if operator is problem.operator and not problem.y.is_inference():
         return problem
@@ -59,6 +59,6 @@ def differentiable(problem: Problem) -> Problem:
 
 
 def differentiable_module(module: Module) -> Module:
-    """The module, or a copy if it holds inference tensors."""
+    """The module, or a copy if it contains inference tensors."""
     tensors = chain(module.parameters(), module.buffers())
     return copy.deepcopy(module) if any(t.is_inference() for t in tensors) else module

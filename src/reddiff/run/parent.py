@@ -1,4 +1,4 @@
-"""What a process that works for another one does at its start."""
+"""Setup of worker processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reddiff.hooks import Hook, Progress
 
 
 class EndWithParent(Hook):
-    """Ends the process at the next step once the process that started it is gone."""
+    """Ends a worker process at the next step once its parent process has ended."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
@@ -22,7 +22,7 @@ class EndWithParent(Hook):
 
 
 def begin_work(threads: int) -> Hook:
-    """Leave SIGINT to the parent, set the threads, and give the hook that watches the parent."""
+    """Ignore SIGINT, set the number of threads, and return a hook that watches the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     return EndWithParent()

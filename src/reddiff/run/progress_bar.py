@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Hook):
-    """A bar with evaluations per second, time left and the residual.
+    """A progress bar with evaluations per second, remaining time and the residual.
 
     Arguments:
         label: The text before the bar.
-        transient: Whether the bar vanishes at the end.
-        announce: Print the expected cost of the run above the bar, after its first step.
-        residual: Show the residual, which takes an evaluation of A per step.
+        transient: Whether the bar disappears at the end.
+        announce: Whether to print the expected cost of the run above the bar, after its first step.
+        residual: Whether to show the residual, which needs one evaluation of A per step.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ProgressBar(Hook):
 
         console = Console(stderr=True)
         bar = Progress(
-            TextColumn("{task.description}", markup=False),  # names may hold braces and brackets
+            TextColumn("{task.description}", markup=False),  # names can contain brackets
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[speed]} evaluations/s"),
@@ -65,7 +65,7 @@ class ProgressBar(Hook):
             TimeRemainingColumn(),
             console=console,
             transient=self.transient,
-            disable=self.transient and not console.is_interactive,  # it would leave an empty line
+            disable=self.transient and not console.is_interactive,  # would leave an empty line
         )
         bar.add_task(self.label, total=steps, residual="", speed="0")
         bar.start()
@@ -83,7 +83,7 @@ def cost(progress: Progress) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    """A duration as text, such as 40 s, 12 min or 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Values outside the range of the prior: data in other units, and outliers."""
+"""Warnings about values outside the range of the prior, due to other units or outliers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from reddiff.operators.linear import LinearOperator
 from reddiff.operators.mask import Selection
 from reddiff.problem import Problem
 
-SPREAD = 6.0  # standard deviations of noise by which y may leave the range
+SPREAD = 6.0  # tolerance for y, in standard deviations of the noise
 MARGIN = 0.1  # further tolerance for y, in half-widths of the range
 FAR = 0.5  # tolerance for x, in half-widths of the range
-SHARE = 1e-3  # smallest fraction of x outside that is reported, if x fits y
-# If it does not: too low a noise level also spreads x, and the residual tells of that.
+SHARE = 1e-3  # smallest fraction of x outside the range that is reported
+# If the residual ratio is above POOR, the noise level may be too low, which also spreads x: then
+# POOR_SHARE replaces SHARE.
 POOR_SHARE, POOR = 0.1, 1.15
-ROOM = 1.5  # margin for the estimate of ||A||, which is a lower bound
+ROOM = 1.5  # safety factor for the estimate of ||A||, which is a lower bound
 
 ADVICE = "convert y to the units of the prior (from_pixels converts pixels in [0, 1])"
 
@@ -31,9 +32,9 @@ def beyond(
     Arguments:
         problem: The problem.
         x: The results.
-        values: The range of x that the prior was trained on; None if unknown.
+        values: The range of x in the training data of the prior; None if unknown.
         noise: The rms of the noise of y, per lane.
-        ratio: The residual over the noise, per lane.
+        ratio: The residual ratio, per lane.
     """
     if values is None:
         return [()] * len(x)

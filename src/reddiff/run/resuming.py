@@ -1,4 +1,4 @@
-"""Validation of a snapshot against the problem and solver of the run that resumes it."""
+"""Validation of a snapshot against the problem and the solver that resume it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reddiff.solvers.base import Solver
 
 State = TypeVar("State")
 
-COUNTS = 4  # the tuples that `Cost` begins with
+COUNTS = 4  # the number of counts per lane in `Cost`
 
 # Exceptions that a damaged tree can cause.
 _DAMAGE = AttributeError, LookupError, RuntimeError, TypeError, ValueError
@@ -56,10 +56,10 @@ def check_resume(snapshot: Snapshot, problem: Problem, solver: Solver[Any], orig
 
 
 def load_state(solver: Solver[State], tree: Tree, rows: int, like: Tensor) -> State:
-    """The solver's state of so many `rows`, with estimates of the shape and dtype of `like`.
+    """The solver's state for `rows` runs, validated against the shape and dtype of `like`.
 
     Raises:
-        SnapshotError: If it does not fit the solver.
+        SnapshotError: If the tree does not match the solver.
     """
     try:
         state = solver.load(tree)
@@ -68,7 +68,7 @@ def load_state(solver: Solver[State], tree: Tree, rows: int, like: Tensor) -> St
         raise _damaged(f"{type(error).__name__}: {error}") from error
     shape = (
         (rows, *like.shape[1:]) if rows else tuple(x.shape)
-    )  # after the last run has ended it is kept whole
+    )  # if no run is left, the last state is kept
     if tuple(x.shape) != shape or x.dtype != like.dtype:
         raise _damaged(f"an estimate {tuple(x.shape)} of {x.dtype}, for {shape} of {like.dtype}")
     if rows and not _lanes_fit(tree, rows):
@@ -91,7 +91,7 @@ def _apart(mine: Tree, other: Tree) -> tuple[str, str]:
 
 
 def _fault(snapshot: Snapshot, problem: Problem) -> str:
-    """The first fault in the loop's part of the tree; empty if there is none."""
+    """The first fault in the tree of the loop; empty if there is none."""
     tree = snapshot.tree
     keys = {"state", "rows", "loop", "said", "history"}
     if set(tree) != keys:
@@ -133,7 +133,7 @@ def _rising(rows: list[int], end: int) -> bool:
 
 
 def _lanes_fit(tree: Tree, rows: int) -> bool:
-    """Whether tensors are lane-first and lists have one entry per lane, as `Solver.dump` says."""
+    """Whether tensors are lane-first and lists have one entry per lane, as in `Solver.dump`."""
     if isinstance(tree, Tensor):
         return tree.ndim > 0 and len(tree) == rows
     if isinstance(tree, Mapping):

@@ -24,7 +24,7 @@ def as_integers(ids: Sequence[Any]) -> tuple[int, ...]:
 def default_solver(
     problem: Problem, prior: Prior, solver: Solver[Any] | None, ids: Sequence[int]
 ) -> Solver[Any]:
-    """The given solver, or the default one, after a check of all types."""
+    """The given solver, or the default one, fitted to the prior, after a check of all types."""
     for name, value, wanted in (
         ("problem", problem, Problem),
         ("prior", prior, Prior),
@@ -39,7 +39,7 @@ def default_solver(
 def check_run(
     problem: Problem, prior: Prior, solver: Solver[Any], ids: tuple[int, ...], runs: int
 ) -> None:
-    """Raise if the arguments do not fit each other."""
+    """Raise InvalidArgument or Unsupported if the arguments are not consistent."""
     require_count("runs", runs)
     require(len(ids) == len(problem), "ids", expected=f"{len(problem)} ids", got=f"{len(ids)} ids")
     twice = [i for i, times in Counter(ids).items() if times > 1]

@@ -1,4 +1,4 @@
-"""Noise levels: the schedule, and the families that papers use."""
+"""Noise schedules: the class `Schedule`, and the families used in papers."""
 
 from reddiff.schedules.families import constant as constant
 from reddiff.schedules.families import cosine as cosine

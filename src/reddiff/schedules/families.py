@@ -15,7 +15,8 @@ from reddiff.schedules.schedule import Schedule, preset
 def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000) -> Schedule:
     r"""The linear variance-preserving schedule: :math:`\alpha^2 = \prod_{i \le t} (1 - \beta_i)`.
 
-    `steps` of the T trained levels, evenly, from T - 1 to 0, both ends included, then clean.
+    `steps` of the T levels are taken, evenly spaced from T - 1 to 0, including both ends, followed
+    by level 0.
 
     References:
         | Denoising Diffusion Probabilistic Models (Ho et al., 2020), https://arxiv.org/abs/2006.11239
@@ -31,28 +32,28 @@ def vp(steps: int, beta_min: float = 1e-4, beta_max: float = 2e-2, T: int = 1000
 
 
 def vp_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -> Schedule:
-    """`steps` levels of the linear VP schedule (T = 1000) in a range: a preset.
+    """A preset: `steps` levels of the linear VP schedule (T = 1000) within a range.
 
-    They are evenly spaced by index, both ends of the range kept. Where the range holds fewer of the
-    1000 levels than `steps`, they are interpolated, evenly in log s between two neighbors.
+    They are evenly spaced by index and include both ends of the range. If the range contains fewer
+    than `steps` of the 1000 levels, further levels are interpolated linearly in log s.
 
     Arguments:
-        steps: How many, 1000 at most.
-        sigma_min: Levels sigma / alpha below it are left out, for priors of limited range.
-        sigma_max: And those above it.
+        steps: The number of levels, at most 1000.
+        sigma_min: The lower end of the range of sigma / alpha.
+        sigma_max: The upper end of the range.
 
     Raises:
-        InvalidArgument: If there are no levels in the range, or `steps` is out of its range.
+        InvalidArgument: If there are no levels in the range, or `steps` is not from 1 to 1000.
     """
     return preset(partial(_vp_levels, steps), sigma_min, sigma_max)
 
 
 def vp_late_within(steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf) -> Schedule:
-    r"""`vp_within`, but denser towards the low levels: DiffPIR's levels, quadratic in t.
+    r"""`vp_within` with more low levels: the levels of DiffPIR, quadratic in t.
 
-    The place of level i among the K levels of the chain, noisiest first, is
-    :math:`K \sqrt{i / (steps - 1)}`, rounded down. Where the chain has fewer levels there than are
-    asked for, they are interpolated as in `vp_within`.
+    Among the K levels of the chain in the range, noisiest first, level i has the index
+    :math:`K \sqrt{i / (steps - 1)}`, rounded down. If indices coincide, levels are interpolated as
+    in `vp_within`. The arguments and errors are those of `vp_within`.
     """
     return preset(partial(_vp_late_levels, steps), sigma_min, sigma_max)
 
@@ -73,14 +74,14 @@ def _vp_late_levels(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
 
 
 def _vp_kept(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    """The levels of the chain in a range."""
+    """The levels of the chain within a range."""
     require_count("steps", steps)
     require(steps <= 1000, "steps", expected="at most 1000 levels", got=steps)
     return vp(1000).restrict(sigma_min, sigma_max)
 
 
 def _interpolated(kept: Schedule, at: Tensor) -> Schedule:
-    """The levels at places among those of a VP schedule, evenly in log s between two neighbors."""
+    """The levels of a VP schedule at fractional indices, interpolated linearly in log s."""
     log_s = kept.levels[:-1].log()
     low = at.floor().long().clamp(max=max(len(kept) - 2, 0))
     high = (low + 1).clamp(max=len(kept) - 1)
@@ -109,7 +110,7 @@ def cosine(steps: int, offset: float = 0.008, beta_max: float = 0.999, T: int = 
 def karras(
     steps: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
 ) -> Schedule:
-    r"""The EDM levels (alpha = 1), evenly spaced in :math:`\sigma^{1/\rho}`, then clean.
+    r"""The EDM levels (alpha = 1), evenly spaced in :math:`\sigma^{1/\rho}`, followed by 0.
 
     References:
         | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
@@ -127,7 +128,7 @@ def karras(
 
 
 def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    """Levels (alpha = 1) evenly spaced in log sigma, then clean.
+    """Levels (alpha = 1) evenly spaced in log sigma, followed by 0.
 
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
@@ -140,7 +141,7 @@ def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
 
 
 def even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
-    """Levels (alpha = 1) evenly spaced in sigma, then clean.
+    """Levels (alpha = 1) evenly spaced in sigma, followed by 0.
 
     Raises:
         InvalidArgument: If `steps` < 1, or not 0 < sigma_min <= sigma_max < inf.
@@ -153,7 +154,7 @@ def even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
 
 
 def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
-    """The rectified-flow path: alpha = 1 - t, sigma = t, with t even from t_max to 0.
+    """The rectified-flow path: alpha = 1 - t, sigma = t, with t evenly spaced from t_max to 0.
 
     References:
         | Flow Matching for Generative Modeling (Lipman et al., 2023), https://arxiv.org/abs/2210.02747
@@ -168,7 +169,7 @@ def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
 
 
 def constant(steps: int, sigma: float) -> Schedule:
-    """The same level s = sigma (alpha = 1) at every step: RED's single denoiser.
+    """The same level s = sigma (alpha = 1) at every step, as in RED.
 
     Raises:
         InvalidArgument: If `steps` < 1, or sigma is not positive.
@@ -180,7 +181,7 @@ def constant(steps: int, sigma: float) -> Schedule:
 
 
 def held(steps: int, sigma: float, sigma_min: float, sigma_max: float) -> Schedule:
-    """`constant`, at the level in a range that is nearest to sigma: one to make a preset of."""
+    """`constant` at sigma clipped to a range, from which `preset` makes a preset."""
     return constant(steps, min(max(sigma, sigma_min), sigma_max))
 
 

@@ -1,7 +1,7 @@
-r"""Noise levels: :math:`x_k = \alpha_k x_0 + \sigma_k n`, noisiest first.
+r"""Noise schedules :math:`x_k = \alpha_k x_0 + \sigma_k n`, noisiest level first.
 
-What a denoiser sees depends on :math:`s = \sigma / \alpha` alone, so VP, VE (EDM) and flow
-schedules are coordinates of one thing, and any solver runs on any of them.
+The input of a denoiser depends on :math:`s = \sigma / \alpha` alone. VP, VE (EDM) and flow
+schedules are therefore equivalent, and any solver accepts any of them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from torch import Tensor
 
 from reddiff.errors import require, require_count
 
-SLACK = 1e-3  # of a prior's range that levels may leave: tables in float32 are that far apart
+SLACK = 1e-3  # relative tolerance of ranges, for tables in float32
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """K noise levels, noisiest first, and the level where the last step arrives.
+    """K noise levels, noisiest first, and the final level after the last step.
 
     Arguments:
         alpha: The K + 1 signal scales, positive.
-        sigma: The K + 1 noise scales; positive, only the last may be zero.
-        remake: Of a preset: as many levels for a prior of limited range (sigma_min, sigma_max).
-            None for levels that are meant as they are.
+        sigma: The K + 1 noise scales, positive; only the last may be zero.
+        remake: For a preset, builds as many levels within another range (sigma_min, sigma_max).
+            None for levels that must not be changed.
 
     Raises:
-        InvalidArgument: If a table is not finite, not positive, or sigma / alpha ever increases.
+        InvalidArgument: If a value is not finite or not positive, or sigma / alpha increases.
     """
 
     alpha: Tensor
@@ -59,27 +59,27 @@ class Schedule:
         return len(self.sigma) - 1
 
     def __call__(self, k: Tensor) -> tuple[Tensor, Tensor]:
-        """The scales (alpha, sigma) at step index `k` `(b,)`, 0 <= k <= K: two `(b,)` tensors."""
+        """(alpha, sigma), each `(b,)`, at step indices `k` `(b,)`, 0 <= k <= K."""
         return self.alpha[k], self.sigma[k]
 
     @property
     def levels(self) -> Float64[Tensor, " entries"]:
-        """The noise levels s = sigma / alpha of all K + 1 entries."""
+        """The K + 1 noise levels s = sigma / alpha."""
         return self.sigma / self.alpha
 
     def to(self, device: torch.device | str) -> Schedule:
-        """The same schedule with its tables on another device."""
+        """A copy of the schedule on another device."""
         return Schedule(self.alpha.to(device), self.sigma.to(device), self.remake)
 
     def inside(self, sigma_min: float, sigma_max: float) -> bool:
-        """Whether all levels but the arrival are in a range, or within 0.1 % of its ends."""
+        """Whether all levels except the final one are in a range, with a tolerance of 0.1 %."""
         s = self.levels[:-1]
         return float(s.min()) >= sigma_min * (1 - SLACK) and float(s.max()) <= sigma_max * (
             1 + SLACK
         )
 
     def within(self, sigma_min: float, sigma_max: float) -> Schedule:
-        """A preset whose levels leave a range, made anew for it; any other as it is.
+        """The schedule, built again for a range if it is a preset that leaves this range.
 
         Raises:
             InvalidArgument: If a preset has no level in the range.
@@ -89,7 +89,7 @@ class Schedule:
         return self.remake(sigma_min, sigma_max)
 
     def subsample(self, steps: int) -> Schedule:
-        """Exactly `steps` of the K levels, evenly by index, both ends kept.
+        """Exactly `steps` of the K levels, evenly spaced by index, including both ends.
 
         Raises:
             InvalidArgument: If `steps` is below 1 or above K.
@@ -101,7 +101,7 @@ class Schedule:
         return Schedule(self.alpha[index], self.sigma[index])
 
     def restrict(self, sigma_min: float = 0.0, sigma_max: float = math.inf) -> Schedule:
-        """Only the levels with sigma_min <= s <= sigma_max, to 0.1 %; the arrival level stays.
+        """The levels with sigma_min <= s <= sigma_max, to 0.1 %, and the final level.
 
         Raises:
             InvalidArgument: If no level is left.
@@ -121,19 +121,19 @@ class Schedule:
 def preset(
     make: Callable[[float, float], Schedule], sigma_min: float = 0.0, sigma_max: float = math.inf
 ) -> Schedule:
-    """make(sigma_min, sigma_max), made anew by `solve` for priors of a smaller range.
+    """A preset: make(sigma_min, sigma_max), which `solve` builds again for a smaller range.
 
     Arguments:
-        make: (sigma_min, sigma_max) to a schedule within.
-        sigma_min: No level is below it.
-        sigma_max: And none above.
+        make: Maps (sigma_min, sigma_max) to a schedule within that range.
+        sigma_min: The lower end of the range of s.
+        sigma_max: The upper end of the range of s.
     """
     return replace(make(sigma_min, sigma_max), remake=_Narrower(make, sigma_min, sigma_max))
 
 
 @dataclass(frozen=True)
 class _Narrower:
-    """`make` for a range within another."""
+    """`make` for the intersection of two ranges."""
 
     make: Callable[[float, float], Schedule]
     sigma_min: float
@@ -145,7 +145,7 @@ class _Narrower:
 
 
 def in_words(wanted: tuple[float, float], got: tuple[float, float]) -> tuple[str, str]:
-    """Two ranges, with as many digits as it takes for ends that differ to look different."""
+    """Two ranges as text, with enough digits to distinguish ends that differ."""
     texts = [("", ""), ("", "")]
     for digits in range(4, 18):
         texts = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for low, high in (wanted, got)]
@@ -157,7 +157,7 @@ def in_words(wanted: tuple[float, float], got: tuple[float, float]) -> tuple[str
 
 
 def _first(values: Tensor, bad: Tensor) -> str:
-    """The first entry that is bad, and where; or how many entries there are."""
+    """The first bad entry and its position, or the number of entries if there is none."""
     if not bad.any():
         return f"{len(values)} values"
     i = int(bad.nonzero()[0])

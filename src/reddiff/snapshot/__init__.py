@@ -1,4 +1,4 @@
-"""A run on disk, and the hashes by which it knows its problem again."""
+"""Snapshots of runs on disk, with hashes that identify solver, problem and prior."""
 
 from reddiff.snapshot.description import describe
 from reddiff.snapshot.snapshot import Snapshot

@@ -1,4 +1,4 @@
-"""The code of functions and classes, as a description holds it."""
+"""Inspection of the code of functions and classes, for descriptions."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from torch import Tensor, nn
 
 OURS = "reddiff", "torch"
 PLAIN = bool, int, float, complex, str, np.generic, torch.dtype, torch.device, Enum
-# What a function or an object refers to and hardly ever changes, unlike a list or a dict.
+# Kinds of values that are rarely modified in place, unlike lists and dicts.
 _FIXED = (*PLAIN, np.ndarray, Tensor, nn.Module, FunctionType, MethodType, partial, type)
 
 
 def fixed(value: object) -> bool:
-    """Whether a value is of a kind that hardly ever changes, unlike lists and dicts."""
+    """Whether a value is of a kind that is rarely modified in place, unlike lists and dicts."""
     if isinstance(value, tuple):
         return all(map(fixed, value))
     return value is None or isinstance(value, _FIXED) or is_dataclass(value)
 
 
 def installed(module: str | None) -> bool:
-    """Whether a module belongs to Python or to an installed package."""
+    """Whether a module belongs to the standard library or to an installed package."""
     top = (module or "").partition(".")[0]
     if top in sys.stdlib_module_names or top in OURS:
         return True
@@ -38,7 +38,7 @@ def installed(module: str | None) -> bool:
 
 
 def members(kind: type) -> dict[str, object]:
-    """What a class defines, in the order of the names, without what `dataclass` writes."""
+    """The functions and constants of a class, by sorted name, except those of `dataclass`."""
     found: dict[str, object] = {}
     for name, value in sorted(vars(kind).items()):
         if isinstance(value, staticmethod | classmethod):
@@ -55,7 +55,7 @@ def members(kind: type) -> dict[str, object]:
 
 
 def nested(code: CodeType) -> Iterator[CodeType]:
-    """The code of a function, and of the functions within it."""
+    """The code object of a function and those of nested functions."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -63,11 +63,11 @@ def nested(code: CodeType) -> Iterator[CodeType]:
 
 
 def compiled(code: CodeType) -> list[Any]:
-    """Instructions, constants and names."""
+    """Instructions, constants and names of a code object."""
     constants = [_constant(c) for c in code.co_consts if not isinstance(c, CodeType)]
     return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars]
 
 
 def _constant(value: object) -> str:
-    """A constant as text; that of a set does not depend on the order of its entries."""
+    """A constant as text; sets are sorted, so that the text does not depend on hashing."""
     return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)

@@ -1,4 +1,4 @@
-"""Descriptions of settings, functions and tensors: short, and the same in every process."""
+"""Descriptions of settings, functions and tensors, short and reproducible across processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reddiff.snapshot.code import OURS, PLAIN, compiled, fixed, installed, members, nested
 
-# What `json` can write.
+# A value that `json` can write.
 Described = Any
 
 
@@ -30,35 +30,35 @@ _INTERNAL = frozenset(vars(nn.Module())) - {"training"}
 
 
 def describe(value: object) -> Described:
-    """A JSON description of hyper-parameters that is the same in every process.
+    """A JSON description of hyperparameters that is the same in every process.
 
     Tensors and arrays are described by a hash of their values. Functions and classes of installed
-    packages are described by their names; those of the user by their code (as compiled by this
-    version of Python), their defaults, and the numbers, strings, tensors, functions and classes
-    they refer to. What a function keeps in lists and dicts, or assigns to itself, such as a
-    counter, is not part of it.
+    packages are described by name. Those of the user are described by their code (as compiled by
+    this version of Python), their defaults, and the numbers, strings, tensors, functions and
+    classes that they refer to. Lists and dicts that a function refers to, and variables that it
+    assigns, such as counters, are not included.
     """
     return _Describer().value(value)
 
 
 def digest(description: Described) -> str:
-    """A hash of a description, 16 hexadecimal digits."""
+    """A hash of a description, as 16 hexadecimal digits."""
     return sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def hashed(tensor: Tensor, digits: int = 16) -> Described:
-    """A tensor by its dtype, its shape and a hash of its values, so many digits of it."""
+    """The dtype and shape of a tensor, and a hash of its values with this number of digits."""
     dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    flat = dense.as_strided((dense.numel(),), (1,))  # of one entry, the stride may be anything
+    flat = dense.as_strided((dense.numel(),), (1,))  # strides of axes of length 1 are arbitrary
     data: Any = flat.view(torch.uint8).numpy()
     kind = str(tensor.dtype).removeprefix("torch.")
     return {"dtype": kind, "shape": list(tensor.shape), "sha256": sha256(data).hexdigest()[:digits]}
 
 
 def structure(module: nn.Module) -> Described:
-    """A module by its classes, parameters, buffers, and the attributes of our and torch's classes.
+    """A module's classes, parameters and buffers, and the attributes of reddiff and torch classes.
 
-    Those of other classes are left out: they may be counters and caches.
+    Attributes of other classes are left out, because they can be counters or caches.
     """
     parts = []
     for path, part in module.named_modules():
@@ -69,17 +69,17 @@ def structure(module: nn.Module) -> Described:
 
 
 def attributes(module: nn.Module) -> dict[str, object]:
-    """The attributes of a module itself, without those that start with an underscore."""
+    """The public attributes of a module, without those of `nn.Module`."""
     return {k: v for k, v in vars(module).items() if k not in _INTERNAL and k[0] != "_"}
 
 
 def ours(kind: type) -> bool:
-    """Whether a class is this package's or torch's."""
+    """Whether a class belongs to this package or to torch."""
     return kind.__module__.partition(".")[0] in OURS
 
 
 class _Describer:
-    """One description: functions and classes that occur again are named only."""
+    """Builds one description; functions and classes that occur again are only named."""
 
     def __init__(self) -> None:
         self.seen: dict[int, object] = {}
@@ -143,7 +143,7 @@ class _Describer:
         return kind.__qualname__ if ours(kind) else self._class(kind)
 
     def _class(self, kind: type) -> Described:
-        """A class by its name, and the user's by the code of its methods as well."""
+        """A class by name; classes of the user also by the code of their methods."""
         if installed(kind.__module__):
             return f"{kind.__module__}.{kind.__qualname__}"
         if id(kind) in self.seen:
@@ -154,7 +154,7 @@ class _Describer:
         return {"class": kind.__qualname__, "code": digest(self._items(own))}
 
     def _function(self, function: FunctionType) -> Described:
-        """A function by its code, its defaults, and the fixed values that it refers to."""
+        """A function by its code, its defaults and the `fixed` values that it refers to."""
         if id(function) in self.seen:
             return function.__qualname__
         self.seen[id(function)] = function

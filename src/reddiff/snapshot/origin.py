@@ -1,4 +1,4 @@
-"""What a run is of, in hashes: so that a snapshot never goes on with something else."""
+"""Hashes of the problem and the prior of a run, which a resumed run must match."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-# How far the answers of an operator of the user's may be apart, over their size: rounding on
-# another machine, in float32, stays below it.
+# Relative tolerance between results of a user-defined operator; rounding differences between
+# machines in float32 are smaller.
 ALIKE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The problem and the prior of a run, as hashes, which are made when they are asked for.
+    """Hashes of the problem and the prior of a run, computed on demand.
 
-    `reddiff.run.fingerprints` makes it, and says what is looked at.
+    `reddiff.run.fingerprints` creates it and documents what is hashed.
 
     Arguments:
-        make: Makes the hashes.
+        make: Computes the hashes.
     """
 
     make: Callable[[], Any]
 
     @classmethod
     def known(cls, tree: Any) -> Origin:
-        """That of these hashes."""
+        """An origin with these hashes."""
         return cls(partial(_same, tree))
 
     @cached_property
@@ -35,11 +35,11 @@ class Origin:
         return self.make()
 
     def __reduce__(self) -> tuple[Callable[..., Origin], tuple[Any]]:
-        """Copies and pickles hold the hashes, and neither problem nor prior."""
+        """Copies and pickles contain the hashes, but not problem and prior."""
         return Origin.known, (self.tree,)
 
     def differences(self, other: Origin) -> list[str]:
-        """What is not the same in the other one, each with what it is there and was here."""
+        """The parts in which another origin differs, with their values there and here."""
         mine, theirs = self.tree, other.tree
         found = []
         if mine["dtype"] != theirs["dtype"]:

@@ -1,4 +1,4 @@
-"""A run on disk: one safetensors file whose metadata is JSON. Nothing is ever unpickled."""
+"""Snapshots on disk: safetensors files with JSON metadata. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reddiff.snapshot.trees import Tree, flatten, unflatten
 FORMAT = 5
 
 
-HEADER_BYTES = 1 << 24  # the most that a header may have: about 50 000 lanes with an optimizer
+HEADER_BYTES = 1 << 24  # largest header, enough for about 50 000 lanes with optimizer state
 
 
 _FIELDS = ("solver", "y_shape", "seed", "ids", "samples", "step", "origin", "tree")
@@ -46,18 +46,18 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All a run needs to go on, bit by bit as if it had never stopped.
+    """The state of a run, from which it can be resumed with bit-identical results.
 
     Arguments:
-        solver: `describe(solver)`, compared on resume.
+        solver: `describe(solver)`, which is compared on resume.
         y_shape: The shape of y of the whole problem.
         seed: The seed of the run.
-        ids: The ids of all its lanes.
-        samples: The runs per lane.
-        step: How many steps were made.
-        tree: The solver's state (of the lanes that still run) and the loop's.
-        origin: Hashes of y, operator, noise, prior and dtype, compared on resume. None is not
-            compared: `dataclasses.replace(snapshot, origin=None)` goes on with whatever is given.
+        ids: The ids of all lanes.
+        samples: The number of runs per lane.
+        step: The number of steps made.
+        tree: The state of the solver (for runs that are not finished) and of the loop.
+        origin: Hashes of y, operator, noise, prior and dtype, which are compared on resume. With
+            None, as in `dataclasses.replace(snapshot, origin=None)`, they are not compared.
     """
 
     solver: Tree
@@ -75,13 +75,13 @@ class Snapshot:
         return f"Snapshot({name} at step {self.step}, {runs}, y {self.y_shape}, seed {self.seed})"
 
     def save(self, path: str | Path) -> None:
-        """Write the snapshot whole or not at all, over an older one if there is one.
+        """Write the snapshot to a file, completely or not at all, replacing an older one.
 
         Raises:
-            SnapshotError: If the file cannot be written; there is something at the path that is not
-                a regular file (a folder, a pipe, a link that leads nowhere), or appears there
-                meanwhile; the tree holds something else than tensors, numbers and strings, or has
-                too many lanes for one file.
+            SnapshotError: If the file cannot be written; if the path is, or becomes, something
+                other than a regular file (a folder, a pipe, a dangling link); if the tree contains
+                something other than tensors, numbers and strings; or if there are too many lanes
+                for one file.
         """
         tensors: dict[str, Tensor] = {}
         header = {name: getattr(self, name) for name in _FIELDS}
@@ -101,12 +101,12 @@ class Snapshot:
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:
-        """Read a snapshot, onto the CPU.
+        """Read a snapshot, with all tensors on the CPU.
 
         Raises:
-            SnapshotError: If the file is truncated, damaged (down to a single bit), no snapshot,
+            SnapshotError: If the file is truncated, damaged (even in a single bit), not a snapshot,
                 or of another format version.
-            OSError: If there is no file, or it may not be read.
+            OSError: If the file does not exist or cannot be read.
         """
         try:
             return _parsed(_read(Path(path)))
@@ -118,7 +118,11 @@ class Snapshot:
 
 
 def _target(path: Path) -> Path:
-    """The file that a path leads to: a link is followed, but not one that leads nowhere."""
+    """The path with symbolic links resolved.
+
+    Raises:
+        SnapshotError: If a link is dangling.
+    """
     if not path.is_symlink():
         return path
     try:
@@ -128,7 +132,7 @@ def _target(path: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file whose header says it is as long as it is."""
+    """The bytes of a regular file, after comparing its size with that in its header."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
@@ -182,7 +186,7 @@ def _integers(values: Any) -> list[int]:
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """A hash of the header and of all tensors."""
+    """The SHA-256 hash of the header and of all tensors."""
     total = sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         total.update(json.dumps([name, hashed(tensor, 64)]).encode())

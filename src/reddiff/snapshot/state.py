@@ -1,4 +1,4 @@
-"""What a solver carries from step to step: saved, loaded and cut to some lanes without its help."""
+"""The base class of solver states, with generic saving, loading and selection of lanes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ S = TypeVar("S")
 
 
 class State:
-    """Base of a frozen dataclass that holds the state of all lanes of a run.
+    """Base class of frozen dataclasses that hold the state of all lanes of a run.
 
     Each field is a tensor `(b, ...)`, a list with one entry per lane, another `State` (such as a
-    `LaneOptimizer`), a number that all lanes share, or None. The tree of a state has the fields'
-    names as its keys.
+    `LaneOptimizer`), a number shared by all lanes, or None. The keys of the tree of a state are the
+    names of its fields.
     """
 
     def dump(self) -> Tree:
-        """The state as a tree: dicts of lane-first tensors and of lists with one entry per lane."""
+        """Convert the state to a tree of lane-first tensors and lists with one entry per lane."""
         return {f.name: dumped(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def load(cls: type[S], tree: Tree) -> S:
-        """The state whose `dump` this is."""
+        """Convert the result of `dump` back to a state.
+
+        Raises:
+            ValueError: If the entries are not the fields of the state.
+        """
         kinds = _states(cls)
         if set(tree) != set(kinds):
             raise ValueError(f"expected the entries {sorted(kinds)}, got {sorted(map(str, tree))}")
@@ -34,25 +38,25 @@ class State:
 
 
 def dumped(value: Any) -> Tree:
-    """The tree of a state, or of one field: a tensor is its own."""
+    """The tree of a state, or of the value of one field."""
     return value.dump() if isinstance(value, State) else value
 
 
 def loaded(kind: type[Any] | None, tree: Tree) -> Any:
-    """The value whose tree this is: a state of this kind, or what the tree itself holds."""
+    """The inverse of `dumped`: a state of this class, or the tree itself."""
     is_state = kind is not None and issubclass(kind, State) and tree is not None
     return kind.load(tree) if is_state else tree  # type: ignore[union-attr]
 
 
 def selected(value: S, index: Tensor) -> S:
-    """A state of some of the lanes, in the order given."""
+    """The state of the lanes at these indices, in this order."""
     kind = type(value) if isinstance(value, State) else None
     chosen: S = loaded(kind, select_tree(dumped(value), index))
     return chosen
 
 
 def _states(cls: type[Any]) -> dict[str, type[State] | None]:
-    """The fields of a state, by name: the kinds of those that are states themselves."""
+    """The fields of a state by name, with the classes of those that are states themselves."""
     hints = get_type_hints(cls)
     kinds: dict[str, type[State] | None] = {}
     for field in fields(cls):

@@ -1,4 +1,4 @@
-"""Trees of the states of runs: dicts, per-lane lists, lane-first tensors, numbers and strings."""
+"""Trees that hold states: dicts, per-lane lists, lane-first tensors, numbers and strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reddiff.errors import SnapshotError
 
-DEPTH = 64  # the most that a tree may be nested
+DEPTH = 64  # largest nesting depth of a tree
 
 
 # Dicts, per-lane lists, lane-first tensors, numbers, strings and None.
@@ -18,7 +18,7 @@ Tree = Any
 
 
 def flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
-    """Move the tensors of a tree into a flat dict, leaving their keys behind."""
+    """Move the tensors of a tree into a flat dict and replace them by their keys."""
     if isinstance(tree, Tensor):
         name = prefix if prefix not in tensors else f"{prefix}#{len(tensors)}"
         tensors[name] = tree.detach().cpu().contiguous().clone()
@@ -34,7 +34,7 @@ def flatten(tree: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:
 
 
 def unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree:
-    """The tree that `flatten` made this of; `take` gives the tensor of a key."""
+    """The inverse of `flatten`; `take` returns the tensor for a key."""
     if depth > DEPTH or not isinstance(node, dict) or len(node) != 1:
         raise SnapshotError("expected a reddiff snapshot, got one with a damaged tree")
     ((form, value),) = node.items()
@@ -50,7 +50,7 @@ def unflatten(node: Tree, take: Callable[[str], Tensor], depth: int = 0) -> Tree
 
 
 def select_tree(tree: Tree, index: Tensor) -> Tree:
-    """The state of some of the lanes: tensors by axis 0, lists entry by entry."""
+    """The tree of the lanes at these indices, applied to axis 0 of tensors and to lists."""
     if isinstance(tree, Tensor):
         return tree[index.to(tree.device)]
     if isinstance(tree, Mapping):

@@ -1,4 +1,4 @@
-"""Training of priors: the recipe of the photo prior, for pictures of one's own."""
+"""Training of priors on the user's images, with the recipe of the photo prior."""
 
 from reddiff.training.command import train
 

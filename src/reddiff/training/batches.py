@@ -14,20 +14,20 @@ SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 
 
 class Data:
-    """Batches of whole scenes and of crops of photos, flipped and turned at random.
+    """Batches of whole scenes and of random crops of photos, with random flips and rotations.
 
-    A batch has one patch size, drawn from those given, and as many pixels as `size` scenes have;
-    only batches of the scenes' own size contain scenes. Photos are drawn with probability
-    proportional to the root of their number of pixels. The pixels are kept on the device, where
-    each batch is one gather.
+    A batch has one patch size, drawn from `patches`, and as many pixels as `size` scenes. Only
+    batches with the size of the scenes contain scenes. Photos are drawn with probability
+    proportional to the square root of their number of pixels. All pixels are stored on the device,
+    where a batch is a single gather operation.
 
     Arguments:
-        pixels: All pixels in a row, each image height x width x channels: uint8, or float32 in
-            [-1, 1].
+        pixels: The concatenated pixels of all images, each height x width x channels: uint8, or
+            float32 in [-1, 1].
         index: One row (offset, height, width, whole) per image; `whole` is 1 for scenes.
-        patches: The sides of the crops.
-        scenes: The part of a batch that is scenes, if its patch size is theirs.
-        device: Where the batches are made.
+        patches: The sides of the crops in pixels.
+        scenes: The fraction of scenes in a batch with their size.
+        device: The device of the batches.
         channels: The number of channels.
     """
 
@@ -52,12 +52,12 @@ class Data:
     def of_cache(
         cls, cache: Path, patches: Sequence[int], scenes: float, device: str = "cpu"
     ) -> Data:
-        """Of the file that training/prepare.py wrote."""
+        """Load a file written by training/prepare.py."""
         tensors = load_file(cache)
         return cls(tensors["pixels"], tensors["index"], patches, scenes, device)
 
     def batch(self, size: int) -> Tensor:
-        """(b, c, patch, patch) in [-1, 1], stored channels last; scenes come first."""
+        """A batch (b, c, patch, patch) in [-1, 1], in channels-last format, scenes first."""
         patch = self.patches[int(torch.randint(len(self.patches), ()))]
         size = max(round(size * (self.side / patch) ** 2), 1)
         count = int(self.fraction * size + float(torch.rand(()))) if patch == self.side else 0
@@ -71,9 +71,9 @@ class Data:
         return images / 127.5 - 1 if images.dtype == torch.uint8 else images
 
     def addresses(self, rows: Tensor, patch: int) -> Tensor:
-        """Where the pixels of a random crop of each row of the index are, (b, patch, patch, c).
+        """The addresses of the pixels of a random crop of each image, (b, patch, patch, c).
 
-        Crops of photos are turned and flipped, scenes are mirrored left to right.
+        Crops of photos are rotated and flipped; scenes are only mirrored left to right.
         """
         offset, height, width, whole = rows.T[:, :, None, None]
         where, turn = torch.rand(2, 3, *offset.shape, device=rows.device)
@@ -90,7 +90,7 @@ class Data:
 
 
 def draw_sigma(size: int, mean: float, std: float, wide: float) -> Tensor:
-    """Stratified noise levels: log-normal, or with probability `wide` log-uniform."""
+    """Stratified noise levels, log-normal or, with probability `wide`, log-uniform."""
     u = ((torch.arange(size) + torch.rand(size)) / size)[torch.randperm(size)]
     normal = mean + std * math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.99999, 0.99999))
     uniform = math.log(SIGMA_MIN) + u * math.log(SIGMA_MAX / SIGMA_MIN)

@@ -1,4 +1,4 @@
-"""`reddiff.training.train`: a small prior on one's own pictures."""
+"""`reddiff.training.train`: training of a small prior on the user's images."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from reddiff.training.resuming import resumed
 from reddiff.training.sizes import SIZES, size_for
 from reddiff.training.trainer import Trainer
 
-LEVEL = 25  # of 255, of the noise in the log
-SHOWN, SIDE = 8, 128  # held-out pictures in the log, and their sides at the most
-CROPS, CROP = 96, 64  # of which the error is measured, and their sides at the most
+LEVEL = 25  # noise level of the PSNR in the log, in units of 1/255
+SHOWN, SIDE = 8, 128  # number of held-out images for the log, and their largest side
+CROPS, CROP = 96, 64  # number of crops for the error spectrum, and their largest side
 COLUMNS = ("hours", "step", "images", "rate", "loss", f"psnr{LEVEL}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """How far a run is.
+    """The progress of a run.
 
     Arguments:
-        step: The number of steps.
-        hours: The time spent.
-        left: The hours that are left, by the budget.
+        step: The number of steps made.
+        hours: The time spent, in hours.
+        left: The remaining time of the budget, in hours.
         loss: The mean loss since the last row.
-        psnr: PSNR in dB of held-out pictures with noise of 25/255 denoised; None without any.
+        psnr: The PSNR in dB of denoising held-out images with noise of 25/255; None if there are
+            no such images.
     """
 
     step: int
@@ -62,32 +63,33 @@ def train(
     minutes: float = 2.0,
     report: Callable[[Row], None] | None = None,
 ) -> bool:
-    """Train a small prior on the pictures of a folder; `reddiff.prior(output)` loads it.
+    """Train a small prior on the images in a folder; `reddiff.prior(output)` loads it.
 
-    A checkpoint lies beside the output while it is trained, and a table (.csv) of the loss. The
-    same call with `resume` goes on from the checkpoint, to the same result as without a break if
-    the budget is in steps. One file in twenty is held out. At the end the error of the prior is
-    measured on these, and kept in the file.
+    During training, a checkpoint and a table (.csv) of the loss are written beside the output. The
+    same call with `resume` continues from the checkpoint; if the budget is in steps, the result is
+    the same as without interruption. One file in twenty is held out. At the end, the error spectrum
+    of the prior is measured on the held-out images and stored in the file.
 
     Arguments:
-        folder: Gray pictures, or color ones, or arrays of n channels; see `read_folder`.
-        output: A .safetensors file.
-        hours: The wall-clock budget, 1 by default.
-        steps: The budget in steps, instead.
-        size: "tiny", "small", "medium" or "large"; by default what the hours suffice for.
-        resume: Go on from the checkpoint.
-        force: Replace an output, checkpoint and table that exist.
-        seed: Of all random numbers.
+        folder: A folder of gray images, color images, or arrays with n channels; see
+            `read_folder`.
+        output: The .safetensors file to write.
+        hours: The wall-clock budget in hours; 1 by default.
+        steps: The budget in steps, in place of hours.
+        size: "tiny", "small", "medium" or "large"; by default chosen according to the hours.
+        resume: Whether to continue from the checkpoint.
+        force: Whether to replace an existing output, checkpoint and table.
+        seed: Random seed.
         device: "cpu" or "cuda".
-        minutes: Between checkpoints, and between rows of the table.
-        report: Is given a row now and then.
+        minutes: The time between checkpoints, and between rows of the table, in minutes.
+        report: Called with each row of the table.
 
     Returns:
-        Whether the budget is spent. After a SIGINT or SIGTERM there is only a checkpoint.
+        Whether the budget is spent. After SIGINT or SIGTERM there is only a checkpoint.
 
     Raises:
-        InvalidArgument: If an argument cannot be used, or the pictures do not fit together.
-        PictureError: If a picture cannot be read, or the output exists.
+        InvalidArgument: If an argument is invalid, or the images differ in the number of channels.
+        PictureError: If an image cannot be read, or the output exists.
         WeightsError: If the checkpoint is damaged.
         FloatingPointError: If the loss is not finite.
     """
@@ -139,7 +141,7 @@ def train(
 def _checked(
     output: Path, hours: float | None, steps: int | None, size: str | None, minutes: float
 ) -> float | None:
-    """The hours of the budget."""
+    """The budget in hours, after validation of the arguments; None for a budget in steps."""
     suffix = output.suffix.lower()
     require(suffix == ".safetensors", "output", expected="a .safetensors file", got=str(output))
     expected = "hours or steps, not both"
@@ -156,13 +158,13 @@ def _checked(
 
 
 def _patches(pictures: Folder) -> list[int]:
-    """Sides of crops: 32 and 64 pixels, or 16 where all pictures are smaller."""
+    """The sides of crops: 32 and 64 pixels, or 16 if all images are smaller."""
     largest = max(min(p.shape[:2]) for p in pictures.pictures)
     return [side for side in (32, 64) if side <= largest] or [16]
 
 
 def _left(trainer: Trainer) -> float:
-    """Hours to the end of the budget."""
+    """The remaining time of the budget in hours."""
     done = trainer.done()
     return trainer.hours * (1 - done) / done if 0 < done < 1 else 0.0
 
@@ -181,7 +183,7 @@ def _wiring(trainer: Trainer) -> Wiring:
 
 
 def _finish(trainer: Trainer, pictures: Folder, output: Path) -> None:
-    """Measure the error and write the weights, in half precision."""
+    """Measure the error spectrum and write the weights in half precision."""
     net, wiring = trainer.average().cpu(), _wiring(trainer)
     half = {name: value.half() for name, value in net.state_dict().items()}
     net.load_state_dict({name: value.float() for name, value in half.items()})

@@ -1,4 +1,4 @@
-"""Signals that end a run after its step."""
+"""Handling of signals that end a training run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 class Stop:
-    """While it is open, SIGINT and SIGTERM only ask for an end: after the step, and saved."""
+    """Context in which SIGINT and SIGTERM only set `asked`, so that a run can save and end."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,4 +1,4 @@
-"""The log of a training run: rows of a table, and denoising PSNR."""
+"""The log of a training run: a table, and the denoising PSNR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reddiff.priors.base import Prior
 
 
 def append(path: Path, columns: Sequence[str], row: Sequence[float]) -> None:
-    """One more row of a CSV file, which begins with the names of the columns."""
+    """Append a row to a CSV file, which starts with the names of the columns."""
     fresh = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
@@ -27,7 +27,7 @@ def append(path: Path, columns: Sequence[str], row: Sequence[float]) -> None:
 def denoising_psnr(
     denoise: Prior, images: Iterable[Tensor], level: float, device: str = "cpu"
 ) -> list[float]:
-    """PSNR in dB of each image for noise of `level`/255, seeded by its place in the list."""
+    """The PSNR in dB of each denoised image, for noise of `level`/255 seeded by its index."""
     values = []
     sigma = torch.full((1,), 2 * level / 255, device=device)
     for seed, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""The loss of an EDM denoiser, and how much it counts at each noise level."""
+"""The loss of an EDM denoiser, and its weight at each noise level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reddiff.training.batches import SIGMA_MAX, SIGMA_MIN
 
 
 def edm_losses(net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast: bool) -> Tensor:
-    """EDM's loss of each image: with its weights, the squared error of the raw network."""
+    """The EDM loss of each image, which is the mean squared error of the raw network."""
     level = sigma[:, None, None, None]
     c_skip, c_out, c_in, c_noise = edm_coefficients(level)
     noisy = x + level * noise
@@ -25,10 +25,10 @@ def edm_losses(net: nn.Module, x: Tensor, noise: Tensor, sigma: Tensor, autocast
 class LevelMeans:
     """A running mean of the loss as a function of the noise level.
 
-    Dividing by it makes every level count alike: where even the best denoiser has a large loss,
-    as at low noise, it would otherwise outweigh the levels at which there is more to learn. EDM2
-    learns this function; here it is a histogram over ln(sigma) with exponential forgetting,
-    smoothed by a Gaussian of one bin.
+    Dividing the loss by it gives all levels the same weight. Otherwise levels at which even the
+    best denoiser has a large loss, such as low levels, would dominate. EDM2 learns this function;
+    here it is a histogram over ln(sigma), smoothed by a Gaussian with a width of one bin and by an
+    exponential moving average over batches.
 
     References:
         | Analyzing and Improving the Training Dynamics of Diffusion Models (Karras et al., 2024),
@@ -36,24 +36,24 @@ class LevelMeans:
 
     Arguments:
         bins: The number of bins from SIGMA_MIN to SIGMA_MAX.
-        decay: What is left of an observation after one more batch.
-        device: Where the losses are.
+        decay: The decay of the moving average per batch.
+        device: The device of the losses.
     """
 
     def __init__(self, bins: int = 32, decay: float = 0.998, device: str = "cpu") -> None:
         self.centers = torch.linspace(math.log(SIGMA_MIN), math.log(SIGMA_MAX), bins, device=device)
         self.decay = decay
-        self.sums = torch.zeros(2, bins, device=device)  # of the losses, and how many
+        self.sums = torch.zeros(2, bins, device=device)  # sums of losses and of weights
 
     def update(self, sigma: Tensor, losses: Tensor) -> Tensor:
-        """Take note of these losses; the mean loss at their levels, these included."""
+        """Add losses, and return the updated mean loss at their levels."""
         kernel = self._kernel(sigma)
         self.sums.mul_(self.decay).add_(torch.stack([losses, torch.ones_like(losses)]) @ kernel)
         total, count = self.sums @ kernel.T
         return total / count
 
     def _kernel(self, sigma: Tensor) -> Tensor:
-        """How near each level is to each bin, (b, bins)."""
+        """The smoothing kernel between levels and bins, (b, bins)."""
         spacing = self.centers[1] - self.centers[0]
         away = (sigma.log()[:, None] - self.centers) / spacing
         return (-away.square() / 2).exp()

@@ -1,4 +1,4 @@
-"""The optimizer: Muon or Adam, with gradients clipped by their own history."""
+"""The optimizer: Muon and Adam, with gradients clipped relative to their mean norm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reddiff.priors import UNet
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """About U V' of each matrix U S V', (n, rows, columns): Newton-Schulz steps in bfloat16."""
+    """An approximation of U V^T for matrices U S V^T, by Newton-Schulz steps in bfloat16."""
     x = matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
@@ -24,9 +24,9 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon (Nesterov, rates as for Adam), all matrices of one shape at a time.
+    """torch.optim.Muon (Nesterov, rates as for Adam), batched over matrices of the same shape.
 
-    One by one, their small products would take a GPU longer than the network does.
+    Without batching, the small matrix products would take longer on a GPU than the network.
 
     References:
         | Muon: An optimizer for hidden layers in neural networks (Jordan et al., 2024)
@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures
-        """One update."""
+        """Make one update."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
             shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -61,15 +61,15 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizer:
-    """Muon for the inner convolutions, each seen as a matrix, and Adam for the rest.
+    """Muon for the weights of inner convolutions, as matrices, and Adam for other parameters.
 
-    Each matrix, (out, height * width * in), is a second parameter on the memory of the
-    convolution's weight, which must be channels last.
+    Each matrix (out, height * width * in) is a second parameter that shares the memory of the
+    weight, which must be in channels-last format.
 
     Arguments:
-        net: The network; its weights are stored channels last.
-        muon: Whether to use Muon at all; without it, Adam takes everything.
-        clip: The largest norm of the gradient, over the running mean of that norm.
+        net: The network, with weights in channels-last format.
+        muon: Whether to use Muon; otherwise Adam is used for all parameters.
+        clip: The largest norm of the gradient, relative to its running mean.
     """
 
     def __init__(self, net: UNet, muon: bool, clip: float) -> None:
@@ -80,7 +80,7 @@ class Optimizer:
         ids = {id(weight) for weight in self.convs}
         rest = [p for p in net.parameters() if id(p) not in ids]
         self.parameters, self.clip = list(net.parameters()), clip
-        self.norm = torch.zeros(2, device=rest[0].device)  # the sum of norms, and of its weights
+        self.norm = torch.zeros(2, device=rest[0].device)  # sums of norms and of weights
         cuda = rest[0].is_cuda
         self.parts: dict[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(rest, betas=(0.9, 0.99), capturable=cuda)
@@ -91,20 +91,20 @@ class Optimizer:
 
     @staticmethod
     def matrix(weight: Tensor) -> Tensor:
-        """The weight as a matrix, without a copy."""
+        """A view of the weight as a matrix."""
         return weight.permute(0, 2, 3, 1).flatten(1)
 
     def rate(self, rate: float) -> None:
-        """Set the learning rate; Adam's is a third of Muon's, for stability."""
+        """Set the learning rate; that of Adam is a third of that of Muon, for stability."""
         for name, part in self.parts.items():
             own = rate / 3 if name == "adam" and self.matrices else rate
             for group in part.param_groups:
-                if not isinstance(group["lr"], Tensor):  # in a tensor, a recorded step sees it
+                if not isinstance(group["lr"], Tensor):  # a tensor, so that CUDA graphs see changes
                     group["lr"] = torch.zeros((), device=self.norm.device)
                 group["lr"].fill_(own)
 
     def step(self) -> None:
-        """One update."""
+        """Make one update."""
         self._clip()
         for weight, matrix in zip(self.convs, self.matrices, strict=True):
             if weight.grad is not None:
@@ -113,7 +113,7 @@ class Optimizer:
             part.step()
 
     def _clip(self) -> None:
-        """Shrink a gradient much longer than usual; it counts as no longer in the mean either."""
+        """Clip gradients with an unusually large norm; the mean uses the clipped norm."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(grads)
         mean = torch.where(self.norm[1] > 0, self.norm[0] / self.norm[1], norm)
@@ -122,7 +122,7 @@ class Optimizer:
         self.norm.mul_(0.99).add_(torch.stack([factor * norm, torch.ones_like(norm)]))
 
     def state(self) -> dict[str, Tensor]:
-        """The optimizers' tensors, under names that `load` understands."""
+        """The tensors of the optimizers, by names that `load` expects."""
         parts = {
             f"opt.{name}.{i}.{key}": value.contiguous()
             for name, part in self.parts.items()
@@ -132,7 +132,7 @@ class Optimizer:
         return parts | {"opt.norm": self.norm}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from the tensors that `state` gave."""
+        """Restore the tensors returned by `state`."""
         self.norm.copy_(tensors["opt.norm"])
         for name, part in self.parts.items():
             state: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The pictures in a folder, read and checked before a network is trained on them."""
+"""Reading and validation of the images in a folder, for training."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from reddiff.images.io.arrays import read_array
 from reddiff.images.io.reading import picture_errors
 from reddiff.training.batches import Data
 
-LEAST = 16  # pixels of the shorter side
-SHOWN = 5  # files in a message
-HELD_OUT = 20  # one file in so many
-MAX_BYTES = 1 << 33  # of one array
+LEAST = 16  # smallest side in pixels
+SHOWN = 5  # number of files listed in a message
+HELD_OUT = 20  # one file in this many is held out
+MAX_BYTES = 1 << 33  # largest size of an array
 
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """Pictures of a folder, in the order of their names.
+    """The images of a folder, sorted by name.
 
     Arguments:
-        names: Their names.
-        pictures: `(h, w, c)`, uint8, or float32 in [-1, 1].
+        names: The names of the files.
+        pictures: The images `(h, w, c)`, uint8, or float32 in [-1, 1].
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class Folder:
 
     @property
     def channels(self) -> int:
-        """The number of channels, the same for all."""
+        """The number of channels, which all images share."""
         return int(self.pictures[0].shape[2])
 
     def digest(self) -> str:
@@ -51,7 +51,7 @@ class Folder:
         return found.hexdigest()[:16]
 
     def split(self) -> tuple[Folder, Folder]:
-        """For training, and held out: one file in twenty, but of several files at least one."""
+        """The images for training, and those held out: one in twenty, at least one of several."""
         n = len(self.names)
         count = max(round(n / HELD_OUT), 1) if n > 1 else 0
         held = {round((i + 0.5) * n / count) for i in range(count)} if count else set()
@@ -59,7 +59,7 @@ class Folder:
         return self._some([i for i in range(n) if i not in held]), self._some(sorted(held))
 
     def data(self, patches: Sequence[int], device: str) -> Data:
-        """Batches of crops."""
+        """A source of batches of crops."""
         rows, offset = [], 0
         for picture in self.pictures:
             rows.append((offset, picture.shape[0], picture.shape[1], 0))
@@ -69,7 +69,7 @@ class Folder:
         return Data(pixels, torch.tensor(rows), patches, device=device, channels=channels)
 
     def crops(self, side: int, count: int) -> Tensor:
-        """Crops `(count, c, side, side)` in [-1, 1], the same at every call."""
+        """Reproducible random crops `(count, c, side, side)` in [-1, 1]."""
         numbers, found = np.random.default_rng(0), []
         for k in range(count):
             picture = self.pictures[k % len(self.pictures)]
@@ -78,7 +78,7 @@ class Folder:
         return torch.stack(found)
 
     def centers(self, most: int, side: int) -> list[Tensor]:
-        """The centers `(1, c, h, w)` of some pictures, in [-1, 1]."""
+        """The centers `(1, c, h, w)` of the first `most` images, in [-1, 1]."""
         found = []
         for picture in self.pictures[:most]:
             height, width = (min(n, side) for n in picture.shape[:2])
@@ -97,15 +97,16 @@ def _as_x(picture: Tensor) -> Tensor:
 
 
 def read_folder(folder: Path) -> Folder:
-    """All pictures and arrays of a folder and its sub-folders.
+    """Read all images and arrays in a folder and its subfolders.
 
-    Pictures are gray or in color, of 8 or 16 bits or floats; alpha is left out. A .npy file holds
-    `(h, w)` or `(h, w, c)`: integers, of which the largest of their type is white, or floats in
-    [0, 1].
+    Images are gray or in color, with 8 or 16 bits or floats; alpha is ignored. A .npy file contains
+    `(h, w)` or `(h, w, c)`: integers, for which white is the largest value of their type, or floats
+    in [0, 1].
 
     Raises:
-        InvalidArgument: If there are none, or they are too small or of different channels.
-        PictureError: If some cannot be read; the first five are named.
+        InvalidArgument: If there are no images, or they are too small or differ in the number of
+            channels.
+        PictureError: If some cannot be read; the first five are listed.
     """
     require(folder.is_dir(), "FOLDER", expected="a folder of pictures", got=str(folder))
     paths = sorted(folder.rglob("*.npy"))
@@ -131,7 +132,7 @@ def read_folder(folder: Path) -> Folder:
     for name, picture in zip(names, pictures, strict=True):
         kinds[picture.shape[2]].append(name)
     parts = [f"{len(v)} of {c} ({v[0]}{', ...' * (len(v) > 1)})" for c, v in kinds.items()]
-    expected = "pictures of the same number of channels"
+    expected = "pictures with the same number of channels"
     require(len(kinds) == 1, "FOLDER", expected=expected, got=", ".join(parts))
     small = [n for n, p in zip(names, pictures, strict=True) if min(p.shape[:2]) < LEAST]
     expected = f"pictures of {LEAST} pixels a side or more"

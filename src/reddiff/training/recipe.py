@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """The settings of a training run.
 
     Arguments:
-        hours: Wall-clock budget, earlier hours of the run included; None for none.
-        steps: Budget in steps; None for none.
-        batch: Scenes' worth of pixels a step.
-        lr: Peak learning rate.
-        warmup: Steps in which it rises.
-        cooldown: The last part of the budget, in which it falls to zero.
-        muon: Whether Muon is used, or Adam alone.
-        ema: Decay of the moving average, per step.
-        clip: Largest norm of the gradient, over its running mean.
-        weigh: Divide the loss by its mean at each level.
-        sigma_mean: Of log sigma.
-        sigma_std: Of log sigma.
-        sigma_wide: The part drawn log-uniform in 0.002..80.
-        bf16: Compute in bfloat16, under autocast.
-        seed: Of all random numbers.
-        device: Where the network is.
+        hours: The wall-clock budget in hours, including earlier parts of the run, or None.
+        steps: The budget in steps, or None.
+        batch: The batch size, as the number of scenes with the same number of pixels.
+        lr: The peak learning rate.
+        warmup: The number of steps in which the learning rate rises.
+        cooldown: The final fraction of the budget, in which the learning rate falls to zero.
+        muon: Whether to use Muon; otherwise Adam alone.
+        ema: The decay of the moving average of the weights, per step.
+        clip: The largest norm of the gradient, relative to its running mean.
+        weigh: Whether to divide the loss by its mean at each level.
+        sigma_mean: The mean of log sigma.
+        sigma_std: The standard deviation of log sigma.
+        sigma_wide: The fraction of levels drawn log-uniformly from 0.002 to 80.
+        bf16: Whether to compute in bfloat16, with autocast.
+        seed: Random seed.
+        device: The device of the network.
     """
 
     hours: float | None = None

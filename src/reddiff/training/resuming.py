@@ -1,4 +1,4 @@
-"""The run of a checkpoint."""
+"""Resuming of a training run from a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from reddiff.training.trainer import Trainer
 
 
 def resumed(checkpoint: Path, recipe: Recipe, about: Mapping[str, Any]) -> Trainer:
-    """The run of a checkpoint, if it is one of these pictures and this network."""
+    """The run of a checkpoint.
+
+    Raises:
+        InvalidArgument: If the checkpoint belongs to other images or another network.
+        WeightsError: If it is damaged.
+    """
     try:
         metadata, _ = read(checkpoint)
         known = json.loads(metadata["about"])

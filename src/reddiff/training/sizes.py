@@ -1,4 +1,4 @@
-"""The networks that `train` chooses from."""
+"""The networks from which `train` chooses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """A network.
+    """The size of a network.
 
     Arguments:
-        channels: At each level, finest first.
-        blocks: At each level.
-        hours: The longest time of training, on a CPU, for which it is chosen.
+        channels: The number of channels at each level, finest first.
+        blocks: The number of residual blocks at each level.
+        hours: The longest training time on a CPU, in hours, for which it is chosen.
     """
 
     channels: tuple[int, ...]
@@ -29,7 +29,7 @@ SIZES = {
 
 
 def size_for(hours: float | None) -> str:
-    """The largest network that so many hours suffice for; a small one for steps."""
+    """The name of the network for a training time in hours; "small" for a budget in steps."""
     if hours is None:
         return "small"
     return next(name for name, size in SIZES.items() if hours <= size.hours)

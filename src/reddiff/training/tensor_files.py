@@ -1,4 +1,4 @@
-"""Safetensors files of training runs, whose metadata are JSON."""
+"""Safetensors files of training runs, with JSON metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """A safetensors file, complete or not there at all; metadata are JSON."""
+    """Write a safetensors file atomically, with metadata as JSON."""
     temporary = path.with_suffix(".tmp")
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     save_file(plain, temporary, {k: json.dumps(v) for k, v in metadata.items()})
@@ -28,6 +28,6 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with the prefix, without it, in single precision."""
+    """The tensors whose names start with the prefix, which is removed, in single precision."""
     chosen = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors[name].float() for name in chosen}

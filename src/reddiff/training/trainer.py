@@ -1,4 +1,4 @@
-"""A training run: its steps, its budget, and checkpoints from which it goes on."""
+"""A training run: steps, budget and checkpoints."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from reddiff.training.tensor_files import read, select, write
 
 
 class Trainer:
-    """The network, its moving average, the optimizer, and how far they are.
+    """A network with its moving average, its optimizer and the progress of the run.
 
     Arguments:
-        recipe: How it is trained.
-        config: Arguments of the network.
-        weights: A state dict to start from; fresh weights if there are none.
+        recipe: The settings.
+        config: The arguments of the network.
+        weights: The initial state dict, or None.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Trainer:
         self.update: Callable[[Tensor, Tensor, Tensor], Tensor] = self._update
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         metadata, tensors = read(path)
         self.net.load_state_dict(select(tensors, "net."))
         self.ema.load_state_dict(select(tensors, "ema."))
@@ -59,21 +59,21 @@ class Trainer:
         self.hours, self.cpu = progress["hours"], progress["cpu"]
 
     def done(self) -> float:
-        """The part of the budget that is spent, 1 at its end; 0 if there is no budget."""
+        """The spent fraction of the budget; 0 if there is no budget."""
         recipe = self.recipe
         hours = self.hours / recipe.hours if recipe.hours else 0.0
         steps = self.steps / recipe.steps if recipe.steps else 0.0
         return float(max(hours, steps))
 
     def rate(self) -> float:
-        """The learning rate: up linearly, then constant, then a cosine to zero."""
+        """The learning rate: a linear rise, then constant, then cosine decay to zero."""
         recipe = self.recipe
         warm = min((self.steps + 1) / recipe.warmup, 1.0)
         end = max(self.done() - 1 + recipe.cooldown, 0.0) / recipe.cooldown
         return float(recipe.lr) * warm * (1 + math.cos(math.pi * min(end, 1.0))) / 2
 
     def step(self, x: Tensor) -> Tensor:
-        """One update of the weights and of their moving average; the plain loss."""
+        """Update the weights and their moving average, and return the unweighted loss."""
         recipe = self.recipe
         sigma = draw_sigma(len(x), recipe.sigma_mean, recipe.sigma_std, recipe.sigma_wide)
         sigma = sigma.to(x.device)
@@ -84,7 +84,7 @@ class Trainer:
         return self.update(x, torch.randn_like(x), sigma)
 
     def _update(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """The part of a step that draws nothing and waits for nothing."""
+        """The part of a step without random numbers and synchronization."""
         losses = edm_losses(self.net, x, noise, sigma, self.recipe.bf16)
         means = self.means.update(sigma, losses.detach())
         self.net.zero_grad()
@@ -99,14 +99,14 @@ class Trainer:
         return losses.detach().mean()
 
     def save(self, path: Path, **more: Any) -> None:
-        """Everything that is needed to go on, in one file that is complete or not there."""
+        """Write a checkpoint atomically."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
         tensors |= {"means": self.means.sums} | self.optimizer.state()
         write(path, tensors, self.metadata() | more)
 
     def metadata(self) -> dict[str, Any]:
-        """The network, and how far it is."""
+        """The arguments of the network, and the progress."""
         progress = {
             "step": self.steps, "images": self.images, "hours": self.hours, "cpu": self.cpu
         }  # fmt: skip
@@ -127,16 +127,16 @@ class Trainer:
         minutes: float = 5.0,
         every: int = 0,
     ) -> bool:
-        """Steps until the budget is spent, or a signal asks for an end.
+        """Make steps until the budget is spent or a signal arrives.
 
-        The random numbers of a step depend on the seed and the number of the step alone.
+        The random numbers of a step depend only on the seed and the index of the step.
 
         Arguments:
-            data: The batches.
+            data: The source of batches.
             save: Writes a checkpoint.
-            report: Is given the mean loss since its last call.
-            minutes: Between checkpoints, and between reports.
-            every: Reports at each multiple of so many steps instead.
+            report: Called with the mean loss since its last call.
+            minutes: The time between checkpoints, and between reports, in minutes.
+            every: If not 0, reports are made at multiples of this number of steps instead.
 
         Returns:
             Whether the budget is spent.
@@ -149,7 +149,7 @@ class Trainer:
         with Stop() as stop:
             while self.done() < 1 and not stop.asked:
                 before = time.process_time()
-                torch.manual_seed(self.recipe.seed * 2**32 + self.steps)  # however interrupted
+                torch.manual_seed(self.recipe.seed * 2**32 + self.steps)  # for resuming
                 losses.append(self.step(data.batch(self.recipe.batch)))
                 self.cpu += time.process_time() - before
                 self.hours = hours + (time.monotonic() - since) / 3600
@@ -159,7 +159,7 @@ class Trainer:
                 if over or due or row:
                     mean = float(torch.stack(losses).mean())
                     if not math.isfinite(mean):
-                        raise FloatingPointError("the loss is not finite: go on with a lower rate")
+                        raise FloatingPointError("the loss is not finite: resume with a lower rate")
                     save()
                     saved = self.hours
                 if over or row:
@@ -169,6 +169,6 @@ class Trainer:
 
 
 def channels_last(net: UNet) -> UNet:
-    """The same network, its convolutions' weights stored channels last."""
+    """The network, with its weights converted to channels-last format in place."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
