@@ -1,4 +1,4 @@
-"""How sure a result is: draws from the posterior, numbers computed from x, and diagnostics."""
+"""Uncertainty of results: posterior draws, functionals of x, and calibration tests."""
 
 from reddiff.uncertainty.arviz_export import to_arviz as to_arviz
 from reddiff.uncertainty.chains import chains_of as chains_of

@@ -1,4 +1,4 @@
-"""Draws and chains as a tree of xarray data sets, as ArviZ takes them."""
+"""Export of draws and chains to ArviZ."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from reddiff.results import Reconstruction
 
 
 def to_arviz(result: Reconstruction, problem: Problem | None = None) -> Any:
-    """A result as a DataTree of ArviZ; needs the extra `reddiff[arviz]`.
+    """Convert a result to a DataTree for ArviZ; needs the extra `reddiff[arviz]`.
 
-    `posterior` has `x` with the dimensions chain (1), draw, lane (the ids), and those of x.
-    Draws that diverged are left out if they did in all lanes, and NaN in one of several.
-    `history` has what hooks recorded: a chain for each run, a draw for each step.
-    `observed_data` has `y`.
+    The group `posterior` has `x` with the dimensions chain (1), draw, lane (the ids) and those of
+    x. Draws that diverged in all lanes are left out; those that diverged in some lanes are NaN
+    there. The group `history` has the values recorded by hooks, with a chain per run and a draw per
+    step. The group `observed_data` has `y`.
 
     Arguments:
         result: The result of `solve(..., runs=n)` or of `sample_posterior`.
-        problem: The measurements, to be kept beside the draws.
+        problem: The problem, whose y is added if given.
 
     Raises:
         Unsupported: If ArviZ is not installed.

@@ -1,7 +1,7 @@
-r"""Markov chains: whether they have mixed, and how many independent draws they are worth.
+r"""Convergence diagnostics of Markov chains: R-hat and effective sample sizes.
 
-For solvers that walk, such as `ULA`: record a number with a hook in several runs, and take
-`chains_of` the result.
+For solvers such as `ULA`, record a scalar with a hook in several runs, and pass the result to
+`chains_of`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor
 from reddiff.errors import lookup, require, require_share
 from reddiff.results import Reconstruction
 
-FEWEST = 8  # draws of a chain: halves of 4, the fewest with an autocorrelation
+FEWEST = 8  # draws per chain, so that its halves have an autocorrelation
 TAILS = (0.05, 0.95)
 
 
 def chains_of(
     result: Reconstruction, name: str, *, warmup: float = 0.5
 ) -> Float[Tensor, "b chains draws"]:
-    """What a hook recorded, as chains: one for each run of a lane.
+    """Values recorded by a hook, as chains: one per run of a lane.
 
     Arguments:
         result: The result of `solve(..., runs=4, hooks=[...])` or of `sample_posterior`.
-        name: The name under which the hook recorded it.
-        warmup: The share of the steps that is left out at the start.
+        name: The name under which the hook recorded the values.
+        warmup: The fraction of steps to discard at the start, in [0, 1].
 
     Raises:
-        InvalidArgument: If nothing of this name was recorded, or a run ended early.
+        InvalidArgument: If there are no values with this name, or if a run ended early.
     """
     require_share("warmup", warmup)
     values = lookup(result.history, "name", name)
@@ -41,13 +41,13 @@ def chains_of(
 
 
 def rhat(chains: Float[Tensor, "*lanes C N"]) -> Float[Tensor, "*lanes"]:
-    r"""The rank-normalized split :math:`\hat R`, of values and of their distances to the median.
+    r"""Rank-normalized split :math:`\hat R`, the larger for values and distances to the median.
 
-    Above 1.01 the chains have not mixed.
+    Values above 1.01 indicate that the chains have not mixed.
 
     Arguments:
-        chains: C >= 1 chains of N >= 8 values of one quantity; each is split into halves. NaN where
-            all values are equal.
+        chains: C >= 1 chains with N >= 8 values of one quantity; each is split into halves. The
+            result is NaN if all values are equal.
 
     Raises:
         InvalidArgument: If the chains are too short, or not finite.
@@ -63,9 +63,9 @@ def rhat(chains: Float[Tensor, "*lanes C N"]) -> Float[Tensor, "*lanes"]:
 
 
 def ess_bulk(chains: Float[Tensor, "*lanes C N"]) -> Float[Tensor, "*lanes"]:
-    """The effective sample size for the center of the law: that of the rank-normalized values.
+    """The effective sample size of the rank-normalized values, for the bulk of the distribution.
 
-    Less than 100 a chain is too little for `rhat` and for means.
+    It should be at least 100 per chain for `rhat` and means to be reliable.
 
     Arguments:
         chains: As for `rhat`.
@@ -80,7 +80,7 @@ def ess_bulk(chains: Float[Tensor, "*lanes C N"]) -> Float[Tensor, "*lanes"]:
 
 
 def ess_tail(chains: Float[Tensor, "*lanes C N"]) -> Float[Tensor, "*lanes"]:
-    """The effective sample size for the 5 % and 95 % quantiles, the smaller of the two.
+    """The smaller of the effective sample sizes for the 5 % and the 95 % quantile.
 
     Arguments:
         chains: As for `rhat`.
@@ -107,7 +107,7 @@ def _check(chains: Tensor) -> None:
 
 
 def _split(chains: Tensor) -> Tensor:
-    """The halves of every chain; the middle value of an odd number is left out."""
+    """The halves of every chain, without the middle value if the length is odd."""
     _check(chains)
     half = chains.shape[-1] // 2
     return torch.cat([chains[..., :half], chains[..., -half:]], -2).double()
@@ -118,7 +118,7 @@ def _median(v: Tensor) -> Tensor:
 
 
 def _rank_normalized(v: Tensor) -> Tensor:
-    """Normal scores of the ranks over all chains, equal values sharing their mean rank."""
+    """Normal scores of the ranks over all chains; ties get their mean rank."""
     flat = v.flatten(-2)
     ordered = flat.sort(-1).values
     first = torch.searchsorted(ordered, flat)
@@ -137,7 +137,7 @@ def _rhat(v: Tensor) -> Tensor:
 
 
 def _ess(v: Tensor) -> Tensor:
-    """Equations 10 to 13 with Geyer's initial monotone sequence."""
+    """Equations 10 to 13 of Vehtari et al. (2021), with Geyer's initial monotone sequence."""
     c, n = v.shape[-2:]
     centered = v - v.mean(-1, keepdim=True)
     power = torch.fft.rfft(centered, 2 * n).abs().square()
@@ -151,7 +151,7 @@ def _ess(v: Tensor) -> Tensor:
     kept = (pairs > 0).double().cumprod(-1)
     monotone = pairs.cummin(-1).values.clamp(min=0) * kept
     next_one = kept.sum(-1, keepdim=True).long().clamp(max=pairs.shape[-1] - 1)
-    rest = even.gather(-1, next_one)[..., 0].clamp(min=0)  # that of the first pair left out
+    rest = even.gather(-1, next_one)[..., 0].clamp(min=0)  # of the first pair that is left out
     rest = torch.where(kept.all(-1), 0, rest)
     tau = (2 * monotone.sum(-1) - 1 + rest).clamp(min=1 / math.log10(c * n))
     return torch.where(total > 0, c * n / tau, torch.nan)

@@ -1,7 +1,7 @@
-r"""Conformal calibration: from scores of held-out cases to a factor with a guarantee.
+r"""Conformal calibration: a factor for intervals with guaranteed coverage, from held-out cases.
 
-A score is the factor by which an interval must be widened about its center to reach the truth. The
-guarantees need no right model; they need that new cases are exchangeable with the held-out ones.
+A score is the factor by which an interval must be widened around its center to reach the truth.
+The guarantees hold for any model, provided that new cases are exchangeable with the held-out ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reddiff.errors import require
 
 
 def least_cases(level: float) -> int:
-    """The fewest held-out cases from which this level can be promised: 9 for 0.9.
+    """The smallest number of held-out cases that can guarantee a level: 9 for 0.9.
 
     Raises:
         InvalidArgument: If the level is not between 0 and 1.
@@ -27,18 +27,19 @@ def least_cases(level: float) -> int:
 
 
 def factor_in_expectation(scores: Sequence[Float[Tensor, " _"]], level: float) -> float:
-    r"""The factor with which a share `level` of the pixels of a new picture is inside, on average.
+    r"""The factor for which the expected fraction of covered pixels of a new image is `level`.
 
-    Conformal risk control of the share of pixels outside, :math:`R(\lambda)`: the least
-    :math:`\lambda` with :math:`\frac{n}{n + 1} \hat R(\lambda) + \frac{1}{n + 1} \le 1 - level`,
-    where every picture counts the same, however many pixels it has.
+    This is conformal risk control of the fraction of pixels outside, :math:`R(\lambda)`: the
+    smallest :math:`\lambda` with
+    :math:`\frac{n}{n + 1} \hat R(\lambda) + \frac{1}{n + 1} \le 1 - \mathrm{level}`. All images
+    have the same weight, regardless of their number of pixels.
 
     Arguments:
-        scores: Of each of n pictures, the scores of its pixels, at least one.
-        level: The share.
+        scores: For each of n images, the scores of its pixels, at least one.
+        level: The expected fraction, between 0 and 1.
 
     Raises:
-        InvalidArgument: If there are fewer pictures than `least_cases`.
+        InvalidArgument: If there are fewer images than `least_cases`.
 
     References:
         | Conformal Risk Control (Angelopoulos et al., 2022), Equation 4,
@@ -46,19 +47,19 @@ def factor_in_expectation(scores: Sequence[Float[Tensor, " _"]], level: float) -
     """
     n = len(scores)
     _require_cases(n, level)
-    share = 1 - level - level / n  # of all pixels, that may be outside in the mean
+    share = 1 - level - level / n  # the allowed mean fraction outside
     values = torch.cat([s.double() for s in scores])
     weights = torch.cat([torch.full((len(s),), 1 / (n * len(s))).double() for s in scores])
     order = values.argsort(descending=True)
-    outside = weights[order].cumsum(0)  # the share that is outside if this one is, too
+    outside = weights[order].cumsum(0)  # the fraction outside, including this one
     index = int((outside <= share + 1e-12).sum())
     return float(values[order][min(index, len(values) - 1)])
 
 
 def factor_for_cases(scores: Float[Tensor, " n"], level: float) -> float:
-    r"""The factor with which a new case is inside with probability `level` (split conformal).
+    r"""The factor for which a new case is covered with probability `level` (split conformal).
 
-    The :math:`\lceil (n + 1)\, level \rceil`-th smallest of n scores.
+    It is the :math:`\lceil (n + 1)\, \mathrm{level} \rceil`-th smallest of the n scores.
 
     Raises:
         InvalidArgument: If there are fewer cases than `least_cases`.
@@ -73,9 +74,9 @@ def factor_for_cases(scores: Float[Tensor, " n"], level: float) -> float:
 
 
 def p_value(reference: Float[Tensor, " n"], value: float) -> float:
-    """The conformal p-value that a value is as small as those of the reference.
+    """The conformal p-value of a value being as small as those of the reference.
 
-    At most p with a probability of at most p for a new case that is exchangeable with them.
+    For a new case that is exchangeable with the reference, P(p-value <= p) <= p.
     """
     return (1 + int((reference >= value).sum())) / (len(reference) + 1)
 

@@ -1,4 +1,4 @@
-"""Tail probabilities and intervals of the chi-square and binomial laws, in float64."""
+"""Tail probabilities and intervals of chi-square and binomial distributions, in float64."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-HALVINGS = 60  # of the unit interval, beyond the precision of float64
+HALVINGS = 60  # bisections of the unit interval, beyond the precision of float64
 
 
 def chi_square_tail(statistic: Tensor, freedom: Tensor) -> Tensor:
-    """P(X >= statistic) of a chi-square law with so many degrees of freedom."""
+    """P(X >= statistic) for a chi-square distribution with `freedom` degrees of freedom."""
     return torch.special.gammaincc(freedom.double() / 2, statistic.double() / 2)
 
 
 def binomial_cdf(n: int, p: Float[Tensor, " k"]) -> Float[Tensor, "k counts"]:
-    """P(X <= c) of n trials for c = 0 to n, one row for each probability."""
+    """P(X <= c) for n trials and c = 0 to n, one row per success probability p."""
     c = torch.arange(n + 1, dtype=torch.float64)
     count = torch.tensor(float(n), dtype=torch.float64)
     ways = torch.lgamma(count + 1) - torch.lgamma(c + 1) - torch.lgamma(count - c + 1)
@@ -27,21 +27,21 @@ def binomial_cdf(n: int, p: Float[Tensor, " k"]) -> Float[Tensor, "k counts"]:
 def clopper_pearson(
     hits: Int[Tensor, " k"], n: int, confidence: float
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """The exact interval of a probability, from how many of n independent trials succeeded.
+    """The exact confidence interval of a probability, from `hits` successes in n trials.
 
     References:
         | The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial (Clopper
         | and Pearson, 1934)
     """
     tail = (1 - confidence) / 2
-    # P(X >= hits) rises with p, and P(X <= hits) = 1 - P(X >= hits + 1)
+    # P(X >= hits) increases with p, and P(X <= hits) = 1 - P(X >= hits + 1)
     low = _where_tail_is(hits, n, tail)
     high = _where_tail_is(hits + 1, n, 1 - tail)
     return torch.where(hits > 0, low, 0.0), torch.where(hits < n, high, 1.0)
 
 
 def _where_tail_is(hits: Tensor, n: int, wanted: float) -> Tensor:
-    """The p at which P(X >= hits) is as wanted, by bisection."""
+    """The p for which P(X >= hits) = wanted, by bisection."""
     low, high = torch.zeros(len(hits)).double(), torch.ones(len(hits)).double()
     below = (hits.cpu() - 1).clamp(0, n)[:, None]
     for _ in range(HALVINGS):

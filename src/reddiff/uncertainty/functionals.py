@@ -1,4 +1,4 @@
-"""The posterior of a number that is computed from x: a mean, a flux, a width, a position."""
+"""The posterior of a scalar computed from x, such as a mean, a flux, a width or a position."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from reddiff.metrics.draws import central_interval, moments, needed_draws
 
 @runtime_checkable
 class HasDraws(Protocol):
-    """What `functional` takes: a `Reconstruction` of several runs, or a `Restored` with draws."""
+    """The interface that `functional` needs: a `Reconstruction`, or a `Restored` with draws."""
 
     @property
     def draws(self) -> Iterable[Float[Tensor, "b *n"]]:
-        """The draws of all lanes, one after the other."""
+        """An iterator over the draws, each with all lanes."""
 
     @property
     def usable(self) -> Bool[Tensor, "b S"]:
-        """Which draws did not diverge."""
+        """The draws that did not diverge."""
 
 
 @dataclass(frozen=True, eq=False)
 class Functional:
-    """The posterior of a number, from draws.
+    """The posterior of a scalar f(x), from draws.
 
     Arguments:
-        values: f of every draw; NaN of one that diverged.
+        values: f(x) of every draw; NaN for draws that diverged.
         usable: The draws that did not diverge.
-        level: The level of the interval.
-        factor: What widens the interval about the mean, such as that of a calibration.
+        level: The level of the interval, between 0 and 1.
+        factor: A factor on the width of the interval around the mean, such as that of a
+            calibration.
     """
 
     values: Float[Tensor, "b S"]
@@ -67,11 +68,11 @@ class Functional:
         return self.mean + self.factor * (end - self.mean)
 
     def widened(self, factor: float) -> Functional:
-        """The same with an interval that is so many times as wide about the mean."""
+        """A copy whose interval is wider by a factor, around the mean."""
         return replace(self, factor=self.factor * factor)
 
     def histogram(self, bins: int = 10) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b edges"]]:
-        """The counts of the draws in equal bins from the least to the largest value, per lane.
+        """The histogram of the draws per lane, in equal bins from the smallest to the largest.
 
         Returns:
             The counts, and the bins + 1 edges.
@@ -84,7 +85,7 @@ class Functional:
         return torch.stack(counts), torch.stack(edges)
 
     def sentence(self, lane: int = 0) -> str:
-        """The mean and the interval of a lane, such as `12.3 (11.8, 12.9), 90 % of 32 draws`."""
+        """Mean and interval of a lane as text, such as `12.3 (11.8, 12.9), 90 % of 32 draws`."""
         low, high, mean = (float(v[lane]) for v in (self.low, self.high, self.mean))
         digits = _digits(high - low)
         text = ", ".join(f"{v:.{digits}f}" for v in (low, high))
@@ -101,19 +102,19 @@ def functional(
     """The posterior of f(x), from the draws of a result.
 
     Arguments:
-        result: A `Reconstruction` of several runs (`sample_posterior`, or `solve` with `runs`), in
-            the units of the prior; or a `Restored` with draws, in pixels of [0, 1].
-        f: From one x, such as `(c, h, w)`, to one finite number.
-        level: The level of the interval.
+        result: A `Reconstruction` with several runs (from `sample_posterior`, or from `solve` with
+            `runs`), in the units of the prior; or a `Restored` with draws, with pixels in [0, 1].
+        f: A function from one x, such as `(c, h, w)`, to one finite number.
+        level: The level of the interval, between 0 and 1.
 
     Raises:
-        InvalidArgument: If there are too few draws for the level, f is not finite, gives no number,
-            or differs between two calls on one x.
+        InvalidArgument: If there are too few draws for the level, or if f does not return a
+            finite number, or not the same number for the same x.
     """
     usable = result.usable
     least, most = needed_draws(level), int(usable.sum(1).min())
-    expected = f"a result of at least {least} draws for an interval of level {level:g}"
-    require(most >= least, "result", expected=expected, got=f"one of {most}")
+    expected = f"a result with at least {least} draws for an interval of level {level:g}"
+    require(most >= least, "result", expected=expected, got=f"one with {most}")
     columns: list[Tensor] = []
     for index, draw in enumerate(result.draws):
         values = [
@@ -142,12 +143,12 @@ def _number(f: Callable[[Tensor], float | Tensor], x: Tensor, index: int) -> flo
 def _require_same(f: Callable[[Tensor], float | Tensor], draw: Tensor, first: Tensor) -> None:
     again = [_number(f, x, 0) for x, value in zip(draw, first, strict=True) if value == value]
     before = [value for value in first.tolist() if not math.isnan(value)]
-    expected = "the same number at every call on one x"
+    expected = "the same number at every call for the same x"
     require(again == before, "f", expected=expected, got=f"{before[:1]}, then {again[:1]}")
 
 
 def _digits(width: float) -> int:
-    """Decimals that show a width to two digits."""
+    """The number of decimals that shows two significant digits of a width."""
     if not width > 0:
         return 3
     return max(0, 1 - math.floor(math.log10(width)))

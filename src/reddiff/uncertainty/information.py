@@ -1,4 +1,4 @@
-"""Where the data ended and the prior began."""
+"""The share of information from the data, per pixel."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from reddiff.errors import require
 def measured_share(
     std: Float[Tensor, "*shape"], prior_std: Float[Tensor, "*shape2"] | float
 ) -> Float[Tensor, "*shape"]:
-    r"""The share of each pixel's prior variance that y removed.
+    r"""The fraction of the prior variance of each pixel that the measurement removed.
 
     .. math:: 1 - \mathrm{Var}(x \mid y) / \mathrm{Var}(x)
 
-    Near 1 the pixel was measured; near 0 the prior drew it. From S draws it scatters by about
-    sqrt(2 / (S - 1)) of the part that is left, and can be below 0; so it can for the exact
-    posterior of a prior that is not Gaussian, where y may raise the variance.
+    Near 1 the pixel is determined by the measurement, near 0 by the prior. For a `std` estimated
+    from S draws, one minus the result has a relative error of about sqrt(2 / (S - 1)), so that the
+    result can be negative. For non-Gaussian priors it can also be negative for the exact posterior,
+    because a measurement can increase the variance.
 
     Arguments:
         std: The standard deviation of the posterior, such as `Reconstruction.std`.
-        prior_std: That of the prior: in closed form, or of draws from it,
+        prior_std: The standard deviation of the prior, in closed form or from draws such as
             `reddiff.sample(prior, shape, 200).std(0)`.
 
     Raises:
-        InvalidArgument: If the shapes do not fit, or a standard deviation of the prior is not
+        InvalidArgument: If the shapes do not fit, or if a standard deviation of the prior is not
             positive.
     """
     prior = torch.as_tensor(prior_std, dtype=std.dtype, device=std.device)

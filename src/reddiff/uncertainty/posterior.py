@@ -1,4 +1,4 @@
-"""Draws from the posterior, in batches, so that memory does not grow with their number."""
+"""Posterior draws in batches, with memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from reddiff.run.validation import default_solver
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
-AT_ONCE = 1 << 18  # pixels of the draws that are made together, unless `at_once` says how many
-ON_DISK = 1 << 28  # bytes of draws beyond which they are kept in a temporary file
+AT_ONCE = 1 << 18  # pixels per batch of draws, unless `at_once` is given
+ON_DISK = 1 << 28  # bytes of draws above which they are stored in a temporary file
 
 
 def sample_posterior(
@@ -44,32 +44,32 @@ def sample_posterior(
 ) -> Reconstruction:
     """n draws from the posterior of x given y.
 
-    Draw i is run i of `solve(problem, prior, solver, runs=n)`, up to rounding. They are made
-    `at_once` at a time, and more than 256 MiB of them are kept in a temporary file, so that memory
-    does not grow with n. `x` of the result is their mean; `std`, `quantile` and `interval` measure
-    their spread.
+    Draw i is run i of `solve(problem, prior, solver, runs=n)`, up to rounding. Draws are made in
+    batches of `at_once`. More than 256 MiB of draws are stored in a temporary file, so that memory
+    does not grow with n. `x` of the result is the mean of the draws; `std`, `quantile` and
+    `interval` measure their spread.
 
     Arguments:
-        problem: The measurements, b lanes.
-        prior: The diffusion model.
-        n: Draws per lane, at least 1.
-        solver: By default noise-aware RED-diff at realism 1. A method that does not draw from the
-            posterior (`Solver.draws_posterior`) leaves a warning in the result.
-        seed: All noise is a function of (seed, lane id, draw, step).
+        problem: The problem, with b lanes.
+        prior: The diffusion prior.
+        n: The number of draws per lane, at least 1.
+        solver: The method; by default noise-aware RED-diff at realism 1. With a method that does
+            not draw from the posterior (`Solver.draws_posterior`), the result has a warning.
+        seed: Random seed. All noise is a function of (seed, lane id, draw, step).
         ids: As for `solve`.
-        at_once: How many draws of all lanes are solved as one batch; by default as many as have
-            2^18 pixels together.
-        hooks: Called after every step of every batch; what they record has NaN in batches that
+        at_once: The number of draws, for all lanes, per batch; by default as many as have 2^18
+            pixels in total.
+        hooks: Called after every step of every batch. Recorded values are NaN for batches that
             ended earlier.
-        check: As for `solve`; made once.
-        progress: Show one bar for all draws on stderr.
+        check: As for `solve`; done once.
+        progress: Whether to show one progress bar for all draws on stderr.
 
     Returns:
-        The draws as `samples` `(b, n, *x)`. There is no snapshot to resume from.
+        A result with the draws as `samples`, `(b, n, *x)`, and without a snapshot.
 
     Raises:
-        InvalidArgument: If an argument cannot be used; before any network evaluation.
-        Unsupported: If the solver has no theory for this operator or noise.
+        InvalidArgument: If an argument is invalid; raised before the first run.
+        Unsupported: If the solver is not defined for this operator or noise.
     """
     require_count("n", n)
     if solver is None:
@@ -88,7 +88,7 @@ def sample_posterior(
             part = len(parts)
             shown = [_Within(hook, part, batches) for hook in watch]
             run = Run(problem, prior, solver, seed, ids, count, [*shown], None, check, made)
-            check = False  # the operator and the denoiser are as they were
+            check = False  # operator and denoiser have been checked
             while run.more():
                 run.advance()
             result = run.result()
@@ -106,7 +106,7 @@ def sample_posterior(
 
 
 class _Within(Hook):
-    """A hook that sees the batches of draws as one run: a bar goes on where it stood."""
+    """A hook for one batch of draws; a progress bar sees all batches as one run."""
 
     def __init__(self, hook: Hook, part: int, parts: int) -> None:
         self.hook, self.part, self.parts = hook, part, parts
@@ -124,7 +124,7 @@ class _Within(Hook):
 
 
 def _store(lanes: tuple[int, int], like: Tensor) -> Tensor:
-    """Room for all draws: in memory, or in a file that is gone once nothing refers to it."""
+    """An empty tensor for all draws, in memory or backed by a temporary file."""
     shape: Shape = (*lanes, *like.shape[2:])
     if prod(shape) * like.element_size() <= ON_DISK:
         return torch.empty(shape, dtype=like.dtype, device="cpu")
@@ -134,7 +134,7 @@ def _store(lanes: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def _together(parts: list[Reconstruction], samples: Tensor, *, draws: bool) -> Reconstruction:
-    """The results of the batches as one."""
+    """The results of all batches, combined."""
 
     def beside(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts], 1)
@@ -153,7 +153,7 @@ def _together(parts: list[Reconstruction], samples: Tensor, *, draws: bool) -> R
     if n > 1 and not draws:
         findings.append(Finding(None, None, NO_DRAWS))
     used = status != Status.DIVERGED
-    used = torch.where(used.any(1, keepdim=True), used, True)  # else their last finite estimates
+    used = torch.where(used.any(1, keepdim=True), used, True)  # if all diverged
     return replace(
         first,
         x=moments(samples, used)[0],

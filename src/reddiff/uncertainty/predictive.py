@@ -1,4 +1,4 @@
-r"""Is the model consistent with y: tests of the residual at draws from the posterior."""
+r"""Posterior predictive tests: whether residuals at posterior draws look like the noise."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from reddiff.problem import Problem
 from reddiff.random import DRAWING, Keys
 from reddiff.uncertainty.residual_statistics import STATISTICS
 
-AT_ONCE = 1 << 20  # entries of the new measurements that are made together
+AT_ONCE = 1 << 20  # entries per batch of simulated measurements
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualTests:
-    """p-values of tests of the residuals, by the name of the test.
+    """p-values of residual tests, by the name of the test.
 
     Arguments:
-        values: Of each test, the p-value of the residual at every draw used; NaN where y has too
+        values: For each test, the p-value of the residual at every tested draw; NaN if y has too
             few entries for the test.
     """
 
@@ -32,9 +32,9 @@ class ResidualTests:
 
     @property
     def p(self) -> dict[str, Float[Tensor, " b"]]:
-        """The p-value of each test: of one draw its own, of several twice the mean, at most 1.
+        """The p-value of each test: for several draws, twice the mean, at most 1.
 
-        The former is exact, the latter valid however the draws depend on each other.
+        For one draw it is exact; for several it is valid for any dependence between draws.
 
         References:
             | Posterior Predictive p-Values (Meng, 1994), Equation 4
@@ -46,7 +46,7 @@ class ResidualTests:
 
     @property
     def overall(self) -> Float[Tensor, " b"]:
-        """The p-value of all tests together: the least one times their number (Bonferroni)."""
+        """The p-value of all tests together: the smallest times their number (Bonferroni)."""
         each = torch.stack(list(self.p.values()))
         count = (~torch.isnan(each)).sum(0)
         least = each.nan_to_num(torch.inf).amin(0)
@@ -68,31 +68,32 @@ def residual_tests(
 ) -> ResidualTests:
     r"""Test whether y - A(x) looks like the noise, at draws x from the posterior.
 
-    If y came from the prior, A and the noise as given, then a pair of y and an exact draw has the
-    law of the pair of y and the truth, so the residual at a draw is distributed as the noise
-    itself, however closely the posterior follows y. Each statistic of y is compared with that of
-    `replicates` new measurements of the same draw:
+    If prior, A and noise are correct, an exact draw and y have the same joint distribution as the
+    true x and y. The residual at a draw is then distributed like the noise, however closely the
+    posterior follows y. Each statistic is compared with those of `replicates` simulated
+    measurements of the same draw:
 
-    - `chi-square`: the sum of squares of the standardised residual.
-    - `whiteness`: the sum of its squared autocorrelations at 1 to 5 pixels along one axis, or up to
-      2 along two.
-    - `runs`: how often its sign changes from one measured entry to the next.
-    - `largest`: its largest absolute value, for outliers.
+    - `chi-square`: the sum of squares of the standardized residual.
+    - `whiteness`: the sum of its squared autocorrelations, at lags of 1 to 5 entries for 1-D y, and
+      of up to 2 pixels for images.
+    - `runs`: the number of sign changes between consecutive measured entries.
+    - `largest`: the largest absolute value, for outliers.
 
     `chi-square` and `runs` are two-sided.
 
     Arguments:
-        problem: The measurements, with the A and the noise that are to be tested.
-        samples: Draws from the posterior. A mean or another point estimate does not do: its
-            residual is smaller than the noise, and correlated.
-        draws: How many of them are tested. With one, p-values are exact. With more they depend less
-            on chance, and are conservative (`ResidualTests.p`).
-        replicates: The number of new measurements; no p-value is below 1 / (replicates + 1).
-        seed: Of the new measurements.
+        problem: The measurements, with the A and the noise to test.
+        samples: Draws from the posterior. Point estimates such as the posterior mean are not
+            suitable, because their residual is correlated and smaller than the noise.
+        draws: The number of draws to test, at least 1. With one draw, p-values are exact. With more
+            they vary less and are conservative (see `ResidualTests.p`).
+        replicates: The number of simulated measurements, at least 19; no p-value is below
+            1 / (replicates + 1).
+        seed: Random seed.
 
     Raises:
         InvalidArgument: If the draws do not fit the problem, or are not finite.
-        Unsupported: If the noise has no density (sigma 0), or its level is not known.
+        Unsupported: If sigma is 0 or not known.
 
     References:
         | Bayesian Model Assessment Using Pivotal Quantities (Johnson, 2007)
@@ -109,14 +110,14 @@ def residual_tests(
     require(finite, "samples", expected="finite draws", got="nan or inf")
     noise = problem.noise
     if isinstance(noise, UnknownGaussian) or (isinstance(noise, Gaussian) and noise.noiseless):
-        raise Unsupported("residual_tests: expected noise of a known level above 0")
+        raise Unsupported("residual_tests: expected noise with a known level above 0")
     seen = problem.measured
     found: list[dict[str, Tensor]] = []
     null: dict[str, Tensor] = {}
     ids = tuple(range(len(problem)))
     for index, x in enumerate(samples[:, :draws].unbind(1)):
         a = problem.operator(x)
-        if not null or not isinstance(noise, Gaussian):  # of Gaussian noise it is that of any draw
+        if not null or not isinstance(noise, Gaussian):  # for Gaussian noise, independent of x
             null = _null(problem, a, replicates, Keys(seed + index, ids))
         z = problem.standardised(a)
         found.append(
@@ -129,7 +130,7 @@ def residual_tests(
 
 
 def _null(problem: Problem, a: Tensor, replicates: int, keys: Keys) -> dict[str, Tensor]:
-    """The statistics of new measurements of A(x) = a, `(b, replicates)` each."""
+    """The statistics of simulated measurements of A(x) = a, `(b, replicates)` each."""
     rows: dict[str, list[Tensor]] = {name: [] for name in STATISTICS}
     at_once, lanes = max(1, AT_ONCE // a.numel()), torch.arange(len(a), device=a.device)
     for start in range(0, replicates, at_once):
@@ -143,7 +144,7 @@ def _null(problem: Problem, a: Tensor, replicates: int, keys: Keys) -> dict[str,
 
 
 def _p_value(value: Tensor, null: Float[Tensor, "b R"], *, two_sided: bool) -> Tensor:
-    """The rank of a value among those of replicates; NaN where it is NaN."""
+    """The p-value from the rank of a value among those of replicates; NaN if it is NaN."""
     every = torch.cat([value[:, None], null], 1)
     if two_sided:
         every = (every - every.median(1, keepdim=True).values).abs()

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: where the truths of simulated problems lie among the draws."""
+"""Simulation-based calibration: ranks of the truths of simulated problems among the draws."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class SBC:
     """The rank tests of several quantities.
 
     Arguments:
-        tests: By the name of the quantity.
+        tests: The tests, by the name of the quantity.
     """
 
     tests: Mapping[str, RankTest]
 
     @property
     def p(self) -> float:
-        """The p-value of all tests together: the least one times their number (Bonferroni)."""
+        """The p-value of all tests together: the smallest times their number (Bonferroni)."""
         return min(1.0, len(self.tests) * min(test.p for test in self.tests.values()))
 
     def __str__(self) -> str:
@@ -50,22 +50,22 @@ def sbc(
     *,
     seed: int = 0,
 ) -> SBC:
-    """Simulation-based calibration: the ranks of quantities of the truths among those of draws.
+    """Simulation-based calibration (SBC): tests of the ranks of true quantities among the draws.
 
-    Every lane is a simulated problem: its truth is drawn from the prior, y from the truth, and the
-    draws from the posterior given y. If they are exact, ranks are uniform.
+    Every lane is a simulated problem: the truth is drawn from the prior, y is simulated from it,
+    and the draws are from the posterior given y. If the draws are exact, the ranks are uniform.
 
     Arguments:
-        samples: S draws of each of b problems, such as `sample_posterior(...).samples`; independent
-            ones (of a Markov chain, thinned).
-        truth: The truths.
-        quantities: From x `(b, *n)` to a number per lane. By default the mean, the mean square,
-            and the mean square of differences of neighbors. Quantities that depend on y see more:
-            add `problem.nll`, without which draws from the prior itself pass.
-        seed: Of the order of values that are equal, and of the test.
+        samples: S independent draws for each of b problems, such as `sample_posterior(...).samples`
+            (draws of a Markov chain must be thinned).
+        truth: The true x.
+        quantities: Functions from x `(b, *n)` to a number per lane. By default the mean, the mean
+            square, and the sum of squared differences of neighbors. Quantities that depend on y are
+            more sensitive: without one, such as `problem.nll`, draws from the prior pass the test.
+        seed: Random seed, for ties and for the test.
 
     Raises:
-        InvalidArgument: If the shapes do not fit, or a quantity does not give a number per lane.
+        InvalidArgument: If the shapes do not fit, or a quantity does not return a number per lane.
 
     References:
         | Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts et al.,
@@ -91,17 +91,18 @@ def tarp(
     references: Float[Tensor, "b *n"] | None = None,
     seed: int = 0,
 ) -> RankTest:
-    """TARP: the ranks of the truth's distance to a random point among those of the draws.
+    """The TARP test: ranks of the truth's distance to a random point among those of the draws.
 
-    `ecdf` at `points` is the expected coverage at a credibility, and `p` is exact.
+    In the result, `ecdf` is the expected coverage at the credibility levels `points`; `p` is exact.
 
     Arguments:
         samples: As for `sbc`.
-        truth: The truths.
-        references: A point for each problem, chosen without looking at its truth; one that depends
-            on y, such as `problem.initial_estimate()`, sees more. By default normal points with the
-            mean and the standard deviation of all x: with these, draws from the prior itself pass.
-        seed: Of the points and of the test.
+        truth: The true x.
+        references: A point for each problem, independent of its truth given y. Points that depend
+            on y, such as `problem.initial_estimate()`, are more sensitive. By default normal random
+            points with the mean and the standard deviation of all x; with these, draws from the
+            prior pass the test.
+        seed: Random seed, for the points and the test.
 
     Raises:
         InvalidArgument: If the shapes do not fit.
@@ -112,7 +113,7 @@ def tarp(
     """
     _check(samples, truth)
     if references is None:
-        # truths and draws count alike: the points say nothing of which one is the truth
+        # symmetric in truths and draws, so that the points do not tell which is the truth
         every = torch.cat([truth[:, None], samples], 1).flatten(0, 1)
         noise = Keys(seed, tuple(range(len(truth)))).at(DRAWING).randn_like(truth)
         references = every.mean(0) + every.std(0) * noise
@@ -127,15 +128,14 @@ def tarp(
 def rank_statistics(
     samples: Float[Tensor, "b S *n"], truth: Float[Tensor, "b *n"], *, seed: int = 0
 ) -> Int[Tensor, "b *n"]:
-    """How many of the S draws lie below the truth, entry by entry: 0 to S.
+    """The ranks of the truth, per entry: the number of draws below it, from 0 to S.
 
-    Of draws that are equal to the truth, a random number counts as below, so that ranks are uniform
-    for discrete laws, too.
+    Ties are broken at random, so that ranks are uniform also for discrete distributions.
 
     Arguments:
         samples: The draws.
-        truth: The truths.
-        seed: Of the order of values that are equal.
+        truth: The true x.
+        seed: Random seed, for ties.
     """
     values = truth.unsqueeze(1)
     equal = (samples == values).sum(1)
@@ -146,12 +146,12 @@ def rank_statistics(
 def pit(
     samples: Float[Tensor, "b S *n"], truth: Float[Tensor, "b *n"], *, seed: int = 0
 ) -> Float[Tensor, "b *n"]:
-    """Probability integral transforms: ranks spread evenly over [0, 1), uniform for exact draws.
+    """Probability integral transforms: ranks mapped to [0, 1), uniform for exact draws.
 
     Arguments:
         samples: The draws.
-        truth: The truths.
-        seed: Of what is added to the ranks.
+        truth: The true x.
+        seed: Random seed, for the randomization within a rank.
     """
     u = Keys(seed, tuple(range(len(truth)))).at(DRAWING - 1).rand_like(truth)
     return (rank_statistics(samples, truth, seed=seed) + u) / (samples.shape[1] + 1)

@@ -1,6 +1,6 @@
-"""Statistics of standardised residuals, one number per lane.
+"""Statistics of standardized residuals, one number per lane.
 
-They are functions of the residual alone, so for Gaussian noise their law is known without x.
+They depend on the residual alone. For Gaussian noise their distribution does not depend on x.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ PLANE = tuple(
 
 
 def sum_of_squares(z: Float[Tensor, "b *m"], seen: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
-    """The sum of z^2: chi-square with as many degrees of freedom as there are measurements."""
+    """The sum of z^2, which is chi-square distributed with M degrees of freedom."""
     return z.double().square().flatten(1).sum(1)
 
 
 def autocorrelation(z: Float[Tensor, "b *m"], seen: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
-    """The sum over lags of (sum of z z')^2 / pairs, over measured pairs, as of Ljung and Box.
+    """The sum over lags of (sum of z z')^2 / (number of pairs), as by Ljung and Box.
 
-    z is divided by its rms first, which leaves the shape of the correlation alone. NaN where no
-    lag has a pair.
+    Sums are over measured pairs. z is first divided by its rms, so that only the shape of the
+    correlation matters. NaN if there are no pairs.
     """
     plane = z.ndim >= 3 and z.shape[-2] > 1
     v = z.double() if z.ndim >= 3 else z.double()[:, None]
@@ -50,9 +50,9 @@ def autocorrelation(z: Float[Tensor, "b *m"], seen: Bool[Tensor, "b *m"]) -> Flo
 
 
 def sign_changes(z: Float[Tensor, "b *m"], seen: Bool[Tensor, "b *m"]) -> Float[Tensor, " b"]:
-    """How often the sign changes between consecutive measured entries (Wald and Wolfowitz).
+    """The number of sign changes between consecutive measured entries (Wald and Wolfowitz).
 
-    NaN of less than two entries.
+    NaN for fewer than two entries.
     """
     used = seen.flatten(1)
     order = (~used).byte().argsort(dim=1, stable=True)  # the measured entries first
@@ -66,7 +66,7 @@ def largest(z: Float[Tensor, "b *m"], seen: Bool[Tensor, "b *m"]) -> Float[Tenso
     return z.double().abs().flatten(1).amax(1)
 
 
-# Name -> the statistic, and whether small values count as much as large ones.
+# Name -> the statistic, and whether its test is two-sided.
 STATISTICS: dict[str, tuple[Statistic, bool]] = {
     "chi-square": (sum_of_squares, True),
     "whiteness": (autocorrelation, False),

@@ -1,4 +1,4 @@
-r"""Are ranks uniform: the simultaneous test of their distribution function, and chi-square."""
+r"""Tests of the uniformity of ranks: a simultaneous test of their ECDF, and chi-square."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch import Tensor
 from reddiff.errors import require, require_count
 from reddiff.uncertainty.distributions import binomial_cdf, chi_square_tail, clopper_pearson
 
-SIMULATIONS = 1999  # of uniform ranks, for the p-value: none is below 1 / 2000
-MOST_POINTS = 100  # at which the distribution function is compared
-FEWEST_IN_BIN = 5  # expected ranks, for chi-square to hold
+SIMULATIONS = 1999  # simulations of uniform ranks; the smallest p-value is 1 / 2000
+MOST_POINTS = 100  # largest number of points at which the ECDF is compared
+FEWEST_IN_BIN = 5  # smallest expected number of ranks per bin of the chi-square test
 BAND = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class RankTest:
-    """Whether n independent ranks are uniform on 0, 1, ..., S.
+    """A test of whether n independent ranks are uniform on 0, 1, ..., S.
 
     Arguments:
-        ranks: One per problem.
+        ranks: The ranks, one per problem.
         draws: S.
         points: Probabilities z.
-        ecdf: The share of ranks below z (S + 1).
-        low: The lower end of the band in which the whole curve lies with probability 0.95 if the
+        ecdf: The fraction of ranks below z (S + 1).
+        low: The lower end of the band that contains the whole curve with probability 0.95 if the
             ranks are uniform.
-        high: Its upper end.
-        p: The p-value of the largest deviation of the curve. It is exact: at most a share a of
-            uniform ranks has p <= a.
-        chi_square_p: The p-value of Pearson's test on bins, approximate.
+        high: The upper end of the band.
+        p: The p-value of the largest deviation of the curve. It is exact: for uniform ranks,
+            P(p <= a) <= a.
+        chi_square_p: The (approximate) p-value of Pearson's chi-square test with bins.
     """
 
     ranks: Int[Tensor, " n"]
@@ -48,7 +48,7 @@ class RankTest:
 
     @property
     def mean(self) -> float:
-        """The mean rank over S: 0.5 if uniform, above it if the draws are too low."""
+        """The mean rank divided by S: 0.5 for uniform ranks, larger if the draws are too low."""
         return float(self.ranks.double().mean()) / self.draws
 
     def __str__(self) -> str:
@@ -61,14 +61,14 @@ class RankTest:
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurve:
-    """How often central intervals of several levels hold the truth.
+    """The coverage of central intervals as a function of their level.
 
     Arguments:
         levels: The levels, increasing.
-        shares: The share of problems whose truth is inside.
-        low: The lower ends of the intervals of these shares (Clopper and Pearson).
-        high: Their upper ends.
-        confidence: Of every one of these intervals.
+        shares: The fraction of problems whose truth lies in the interval.
+        low: The lower ends of the confidence intervals of these fractions (Clopper and Pearson).
+        high: The upper ends.
+        confidence: The confidence of each of these intervals.
     """
 
     levels: Float[Tensor, " k"]
@@ -81,19 +81,19 @@ class CoverageCurve:
 def rank_test(ranks: Int[Tensor, " n"], draws: int, *, seed: int = 0) -> RankTest:
     r"""Test whether independent ranks are uniform on 0, ..., S.
 
-    At z = i / (S + 1), the number c of ranks below i is binomial; the statistic is
+    At z = i / (S + 1), the number c of ranks below i is binomial. The statistic is
 
     .. math:: \gamma = 2 \min_i \min(P(X_i \le c_i), P(X_i \ge c_i)),
 
-    and its p-value is found by simulating uniform ranks.
+    and its p-value is computed by simulation of uniform ranks.
 
     Arguments:
-        ranks: One per problem, each 0 to S; of independent problems.
-        draws: S, the number of draws among which each rank was taken.
-        seed: Of the simulation.
+        ranks: The ranks of independent problems, each from 0 to S.
+        draws: S, the number of draws among which each truth was ranked.
+        seed: Random seed, for the simulation.
 
     Raises:
-        InvalidArgument: If there is no rank, or one is not in 0 to S.
+        InvalidArgument: If there are no ranks, or one is not from 0 to S.
 
     References:
         | Graphical Test for Discrete Uniformity and Its Applications in Goodness-of-Fit Evaluation
@@ -124,25 +124,25 @@ def rank_test(ranks: Int[Tensor, " n"], draws: int, *, seed: int = 0) -> RankTes
 def coverage_curve(
     ranks: Int[Tensor, " n"], draws: int, *, confidence: float = 0.95
 ) -> CoverageCurve:
-    """How often the central intervals of the draws hold the truth, for all their levels.
+    """The coverage of the central intervals of the draws, for all possible levels.
 
-    The interval that leaves out the c lowest and the c highest of the S + 1 places between draws
-    has the level 1 - 2 c / (S + 1).
+    The interval that excludes the c lowest and the c highest of the S + 1 possible ranks has the
+    level 1 - 2 c / (S + 1).
 
     Arguments:
         ranks: As for `rank_test`.
         draws: S, at least 2.
-        confidence: Of the interval of each share, on its own.
+        confidence: The confidence of the interval of each fraction, separately.
 
     Raises:
-        InvalidArgument: If a rank is not in 0 to S, or the confidence not between 0 and 1.
+        InvalidArgument: If a rank is not from 0 to S, or the confidence not between 0 and 1.
     """
     ranks = _checked(ranks, draws)
     require_count("draws", draws, 2)
     require(0 < confidence < 1, "confidence", expected="between 0 and 1", got=confidence)
     places = draws + 1
     cuts = torch.arange(math.ceil(places / 2) - 1, 0, -1)
-    depth = torch.minimum(ranks, draws - ranks)  # places outside it on the nearer side
+    depth = torch.minimum(ranks, draws - ranks)  # ranks excluded on the nearer side
     hits = (depth[None] >= cuts[:, None]).sum(1)
     low, high = clopper_pearson(hits, len(ranks), confidence)
     levels = 1 - 2 * cuts.double() / places
@@ -167,7 +167,7 @@ def _gamma(cdf: Float[Tensor, "k counts"], below: Int[Tensor, "B k"]) -> Float[T
 
 
 def _chi_square(counts: Int[Tensor, " places"]) -> float:
-    """Pearson's test on the most bins in which enough ranks are expected; 1 for less than two."""
+    """The p-value of Pearson's test, in bins that expect enough ranks; 1 for fewer than 2."""
     places, n = len(counts), int(counts.sum())
     bins = min(places, n // FEWEST_IN_BIN, max(2, round(n**0.4)))
     if bins < 2:
