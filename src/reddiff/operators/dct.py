@@ -51,7 +51,7 @@ def _idct(z: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def _turn(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """exp(-i pi k / (2 n)) for k = 0 ... n / 2."""
-    with torch.inference_mode(False):  # also good for autograd later
+    with torch.inference_mode(False):  # autograd accepts it later
         angle = torch.arange(n // 2 + 1, dtype=dtype, device=device) * (-math.pi / (2 * n))
         return torch.polar(torch.ones_like(angle), angle)
 
