@@ -89,7 +89,7 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
             folder = folder.parent
         if not folder.is_dir():
             known = errno.ENOENT if _mode(folder) is None else errno.ENOTDIR
-            got = "none there" if known == errno.ENOENT else f"{folder}, which is none"
+            got = "no such folder" if known == errno.ENOENT else f"{folder}, not a folder"
             raise PictureError(path, expected="an existing folder", got=got, errno=known)
         if mode is None:
             _probe(folder)
@@ -177,7 +177,7 @@ def _refused(path: Path, error: OSError | ValueError) -> PictureError:
     if number == errno.EEXIST:
         expected = "a new file (force replaces one)"
         return PictureError(path, expected=expected, got="one that exists", errno=number)
-    return PictureError(path, expected="to write it", got=system_reason(error), errno=number)
+    return PictureError(path, expected="a writable path", got=system_reason(error), errno=number)
 
 
 def system_reason(error: OSError | ValueError) -> str:

@@ -64,7 +64,7 @@ def sample(
     require_count("count", count)
     shape = tuple(shape)
     good = all(isinstance(n, int) and n >= 1 for n in shape) and prior.accepts(shape)
-    require(good, "shape", expected=f"one that fits {prior.shape}", got=shape)
+    require(good, "shape", expected=f"a shape that fits {prior.shape}", got=shape)
     like = next(chain(prior.parameters(), prior.buffers()), torch.empty(0))
     y = torch.zeros(count, *shape, dtype=prior.dtype, device=like.device)
     problem = Problem(y, _Nothing(), Gaussian(1.0))

@@ -96,8 +96,8 @@ def test_links_pipes_and_folders_are_never_written_through(folder):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no/folder", "an existing folder, got none there"),
-        ("file/x", "which is none"),
+        ("no/folder", "an existing folder, got no such folder"),
+        ("file/x", "not a folder"),
         ("x" * 300, "too long"),
         ("a\0b", "null"),
     ],
@@ -113,7 +113,7 @@ def test_folders_may_be_made_where_that_is_asked_for(tmp_path):
     check_target(tmp_path / "a/b/c", parents=True)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
-    with pytest.raises(PictureError, match="which is none"):
+    with pytest.raises(PictureError, match="not a folder"):
         check_target(tmp_path / "file/b/c", parents=True)
 
 

@@ -255,7 +255,7 @@ BAD = {
     "too fast": (partial(equispaced_mask, (4, 8), 9), "acceleration", "1 to 8", "9"),
     "center": (partial(cartesian_mask, (4, 8), 4, center=0.5), "center", "0.25", "0.5"),
     "center nan": (partial(cartesian_mask, (4, 8), 4, center=math.nan), "center", "0.25", "nan"),
-    "offset": (partial(equispaced_mask, (4, 8), 4, offset=1.0), "offset", "less than 1", "1.0"),
+    "offset": (partial(equispaced_mask, (4, 8), 4, offset=1.0), "offset", "in [0, 1)", "1.0"),
     "size": (partial(radial_mask, (0, 8), 4), "size", "at least 1", "(0, 8)"),
     "spokes": (partial(radial_mask, (4, 8), 0), "spokes", "at least 1", "0"),
     "coils": (partial(birdcage_maps, 0, (4, 4)), "coils", "at least 1", "0"),

@@ -247,7 +247,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
         (
             f"other-{type(value).__name__}",
             lambda value=value: operator(value),
-            f"forward: expected a function; reddiff.{name} takes this object, got",
+            f"forward: expected a function (for this object, use reddiff.{name}",
         )
         for value, name in OTHERS
     ),
@@ -437,7 +437,7 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     (
         "operator",
         lambda: operator(Mask(torch.ones(3)), x_shape=(3,)),
-        "x_shape: expected None beside an Operator, got tuple",
+        "x_shape: expected None, because forward is an Operator, got tuple",
     ),
 ]
 

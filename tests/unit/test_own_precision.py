@@ -109,7 +109,10 @@ def test_a_run_with_an_adjoint_that_is_off(measure: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: operator(Identity(), adjoint_tolerance=0.1), "None beside an Operator"),
+        (
+            lambda: operator(Identity(), adjoint_tolerance=0.1),
+            "None, because forward is an Operator",
+        ),
         (
             lambda: operator(lambda x: x, x_shape=(3,), adjoint_tolerance=0.1),
             "a number between 0 and 1, together with an adjoint, got 0.1",

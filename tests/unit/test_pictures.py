@@ -603,7 +603,7 @@ def test_what_cannot_be_written_is_known_before_any_work(tmp_path):
     for name, words in (
         ("a.gif", r"expected a name that ends in \.png, .*got '\.gif'"),
         ("a", "got no suffix"),
-        ("none/a.png", "expected an existing folder, got none there"),
+        ("none/a.png", "expected an existing folder, got no such folder"),
     ):
         with pytest.raises(PictureError, match=words):
             check_output(tmp_path / name)
@@ -642,7 +642,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, there, tro
     with pytest.raises(caught if isinstance(caught, type) else KeyboardInterrupt) as raised:
         write_picture(tmp_path / "a.png", as_picture(levels(8, 5, 5)), force=True)
     if caught is PictureError:
-        assert "a.png: expected to write it, got no space left on device" in str(raised.value)
+        assert "a.png: expected a writable path, got no space left on device" in str(raised.value)
         assert raised.value.errno == errno.ENOSPC
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"mine"] * there
 

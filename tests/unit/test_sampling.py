@@ -99,8 +99,8 @@ def test_a_draw_that_diverged_is_nan():
 @pytest.mark.parametrize(
     ("shape", "count", "message"),
     [
-        ((4,), 2, r"shape: expected one that fits \(3,\), got \(4,\)"),
-        ((3, 3), 2, r"shape: expected one that fits \(3,\), got \(3, 3\)"),
+        ((4,), 2, r"shape: expected a shape that fits \(3,\), got \(4,\)"),
+        ((3, 3), 2, r"shape: expected a shape that fits \(3,\), got \(3, 3\)"),
         ((3,), 0, r"count: expected an integer of at least 1, got 0"),
     ],
 )
@@ -114,5 +114,7 @@ def test_no_such_sampler():
         sampler("dps", PRIOR)
     with pytest.raises(InvalidArgument, match=r"steps: expected at most 1000 levels, got 1001"):
         sampler("ddim", PRIOR, 1001)
-    with pytest.raises(InvalidArgument, match=r"shape: expected one that fits .*, got \(3, 0, 4\)"):
+    with pytest.raises(
+        InvalidArgument, match=r"shape: expected a shape that fits .*, got \(3, 0, 4\)"
+    ):
         sample(FFDNetPrior(), (3, 0, 4), 1)

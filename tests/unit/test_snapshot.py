@@ -157,7 +157,7 @@ def test_only_regular_files_are_replaced(tmp_path):
     for name in ("folder", "dangling", "loop", "null", "pipe"):
         with pytest.raises(SnapshotError, match=f"{name}: expected a file, got a "):
             made().save(tmp_path / name)
-    with pytest.raises(SnapshotError, match="run: expected an existing folder, got none there"):
+    with pytest.raises(SnapshotError, match="run: expected an existing folder, got no such folder"):
         made().save(tmp_path / "none" / "run")
     after = sorted((p.name, p.lstat().st_mode, p.lstat().st_ino) for p in tmp_path.iterdir())
     assert before == after

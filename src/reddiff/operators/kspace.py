@@ -51,7 +51,7 @@ def equispaced_mask(
     Raises:
         InvalidArgument: If an argument is out of range.
     """
-    require(0 <= offset < 1, "offset", expected="a number from 0 to less than 1", got=offset)
+    require(0 <= offset < 1, "offset", expected="a number in [0, 1)", got=offset)
     low, others, more = _columns(size, acceleration, center)
     step = len(others) / max(more, 1)
     chosen = ((torch.arange(more, dtype=torch.float64) + offset) * step).floor().long()

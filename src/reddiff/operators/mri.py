@@ -169,7 +169,7 @@ def _binary(mask: Tensor) -> Tensor:
 
 def _check_maps(maps: Tensor, per_lane: bool) -> None:
     form = "(coils, h, w) complex or (coils, 2, h, w) real"
-    form += ", after a lane axis or none" if per_lane else ""
+    form += ", optionally with a leading lane axis" if per_lane else ""
     shape = tuple(maps.shape)
     ranked = maps.ndim in ((4, 5) if per_lane else (4,))
     good = ranked and maps.is_floating_point() and shape[-3] == 2 and shape[-4] > 0

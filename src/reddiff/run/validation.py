@@ -47,10 +47,10 @@ def check_run(
     solver.check(problem, prior)
     if solver.cost.vjps > 0 and not prior.differentiable:
         name, wanted = type(solver).__name__, "a prior with gradients"
-        raise Unsupported(f"{name}: expected {wanted}, got one of ONNX, which has none")
+        raise Unsupported(f"{name}: expected {wanted}, got an ONNX network, which has none")
     shape = problem.x_shape
-    latents = ", of latents: solve problem.pullback(prior.decoder)"
-    given = f"one for {prior.shape}{latents * isinstance(prior, LatentPrior)}"
+    latents = ", for latents: solve problem.pullback(prior.decoder)"
+    given = f"a prior for {prior.shape}{latents * isinstance(prior, LatentPrior)}"
     hint = "" if adapted(prior, shape) is prior else " (reddiff.priors.adapted makes one)"
     expected = f"a prior for x of shape {shape}{hint}"
     require(prior.accepts(shape), "prior", expected=expected, got=given)

@@ -128,7 +128,7 @@ def _target(path: Path) -> Path:
     try:
         return Path(os.path.realpath(path, strict=True))
     except OSError as error:
-        raise SnapshotError(f"{path}: expected a file, got a link that leads nowhere") from error
+        raise SnapshotError(f"{path}: expected a file, got a dangling link") from error
 
 
 def _read(path: Path) -> bytes:
@@ -174,7 +174,7 @@ def _parsed(data: bytes) -> Snapshot:
     tree = unflatten(header.pop("tree"), tensors.pop)
     if tensors:
         raise SnapshotError(
-            f"expected a reddiff snapshot, got one with {len(tensors)} tensors more"
+            f"expected a reddiff snapshot, got one with {len(tensors)} extra tensors"
         )
     return Snapshot(**header, tree=tree, origin=None if origin is None else Origin.known(origin))
 

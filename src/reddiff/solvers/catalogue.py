@@ -158,25 +158,27 @@ METHODS = {
     "mmps": Method("MMPS: guidance by the denoiser's covariance", 100, MMPS.paper),
     "jfps": Method("JFPS: MMPS with an assumed covariance, no vjps", 64, JFPS.default),
     "tds": Method("TDS: sequential Monte Carlo, 16 particles; a draw", 100, TDS.default),
-    "ddrm": Method("DDRM: in spectral coordinates of A", 20, DDRM.default, _brightness),
+    "ddrm": Method(
+        "DDRM: diffusion in the spectral coordinates of A", 20, DDRM.default, _brightness
+    ),
     "ddnm": Method("DDNM: null-space projection; ignores noise", 100, DDNM.paper),
-    "ddnm-plus": Method("DDNM+: the same for noisy y", 100, DDNMPlus.paper),
+    "ddnm-plus": Method("DDNM+: DDNM for noisy y", 100, DDNMPlus.paper),
     "diffpir": Method(
         "DiffPIR: proximal data steps and fresh noise",
         100,
         partial(DiffPIR.paper, lam=1.0, zeta=1.0),
     ),
-    "daps": Method("DAPS: clean draws along the flow, new noise", 200, DAPS.paper),
+    "daps": Method("DAPS: ODE estimate, draw given y, new noise", 200, DAPS.paper),
     "pnp-dm": Method("PnP-DM: split Gibbs sampling; mean of the last third", 60, _pnpdm),
     "sitcom": Method("SITCOM: optimizes the network's input", 20, SITCOM.paper),
     "red": Method(
-        "RED, accelerated: one level, fixed point",
+        "RED: accelerated fixed-point iteration at one level",
         200,
         partial(RED.paper, accelerated=True),
     ),
-    "pnp-hqs": Method("PnP-HQS (DPIR): a denoiser of falling level", 8, PnPHQS.paper, _brightness),
-    "pnp-admm": Method("PnP-ADMM: the same with a dual variable", 30, _admm, _spectral_norm),
-    "ula": Method("Langevin at one level; slow, and a draw", 1000, ULA.paper),
+    "pnp-hqs": Method("PnP-HQS (DPIR): denoiser of decreasing level", 8, PnPHQS.paper, _brightness),
+    "pnp-admm": Method("PnP-ADMM: PnP-HQS with a dual variable", 30, _admm, _spectral_norm),
+    "ula": Method("ULA: Langevin sampling at one level; slow; a draw", 1000, ULA.paper),
 }
 
 ALIASES = {"paper": "red-diff"}  # names used by earlier versions

@@ -36,7 +36,7 @@ def chains_of(
     values = lookup(result.history, "name", name)
     kept = values[int(warmup * len(values)) :].permute(1, 2, 0)
     whole = bool(torch.isfinite(kept).all())
-    require(whole, "result", expected="runs that made all steps", got="one that ended before")
+    require(whole, "result", expected="runs that made all steps", got="a run that ended earlier")
     return kept
 
 

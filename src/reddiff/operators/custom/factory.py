@@ -71,11 +71,11 @@ def operator(
         more: dict[str, object] = {**maps, "x_shape": x_shape, "example": example, "linear": linear}
         more |= {"lanes": lanes or None, "adjoint_tolerance": adjoint_tolerance}
         for name, value in more.items():
-            expected = "None beside an Operator"
+            expected = "None, because forward is an Operator"
             require(value is None, name, expected=expected, got=type(value).__name__)
         return forward
     other = _other_function(forward)
-    expected = "a function" if other is None else f"a function; {other} takes this object"
+    expected = "a function" if other is None else f"a function (for this object, use {other})"
     good = other is None and callable(forward)
     require(good, "forward", expected=expected, got=type(forward).__name__)
     if adjoint is None and callable(getattr(forward, "adjoint", None)):
