@@ -53,7 +53,8 @@ def run_jobs(
         setup: Any picklable object.
         jobs: The jobs, hashable. Each is taken from the iterable when a process is free.
         count: The number of processes.
-        split: The parts of a job whose process died, to be tried one by one.
+        split: Splits a job whose process crashed into parts, which are attempted separately. By
+            default the whole job is attempted again.
 
     Raises:
         WorkerError: If processes crash before they are ready.

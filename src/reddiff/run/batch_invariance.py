@@ -1,4 +1,4 @@
-"""Batches in which every lane gets the bits that it gets alone."""
+"""Batched evaluation with results that are bit-identical to those of single lanes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 _aten = torch.ops.aten
 
-# Operations that may sum in another order for another number of rows, and the arguments that hold
-# one row, or several, per lane on axis 0. Each row of the result depends on these rows alone.
+# Operations whose order of summation can depend on the number of rows, and the positions of their
+# arguments with one or more rows per lane on axis 0. A row of the result depends on the same row of
+# these arguments only.
 _ROWS: Mapping[Any, tuple[int, ...]] = {
     _aten.convolution.default: (0,),
     _aten.addmm.default: (1,),
@@ -32,7 +33,7 @@ _ROWS: Mapping[Any, tuple[int, ...]] = {
     _aten.convolution_backward.default: (0, 1),
     _aten.native_layer_norm_backward.default: (0, 1, 3, 4),
 }
-_DIMS: Mapping[Any, int] = {  # the argument with the axes that the operation runs along
+_DIMS: Mapping[Any, int] = {  # the position of the argument with the axes of the sum or FFT
     _aten._fft_r2c.default: 1,
     _aten._fft_c2c.default: 1,
     _aten._fft_c2r.default: 1,
@@ -45,15 +46,16 @@ _DIMS: Mapping[Any, int] = {  # the argument with the axes that the operation ru
 
 
 class BatchInvariant(TorchDispatchMode):
-    """Within it, each lane of a batch is computed with the bits that it gets in a batch of its own.
+    """Context in which each lane of a batch gets exactly the result that it gets alone.
 
-    Kernels choose their algorithm by the shape of their arguments, and with it the order of sums:
-    the same lane may differ in its last bits in a batch of another size. For each operation and
-    shape it is tried once, on random numbers, whether it gives the same bits lane by lane; where it
-    does not, it is run lane by lane from then on. All else still runs once for the batch.
+    Kernels choose their algorithm, and thus the order of summation, by the shapes of their
+    arguments. Rounding errors of a lane can therefore depend on the size of the batch. Each
+    operation is tested once per shape, on random numbers: if its results for the batch and for
+    single lanes are not bit-identical, it is evaluated lane by lane. All other operations are
+    evaluated for the whole batch.
 
     Arguments:
-        lanes: The number of lanes of the batches.
+        lanes: The number of lanes in a batch, at least 1.
     """
 
     def __init__(self, lanes: int) -> None:
@@ -82,7 +84,7 @@ class BatchInvariant(TorchDispatchMode):
         return self._by_lane(func, args, more, rows)
 
     def _rows(self, func: Any, args: Sequence[Any]) -> tuple[int, ...] | None:
-        """The arguments to split; None if the operation is to be run as it is."""
+        """The positions of the arguments to split; None to evaluate the operation unchanged."""
         rows = _ROWS.get(func)
         if rows is None or self.lanes == 1:
             return None
@@ -93,7 +95,7 @@ class BatchInvariant(TorchDispatchMode):
             if not dims or any(dim % args[0].ndim == 0 for dim in dims):
                 return None
         if func is _aten.convolution_backward.default and any(args[-1][1:]):
-            return None  # gradients of weights, which all lanes share
+            return None  # gradients of weights are sums over all lanes
         good = all(args[i].ndim and len(args[i]) % self.lanes == 0 and len(args[i]) for i in rows)
         return rows if good else None
 
@@ -113,14 +115,14 @@ class BatchInvariant(TorchDispatchMode):
 
 
 def _form(value: Any) -> Any:
-    """What decides the algorithm of an operation, of one argument."""
+    """The properties of an argument by which kernels choose their algorithm."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype, value.device
     return tuple(map(_form, value)) if isinstance(value, list | tuple) else value
 
 
 def _random(args: Sequence[Any]) -> list[Any]:
-    """The arguments with random numbers in the tensors, as they are laid out in memory."""
+    """The arguments with random numbers in the tensors, with the same strides."""
     return [_noise(a) if isinstance(a, Tensor) else a for a in args]
 
 

@@ -68,7 +68,7 @@ class Run:
         resume: Snapshot | None,
         check: bool,
         first: int = 0,
-        keys: Keys | None = None,  # the noise of the lanes, if it is not that of their ids
+        keys: Keys | None = None,  # for the noise; by default from the ids
     ) -> None:
         solver = default_solver(problem, prior, given, () if ids is None else ids)
         origin = fingerprint(problem, prior)
