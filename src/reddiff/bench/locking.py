@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from reddiff.errors import PictureError
+from reddiff.locks import try_lock
 
 
 def move_aside(path: Path) -> Path | None:
@@ -32,18 +34,17 @@ def move_aside(path: Path) -> Path | None:
     return aside
 
 
-def locked(path: Path) -> sqlite3.Connection:
-    """The lock of a file: a transaction on an empty database beside it."""
-    lock = sqlite3.connect(path.with_name(f"{path.name}.lock"), isolation_level=None, timeout=0)
-    try:
-        lock.execute("PRAGMA journal_mode = MEMORY")
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+def locked(path: Path) -> BinaryIO:
+    """The lock of a file, held until it is closed: an empty file beside it, locked by the system.
+
+    Raises:
+        PictureError: If another runner has it.
+    """
+    lock = path.with_name(f"{path.name}.lock").open("ab")
+    if not try_lock(lock.fileno()):
         lock.close()
-        if "locked" in str(error):
-            expected, got = "a file that no other run is adding to", "one that another run has"
-            raise PictureError(path, expected=expected, got=got) from error
-        raise
+        expected, got = "a file that no other run is adding to", "one that another run has"
+        raise PictureError(path, expected=expected, got=got, errno=errno.EBUSY)
     return lock
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from reddiff.bench.locking import explained, locked
@@ -29,9 +29,7 @@ class Results:
         lock: Held while this object may write.
     """
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: sqlite3.Connection | None
-    ) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: BinaryIO | None) -> None:
         self.path, self._db, self._lock = path, connection, lock
 
     @classmethod

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from reddiff.engine.items import Item
-from reddiff.engine.locks import fsync_folders
 from reddiff.engine.modes import Output
 from reddiff.engine.plan import Plan
 from reddiff.engine.spool import Spooled, read_spooled, spool_path
@@ -18,6 +17,7 @@ from reddiff.engine.writers import WRITERS, Shard
 from reddiff.errors import PictureError
 from reddiff.files import write_whole
 from reddiff.images.records import as_json
+from reddiff.locks import fsync_folders
 
 
 def spool_folder(target: Target, plan: Plan, shard: int) -> Path:

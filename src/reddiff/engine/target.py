@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from reddiff.engine.items import Source
-from reddiff.engine.locks import try_lock
 from reddiff.engine.plan import Plan
 from reddiff.errors import PictureError
 from reddiff.files import read_regular, system_reason, write_whole
+from reddiff.locks import try_lock
 
 STATE = "_run"
 MAX_STATE = 1 << 33
