@@ -10,19 +10,20 @@ photos: PSNR in dB and LPIPS x 1000 with the photo prior; noise in units of [0, 
 `--images`, or on the photos of the package.
 unknown: sigma_y as the solver found it, and what not knowing it costs.
 
-The loop is written once, in the spectral coordinates of A: `run`. A variant is a `Setting`.
+A variant is a `Setting` of the loop in `ablation_loop.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from ablation_loop import Setting, run
+from ablation_updates import View, admm, ball, gradient, proximal, tweedie
 from common import (
     F64,
     FIELD,
@@ -44,9 +45,8 @@ from common import (
 from torch import Tensor
 from torch.optim import SGD, Adam
 
-from reddiff import Gaussian, Keys, LaneOptimizer, Problem, UnknownGaussian, solve
+from reddiff import Gaussian, Problem, UnknownGaussian, solve
 from reddiff.images.io import read_picture
-from reddiff.lanes import norm, per_lane
 from reddiff.metrics import LPIPS, psnr
 from reddiff.operators import (
     BlockMean,
@@ -56,226 +56,12 @@ from reddiff.operators import (
     gaussian_psf,
     motion_psf,
 )
-from reddiff.optim import MakeOptimizer, cosine_lr
-from reddiff.priors import Prior, photo_prior
-from reddiff.random import Rng
+from reddiff.optim import MakeOptimizer
+from reddiff.priors import photo_prior
 from reddiff.solvers import NoiseAwareREDDiff
-from reddiff.spectral_view import SpectralView
 
 SIDE = 64
 DRAWS = 8  # of the exact posterior, for its variance
-BISECTIONS = 40
-SOLVER = NoiseAwareREDDiff.default()
-
-# ------------------------------------------------------------------------------------- the loop
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The measurement of each spectral coordinate: `y` = y_i / s_i, with noise of `sigma`."""
-
-    problem: Problem
-    y: Tensor
-    sigma: Tensor
-    seen: Tensor
-    operator: SpectralOperator
-    sigma_y: Tensor
-    norm: Tensor
-
-    @classmethod
-    def of(cls, problem: Problem) -> View:
-        view = SpectralView.required(problem)
-        size = torch.where(view.seen, view.s, 0).flatten(1).amax(1)
-        sigma_y = torch.as_tensor(problem.sigma_y, dtype=size.dtype).expand(len(size))
-        sigma = torch.where(view.seen, view.sigma_x, 1)
-        return cls(problem, view.x, sigma, view.seen, view.operator, sigma_y, size)
-
-    def proximal(self, d: Tensor, size2: Tensor) -> Tensor:
-        x = (self.y * size2 + d * self.sigma**2) / (size2 + self.sigma**2)
-        return torch.where(self.seen, x, d)
-
-    def tau2(self, s: Tensor) -> Tensor:
-        """s^2 less the variance of the noise in the best coordinate."""
-        return s**2 - torch.minimum(per_lane(self.sigma_y / self.norm, s), s) ** 2
-
-    def weight(self, s: Tensor) -> Tensor:
-        """The weight of y in the input of the denoiser."""
-        part = s**2 / (self.tau2(s) + self.sigma**2)
-        return torch.where(self.seen, part.clamp(max=1), 0)
-
-    def matched(self, s: Tensor) -> Tensor:
-        return self.seen & (self.sigma <= s * (1 + 1e-5))
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """The iterate z, the one before, and the memory of some variants."""
-
-    z: Tensor
-    previous: Tensor
-    eps: Tensor | None = None  # the predicted noise, (z_in - D) / s
-    dual: Tensor | None = None
-    optimizer: LaneOptimizer | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Input and output D of the network, the level of each lane, rho, and progress from 0 to 1."""
-
-    z: Tensor
-    d: Tensor
-    s: Tensor
-    rho: float
-    progress: float
-
-
-Update = Callable[[View, State, Seen], State]
-
-
-def tweedie(view: View, state: State, net: Seen, *, fresh: bool = True) -> State:
-    """Tweedie's formula where y has less noise than s, elsewhere a proximal step.
-
-    Arguments:
-        fresh: The size of that step is the error of fresh noise, rather than s.
-    """
-    known = view.y + (view.sigma / net.s) ** 2 * (net.d - net.z)
-    other = view.proximal(net.d, net.rho**2 * view.tau2(net.s) if fresh else net.s**2)
-    return replace(state, z=torch.where(view.matched(net.s), known, other))
-
-
-def proximal(view: View, state: State, net: Seen) -> State:
-    """The proximal step of the data term at D."""
-    return replace(state, z=view.proximal(net.d, net.s**2))
-
-
-def ball(view: View, state: State, net: Seen) -> State:
-    """The x nearest to D with ||y - A x|| <= sigma_y sqrt(M), by bisection on log lambda."""
-    d, radius = net.d, view.sigma_y * view.problem.count.sqrt()
-    gain = torch.where(view.seen, per_lane(view.sigma_y, d) / view.sigma, 0)
-    r = gain * (view.y - d)
-    low = -40.0 - 2 * view.norm.log()
-    high = low + 80 + 2 * (norm(r) / radius).log()
-    for _ in range(BISECTIONS):
-        mid = (low + high) / 2
-        outside = norm(r / (1 + per_lane(mid.exp(), d) * gain**2)) > radius
-        low, high = torch.where(outside, mid, low), torch.where(outside, high, mid)
-    outside = norm(r) > radius
-    weight = per_lane(torch.where(outside, high.exp(), 0), d) * gain**2
-    return replace(state, z=(d + weight * view.y) / (1 + weight))
-
-
-def admm(view: View, state: State, net: Seen) -> State:
-    """The scaled dual variable u gathers what denoiser and data disagree on."""
-    u = (0 if state.dual is None else state.dual) + state.z - net.d
-    return replace(state, z=view.proximal(net.d - u, net.s**2), dual=u)
-
-
-def gradient(
-    view: View,
-    state: State,
-    net: Seen,
-    *,
-    make: MakeOptimizer,
-    scaled: bool = False,
-    diagonal: bool = False,
-) -> State:
-    """A step of an optimizer, in pixels, on the gradient in nats.
-
-    Arguments:
-        scaled: The gradient over its largest curvature, ||A||^2 / sigma_y^2 + 1 / s^2.
-        diagonal: Over its curvature in each spectral coordinate (to z - `proximal`, then).
-    """
-    data = torch.where(view.seen, view.sigma**-2, 0)
-    slope = data * (state.z - view.y) + (state.z - net.d) / net.s**2
-    if diagonal:
-        slope = slope / (data + net.s**-2)
-    if scaled:
-        slope = slope / per_lane((view.norm / view.sigma_y) ** 2 + net.s.flatten() ** -2, slope)
-    v, vt = view.operator.v, view.operator.vt
-    optimizer = state.optimizer or LaneOptimizer(v(state.z))
-    optimizer = optimizer.step(make, v(slope), cosine_lr(net.progress))
-    return replace(state, z=vt(optimizer.x), optimizer=optimizer)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The method, with every choice that the study varies.
-
-    Arguments:
-        beta, rho: Momentum and noise in units of s. `zeta`: the part of its variance that is fresh.
-        steps, draws: Levels, and evaluations with noise of their own at each.
-        first, last: Levels; the last in units of sigma_y / ||A||, or of sigma_y (`in_y`).
-        spacing: 0: even in log s; p: even in s^(1/p).
-        tail: The part of the steps that stays at the last level; the answer is the mean of the
-            iterates there.
-        matched: Whether the denoiser is shown measured coordinates, rather than the iterate.
-        hard: If so, only those with less noise than s, and those without a part of the iterate.
-    """
-
-    beta: float = SOLVER.momentum
-    rho: float = SOLVER.noise_scale
-    zeta: float = 1.0
-    steps: int = 50
-    draws: int = 1
-    first: float = 20.0
-    last: float = 1.0
-    in_y: bool = False
-    spacing: float = 0.0
-    tail: float = 0.0
-    matched: bool = True
-    hard: bool = False
-    update: Update = tweedie
-    seed: int = 0
-
-    @property
-    def falling(self) -> int:
-        """Levels until the last is reached."""
-        return self.steps - min(self.steps, max(1, round(self.steps * self.tail))) + 1
-
-    def levels(self, view: View, k: int) -> Tensor:
-        """Those of step k, one per lane, to broadcast with z."""
-        u = k / (self.falling - 1) if k < self.falling - 1 else 1.0
-        last = self.last * view.sigma_y / (1 if self.in_y else view.norm)
-        first, p = torch.full_like(last, self.first), self.spacing
-        s = first ** (1 - u) * last**u
-        if p:
-            s = (first ** (1 / p)).lerp(last ** (1 / p), u) ** p
-        return per_lane(s, view.y)
-
-
-def look(c: Setting, view: View, state: State, s: Tensor, rng: Rng) -> Tensor:
-    """The input of the network, in spectral coordinates."""
-    n = view.operator.vt(rng.randn_like(view.operator.v(view.y)))
-    part = view.matched(s).to(s) if c.hard else view.weight(s)
-    known = c.rho * (s**2 - (part * view.sigma) ** 2).clamp(min=0).sqrt() * n
-    if state.eps is not None and c.zeta < 1:
-        n = (1 - c.zeta) ** 0.5 * state.eps + c.zeta**0.5 * n
-    w = state.z + c.beta * (state.z - state.previous)
-    if state.dual is not None:
-        w = w + state.dual
-    return part * view.y + (1 - part) * w + known if c.matched else w + c.rho * s * n
-
-
-@torch.no_grad()
-def run(c: Setting, problem: Problem, prior: Prior, copy: int = 0) -> tuple[Tensor, Tensor]:
-    """The estimate, and the last iterate."""
-    view = View.of(problem)
-    v, vt = view.operator.v, view.operator.vt
-    ids = tuple(range(len(problem)))
-    keys = Keys(c.seed, ids, (copy,) * len(ids))
-    z = vt(problem.initial_estimate())
-    state, total, count = State(z, z), torch.zeros_like(z), 0
-    for k in range(c.steps):
-        s, rng = c.levels(view, k), keys.at(k)
-        shown = [look(c, view, state, s, rng) for _ in range(c.draws)]
-        answers = [vt(prior(v(z_in), s.flatten())) for z_in in shown]
-        z_in, d = sum(shown) / c.draws, sum(answers) / c.draws
-        after = c.update(view, state, Seen(z_in, d, s, c.rho, k / c.steps))
-        state = replace(after, previous=state.z, eps=(z_in - d) / s)
-        if k >= c.falling - 1:
-            total, count = total + state.z, count + 1
-    return v(total / count), v(state.z)
-
 
 # ------------------------------------------------------------------------------------- variants
 

@@ -39,7 +39,7 @@ from common import (
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from reddiff import Gaussian, Problem, solve
+from reddiff import Gaussian, Problem, metrics, solve
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture
 from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver
@@ -66,7 +66,7 @@ def operators(side: int) -> dict[str, LinearOperator]:
 
 def psnr(c: FieldCell, x: Tensor) -> Tensor:
     """PSNR at each noise level."""
-    return per_level(10 * (4 / (x - c.truth).square().flatten(1).mean(1)).log10())
+    return per_level(metrics.psnr(x, c.truth, 2.0))
 
 
 def run(c: FieldCell, solver: Solver[Any], factor: float = 1.0) -> Tensor:
