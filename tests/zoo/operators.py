@@ -24,6 +24,7 @@ from reddiff.operators import (
     Clip,
     CodedDiffraction,
     Decimate,
+    Decoder,
     Diagonal,
     Gamma,
     Identity,
@@ -139,6 +140,11 @@ class SoftClip(Operator):
     def x_shape(self, y_shape: Shape) -> Shape:
         """The shape of y."""
         return y_shape
+
+
+def _doubled(z: Tensor) -> Tensor:
+    """A decoder: tanh of every pixel twice in each direction."""
+    return torch.tanh(z).repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
 def _lopsided() -> Tensor:
@@ -609,6 +615,12 @@ OPERATORS = [
             ]
             * as_complex(x[:, None])[:, :, None]
         ),
+    ),
+    OperatorCase(
+        "decoder",
+        (2, 3, 4),
+        lambda b: Decoder(_doubled, channels=2, factor=2, scale=0.5, shift=0.1),
+        lambda z, _: np.tanh(z / 0.5 + 0.1).repeat(2, -1).repeat(2, -2),
     ),
     OperatorCase("softclip", (1, 3, 4), lambda b: SoftClip(), lambda x, _: np.tanh(2 * x)),
     OperatorCase("clip", (3, 5, 4), lambda b: Clip(), lambda x, _: np.clip(2 * x, -1, 1)),

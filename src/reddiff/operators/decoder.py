@@ -62,7 +62,8 @@ class Decoder(Operator):
         require_count("factor", factor)
         self.net, self.encoder, self.channels, self.factor = net, encoder, channels, factor
         for name, value in (("scale", scale), ("shift", shift)):
-            self.register_buffer(name, torch.as_tensor(value), persistent=False)
+            exact = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+            self.register_buffer(name, exact, persistent=False)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, {self.factor}"

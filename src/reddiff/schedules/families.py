@@ -123,8 +123,7 @@ def karras(
     _check_range(sigma_min, sigma_max)
     u = torch.linspace(0, 1, steps, dtype=torch.float64)
     s = (sigma_max ** (1 / rho) + u * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
-    s = torch.cat([s, s.new_zeros(1)])
-    return Schedule(torch.ones_like(s), s)
+    return _then_clean(s)
 
 
 def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
@@ -136,8 +135,7 @@ def geometric(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
     require_count("steps", steps)
     _check_range(sigma_min, sigma_max)
     log_s = torch.linspace(math.log(sigma_max), math.log(sigma_min), steps, dtype=torch.float64)
-    s = torch.cat([log_s.exp(), log_s.new_zeros(1)])
-    return Schedule(torch.ones_like(s), s)
+    return _then_clean(log_s.exp())
 
 
 def even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
@@ -149,8 +147,7 @@ def even(steps: int, sigma_min: float, sigma_max: float) -> Schedule:
     require_count("steps", steps)
     _check_range(sigma_min, sigma_max)
     s = torch.linspace(sigma_max, sigma_min, steps, dtype=torch.float64)
-    s = torch.cat([s, s.new_zeros(1)])
-    return Schedule(torch.ones_like(s), s)
+    return _then_clean(s)
 
 
 def flow(steps: int, t_max: float = 1 - 1e-3) -> Schedule:
@@ -183,6 +180,12 @@ def constant(steps: int, sigma: float) -> Schedule:
 def held(steps: int, sigma: float, sigma_min: float, sigma_max: float) -> Schedule:
     """`constant` at sigma clipped to a range, from which `preset` makes a preset."""
     return constant(steps, min(max(sigma, sigma_min), sigma_max))
+
+
+def _then_clean(s: Tensor) -> Schedule:
+    """The levels s with alpha = 1, and 0 as the last."""
+    sigma = torch.cat([s, s.new_zeros(1)])
+    return Schedule(torch.ones_like(sigma), sigma)
 
 
 def _check_range(sigma_min: float, sigma_max: float) -> None:
