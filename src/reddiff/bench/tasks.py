@@ -150,11 +150,9 @@ def measure(task: spec.Task, truths: Sequence[Truth], noise: float, seed: int) -
 
 
 def _number(entry: OperatorTask, name: str) -> float:
-    kind, word = split_word(name)
-    if ":" not in entry.form:
-        require(word is None, "task", expected=f"{kind} alone", got=name)
-        return 0.0
-    return numbers("task", entry.form, word or entry.default)[0]
+    word = split_word(name)[1]
+    require(word is None or ":" in entry.form, "task", expected=f"{entry.form} alone", got=name)
+    return numbers("task", entry.form, word or entry.default)[0] if ":" in entry.form else 0.0
 
 
 def _simulated(
