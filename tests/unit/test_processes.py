@@ -34,6 +34,34 @@ def test_jobs_outlive_processes(tmp_path: Path) -> None:
     assert found == {i: 2 * i for i in range(8) if i != 5}
 
 
+def serve_several(pipe: Any, folder: str) -> None:
+    """Doubles the numbers of a job; dies at every job with 5, and takes down the jobs it began."""
+    pipe.send(READY)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        with Path(folder, "begun").open("a") as file:
+            file.write(f"{job}\n")
+        if 5 in job:
+            os._exit(9)
+        pipe.send([2 * n for n in job])
+
+
+def singly(job: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return [(n,) for n in job]
+
+
+def test_jobs_that_kill_their_process_are_tried_part_by_part_and_twice_in_all(tmp_path: Path):
+    jobs = [(0, 1, 2), (3, 4, 5), (6, 7)]
+    found = dict(run_jobs(serve_several, str(tmp_path), jobs, 2, singly))
+    alone = {(3,): [6], (4,): [8], (5,): Died(9)}
+    assert found == {(0, 1, 2): [0, 2, 4], (6, 7): [12, 14], **alone}
+    begun = (tmp_path / "begun").read_text().splitlines()
+    assert [line for line in begun if "5" in line] == ["(3, 4, 5)", "(5,)"]
+
+
 def test_an_error_that_is_sent_is_raised(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="eight"):
         list(run_jobs(serve, str(tmp_path), range(9, 7, -1), 1))
