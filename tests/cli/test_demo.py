@@ -33,3 +33,12 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     result = run("--output", str(tmp_path / "file" / "x"), "--steps", "1")
     assert result.exit_code == 4
     assert result.output.startswith("reddiff: ")
+
+
+def test_without_options_the_folder_is_demo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "sheet.png").write_text("")
+    result = run()
+    assert result.exit_code == 4
+    assert "demo/sheet.png" in result.output

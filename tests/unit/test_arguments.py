@@ -207,7 +207,7 @@ def test_floats_that_noise_carries_out_of_range():
     assert y.min() < 0
     out = reddiff.restore(y, task="denoise", noise=0.1)
     (note,) = [n for n in out.notes if "outside [0, 1]" in n]
-    assert "taken as noise" in note
+    assert "treated as noise" in note
     assert 0.8 < out.residual_ratio < 1.1
     assert reddiff.degrade(y, task="denoise").pixels.min() == 0
     # what noise put there is worth as much as the rest: cutting it off is no better

@@ -66,7 +66,7 @@ def test_a_kernel_off_its_center_moves_the_picture_and_says_so() -> None:
     (note,) = as_kernel(kernel).notes
     assert note == (
         "The kernel is off its center, element (3, 3): its centroid lies 2.0 pixels down. "
-        "The result is moved against the picture, 2.0 pixels up."
+        "The result is shifted relative to the picture, 2.0 pixels up."
     )
     (note,) = as_kernel(points((7, 7), (2, 2, 0.5), (2, 0, 0.5))).notes
     assert "its centroid lies 1.0 pixels up and 2.0 pixels left" in note

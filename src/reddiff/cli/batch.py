@@ -1,4 +1,4 @@
-"""Report the runs of `reddiff restore`: progress, summaries, a table and an exit code."""
+"""Run the jobs of `reddiff restore`: progress, summaries, a table and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reddiff.images.jobs import Job
     from reddiff.images.spread import Spread
 
-NAMED = 20  # failed pictures named at the end
+NAMED = 20  # failed pictures that are named at the end
 
 
 def run_batch(
@@ -56,7 +56,7 @@ def run_batch(
     batches = Batches(lanes_of(batch))
     for job in todo:
         job.check()
-    if report is not None:  # an earlier report is replaced if its results may be
+    if report is not None:  # an earlier report may be replaced if its results may
         again = on_existing is not OnExisting.ERROR and reports.is_report(report)
         again = again or on_existing is OnExisting.OVERWRITE
         check_target(report, force=again)
@@ -133,7 +133,7 @@ def _finish(rows: Sequence[Row], *, several: bool) -> None:
     if several:
         say(f"{len(rows)} pictures: {done} done, {skipped} skipped, {len(failed)} failed")
     elif skipped:
-        say(f"{rows[0].job.output}: finished before, skipped")
+        say(f"{rows[0].job.output}: already finished, skipped")
     if failed:
         say(f"{len(failed)} of {len(rows)} pictures failed:", error=True)
         for row in failed[:NAMED]:
@@ -154,7 +154,7 @@ def _diverged(row: Row) -> bool:
 
 
 def _spread(found: dict[str, Any]) -> list[str]:
-    """The lines on the spread of draws."""
+    """The lines on intervals and statistics of draws."""
     lines = [f"  {name}: {value['sentence']}" for name, value in found.get("regions", {}).items()]
     if "mean_width" in found:
         level, width = 100 * found["level"], found["mean_width"]

@@ -1,4 +1,4 @@
-"""`reddiff bench`: run a benchmark into a file."""
+"""`reddiff bench`: run a benchmark and store the results in a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from reddiff.cli import interruptions
 from reddiff.cli.bench_tables import conclude, show_cost
-from reddiff.cli.options import some_path
+from reddiff.cli.options import Only, some_path
 from reddiff.cli.terminal import counted, flat, say
 
 if TYPE_CHECKING:
@@ -30,48 +30,48 @@ def bench(
             "-o",
             parser=some_path,
             metavar="FILE",
-            help="The results file; a run that was interrupted goes on. Default: NAME.sqlite.",
+            help="The results file; an interrupted run resumes. Default: NAME.sqlite.",
         ),
     ] = None,
     images: Annotated[
         list[str] | None,
-        typer.Option(help="Files, folders or patterns, in place of the images of the spec."),
+        typer.Option(help="Files, folders or patterns to use instead of the images of the spec."),
     ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL=SOURCE", help="The source of a prior of the spec."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=8, help="Side of the images, in place of that of the spec.")
+        int | None, typer.Option(min=8, help="Side of the images. Default: that of the spec.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many of the images.")] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=VALUE,...", help="A part, such as solver=default,task=sr4."),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Use only the first images, this many.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    only: Only = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Number of processes.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each process. Default: cores / workers.")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images solved together, in place of the spec's.")
+        int | None,
+        typer.Option(min=1, help="Images that are solved together. Default: that of the spec."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cost and the hours, and run nothing.")
+        bool, typer.Option("--dry-run", help="Print the evaluations and the expected time only.")
     ] = False,
     new: Annotated[
-        bool, typer.Option("--new", help="Rename an existing results file, and begin another.")
+        bool, typer.Option("--new", help="Rename an existing results file, and start a new one.")
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run what failed again.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Repeat what failed.")] = False,
     accept_version: Annotated[
         bool,
         typer.Option("--accept-version", help="Add to results of another version of reddiff."),
     ] = False,
 ) -> None:
-    """Run priors x tasks x noise levels x solvers x images into one results file.
+    """Compare solvers on priors, tasks, noise levels and images; write one results file.
 
-    All solvers see the same measurements. What is in the file already is not run again.
+    All solvers get the same measurements. Results that are already in the file are not repeated.
     """
     _require_packages()
     from reddiff.bench.context import Context
@@ -97,7 +97,7 @@ def bench(
         show_cost(context, todo, rows)
         return
     context.weights()
-    found = costs(context, plan(context, {}, only)[0])  # refuses before a file is made
+    found = costs(context, plan(context, {}, only)[0])  # invalid settings fail before a file exists
     if new and (aside := move_aside(path)):
         say(flat(f"{path}: renamed to {aside}"), error=True)
     results = Results.open(path)
@@ -106,7 +106,7 @@ def bench(
         todo, there = plan(context, results.done(), only, retry)
         kept = sum(len(job.images) for job in there)
         if kept:
-            say(flat(f"{counted(kept, 'result')} in {path} already"), error=True)
+            say(flat(f"{path} already has {counted(kept, 'result')}"), error=True)
         _run(context, results, todo, found, workers, threads or _threads(workers))
         conclude(context, results)
     finally:
@@ -120,7 +120,7 @@ def _threads(workers: int) -> int:
 
 
 def _require_packages() -> None:
-    """Refuse to go on without what the extra installs."""
+    """Raise an error if the packages of the extra `bench` are missing."""
     from importlib.util import find_spec
 
     from reddiff.errors import InvalidArgument

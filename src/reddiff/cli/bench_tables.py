@@ -21,7 +21,7 @@ HEADLINES = ("psnr", "lpips", "exact_rmse")
 
 
 def _console() -> Console:
-    """A wide one where there is no terminal: tables that are kept are not to be folded."""
+    """A console. It is wide if the output is not a terminal, so that tables are not folded."""
     from rich.console import Console
 
     return Console(width=None if Console().is_terminal else WIDTH)

@@ -1,4 +1,4 @@
-"""`reddiff calibrate`: find out how wide intervals have to be."""
+"""`reddiff calibrate`: calibrate the intervals of draws on pictures whose truth is known."""
 
 from __future__ import annotations
 
@@ -22,26 +22,33 @@ def calibrate(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...", help="Sharp pictures, which the prior was not trained on."
+            metavar="IMAGES...",
+            help="Sharp pictures that the prior was not trained on: files, folders or patterns.",
         ),
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", parser=some_path, metavar="FILE", help="The calibration."),
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="FILE", help="The calibration file."
+        ),
     ],
     settings: Settings,
-    interval: Annotated[float, typer.Option(help="The level of the intervals.")] = 0.9,
+    interval: Annotated[
+        float, typer.Option(metavar="LEVEL", help="Level of the intervals, such as 0.9.")
+    ] = 0.9,
     size: Annotated[
         int | None,
-        typer.Option(min=16, help="Crop the pictures to this side; by default they are whole."),
+        typer.Option(min=16, help="Crop the pictures to squares of this side. Default: no crop."),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Search sub-folders too.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Also search sub-folders.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Degrade and restore pictures, and compare the intervals with the truth.
 
-    `reddiff restore --interval LEVEL --calibration FILE`, with the same task, noise, solver and
-    prior, then gives intervals that hold for pictures like these.
+    `reddiff restore --calibration FILE`, with the same task, noise, solver and prior, then gives
+    intervals with the right coverage for pictures like these.
     """
     from reddiff.files import check_target, write_whole
     from reddiff.images.calibration_fit import calibrate as run
@@ -86,5 +93,5 @@ def lines(made: Calibration) -> list[str]:
         )
     found.append(f"means of boxes: {made.region:.2f} times as wide")
     if not made.distances:
-        found.append("no alarm for pictures of another kind: that needs 40 pictures")
+        found.append("no check for unusual pictures: it needs 40 pictures")
     return found

@@ -29,8 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 success; 1 probe found a mistake, bench an unmet expectation, or a bug in "
-        "reddiff, with its traceback; 2 invalid command line; "
+        "Exit codes: 0 success; 1 probe found a mistake, an expectation of bench failed, or a bug "
+        "in reddiff (with a traceback); 2 invalid command line; "
         "3 invalid input, or all inputs failed; 4 a file cannot be read or written; 5 some inputs "
         "failed; 6 the run diverged and has no result; 130 interrupted (129 by SIGHUP, 143 by "
         "SIGTERM)."

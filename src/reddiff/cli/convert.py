@@ -1,4 +1,4 @@
-"""`reddiff convert`: the checkpoint of a published network as a weights file."""
+"""`reddiff convert`: convert the checkpoint of a published network to a weights file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            parser=some_path, metavar="CHECKPOINT", help="A .pt or .safetensors file of weights."
+            parser=some_path, metavar="CHECKPOINT", help="The .pt or .safetensors file to convert."
         ),
     ],
     output: Annotated[
         Path,
-        typer.Argument(parser=some_path, metavar="OUT", help="The new file, OUT.safetensors."),
+        typer.Argument(parser=some_path, metavar="OUT", help="The .safetensors file to write."),
     ],
     arch: Annotated[
-        str, typer.Option(metavar="NAME", help="The network, e.g. adm-256 or edm-64-vp.")
+        str, typer.Option(metavar="NAME", help="The network, such as adm-256 or edm-64-vp.")
     ],
-    half: Annotated[bool, typer.Option("--half", help="Write float16: half the size.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Write float16, at half the file size.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Convert a checkpoint of a published network to a file for [bold]--prior[/bold].

@@ -27,7 +27,7 @@ def degrade(
     settings: Degradation,
     force: Force = False,
 ) -> None:
-    """Degrade a picture. Writes the result, its mask or kernel, and a record."""
+    """Simulate a degraded picture. Writes the result, its mask or kernel, and a record."""
     from reddiff.images.simulation import simulate
 
     interruptions.raise_from_now_on()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff.cli import interruptions
-from reddiff.cli.options import Force, some_path
+from reddiff.cli.options import Force, PriorName, some_path
 from reddiff.cli.terminal import counted, say
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ EXAMPLES = (
     Example(
         "red-diff",
         "chelsea",
-        "70 % lost",
+        "70 % missing",
         {"task": "inpaint", "mask": "random:0.7"},
         0.025,
         "red-diff",
@@ -58,17 +58,20 @@ EXAMPLES = (
 
 def demo(
     output: Annotated[
-        Path, typer.Option(parser=some_path, metavar="DIR", help="The output folder.")
+        Path,
+        typer.Option(
+            "--output", "-o", parser=some_path, metavar="DIR", help="The folder for the pictures."
+        ),
     ] = Path("demo"),
     steps: Annotated[
         int | None, typer.Option(min=1, help="Number of steps. Default: that of the solver.")
     ] = None,
-    prior: Annotated[str, typer.Option(help="The prior, see `reddiff priors`.")] = "photo",
+    prior: PriorName = "photo",
     force: Force = False,
 ) -> None:
     """Degrade and restore five photos. Writes all pictures and records, and a contact sheet.
 
-    Four tasks use the noise-aware default, one RED-diff with its published settings.
+    Four photos are restored by the default solver, one by RED-diff with its published settings.
     """
     from rich.console import Console
     from rich.table import Table
@@ -83,7 +86,7 @@ def demo(
         check_target(file, force=force, parents=True)
     network = door.prior(prior)
     interruptions.raise_from_now_on()
-    table = Table("photo", "what was done", "solver", "evaluations", "seconds", "before", "after")
+    table = Table("photo", "degradation", "solver", "evaluations", "seconds", "before", "after")
     rows, captions = [], []
     for example in EXAMPLES:
         pictures, record, before = _run(example, output, network, prior, steps, force=force)

@@ -104,13 +104,13 @@ class Group(TyperGroup):
 
 
 def _of_closed_pipe(error: BaseException) -> bool:
-    """Whether nobody reads what is printed; rich turns that into an exit."""
+    """Whether the reader of a pipe has closed it; rich turns this into an exit."""
     cause = error.__context__ if isinstance(error, SystemExit) else error
     return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def _end_usage(error: Any) -> None:
-    """End with a line on an invalid command line, or with the help if it is empty."""
+    """End with a one-line message for an invalid command line, or with the help if it is empty."""
     if not str(error.format_message()).strip() or type(error).__name__ == "NoArgsIsHelpError":
         raise error
     where = "reddiff" if error.ctx is None else error.ctx.command_path

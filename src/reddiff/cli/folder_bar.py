@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def new_bar(console: Console | None = None) -> RichProgress:
-    """A bar with a field `more`, on a terminal only, which vanishes at the end.
+    """A progress bar with a field `more`. It is shown on a terminal only, and vanishes at the end.
 
     Arguments:
         console: Where to show it; stderr by default.
@@ -71,7 +71,7 @@ class FolderBar:
         self.bar.update(self.one, visible=False)
 
     def left(self) -> float | None:
-        """Seconds that the rest takes if no more pictures are skipped; None until one is done."""
+        """Expected seconds left if no more pictures are skipped; None until one is done."""
         if not self.timed:
             return None
         return (self.total - self.done) * self.seconds / self.timed

@@ -16,14 +16,14 @@ ENTRY_BYTES = 100  # of memory per entry of x, a lower bound
 
 
 def priors() -> None:
-    """List the priors."""
+    """List the priors in the package."""
     from rich.console import Console
     from rich.table import Table
 
     from reddiff.priors import weights_hash
     from reddiff.priors.named import PRIORS
 
-    table = Table("name", "what it is", "levels", "parameters", "weights")
+    table = Table("name", "description", "levels", "parameters", "weights")
     for name, entry in PRIORS.items():
         prior = entry.make()
         count = sum(p.numel() for p in prior.parameters())
@@ -33,13 +33,13 @@ def priors() -> None:
 
 
 def solvers() -> None:
-    """List the solvers."""
+    """List the solvers, with their default steps and network evaluations."""
     from rich.console import Console
     from rich.table import Table
 
     from reddiff.solvers.catalogue import METHODS
 
-    table = Table("name", "what it is", "steps", "network evaluations")
+    table = Table("name", "description", "steps", "network evaluations")
     for name, method in METHODS.items():
         forward, backward = (method.steps * n for n in method.cost)
         total = f"{forward} + {backward} backward" if backward else str(forward)
@@ -56,10 +56,10 @@ def tasks() -> None:
     from reddiff.images.masks import WORDS as MASKS
     from reddiff.images.tasks import TASKS
 
-    table = Table("name", "what the picture is", "after a colon", "needs")
+    table = Table("name", "degraded picture", "after a colon", "needs")
     for name, entry in TASKS.items():
         table.add_row(name, entry.summary, entry.word, f"--{entry.needs}" if entry.needs else "")
-    table.add_row("FILE.py:NAME", "the output of your own operator, on pixels in [0, 1]")
+    table.add_row("FILE.py:NAME", "output of your own operator, on pixels in [0, 1]")
     Console().print(table)
     masks, kernels = ([word.form for word in table.values()] for table in (MASKS, KERNELS))
     Console().print("--mask:", "  ".join(masks), " or a picture, white where kept", highlight=False)
@@ -73,9 +73,9 @@ def check(
             metavar="FILE.py:NAME", help="A Python file, and an operator or function in it."
         ),
     ],
-    shape: Annotated[str, typer.Option(help="Shape of one input, e.g. 3,64,64.")],
+    shape: Annotated[str, typer.Option(help="Shape of one input, such as 3,64,64.")],
 ) -> None:
-    """Check your own operator: linearity, adjoint, gradient, independent lanes, ..."""
+    """Test your own operator: linearity, adjoint, gradient, independence of lanes, ..."""
     import math
     import re
 
@@ -102,7 +102,7 @@ def show(
     record: Record,
     full: Annotated[bool, typer.Option("--full", help="Print the whole record as JSON.")] = False,
 ) -> None:
-    """Show a record."""
+    """Print the summary of a record."""
     from reddiff.cli.batch import summary
     from reddiff.images.records import read_record
 

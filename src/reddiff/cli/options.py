@@ -11,13 +11,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from reddiff.images.settings import Degradation
+from reddiff.images.settings import Degradation, Settings, options
 
 S = TypeVar("S", bound=Degradation)
 
 
 def with_settings(kind: type[S]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: adds an option for each field of `kind`, and passes them as `settings`.
+    """Decorator that adds an option for each field of `kind`, and passes them as `settings`.
 
     Arguments:
         kind: `Settings` or `Degradation`.
@@ -56,15 +56,16 @@ def _options(kind: type[Degradation]) -> list[inspect.Parameter]:
     return found
 
 
-def some_path(text: str) -> Path:
-    """A path that is not empty: `Path("")` would be the current folder."""
+def some_path(given: str | Path) -> Path:
+    """A path that is not empty: `Path("")` would be the current folder. Also parses defaults."""
+    text = str(given) if isinstance(given, Path) else given
     if not text or "\0" in text:
         raise typer.BadParameter("expected the name of a file or folder, got an empty one")
     return Path(text)
 
 
 Recursive = Annotated[
-    bool, typer.Option("--recursive", help="Search sub-folders too, and keep their structure.")
+    bool, typer.Option("--recursive", help="Also search sub-folders, and keep their structure.")
 ]
 Batch = Annotated[
     str,
@@ -82,6 +83,17 @@ Ext = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+KeepDiverged = Annotated[
+    bool,
+    typer.Option("--keep-diverged", help="Write the last finite estimate of a run that diverged."),
+]
+PriorName = Annotated[str, typer.Option("--prior", help=options(Settings)["prior"].help)]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", metavar="KEY=VALUE,...", help="Select a part, such as solver=default,task=sr4."
+    ),
+]
 Record = Annotated[
     Path,
     typer.Argument(

@@ -1,4 +1,4 @@
-"""`reddiff probe`: find out whether a prior is wired as it was trained."""
+"""`reddiff probe`: check that a prior evaluates its network as the network was trained."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ import typer
 
 from reddiff.cli.options import some_path
 from reddiff.cli.terminal import say
+from reddiff.images.settings import Settings, options
 
 WRONG = 1
 
 
 def probe(
-    prior: Annotated[str, typer.Argument(help="A prior, see `reddiff priors`, or a file.")],
+    prior: Annotated[str, typer.Argument(help=options(Settings)["prior"].help)],
     images: Annotated[
         list[Path] | None,
         typer.Argument(
             parser=some_path,
             metavar="[IMAGES]...",
-            help="Pictures like those it was trained on; the first four are used. Default: photos.",
+            help="Pictures like those the network was trained on; the first four are used. "
+            "Default: photos of the package.",
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="N", help="About how long it may take.")] = 50.0,
+    seconds: Annotated[float, typer.Option(metavar="N", help="Approximate time limit.")] = 50.0,
 ) -> None:
-    """Check the wiring of a prior on known images; exit code 1 where something is wrong."""
+    """Check the prediction, schedule and pixel range of a prior on known images.
+
+    The exit code is 1 if a mistake is found.
+    """
     from reddiff.interop import door
     from reddiff.probing import probe as probe_prior
     from reddiff.probing.pictures import read_images

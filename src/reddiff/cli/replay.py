@@ -28,7 +28,7 @@ def replay(
         str | None,
         typer.Option(
             metavar="FILE.py:NAME",
-            help="Required if the record runs code from a file: read the file first.",
+            help="Required if the record runs code from a file. Read the file first.",
         ),
     ] = None,
     force: Force = False,

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from reddiff.cli.options import Force, some_path
+from reddiff.cli.options import Force, Only, some_path
 from reddiff.cli.terminal import flat, printable, say
 
 
 class RowsOf(StrEnum):
-    """What the rows of tables are."""
+    """The meaning of the rows of tables."""
 
     solver = "solver"
     task = "task"
@@ -25,7 +25,7 @@ def report(
         typer.Argument(
             parser=some_path,
             metavar="RESULTS...",
-            help="Files of `reddiff bench`; several are compared with one another.",
+            help="Results files of `reddiff bench`. Several files are compared with one another.",
         ),
     ],
     output: Annotated[
@@ -35,64 +35,63 @@ def report(
             "-o",
             parser=some_path,
             metavar="FILE",
-            help="The report, such as report.html. Without it, tables are printed.",
+            help="The report, such as report.html. Default: print tables.",
         ),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="html, md, latex or csv. Default: by FILE, or md."
+            "--format",
+            metavar="FORMAT",
+            help="html, md, latex or csv. Default: from the suffix of FILE, or md.",
         ),
     ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="KEY=VALUE,...", help="A part, such as solver=default,task=sr4."),
-    ] = None,
+    only: Only = None,
     oracle: Annotated[
         list[str] | None,
         typer.Option(
             metavar="GRID[:METRIC]",
-            help="Add the best setting of a grid in each cell, chosen with the truth.",
+            help="Add the best setting of a grid for each prior, task and noise level, chosen with "
+            "the truth. May be repeated.",
         ),
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Of md and latex: psnr,lpips for two tables, psnr/lpips for one with both."
+            help="For md and latex: psnr,lpips for two tables, psnr/lpips for one table with both."
         ),
     ] = None,
     rows: Annotated[
-        RowsOf, typer.Option(help="Rows of tables in md and latex; columns are the other.")
+        RowsOf,
+        typer.Option(help="For md and latex: the rows of tables; the columns are the other."),
     ] = RowsOf.solver,
-    intervals: Annotated[
-        bool, typer.Option(help="Whether tables in md and latex have 95 % intervals.")
-    ] = True,
+    intervals: Annotated[bool, typer.Option(help="For md and latex: print 95 % intervals.")] = True,
     pictures: Annotated[
-        int, typer.Option(min=0, help="Images that the page shows of each task and noise level.")
+        int, typer.Option(min=0, help="For html: images shown for each task and noise level.")
     ] = 3,
     baseline: Annotated[
         str | None,
-        typer.Option(help="The solver that the page compares with. Default: the best."),
+        typer.Option(help="For html: the solver to compare with. Default: the best of each task."),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
             parser=some_path,
             metavar="FILE",
-            help="Lines of image,class: the metric top1 compares with these classes.",
+            help="The true classes for the metric top1, in lines of image,class.",
         ),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="For html: the heading.")] = None,
     into: Annotated[
         str | None,
         typer.Option(
             metavar="DOCUMENT:NAME",
-            help="Put one table between <!-- table NAME --> and <!-- end NAME --> of a document.",
+            help="Replace the table between <!-- table NAME --> and <!-- end NAME --> of DOCUMENT.",
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Turn results into one self-contained page, or into tables.
+    """Make a self-contained web page or tables from results of `reddiff bench`.
 
     Means have 95 % bootstrap intervals over images. The best and the second best are marked.
     """

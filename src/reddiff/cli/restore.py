@@ -29,7 +29,7 @@ def restore(
             "--output",
             "-o",
             metavar="PATH",
-            help="The restored picture, or a folder, which keeps names and formats.",
+            help="The restored picture, or a folder. In a folder, names and formats are kept.",
         ),
     ],
     settings: Settings,
@@ -42,8 +42,8 @@ def restore(
     on_existing: Annotated[
         OnExisting | None,
         typer.Option(
-            help="If a result exists: error; skip (redo it if settings, weights or inputs have "
-            "changed); or overwrite, for which --force is short.",
+            help="If a result exists: error; skip (restore it again if settings, weights or inputs "
+            "have changed); or overwrite (--force is short for this).",
             show_default="error",
         ),
     ] = None,
@@ -74,17 +74,16 @@ def restore(
         float | None,
         typer.Option(
             metavar="LEVEL",
-            help="Write the ends of the interval of each pixel that holds this share of the draws, "
-            "such as 0.9, and a map of its width, beside the result; enough draws if --draws is "
-            "not given.",
+            help="Level of the intervals of all pixels, such as 0.9. Writes their lower and upper "
+            "ends and a map of their width beside the result. Sets --draws if it is not given.",
         ),
     ] = None,
     roi: Annotated[
         list[str] | None,
         typer.Option(
             metavar="WHERE=WHAT",
-            help="Print a number of a region with its interval: box:X,Y,WIDTH,HEIGHT=mean, or "
-            "MASK.png=sum, std, min, max, contrast. May be repeated.",
+            help="Print a statistic of a region with its interval. WHERE is box:X,Y,WIDTH,HEIGHT "
+            "or MASK.png; WHAT is mean, sum, std, min, max or contrast. May be repeated.",
         ),
     ] = None,
     calibration: Annotated[
@@ -92,24 +91,19 @@ def restore(
         typer.Option(
             parser=some_path,
             metavar="FILE",
-            help="Widen the intervals by a file of `reddiff calibrate`, so that they hold.",
+            help="Widen the intervals as `reddiff calibrate` found necessary. FILE is its output.",
         ),
     ] = None,
     save_draws: Annotated[
         Path | None,
         typer.Option(parser=some_path, metavar="DIR", help="Save every draw in this folder."),
     ] = None,
-    keep_diverged: Annotated[
-        bool,
-        typer.Option(
-            "--keep-diverged", help="Write the last finite estimate of a run that diverged."
-        ),
-    ] = False,
+    keep_diverged: KeepDiverged = False,
     force: Force = False,
 ) -> None:
     """Restore degraded pictures. Writes each result, and a record of the run beside it.
 
-    A run that diverges writes no picture and ends with code 6.
+    If a run diverges, no picture is written and the exit code is 6.
     """
     from reddiff.errors import InvalidArgument
     from reddiff.images.jobs import Job

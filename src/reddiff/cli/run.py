@@ -13,7 +13,7 @@ from reddiff.images.settings import Settings
 
 
 def _status(folder: Path | None) -> None:
-    """Print what is done of a run, and end."""
+    """Print the state of a run, and exit."""
     if folder is None:
         return
     from reddiff.cli.run_display import status_text
@@ -30,8 +30,8 @@ def run(
         str,
         typer.Argument(
             metavar="SRC",
-            help="A folder, a list (.txt), .tar or .parquet files, a pattern, or a store such as "
-            "s3://bucket/*.png.",
+            help="The degraded pictures: a folder, a list (.txt), .tar or .parquet files, a "
+            "pattern, or a store such as s3://bucket/*.png.",
         ),
     ],
     output: Annotated[
@@ -45,24 +45,26 @@ def run(
     ext: Ext = None,
     output_format: Annotated[
         Output,
-        typer.Option(help="files: pictures and records; webdataset: tar files; or parquet."),
+        typer.Option(
+            help="files: pictures with records; webdataset: tar files; parquet: Parquet files."
+        ),
     ] = Output.FILES,
     shard_size: Annotated[
-        int, typer.Option(metavar="N", help="Pictures per shard, which is finished as a whole.")
+        int, typer.Option(metavar="N", help="Pictures per shard. A shard is finished as a whole.")
     ] = 1000,
     mode: Annotated[
         Mode,
         typer.Option(
-            help="incremental: do what is missing; overwrite: remove the results of the earlier "
-            "run and begin anew."
+            help="incremental: restore what is missing; overwrite: remove the results of the "
+            "earlier run and start again."
         ),
     ] = Mode.INCREMENTAL,
     new_run: Annotated[
         bool,
-        typer.Option("--new-run", help="Move the earlier run to DST/previous-N and begin anew."),
+        typer.Option("--new-run", help="Move the earlier run to DST/previous-N and start again."),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Redo the shards that have failed pictures.")
+        bool, typer.Option("--retry-failed", help="Repeat the shards that have failed pictures.")
     ] = False,
     distributor: Annotated[
         Engine,
@@ -72,15 +74,13 @@ def run(
         int | None,
         typer.Option(
             metavar="N",
-            help="Processes; 0 for none but this one. Default: one per core, or one with a GPU.",
+            help="Number of processes; 0 to use only this one. Default: one per core, or one with "
+            "a GPU.",
         ),
     ] = None,
     batch: Batch = "auto",
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each process.")] = 1,
-    keep_diverged: Annotated[
-        bool,
-        typer.Option("--keep-diverged", help="Keep the last finite estimates of diverged runs."),
-    ] = False,
+    keep_diverged: KeepDiverged = False,
     status: Annotated[
         Path | None,
         typer.Option(
@@ -89,14 +89,15 @@ def run(
             metavar="DST",
             is_eager=True,
             callback=_status,
-            help="Print what is done of a run, and end.",
+            help="Print the state of a run, and exit.",
         ),
     ] = None,
 ) -> None:
     """Restore a large set of pictures in shards, with several processes.
 
-    Type the same command again to go on after an interruption. A picture's noise depends on --seed
-    and its content alone, so that its pixels do not depend on shards, processes or their order.
+    After an interruption, type the same command again to resume. The random numbers of a picture
+    depend only on --seed and its content, so the results do not depend on shards, processes or
+    their order.
     """
     from reddiff.cli.run_display import Display
     from reddiff.engine.command import Request, execute

@@ -1,4 +1,4 @@
-"""What `reddiff run` prints: a bar on a terminal, a line per shard, and the end."""
+"""The output of `reddiff run`: a bar on a terminal, a line per shard, and a summary."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Display(Watcher):
 
 
 def status_text(found: Status) -> str:
-    """What is done of a run, in lines."""
+    """The state of a run, as lines of text."""
     made = found.done + found.failed
     each = f", {found.seconds / made:.2f} s a picture" if made else ""
     state = "a run is writing to it" if found.busy else "no run is writing to it"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reddiff.cli import interruptions
-from reddiff.cli.options import Force, Seed, some_path
+from reddiff.cli.options import Force, PriorName, Seed, some_path
 from reddiff.cli.terminal import flat, say
 
 if TYPE_CHECKING:
@@ -27,12 +27,7 @@ def sample(
             "--output", "-o", parser=some_path, metavar="DIR", help="The folder for the pictures."
         ),
     ],
-    prior: Annotated[
-        str,
-        typer.Option(
-            help="The prior: a name (`reddiff priors`), a .safetensors or .onnx file, or a folder."
-        ),
-    ] = "photo",
+    prior: PriorName = "photo",
     count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 4,
     size: Annotated[str, typer.Option(help="Side of a picture in pixels, or HEIGHTxWIDTH.")] = "64",
     solver: Annotated[str, typer.Option(help="The sampler: heun, ddim or ddpm.")] = "heun",
@@ -42,7 +37,7 @@ def sample(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Draw pictures from a prior."""
+    """Draw pictures from a prior, without a measurement."""
     from reddiff import sampling
     from reddiff.errors import Diverged, require
     from reddiff.images.io import check_output

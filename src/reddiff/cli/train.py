@@ -1,4 +1,4 @@
-"""`reddiff train`: a small prior on one's own pictures."""
+"""`reddiff train`: train a small prior on your own pictures."""
 
 from __future__ import annotations
 
@@ -17,31 +17,40 @@ if TYPE_CHECKING:
 
 def train(
     folder: Annotated[
-        Path, typer.Argument(parser=some_path, metavar="FOLDER", help="Pictures, or .npy arrays.")
+        Path,
+        typer.Argument(
+            parser=some_path, metavar="FOLDER", help="The folder of pictures or .npy arrays."
+        ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", parser=some_path, metavar="PATH", help="The .safetensors file."
+            "--output",
+            "-o",
+            parser=some_path,
+            metavar="FILE",
+            help="The .safetensors file to write.",
         ),
     ],
     hours: Annotated[
-        float | None, typer.Option(help="Wall-clock budget. Default: 1, if no --steps are given.")
+        float | None, typer.Option(help="Training time in hours. Default: 1 without --steps.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Budget in steps.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of training steps.")] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="Network: tiny, small, medium or large. Default: by the hours."),
+        typer.Option(
+            help="Size of the network: tiny, small, medium or large. Default: from the hours."
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint beside the output.")
     ] = False,
     minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 2.0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Train a small prior on your pictures; --prior PATH of every command then takes it."""
+    """Train a small prior on your pictures, for use with [bold]--prior FILE[/bold]."""
     from reddiff.training import train as train_prior
 
     over = train_prior(
@@ -58,7 +67,7 @@ def train(
         report=_tell,
     )
     if not over:
-        say(flat(f"{output}: stopped; --resume goes on from the checkpoint beside it"))
+        say(flat(f"{output}: stopped; --resume continues from the checkpoint beside it"))
         raise typer.Exit(INTERRUPTED)
     say(flat(f"{output}: done; its loss is in {output.with_suffix('.csv')}"))
 

@@ -31,13 +31,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=Degradation)
 
-BEYOND = 1.0  # how far floats may lie beyond [0, 1]: noise carries them there, other units further
+BEYOND = 1.0  # how far floats may lie outside [0, 1] because of noise
 
 
 def keywords(
     settings: Callable[P, S],
 ) -> Callable[[Callable[[Source, S], R]], Callable[Concatenate[Source, P], R]]:
-    """Decorator: a function of an image and settings takes the settings as keyword arguments.
+    """Decorator: a function of an image and settings receives the settings as keyword arguments.
 
     Arguments:
         settings: The dataclass of the settings.
@@ -68,7 +68,7 @@ class Opened:
     Arguments:
         picture: The picture, 0 where pixels are missing.
         missing: Pixels that are masked, or not finite.
-        masked: Whether a masked array said so.
+        masked: Whether they come from a masked array.
     """
 
     picture: Picture
@@ -84,7 +84,7 @@ def open_image(image: Source, settings: Degradation | None = None) -> Opened:
         settings: The page and the range of values of a file.
 
     Raises:
-        InvalidArgument: If it is none, or holds floats that are no pixels in [0, 1].
+        InvalidArgument: If it is not a picture, or has floats too far outside [0, 1].
         PictureError: If the file cannot be read.
     """
     if isinstance(image, str | Path):
@@ -93,7 +93,7 @@ def open_image(image: Source, settings: Degradation | None = None) -> Opened:
         return Opened(picture, torch.zeros(1, *picture.size, dtype=torch.bool))
     for name in ("page", "range"):
         given = None if settings is None else getattr(settings, name)
-        require(given is None, name, expected="None for an image that is no file", got=given)
+        require(given is None, name, expected="None for an image that is not a file", got=given)
     masked = isinstance(image, np.ma.MaskedArray)
     missing, values = _missing(image)
     if missing is None:
@@ -108,7 +108,7 @@ def open_image(image: Source, settings: Degradation | None = None) -> Opened:
 
 
 def _missing(image: Any) -> tuple[Any, Any]:
-    """The mask of missing entries (None if there can be none), and the plain values."""
+    """The mask of missing entries (None if nothing can be missing), and the plain values."""
     if isinstance(image, np.ma.MaskedArray):
         values = np.asarray(image.data)
         hidden = np.ma.getmaskarray(image)
@@ -128,7 +128,7 @@ def open_task(image: Source, opened: Opened, settings: Degradation, notes: list[
     """
     task, hole = settings.task, opened.missing
     if isinstance(task, Operator):
-        refuse_parameters("an operator of yours", settings)
+        refuse_parameters("your own operator", settings)
         task = OwnTask(task)
     elif task == "jpeg" and isinstance(image, str | Path):
         refuse_parameters("the task jpeg", settings)
@@ -146,10 +146,10 @@ def open_task(image: Source, opened: Opened, settings: Degradation, notes: list[
 
 
 def refuse_parameters(task: str, settings: Degradation) -> None:
-    """Refuse a mask, a scale or a kernel beside a task that takes none.
+    """Check that no mask, scale or kernel is given to a task without such a parameter.
 
     Raises:
-        InvalidArgument: Naming the parameter.
+        InvalidArgument: If one is given; the message names it.
     """
     for name in ("mask", "scale", "kernel"):
         none = getattr(settings, name) is None
@@ -186,7 +186,7 @@ def outside(pixels: Tensor, seen: Tensor, level: float | None) -> list[str]:
     if bool(far.any()):
         return [
             f"{count} lie further outside [0, 1] than the noise explains, from {low:.3g} to "
-            f"{high:.3g}: the prior knows no such pixels. Rescale the picture, or mask them "
-            "(task inpaint)."
+            f"{high:.3g}: the prior was not trained on such pixels. Rescale the picture, or mask "
+            "them (task inpaint)."
         ]
-    return [f"{count} lie outside [0, 1], from {low:.3g} to {high:.3g}: taken as noise."]
+    return [f"{count} lie outside [0, 1], from {low:.3g} to {high:.3g}: treated as noise."]

@@ -1,4 +1,4 @@
-"""Run many jobs: a failure does not end the others, and finished ones can be skipped."""
+"""Run many jobs. A failure does not stop the others, and finished jobs can be skipped."""
 
 from __future__ import annotations
 

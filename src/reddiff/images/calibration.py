@@ -1,4 +1,4 @@
-"""Intervals that hold: factors from pictures whose truth is known, and their file."""
+"""Calibrated intervals: factors found on pictures whose truth is known, and their file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATHS = ("seed", "device", "tile", "page", "range", "prior")  # settings that ma
 
 @dataclass(frozen=True)
 class Coverage:
-    """A share of pixels inside intervals, by cross-validation over the calibration pictures.
+    """The fraction of pixels inside intervals, by cross-validation over the calibration pictures.
 
     Arguments:
         share: The mean over pictures.
@@ -44,19 +44,19 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out pictures say of the intervals of draws.
+    """Factors by which the intervals of draws are widened, found on held-out pictures.
 
     Arguments:
-        settings: The settings of the restorations, as a record holds them.
+        settings: The settings of the restorations, in the form of a record.
         weights: The hash of the prior's weights.
         level: The level of the intervals.
         images: The number of pictures.
-        factors: By stratum, the factor of the half widths.
+        factors: Stratum -> factor of the half widths of the intervals of pixels.
         region: The factor of the intervals of means over boxes.
         mse: The factor from the variance of the draws to the largest mean squared error.
-        coverage: By stratum, and for `all`, of the calibrated intervals; `draws` for those of the
-            draws as they are.
-        widths: The mean width before and after.
+        coverage: Stratum -> coverage of the calibrated intervals; also `all` for all pixels, and
+            `draws` for the uncalibrated intervals.
+        widths: The mean width before and after calibration.
         center: The means of the features of half of the pictures.
         spread: The inverse of their covariance.
         distances: The distances of the other half, in increasing order.
@@ -86,13 +86,13 @@ class Calibration:
         return Interval(low.clamp(0, 1), high.clamp(0, 1))
 
     def psnr_at_least(self, result: Restored) -> float:
-        """The PSNR in dB that the result has at least, with probability `level`."""
+        """A lower bound in dB of the PSNR of the result, which holds with probability `level`."""
         return -10 * math.log10(max(self.mse * predicted_mse(result), 1e-12))
 
     def p_value(self, result: Restored) -> float | None:
-        """The p-value that the result is of a picture like those of the calibration.
+        """The p-value of the hypothesis that the picture is like those of the calibration.
 
-        None if there were too few of them for an alarm.
+        None if there were too few pictures for this test.
         """
         if not self.distances:
             return None
@@ -100,10 +100,10 @@ class Calibration:
         return p_value(torch.tensor(self.distances), d)
 
     def check(self, settings: Settings, weights: str, level: float) -> None:
-        """Refuse a calibration of other settings, another prior or level.
+        """Check that the calibration is for these settings, this prior and this level.
 
         Raises:
-            CalibrationError: Naming what differs.
+            CalibrationError: If it is not; the message names what differs.
         """
         given = compared(settings)
         other = {k: v for k, v in self.settings.items() if given.get(k) != v}
@@ -119,7 +119,7 @@ class Calibration:
             )
 
     def promise(self) -> str:
-        """What the intervals promise, in a sentence."""
+        """The guarantee of the intervals, in a sentence."""
         return (
             f"{100 * self.level:g} % of the pixels are inside, on average over pictures like the "
             f"{self.images} of the calibration."
@@ -136,7 +136,7 @@ def read_calibration(path: str | Path) -> Calibration:
 
     Raises:
         PictureError: If the file cannot be read.
-        CalibrationError: If it is none, or of another format.
+        CalibrationError: If it is not a calibration, or has another format.
     """
     try:
         entries = json.loads(read_regular(path, MAX_BYTES))

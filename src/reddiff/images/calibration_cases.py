@@ -14,7 +14,7 @@ from reddiff.images.restored import Restored
 from reddiff.metrics.draws import Interval, central_interval, moments
 from reddiff.random import DRAWING, Keys
 
-FLOOR = 0.5 / 255  # added to half widths: pixels on which all draws agree have one, too
+FLOOR = 0.5 / 255  # added to half widths, so that they are positive where all draws agree
 MOST_PIXELS = 20_000  # of a picture whose scores are kept
 
 
@@ -81,12 +81,12 @@ def _region_scores(
 
 
 def predicted_mse(result: Restored) -> float:
-    """The mean variance of the draws, in [0, 1] units, with the floor of a half width."""
+    """The mean variance of the draws, in [0, 1] pixel units, with the floor of a half width."""
     return float((result.reconstruction.std / 2).square().mean()) + FLOOR**2
 
 
 def features_of(result: Restored) -> Tensor:
-    """Numbers that tell kinds of pictures apart, from the result alone."""
+    """Statistics of the result that distinguish kinds of pictures."""
     x = result.pixels.double()
     place = strata(result.pixels)
     gray = x.mean(0)

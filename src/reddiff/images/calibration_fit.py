@@ -1,4 +1,4 @@
-"""A calibration from pictures whose truth is known."""
+"""Calibrate intervals on pictures whose truth is known."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def calibrate(
     """Restore degraded versions of pictures, and compare the intervals of draws with the truth.
 
     Arguments:
-        images: Files of pictures that no prior was trained on: at least 9 for a level of 0.9, and
-            40 for the alarm on pictures of another kind.
-        settings: How they are degraded and restored; `noise` is required. The seed of a picture
-            follows from its content.
+        images: Files of pictures that the prior was not trained on: at least 9 for a level of 0.9,
+            and 40 for the check for unusual pictures.
+        settings: How they are degraded and restored; `noise` is required. The seed of a picture is
+            computed from its content.
         level: The level of the intervals.
         size: Crop the pictures to this side around their center; None for whole pictures.
         done: Called after each picture with its number and name.
@@ -105,7 +105,7 @@ def _fitted(cases: list[Case], settings: Settings, weights: str, level: float) -
 
 
 def _factors(cases: Sequence[Case], level: float) -> dict[str, float]:
-    """By stratum, from the pictures that have it; where these are too few, from all pixels."""
+    """Stratum -> factor, from the pictures that have it, or from all pixels if too few do."""
     found = {}
     for i, name in enumerate(STRATA):
         having = [case.scores[i] for case in cases if len(case.scores[i])]
@@ -116,7 +116,7 @@ def _factors(cases: Sequence[Case], level: float) -> dict[str, float]:
 
 
 def _coverage(cases: Sequence[Case], level: float) -> dict[str, Coverage]:
-    """Of every part of the pictures, with the factors of the rest."""
+    """The coverage in every fold of the pictures, with the factors of the other folds."""
     found: dict[str, list[float]] = {name: [] for name in (*STRATA, "all")}
     folds = min(FOLDS, len(cases))
     for fold in range(folds):

@@ -15,9 +15,9 @@ LEAST_LPIPS = 64
 def common_size(size: Size, truth: Size, scale: int = 1) -> Size:
     """The height and width over which a picture and a truth can be compared.
 
-    They must be of one size. Where a picture was made `scale` times larger, the truth may be
-    smaller or larger by less than that, because its sides need not be multiples of `scale`: both
-    are then cut at the bottom and right.
+    They must have the same size. If the picture was enlarged by `scale`, the truth may be smaller
+    or larger by less than `scale` pixels, because its sides need not be multiples of `scale`; both
+    are then cropped at the bottom and right.
 
     Raises:
         InvalidArgument: If the sizes differ by more.
@@ -29,12 +29,12 @@ def common_size(size: Size, truth: Size, scale: int = 1) -> Size:
 
 
 def compare(picture: Picture, truth: Picture, scale: int = 1) -> dict[str, float]:
-    """PSNR in dB, SSIM from 11 x 11 pixels on and LPIPS from 64 x 64 pixels on.
+    """PSNR in dB, SSIM (for at least 11 x 11 pixels) and LPIPS (for at least 64 x 64 pixels).
 
     Arguments:
-        picture: What to measure.
-        truth: What it should be.
-        scale: By how much it was enlarged, see `common_size`.
+        picture: The picture.
+        truth: The true picture.
+        scale: The factor by which the picture was enlarged, see `common_size`.
 
     Raises:
         InvalidArgument: If the sizes differ.

@@ -1,4 +1,4 @@
-"""Convert masks, kernels and numbers of any kind to what tasks and solvers take."""
+"""Convert masks, kernels and numbers of any kind for tasks and solvers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ WORDS = "a text, a path, an array, a tensor or a PIL image"
 
 
 def take_numbers(settings: S) -> S:
-    """The settings with Python's numbers, whatever kind of number they are.
+    """The settings with all numbers converted to those of Python.
 
     Raises:
-        InvalidArgument: If one is no number, or out of its range.
+        InvalidArgument: If one is not a number, or out of its range.
     """
     new: dict[str, Any] = {}
     for name, option in options(type(settings)).items():
@@ -49,12 +49,12 @@ def take_mask(
 ) -> Float[Tensor, "c h w"]:
     """A mask, 1 where pixels are kept, from a text, a file, a PIL image, an array or a tensor.
 
-    Pictures and whole numbers are good where they are at least half as bright as white, and
-    transparent pixels are not; other numbers are 0 or 1.
+    In pictures and arrays of integers, a pixel is kept if it is at least half as bright as white;
+    transparent pixels are not kept. Other numbers must be 0 or 1.
 
     Raises:
-        InvalidArgument: If it is none of these, or of another shape.
-        PictureError: If a file cannot be read, or is of another size.
+        InvalidArgument: If it is none of these, or has another shape.
+        PictureError: If a file cannot be read, or has another size.
     """
     if isinstance(mask, str | Path):
         return make_mask(str(mask), size, seed=seed, fit=fit)
@@ -86,10 +86,10 @@ def _extremes(array: NDArray[Any]) -> str:
 
 
 def take_kernel(kernel: Kernel, notes: list[str]) -> Tensor:
-    """The PSF in a text, a file, a PIL image, an array or a tensor; warnings go to the notes.
+    """The PSF from a text, a file, a PIL image, an array or a tensor; warnings go to the notes.
 
     Raises:
-        InvalidArgument: If it is no kernel.
+        InvalidArgument: If it is not a kernel.
         PictureError: If a file cannot be read.
     """
     if isinstance(kernel, str | Path):

@@ -24,8 +24,8 @@ class Found:
         files: The pictures, each with its relative path in a folder of results.
         folders: The number of sub-folders that were skipped.
         below: The number of pictures in them.
-        others: The files that were skipped, because they do not have one of the extensions.
-        kind: What has those extensions.
+        others: The files that were skipped, because they have other extensions.
+        kind: A name for files with the right extensions.
     """
 
     files: list[tuple[Path, Path]] = field(default_factory=list)
@@ -51,10 +51,10 @@ class Found:
 
 
 def extensions(words: Sequence[str]) -> tuple[str, ...]:
-    """File extensions from words such as `png` or `.tif,.tiff`, with their dots.
+    """File extensions, with their dots, from texts such as `png` or `.tif,.tiff`.
 
     Raises:
-        InvalidArgument: If one is none of a picture format that is read.
+        InvalidArgument: If one is not the extension of a picture format that can be read.
     """
     parts = [part.strip().lower() for word in words for part in word.split(",")]
     dotted = tuple(part if part.startswith(".") else f".{part}" for part in parts)
@@ -79,12 +79,12 @@ def find(
     Arguments:
         sources: Files, folders and patterns.
         recursive: Search sub-folders too, and keep their structure.
-        avoid: A folder to leave out, such as that of earlier results.
-        suffixes: The extensions of pictures in folders, in lower case. Files given by name, and by
-            a pattern unless fewer extensions are given, may have any.
+        avoid: A folder to exclude, such as that of earlier results.
+        suffixes: The extensions of pictures in folders, in lower case. Files given by name may have
+            any extension; so may files given by a pattern, unless `suffixes` is a selection.
 
     Raises:
-        InvalidArgument: If a name is empty, or a folder or pattern holds no picture.
+        InvalidArgument: If a name is empty, or a folder or pattern has no picture.
     """
     every = tuple(suffixes) == SUFFIXES
     found = Found() if every else Found(kind=f"{', '.join(suffixes)} files")
@@ -119,7 +119,7 @@ def find(
 
 
 def _root(pattern: str) -> Path:
-    """The folder in front of the first wildcard."""
+    """The folder before the first wildcard."""
     parts = Path(pattern).parts
     fixed = []
     for part in parts[:-1]:

@@ -1,4 +1,4 @@
-"""Gray pictures: one measurement per pixel, also where a file repeats it in three channels."""
+"""Gray pictures: one measurement per pixel, even if a file repeats it in three channels."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor
 from reddiff.operators.base import Operator, Shape
 from reddiff.operators.linear import LinearOperator
 
-# How far the channels of a gray picture may be apart, in [0, 1] pixels: JPEG's chroma is rounded
-# to whole levels, which moves R, G and B by up to 3 of them against each other, and quantized.
+# The largest difference between the channels of a gray picture, in [0, 1] pixels. JPEG quantizes
+# chroma and rounds it to whole levels, which changes R, G and B by up to 3 levels relative to each
+# other.
 NEARLY = 4.2 / 255
-ODD = 0.001  # the share of pixels that may be further apart than that,
-FAR = 12 / 255  # and how far
+ODD = 0.001  # the fraction of pixels that may differ more than that,
+FAR = 12 / 255  # and by how much
 
 
 def gray_spread(pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"]) -> float | None:
-    """How far apart the three channels of a gray picture are at most; None for any other picture.
+    """The largest difference between the three channels of a gray picture; None for other pictures.
 
-    They are equal, up to the rounding in a JPEG file of a gray picture.
-
-    Independent noise in the channels of a gray scene makes a color picture of it, with three
-    measurements of each pixel.
+    The channels of a gray picture are equal, up to the rounding in JPEG files. A gray scene with
+    independent noise in the channels counts as a color picture, because it has three measurements
+    of each pixel.
 
     Arguments:
-        pixels: In [0, 1].
-        seen: Which entries count.
+        pixels: The picture `(c, h, w)` in [0, 1].
+        seen: Which entries are measured.
     """
     if len(pixels) != 3:
         return None
@@ -67,13 +67,13 @@ class ChannelMean(LinearOperator):
 def on_gray(operator: Operator, y: Float[Tensor, "1 h w"]) -> Operator:
     """The form of an operator that applies to the gray measurement y.
 
-    Itself where it takes one channel and does to it what it does to three equal ones, or where it
-    makes one channel of color. Otherwise the channel mean of what it does to three equal channels;
-    and of what it does to a color picture, if it leaves no color of any.
+    The operator itself is returned if it treats one channel like three equal channels, or if it
+    maps color to one channel. Otherwise the result is the channel mean of A applied to three equal
+    channels; or of A applied to a color picture, if A removes all color.
 
     Arguments:
         operator: A, on pixels in [0, 1].
-        y: A gray measurement, of one channel.
+        y: A gray measurement with one channel.
     """
     shape, wide = tuple(y.shape), (3, *y.shape[1:])
     direct, three = _tried(operator, shape), _tried(operator, wide)

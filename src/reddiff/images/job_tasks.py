@@ -1,4 +1,4 @@
-"""The task of a job as its file has it, and the size of the result."""
+"""The task of a job, with the parameters in its file, and the size of the result."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ PIXEL_BYTES = 150  # of memory per pixel of the result, at the least
 
 
 def job_task(job: Job, picture: Picture) -> str | Task:
-    """The task as an object where more is known than its name.
+    """The task as an object, if the file defines more than its name does.
 
-    For `jpeg` what the file says: its compression, or at least its orientation. Code is run once.
+    For `jpeg`, the file defines the compression, or at least the orientation. The code of a user's
+    operator is run once.
     """
     settings = job.settings
     name = str(settings.task)
@@ -34,7 +35,7 @@ def job_task(job: Job, picture: Picture) -> str | Task:
             return Compressed(JPEG(tables=task.codec.tables, orientation=turn))
     if not OWN.fullmatch(name):
         return name
-    refuse_parameters("an operator of yours", settings)
+    refuse_parameters("your own operator", settings)
     return make_task(name)
 
 
@@ -48,7 +49,7 @@ def result_size(task: str | Task, picture: Picture, scale: int) -> tuple[int, in
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse a result of this height and width if it does not fit in memory."""
+    """Raise InvalidArgument if a result of this height and width does not fit in memory."""
     pixels, shown = size[0] * size[1], f"{size[1]}x{size[0]} pixels"
     expected = f"a result of at most {MAX_PIXELS} pixels"
     require(pixels <= MAX_PIXELS, "scale", expected=expected, got=shown)

@@ -1,4 +1,4 @@
-"""Jobs: a degraded file, where its restoration goes, and the settings of it."""
+"""Jobs: a degraded file, the file of its restoration, and the settings."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Job:
     Arguments:
         source: The degraded picture's file.
         output: The restored picture's file; its suffix is its format.
-        settings: All else that decides the pixels. In a job they are words and numbers, as on the
-            command line, because a record has to hold them.
+        settings: The settings. In a job they are strings and numbers, as on the command line,
+            because a record has to store them.
         keep_diverged: Write the last finite estimate of a run that diverged.
-        lane: The lane id of the picture, an integer of 64 bits: its noise is a function of the seed
-            and this.
+        lane: The lane id of the picture, an integer of 64 bits. The random numbers are a function
+            of the seed and the lane id.
     """
 
     source: str
@@ -101,15 +101,15 @@ class Job:
         return {name: file_hash(path) for name, path in self.files.items() if name in names}
 
     def tail(self, name: str) -> str:
-        """The part of an entry behind its file: the name of an operator or array."""
+        """The part of an entry after its file: the name of an operator or array."""
         text = self.entries[name]
         return "" if text is None else str(text)[len(self._file(name) or "") :]
 
     def check(self) -> None:
-        """Refuse numbers and names that are invalid for every picture.
+        """Check the numbers and names that can be checked without a picture.
 
         Raises:
-            InvalidArgument: Naming the setting.
+            InvalidArgument: If a setting is invalid.
         """
         for name, kind in {**JOB_ENTRIES, **kinds()}.items():
             value = self.entries[name]

@@ -1,4 +1,4 @@
-"""Pictures restored in the latents of a prior."""
+"""Restore pictures in the latent space of a prior."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reddiff.problem import Problem
 
 
 def pictures_of(prior: LatentPrior, problem: Problem) -> Operator:
-    """From latents to the pictures of a problem: the decoder, and the mean of its channels if gray.
+    """The map from latents to the pictures of a problem: the decoder, and its channel mean if gray.
 
     Raises:
-        InvalidArgument: If the sides of the pictures are no multiples of the decoder's factor, the
-            prior takes no latents of this size, or the decoder makes other pictures.
+        InvalidArgument: If the sides of the pictures are not multiples of the decoder's factor, or
+            latents of this size do not fit the prior or the decoder.
     """
     shape, decoder = problem.x_shape, prior.decoder
     z_shape = decoder.x_shape(shape)

@@ -16,7 +16,7 @@ from reddiff.problem import Problem
 
 # Half a gray level of 8 bits, the least noise of a file of 8 bits; less for finer levels.
 LEAST_ESTIMATE = 0.002
-FLAT = 0.02  # flat areas of a larger share of the picture are mentioned in the notes
+FLAT = 0.02  # flat areas are mentioned in the notes if they cover a larger fraction of the picture
 # Fewest windows of 2 x 2 measured pixels, over all channels: with fewer, the estimate is off by a
 # third.
 FEWEST_WINDOWS = 12
@@ -25,7 +25,7 @@ FEWEST_WINDOWS = 12
 def choose_level(
     given: float | None, y: Tensor, picture: Picture, task: Task, notes: list[str]
 ) -> tuple[float | None, bool]:
-    """The noise level (None if the run has to estimate it), and whether it is an estimate."""
+    """The noise level (None if the run has to estimate it), and whether it is estimated."""
     if given is not None:
         return given, False
     sample = task.noise_sample(y)
@@ -34,10 +34,10 @@ def choose_level(
         return 0.0, True
     plain, seen = sample.pixels, sample.measured
     if picture.alpha is not None and plain.shape[1:] == y.shape[1:]:
-        seen = seen & (picture.alpha > 0)  # what is transparent may be anything
+        seen = seen & (picture.alpha > 0)  # transparent pixels may have any value
     if _windows(plain, seen[None]) < FEWEST_WINDOWS:
         if sample.fallback is not None:
-            notes.append(f"The picture shows no noise level: assumed {sample.fallback:g}.")
+            notes.append(f"No noise level could be estimated: assumed {sample.fallback:g}.")
         return sample.fallback, True
     level = float(noise_level(plain[None], seen[None]))
     if plain is y:
@@ -72,13 +72,13 @@ def doubts(problem: Problem, estimated: bool, unit: float) -> list[str]:
     sigma = float(problem.noise.sigma)
     if sigma == 0 and int(problem.count) < math.prod(problem.x_shape):
         return [
-            "With noise 0 the result agrees exactly with the measured pixels; the rest "
-            "comes from the prior alone."
+            "With noise 0 the result agrees exactly with the measured pixels; all else is "
+            "determined by the prior."
         ]
     signal = math.sqrt(max(float(problem.y[problem.measured].var(correction=0)) - sigma**2, 0))
     if estimated or sigma <= signal:
         return []
     return [
         f"The noise level given, {unit * sigma:.2g}, is larger than the standard deviation of the "
-        f"picture without noise, {unit * signal:.2g}: most of the result comes from the prior."
+        f"picture without noise, {unit * signal:.2g}: the prior determines most of it."
     ]

@@ -1,4 +1,4 @@
-"""A map of numbers as a picture, with a labeled scale."""
+"""Heat maps with a labeled scale."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 from reddiff.images.sheets import GAP, INK, PAPER
 
 BAR, LEVELS = 16, 5
-# Five colors of viridis, dark to bright, even to the eye and in gray.
+# Five colors of viridis, dark to bright, perceptually uniform also in gray.
 COLORS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
 
 
 def heat_map(
     values: Float[Tensor, "h w"], title: str, *, top: float | None = None, font_size: int = 15
 ) -> Image.Image:
-    """The values in colors from 0 to their maximum, a title above and a scale at the right.
+    """Values from 0 to their maximum in colors, with a title above and a scale at the right.
 
     Arguments:
-        values: Numbers from 0; one pixel each.
-        title: What they are.
+        values: Values >= 0, one per pixel.
+        title: The title.
         top: The end of the scale; by default the largest value.
         font_size: The height of the letters in pixels.
     """

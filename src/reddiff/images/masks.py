@@ -1,4 +1,4 @@
-"""Inpainting masks from a few words: `random:0.7`, `box:96`, `brush:10-20`, ..., or a file."""
+"""Inpainting masks from descriptions such as `random:0.7`, `box:96`, `brush:10-20`, or a file."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def make_mask(spec: str, size: Size, *, seed: int = 0, fit: bool = False) -> Flo
     """The mask that a text describes, 1 where the picture is kept.
 
     Arguments:
-        spec: `random:P` drops each pixel with probability P; `box:N` drops a central square of N
-            pixels; `brush:LOW-HIGH` drops strokes of a brush (`brush_mask`) that cover from LOW to
-            HIGH percent of the picture; `text:NAME` writes a text over the picture (one that ships
-            with the package, repeated over large pictures); anything else is a file, white where
+        spec: `random:P` removes each pixel with probability P. `box:N` removes a central square of
+            N x N pixels. `brush:LOW-HIGH` removes strokes of a brush (`brush_mask`) that cover LOW
+            to HIGH percent of the picture. `text:NAME` removes the letters of a text in the
+            package, repeated over large pictures. Anything else is a file, white where pixels are
             kept.
         size: (h, w) of the picture.
-        seed: The seed of `random` and `brush`.
-        fit: Resize a file of another size instead of refusing it.
+        seed: The random seed of `random` and `brush`.
+        fit: Resize a mask file of another size instead of raising an error.
 
     Raises:
         InvalidArgument: If the text is invalid, or the mask would keep no pixel.

@@ -1,4 +1,4 @@
-"""Free memory, to refuse a run that cannot fit before it begins."""
+"""Free memory, to raise an error before a run that cannot fit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def free_bytes() -> int | None:
 
 
 def require_memory(needed: float, what: str) -> None:
-    """Refuse a run that needs more memory than is free.
+    """Check that a run fits in the free memory.
 
     Raises:
-        InvalidArgument: With both numbers.
+        InvalidArgument: If it does not; the message has both numbers.
     """
     free = free_bytes()
     if free is not None and needed > free:
@@ -42,7 +42,7 @@ def _available() -> int | None:
 
 
 def _container() -> int | None:
-    """What the limit of a container leaves; files kept in memory can go."""
+    """Free memory under the limit of a container; cached files count as free."""
     with suppress(OSError, ValueError):
         limit = int((CONTAINER / "memory.max").read_text())
         used = int((CONTAINER / "memory.current").read_text())
@@ -52,7 +52,7 @@ def _container() -> int | None:
 
 
 def _address_space() -> int | None:
-    """What `ulimit -v` leaves."""
+    """Free memory under the limit of `ulimit -v`."""
     if sys.platform == "win32":
         return None
     import resource

@@ -15,8 +15,8 @@ def targets(
 ) -> list[tuple[Path, Path]]:
     """The file of each result, in a folder.
 
-    Names and formats are kept; a format that cannot be written becomes PNG. Pictures that would get
-    the same name get their whole name with `.png`, or else a number.
+    Names and formats are kept; a format that cannot be written becomes PNG. If two results would
+    have the same name, `.png` is appended to the full name of the source, or else a number.
 
     Arguments:
         files: The pictures and their places, from `find`.

@@ -14,10 +14,12 @@ _ENOUGH = 100  # coefficients, for a median
 # High-pass filters of unit norm: Daubechies' with two vanishing moments, and Haar's.
 _DB2 = (-0.48296291314469025, 0.8365163037378079, -0.2241438680420134, -0.12940952255126037)
 _HAAR = (-0.7071067811865476, 0.7071067811865476)
-# Pixels of a value that fills areas: at most so many values, each in this share of the picture.
+# Values that fill areas: the largest number of values, and the smallest fraction of the picture.
 _FILLS, _FILLED = 4, 0.01
-_CLIPPED = 0.005  # the share of pixels at black or white from which on they count as cut off
-# Windows whose mean is so many sigma away from where values are cut off, first choice first.
+_CLIPPED = (
+    0.005  # the fraction of pixels at black or white above which the picture counts as clipped
+)
+# Distance in sigma of a window's mean from the clipping value, in order of preference.
 _AWAY = (2.0, 1.5, 1.0, 0.5, 0.0)
 
 
@@ -31,16 +33,16 @@ def noise_level(
     tends to be too high. The wavelet is Daubechies' second, or Haar's if too few windows of the
     former are measured.
 
-    Areas filled with one value (a frame, a background set to zero) hold no noise and are left out,
+    Areas with a constant value (a frame, a background set to zero) have no noise and are excluded,
     if enough remains. If the picture is clipped at its lowest or highest value, windows far enough
     from that value are preferred.
 
     Arguments:
         y: The images.
-        measured: Which entries count; a coefficient does if all pixels of its window do.
+        measured: Which entries are measured. A coefficient is used if its whole window is measured.
 
     Returns:
-        One level per lane; zero where there is too little to measure.
+        One level per lane; zero if too few coefficients can be used.
 
     References:
         | Ideal Spatial Adaptation by Wavelet Shrinkage (Donoho & Johnstone, 1994), Section 4.4
@@ -51,10 +53,10 @@ def noise_level(
 
 
 def filled(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> Bool[Tensor, "c h w"]:
-    """The entries in flat areas of one value, and their neighbors, which hold no noise.
+    """The entries in areas of a constant value, and their neighbors, which have no noise.
 
-    Flat are pixels equal to their eight neighbors. Only values that fill areas count, a few of them
-    at most: the flat parts of smooth gradients are not left out.
+    A pixel is flat if it equals its eight neighbors. Only a few values that fill large areas count,
+    so the flat parts of smooth gradients are not excluded.
     """
     filled = torch.zeros_like(measured)
     if min(y.shape[-2:]) < 3:
@@ -73,7 +75,7 @@ def filled(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> Bool[T
 def grain(y: Float[Tensor, "c h w"], measured: Bool[Tensor, "c h w"]) -> float:
     """The smallest step between the values of a picture; 0 if it has one value.
 
-    That of what was recorded, whatever it is stored in: 10 bits in a 16-bit file have steps of 64.
+    This is the step of the recording, not of the file: 10 bits in a 16-bit file have steps of 64.
     """
     values = y[measured].double().unique()
     steps = values.diff()
@@ -133,8 +135,8 @@ class _Cut:
 
 
 def _kept(part: float) -> float:
-    """The standard deviation of a standard normal of which this share is clipped."""
-    part = min(part, 0.35)  # beyond, the median itself is cut off
+    """The standard deviation of a clipped standard normal, given the fraction that is clipped."""
+    part = min(part, 0.35)  # beyond this, the median itself is clipped
     if part == 0:
         return 1.0
     bound = float(torch.special.ndtri(torch.tensor(part, dtype=torch.float64)))

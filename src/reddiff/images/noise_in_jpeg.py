@@ -1,9 +1,9 @@
 """Estimate the noise that a picture had before JPEG compression.
 
-A file keeps little of the noise of chroma, and none of that in fine detail where steps are coarse:
-what is left in the finest wavelet coefficients of R, G and B is less than there was. Luma keeps it
-in the frequencies whose steps are fine enough, and shows it as a plateau: the content of pictures
-falls with frequency, white noise does not.
+Compression removes most of the noise in chroma and in high frequencies with coarse quantization
+steps, so the finest wavelet coefficients of R, G and B underestimate the noise. Luma keeps it in
+the frequencies with fine steps. There the spectrum has a plateau, because the power of pictures
+falls with frequency and that of white noise does not.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SEEN = 0.5  # noise below so much of a step is rounded away
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """Cosine coefficients `(n, 64)` of luma in levels of 255, and their steps `(64,)`.
+    """Cosine coefficients `(n, 64)` of luma in levels of 255, and their quantization steps `(64,)`.
 
-    A step is 1 where none can be told, inf where nearly all coefficients are zero. `quantized` is
-    in how many of the low frequencies there is a step, of those that could show one.
+    A step is 1 if it cannot be determined, and inf if nearly all coefficients are zero. `quantized`
+    is the fraction of the low frequencies with a step, among those where a step can be detected.
     """
 
     coefficients: Tensor
@@ -42,17 +42,18 @@ class _Blocks:
 def jpeg_noise(
     pixels: Float[Tensor, "c h w"], seen: Bool[Tensor, "c h w"], *, known: bool
 ) -> float | None:
-    """The standard deviation of the noise in a picture that was a JPEG file, in [0, 1] pixels.
+    """The standard deviation of the noise in a picture before JPEG compression, in [0, 1] pixels.
 
-    That of each of three channels with independent noise, of which luma keeps 0.67; or of gray.
+    For RGB it is the level of each channel, assuming independent noise in the channels; the noise
+    of luma is 0.67 times as large.
 
     Arguments:
         pixels: The decoded picture, gray or RGB.
-        seen: Which entries count.
-        known: Whether it is known to come from a JPEG file; otherwise its blocks must show it.
+        seen: Which entries are measured.
+        known: Whether the picture comes from a JPEG file; if False, this is tested first.
 
     Returns:
-        The level; None if the picture was no JPEG file, or shows no plateau of noise.
+        The level; None if the picture was not a JPEG file, or has no plateau of noise.
     """
     weights = pixels.new_tensor(LUMA if len(pixels) == 3 else (1.0,)).double()
     luma = 255 * torch.einsum("c,chw->hw", weights, pixels.double())
@@ -60,7 +61,7 @@ def jpeg_noise(
     corners = {
         (top, left) for top in (0, luma.shape[0] % SIDE) for left in (0, luma.shape[1] % SIDE)
     }
-    inside = ((pixels > 0) & (pixels < 1)).all(0)  # cut-off values are no multiples of steps
+    inside = ((pixels > 0) & (pixels < 1)).all(0)  # clipped values are not multiples of steps
     found = [
         _blocks(*(v[top:, left:] for v in (luma, whole, inside))) for top, left in sorted(corners)
     ]
@@ -74,7 +75,7 @@ def jpeg_noise(
 def _blocks(
     luma: Float[Tensor, "h w"], whole: Bool[Tensor, "h w"], inside: Bool[Tensor, "h w"]
 ) -> _Blocks | None:
-    """The blocks, from the upper left corner on, that are measured and not flat."""
+    """The blocks that are measured and not flat, starting at the upper left corner."""
     rows, columns = luma.shape[0] // SIDE, luma.shape[1] // SIDE
     if rows * columns < FEWEST:
         return None

@@ -20,7 +20,7 @@ class Option:
 
     Arguments:
         kind: `str`, `int`, `float` or `bool`.
-        help: What it means, in one or two sentences.
+        help: Its meaning, in one or two sentences.
         low: The smallest number allowed.
         high: The largest number allowed.
         metavar: The placeholder in the help text.

@@ -1,4 +1,4 @@
-"""Kinds of places in a picture: flat, edge, texture."""
+"""Classes of pixels in a picture: flat, edge, texture."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 STRATA = ("flat", "edge", "texture")
-FLAT = 0.02  # rms of the gradient, for pixels in [0, 1], below which a place is flat
+FLAT = 0.02  # rms of the gradient, for pixels in [0, 1], below which a pixel is flat
 STRAIGHT = 0.7  # coherence of the gradient above which it is an edge
 WINDOW = 5  # pixels
 
 
 def strata(pixels: Float[Tensor, "c h w"]) -> Int[Tensor, "h w"]:
-    """The index in `STRATA` of each place, from the structure tensor of the mean of the channels.
+    """The index in `STRATA` of each pixel, from the structure tensor of the mean of the channels.
 
     Arguments:
         pixels: A picture in [0, 1].

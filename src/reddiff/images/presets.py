@@ -16,14 +16,14 @@ from reddiff.solvers.catalogue import ALIASES, method
 from reddiff.solvers.noise_aware import REALISM
 from reddiff.solvers.reddiff import paper_adam
 
-SETTLED = 0.75  # largest realism at which the default ends at the noise level, and not below
+SETTLED = 0.75  # largest realism for which the levels of the default end at the noise level
 
 
 def _reddiff(lr: float, weight: float) -> dict[str, Any]:
     return {"optimizer": paper_adam(lr), "weight": weight}
 
 
-_RELEASED = {  # tasks that the paper does not have take the settings of the one nearest to them
+_RELEASED = {  # tasks that are not in the paper use the settings of the most similar task
     "inpaint": _reddiff(0.25, 0.25),
     "denoise": _reddiff(0.25, 1.0),
     "colorize": _reddiff(0.25, 0.25),
@@ -34,7 +34,7 @@ _RELEASED = {  # tasks that the paper does not have take the settings of the one
     "jpeg": _reddiff(0.5, 0.25),
 }
 
-# Method and task -> the fields of the solver that are not those of the catalogue.
+# Method and task -> fields of the solver that differ from the catalogue.
 PUBLISHED: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "red-diff": _RELEASED,
     "rsd": _RELEASED,
@@ -47,18 +47,19 @@ PUBLISHED: dict[str, Mapping[str, Mapping[str, Any]]] = {
 def preset(
     name: str, task: str, prior: Prior, problem: Problem, steps: int | None, realism: float | None
 ) -> Solver[Any]:
-    """The method of this name with the settings that are published for a task.
+    """The solver of this name with the settings that are published for a task.
 
     Arguments:
         name: One of `METHODS`.
         task: The name of the task.
-        prior: For its levels.
-        problem: For its noise level.
-        steps: How many; None for `default_steps`.
-        realism: That of the default solver, for the number of steps; None if it is not set.
+        prior: The prior, which defines the range of levels.
+        problem: The problem, which defines the noise level.
+        steps: The number of steps; None for `default_steps`.
+        realism: The realism of the default solver, which affects the default number of steps; None
+            if it is not set.
 
     Raises:
-        InvalidArgument: If there is no method of this name.
+        InvalidArgument: If there is no solver of this name.
     """
     steps = default_steps(name, task, problem, realism) if steps is None else steps
     settings = PUBLISHED.get(ALIASES.get(name, name), {}).get(task, {})
@@ -66,11 +67,10 @@ def preset(
 
 
 def default_steps(name: str, task: str, problem: Problem, realism: float | None) -> int:
-    """The number of steps where none is given.
+    """The default number of steps.
 
-    It is 1 for the default solver where it denoises at a known level: its answer is then
-    D(y, sigma), whatever the steps before it were. A realism above 3/4 goes below the noise level
-    and needs them.
+    It is 1 if the default solver denoises at a known level: the result is then D(y, sigma) for any
+    number of steps. This does not hold for a realism above 3/4, which goes below the noise level.
     """
     found = STEPS.get((ALIASES.get(name, name), task))
     steps = None if found is None else found(problem, REALISM if realism is None else realism)

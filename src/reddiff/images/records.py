@@ -1,7 +1,7 @@
-"""Records of runs: JSON files that hold what decided the pixels, and the outcome.
+"""Records of runs: JSON files with everything that determined the pixels, and the outcome.
 
 A record lies beside the output. Relative paths in it are relative to its own folder. It may come
-from somebody else, so sizes, types and ranges are checked.
+from an untrusted source, so sizes, types and ranges are checked.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ MAX_BYTES = 1 << 20
 
 
 def record_path(output: str | Path) -> Path:
-    """Where the record of an output is: its name with `.json` appended."""
+    """The path of the record of an output: its name with `.json` appended."""
     return Path(f"{output}.json")
 
 
 def versions() -> dict[str, str]:
-    """The versions that a record states."""
+    """The versions of the software, for a record."""
     return {
         "reddiff": version("reddiff"),
         "torch": torch.__version__,
@@ -54,7 +54,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(record: Mapping[str, Any]) -> bytes:
-    """A record as JSON, which has no inf and no nan: they become null."""
+    """A record as JSON. Inf and nan, which JSON lacks, become null."""
     return json.dumps(finite(record), indent=1, allow_nan=False).encode()
 
 
@@ -83,11 +83,12 @@ def relative_to(folder: Path) -> Callable[[str], str]:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """A record from its file, of known format and with all types and ranges right.
+    """Read and validate a record.
 
     Raises:
-        PictureError: If the file is missing, no regular file, or larger than any record.
-        RecordError: If it is no record of a restoration, or anything in it is not what it must be.
+        PictureError: If the file is missing, not a regular file, or larger than any record.
+        RecordError: If it is not the record of a restoration, has an unknown format, or an entry
+            has a wrong type or range.
     """
     data = read_regular(path, MAX_BYTES)
     try:

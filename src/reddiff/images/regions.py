@@ -1,4 +1,4 @@
-"""Numbers of a picture's regions, as typed on the command line: `box:40,60,20,20=mean`."""
+"""Statistics of regions of a picture, as typed on the command line: `box:40,60,20,20=mean`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Region:
 
     Arguments:
         text: `WHERE=STATISTIC`, where WHERE is `box:X,Y,WIDTH,HEIGHT` in pixels from the top left,
-            or the file of a mask, white inside; and STATISTIC one of `STATISTICS`.
+            or the file of a mask, white inside the region; and STATISTIC is one of `STATISTICS`.
 
     Raises:
         InvalidArgument: If the text has another form.
@@ -55,15 +55,15 @@ class Region:
 
     @property
     def statistic(self) -> Callable[[Tensor], Tensor]:
-        """From the pixels of the region to the number."""
+        """The function from the pixels of the region to the statistic."""
         return STATISTICS[self.text.rpartition("=")[2]]
 
     def mask(self, size: tuple[int, int]) -> Bool[Tensor, "1 h w"]:
         """The pixels of the region, in a picture of this height and width.
 
         Raises:
-            InvalidArgument: If it is not inside the picture, or has no pixel.
-            PictureError: If its file cannot be read, or has another size.
+            InvalidArgument: If the region is not inside the picture, or has no pixel.
+            PictureError: If the mask cannot be read, or has another size.
         """
         height, width = size
         if self._box is None:
@@ -79,7 +79,7 @@ class Region:
         return inside
 
     def of(self, size: tuple[int, int]) -> Callable[[Float[Tensor, "c h w"]], Tensor]:
-        """From a picture of this size to the number."""
+        """The function from a picture of this size to the statistic."""
         inside, statistic = self.mask(size), self.statistic
         return lambda pixels: statistic(pixels[:, inside[0]])
 

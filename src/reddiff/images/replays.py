@@ -1,4 +1,4 @@
-"""Replay records, and refuse what a record from somebody else must not do."""
+"""Replay records, with checks that make records from untrusted sources safe."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def replay(
 ) -> dict[str, Any]:
     """Run a record again, and check that inputs, weights and pixels are the same.
 
-    A record may come from somebody else. It cannot run code that the caller does not name, nor
-    write anywhere but in its own folder.
+    A record may come from an untrusted source. It can run only code that the caller names, and
+    write only in its own folder.
 
     Arguments:
         path: The record. Relative paths in it are relative to its folder.
-        output: Where to write instead of the record's own output.
-        task: `FILE.py:NAME`, if the record has such a task: it must be the same file and name.
-        force: Overwrite files; without `output`, only the picture that the record lies beside.
+        output: The file to write instead of the output in the record.
+        task: `FILE.py:NAME`, required if the record has such a task; file and name must agree.
+        force: Overwrite files; without `output`, only the picture beside the record.
 
     Raises:
         PictureError: If the record, or an input, cannot be read.
-        RecordError: If the file is no record, an input or the weights changed, it names an output
-            elsewhere or a file of code that `task` does not name, or the pixels differ (the file is
-            written, and the message says so).
+        RecordError: If the file is not a record; if an input or the weights changed; if it names an
+            output elsewhere, or a file of code that `task` does not name; or if the pixels differ
+            (the file is then written, and the message says so).
     """
     record = read_record(path)
     if record["format"] != FORMAT:
@@ -68,7 +68,7 @@ def replay(
             f"{path}: expected weights {record['weights']}, got {weights_hash(prior)}"
         )
     threads = torch.get_num_threads()
-    # Another number may round differently; more than there are processors do not help.
+    # Another number of threads may round differently; more threads than processors do not help.
     torch.set_num_threads(min(record["threads"], os.cpu_count() or 1))
     try:
         again = run(job, prior=prior, force=force)
@@ -89,23 +89,23 @@ def _check_inside(job: Job, path: Path, *, force: bool) -> None:
     target = Path(os.path.realpath(Path(job.output).parent)) / Path(job.output).name
     if not target.is_relative_to(folder):
         raise RecordError(
-            f"{path}: its output {job.output} is outside its own folder; say where to write with -o"
+            f"{path}: its output {job.output} is outside its own folder; give the output with -o"
         )
     own = record_path(target) == folder / path.name
     if force and not own and os.path.lexists(target):
         raise RecordError(
-            f"{path}: --force replaces only the picture that a record lies beside, not "
-            f"{job.output}; say where to write with -o"
+            f"{path}: --force replaces only the picture beside the record, not "
+            f"{job.output}; give the output with -o"
         )
 
 
 def _check_code(job: Job, task: str | None, path: str | Path) -> None:
-    """Refuse to run a file of code that the caller did not name."""
+    """Raise an error if the record runs a file of code that the caller did not name."""
     name = str(job.settings.task)
     mine, given = OWN.fullmatch(name), OWN.fullmatch(task or "")
     if mine is None:
         if task is not None:
-            raise RecordError(f"{path}: its task is {name}; --task is for FILE.py:NAME alone")
+            raise RecordError(f"{path}: its task is {name}; --task is for FILE.py:NAME only")
         return
     same = (
         given is not None

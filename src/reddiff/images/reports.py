@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class OnExisting(StrEnum):
     """What to do if a result exists.
 
-    `SKIP` keeps a result whose record has the same settings, weights, inputs and version of the
-    package, and replaces it otherwise. A file without a record is never replaced.
+    `SKIP` keeps a result if its record has the same settings, weights, inputs and package version,
+    and replaces it otherwise. A file without a record is never replaced.
     """
 
     ERROR = "error"
@@ -47,7 +47,7 @@ class Row:
         outcome: Whether it was done, skipped, or failed.
         reason: Why it was skipped, failed or restored again.
         seconds: The wall-clock time.
-        record: The record, if it was done or skipped as finished.
+        record: The record, if the picture was restored or was already finished.
         error: The exception, if it failed.
     """
 

@@ -34,18 +34,18 @@ def restore(image: Source, settings: _Restoration) -> Restored:
     """Restore a degraded picture.
 
     Arguments:
-        image: The degraded picture: a file; a NumPy array `(h, w)` or `(h, w, c)` of uint8,
-            uint16 or floats in [0, 1], which noise may carry a little further; a PIL image; a
-            tensor `(c, h, w)` of such floats; or a `Picture`. For `inpaint`, missing pixels may
-            be NaN or masked (`numpy.ma`), and are the mask if no other is given.
-        settings: The fields of `Settings` as keyword arguments; only `task` is required. Beside
-            them, `hooks` are called after every step, and `preview` is called after each with the
-            number of steps made and the estimate in [0, 1].
+        image: The degraded picture: a file; a NumPy array `(h, w)` or `(h, w, c)` of uint8, uint16
+            or floats in [0, 1], or slightly outside because of noise; a PIL image; a tensor `(c, h,
+            w)` of such floats; or a `Picture`. For `inpaint`, missing pixels may be NaN or masked
+            (`numpy.ma`), and define the mask if none is given.
+        settings: The fields of `Settings` as keyword arguments; only `task` is required. In
+            addition, `hooks` are called after every step, and `preview` is called after every step
+            with the number of steps made and the estimate in [0, 1].
 
     Raises:
         InvalidArgument: If an argument cannot be used, before any network evaluation.
         PictureError: If the image cannot be read.
-        WeightsError: If the weights file does not fit.
+        WeightsError: If the weights file does not fit the network.
     """
     return restore_with(image, settings, hooks=settings.hooks, preview=settings.preview)
 
@@ -82,7 +82,7 @@ def solve_ready(
 
 
 class _Preview(Hook):
-    """Pass every estimate on as a picture."""
+    """A hook that passes every estimate on as a picture."""
 
     def __init__(self, show: Preview, finish: Callable[[Tensor], Tensor]) -> None:
         self.show, self.finish = show, finish

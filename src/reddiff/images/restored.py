@@ -24,7 +24,7 @@ class Restored:
         residual_ratio: The rms of y - A(x) over the noise level: near 1 if x is consistent with y,
             inf for a noise level of 0.
         reconstruction: The run, or all draws, in the units of the prior: latents, if it has them.
-        as_pixels: From an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
+        as_pixels: Maps an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
         notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
     """
 
@@ -43,7 +43,7 @@ class Restored:
 
     @property
     def status(self) -> Status:
-        """The status of the run; of draws, the best that one has."""
+        """The status of the run; for draws, the best status of one."""
         status = self.reconstruction.status
         ended = status[status != Status.DIVERGED]
         return Status(int(ended.max() if len(ended) else status.max()))

@@ -1,4 +1,4 @@
-"""Restore files; every run leaves a record."""
+"""Restore files, with a record of each run."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def run(
 ) -> dict[str, Any]:
     """Restore a file, write the result and its record, and return the record.
 
-    All that can be known to fail is found out before the run. The picture is written last, after
-    its record and its film; metrics are measured after that.
+    Predictable failures are raised before the run. The picture is written last, after its record
+    and its animation; metrics are computed after that.
 
     Arguments:
-        job: What to do.
-        prior: The prior of the job, if it is loaded already.
-        truth: A file to measure PSNR, SSIM and LPIPS against.
+        job: The job.
+        prior: The prior of the job, if it is already loaded.
+        truth: The file of the true picture, to compute PSNR, SSIM and LPIPS.
         force: Overwrite files.
         parents: Make the folder of the output if it is missing.
         hooks: Called after every step.
-        film: Collects the estimates of the run; its file is written too.
-        spread: What to write and say of the spread of the draws.
+        film: Collects the estimates of the run for an animation.
+        spread: The outputs on the draws.
 
     Raises:
         InvalidArgument: If a setting cannot be used.
         PictureError: If a file cannot be read or written, or exists without `force`.
-        WeightsError: If the weights do not fit.
-        Diverged: If a value became NaN or inf, unless the job says to keep such results.
+        WeightsError: If the weights do not fit the network.
+        Diverged: If a value became NaN or inf, unless `job.keep_diverged` is set.
     """
     opened = open_run(job, prior=prior, truth=truth, force=force, parents=parents, spread=spread)
     made = make(job, opened.picture, opened.prior, hooks=hooks, film=film, check=opened.check)

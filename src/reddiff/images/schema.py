@@ -11,7 +11,7 @@ MAX_WHOLE = 1 << 63
 
 
 def is_text(value: object) -> bool:
-    """A string of sane length, without NUL."""
+    """A string of limited length, without NUL."""
     return isinstance(value, str) and len(value) <= MAX_TEXT and "\0" not in value
 
 

@@ -1,10 +1,10 @@
 """The settings of a restoration: the only list of options.
 
-The options of `reddiff restore`, the arguments of `reddiff.restore`, the entries of a record and
-what `reddiff replay` repeats are the fields of `Settings`; those of `reddiff degrade` and
-`reddiff.degrade` are the fields of `Degradation`. A new option is a new field.
+The fields of `Settings` are the options of `reddiff restore`, the arguments of `reddiff.restore`
+and the entries of a record, which `reddiff replay` repeats. The fields of `Degradation` are the
+options of `reddiff degrade` and the arguments of `reddiff.degrade`. A new option is a new field.
 
-Nothing heavy is imported here: the command line reads this module before it answers `--help`.
+Heavy modules are not imported here, because the command line needs this module for `--help`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """How a picture was degraded, or is to be. Levels are in [0, 1] pixel units.
+    """How a picture was degraded, or is to be degraded. Levels are in [0, 1] pixel units.
 
     In Python, `task` may also be a `Task` or an `Operator` on pixels in [0, 1]; `mask` and `kernel`
     may be arrays, tensors or PIL images.
@@ -47,7 +47,7 @@ class Degradation:
     task: str | Task | Operator = field(
         metadata=described(
             str,
-            "What happened to the picture: inpaint, sr, deblur, jpeg:10, ... (see "
+            "How the picture was degraded: denoise, inpaint, sr, deblur, jpeg:10, ... (see "
             "`reddiff tasks`), or FILE.py:NAME, an operator of your own.",
         )
     )
@@ -64,7 +64,9 @@ class Degradation:
     )
     scale: int | None = field(
         default=None,
-        metadata=described(int, "For sr: how much larger the result is.", low=1, high=MAX_SCALE),
+        metadata=described(
+            int, "For sr: the factor by which the picture was downsampled.", low=1, high=MAX_SCALE
+        ),
     )
     kernel: Kernel | None = field(
         default=None,
@@ -91,33 +93,36 @@ class Degradation:
         default=None,
         metadata=described(
             str,
-            "Values of black and white in the file: for floats, and 12 bits in 16 (0,4095).",
+            "Values of black and white in the file, for floats, or for 12 bits stored in 16 "
+            "(0,4095).",
             metavar="LOW,HIGH",
         ),
     )
     page: int | None = field(
         default=None,
-        metadata=described(int, "The page of a TIFF, or the frame of an animation, from 1.", low=1),
+        metadata=described(
+            int, "The page of a TIFF file, or the frame of an animation, from 1.", low=1
+        ),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Degradation):
-    """Everything that decides the pixels of a restored picture, beside the degraded one.
+    """All settings that determine a restored picture, in addition to the degraded picture.
 
     In Python, `solver` may also be a `Solver` (in [-1, 1] units), and `prior` a `Prior` on RGB or
     one channel in [-1, 1].
     """
 
     solver: str | Solver[Any] = field(
-        default="noise-aware", metadata=described(str, "The method, see `reddiff solvers`.")
+        default="noise-aware", metadata=described(str, "The solver (see `reddiff solvers`).")
     )
     steps: int | None = field(
         default=None,
         metadata=described(
             int,
-            "Number of steps. Default: that of the solver; 1 where noise-aware denoises at a known "
-            "level, as more steps give the same result.",
+            "Number of steps. Default: that of the solver; 1 if noise-aware denoises at a known "
+            "level, because more steps give the same result.",
             low=1,
             high=MAX_STEPS,
         ),
@@ -126,8 +131,8 @@ class Settings(Degradation):
         default=None,
         metadata=described(
             float,
-            "For noise-aware, the perception-distortion trade-off: from 0, the smallest error, "
-            "to 1, a draw from the posterior.",
+            "For noise-aware: the perception-distortion trade-off, from 0 (smallest error) to 1 "
+            "(a draw from the posterior).",
             low=0,
             high=1,
         ),
@@ -136,8 +141,8 @@ class Settings(Degradation):
         default=None,
         metadata=described(
             int,
-            "Draw so many times from the posterior, at realism 1 unless one is set; the result is "
-            "their mean.",
+            "Number of draws from the posterior, at realism 1 unless --realism is given. The "
+            "result is their mean.",
             low=1,
             high=MAX_DRAWS,
         ),
@@ -156,7 +161,7 @@ class Settings(Degradation):
         default=512,
         metadata=described(
             int,
-            "Larger pictures are processed in overlapping tiles of this side, in pixels.",
+            "Side of the overlapping tiles in which larger pictures are denoised, in pixels.",
             low=64,
             high=MAX_TILE,
         ),
@@ -169,15 +174,15 @@ def options(kind: type[Degradation]) -> dict[str, Option]:
 
 
 def words(settings: Degradation) -> dict[str, Any]:
-    """The settings as a record holds them."""
+    """The settings in the form of a record."""
     return {name: getattr(settings, name) for name in options(type(settings))}
 
 
 def check_numbers(settings: Degradation) -> None:
-    """Refuse numbers that are invalid for every picture.
+    """Check the numbers that can be checked without a picture.
 
     Raises:
-        InvalidArgument: Naming the setting.
+        InvalidArgument: If one is out of its range.
     """
     for name, option in options(type(settings)).items():
         if option.kind in (int, float):
@@ -185,7 +190,7 @@ def check_numbers(settings: Degradation) -> None:
 
 
 def check_number(name: str, value: float | None, option: Option) -> None:
-    """Refuse a number out of the range of an option; None is its default."""
+    """Raise InvalidArgument for a number out of the range of an option; None is its default."""
     if value is None:
         return
     top = "up" if math.isinf(option.high) else f"to {option.high}"

@@ -28,10 +28,10 @@ def contact_sheet(
     ones are centered in it. A caption may have several lines.
 
     Arguments:
-        rows: The pictures, row by row; all rows of one length.
+        rows: The pictures, row by row; all rows have the same length.
         captions: The caption of each picture, in the same arrangement.
-        columns: A heading above each column, or nothing.
-        labels: A line above each row, or nothing.
+        columns: The heading above each column, or nothing.
+        labels: The line above each row, or nothing.
         font_size: The height of the letters in pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Degrade files, to test what restores them; every simulation leaves a record."""
+"""Simulate degraded pictures from files, with a record of each simulation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def simulate(
     Arguments:
         source: The picture's file.
         output: The degraded picture's file.
-        settings: How to degrade it, in words and numbers.
+        settings: How to degrade it, as on the command line.
         force: Overwrite files.
         parents: Make the folder of the output if it is missing.
 
@@ -80,7 +80,7 @@ def simulate(
     if settings.scale and any(n % settings.scale for n in picture.size):
         notes.append(
             f"The size was extended to a multiple of {settings.scale}. `restore --truth` compares "
-            "what lies in both pictures."
+            "the common part of the two pictures."
         )
     entries = words(settings) | {"noise": settings.noise or 0.0}
     job = Job(str(source), str(output), Settings(**entries))
@@ -102,7 +102,7 @@ def simulate(
 
 
 def _check_scale(scale: int | None, picture: Picture) -> None:
-    """Refuse a scale that would extend the picture beyond the largest size."""
+    """Raise an error if the scale would extend the picture beyond the largest size."""
     if scale is None:
         return
     height, width = picture.size

@@ -1,4 +1,4 @@
-"""What is written and said of the spread of draws: intervals, a map of their width, numbers."""
+"""The outputs on the spread of draws: intervals, a map of their width, statistics of regions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from reddiff.images.settings import Settings
 from reddiff.metrics.draws import Interval, needed_draws
 from reddiff.uncertainty import functional
 
-LEVEL = 0.9  # of the intervals of regions, where none is given
+LEVEL = 0.9  # the default level of the intervals of regions
 MOST_FILES = 500  # of one picture, which are open together until all are written
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What to write and say of the draws of one picture.
+    """The outputs on the draws of one picture.
 
     Arguments:
         interval: The level of the intervals of pixels, which are written beside the result:
             `NAME.low.SUFFIX`, `NAME.high.SUFFIX`, and their width as `NAME.width.png`. None to
             write none.
-        folder: Where every draw is written, as `NAME-001.SUFFIX` and so on; None to write none.
-        regions: Regions, of which numbers and their intervals are found.
-        calibration: What widens the intervals of pixels, and those of means of regions.
+        folder: The folder for the draws, `NAME-001.SUFFIX` and so on; None to write none.
+        regions: Regions whose statistics and intervals are computed.
+        calibration: The calibration of the intervals of pixels and of means of regions.
     """
 
     interval: float | None = None
@@ -42,7 +42,7 @@ class Spread:
     calibration: Calibration | None = None
 
     def below(self, output: str, top: Path | None) -> Spread:
-        """The same for one of several outputs, whose draws keep their place below `top`."""
+        """The same for one of several outputs, with its draws in the same place below `top`."""
         if self.folder is None or top is None:
             return self
         return replace(self, folder=self.folder / Path(output).parent.relative_to(top))
@@ -54,7 +54,7 @@ class Spread:
 
     @property
     def least(self) -> int:
-        """The fewest draws that suffice."""
+        """The smallest sufficient number of draws."""
         return needed_draws(self.level) if self.regions or self.interval is not None else 1
 
     def files(self, output: Path, draws: int) -> list[Path]:
@@ -65,12 +65,12 @@ class Spread:
     def check(
         self, output: Path, settings: Settings, size: tuple[int, int], weights: str, *, force: bool
     ) -> None:
-        """Refuse, before any work, what could not be found or written after it.
+        """Check, before the run, that all outputs can be computed and written.
 
         Raises:
             InvalidArgument: If there are too few draws, or a region does not fit.
-            CalibrationError: If the calibration is of other settings, or another prior.
-            PictureError: If a file is in the way.
+            CalibrationError: If the calibration is for other settings, or another prior.
+            PictureError: If a file exists already.
         """
         draws = settings.draws
         expected = f"at least {self.least} for an interval of level {self.level:g}"
@@ -83,7 +83,7 @@ class Spread:
             check_target(path, force=force, parents=True)
 
     def ends(self, result: Restored) -> Interval | None:
-        """The ends of the interval of every pixel, if it is asked for."""
+        """The ends of the interval of every pixel, if an interval is requested."""
         if self.interval is None:
             return None
         exact = self.calibration
@@ -107,7 +107,7 @@ class Spread:
         return files
 
     def entries(self, result: Restored, ends: Interval | None) -> dict[str, Any]:
-        """What a record says: the level, and of every region the number with its interval."""
+        """The entries of the record: the level, and the statistics of regions with intervals."""
         size = (result.pixels.shape[1], result.pixels.shape[2])
         found: dict[str, Any] = {"level": self.level}
         if ends is not None:
@@ -140,11 +140,13 @@ class Spread:
         ]
         p = exact.p_value(result)
         if p is None:
-            said.append("Too few pictures were calibrated on to see whether this one is like them.")
+            said.append(
+                "The calibration has too few pictures to test whether this one is like them."
+            )
         elif p <= ALARM:
             said.append(
-                f"This picture does not resemble those of the calibration (p = {p:.3f}): what is "
-                "promised may not hold for it."
+                f"This picture does not resemble those of the calibration (p = {p:.3f}): the "
+                "intervals may not hold for it."
             )
         return {"psnr_at_least": psnr, "p_value": p, "said": said}
 

@@ -1,4 +1,4 @@
-"""Words with numbers, as typed for masks, kernels, tasks and ranges: `motion:15,30`, `jpeg:10`."""
+"""Parse names with numbers, of masks, kernels, tasks and ranges: `motion:15,30`, `jpeg:10`."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def spoken(argument: str, text: str, table: Mapping[str, Entry]) -> Spoken[Entry
 
 
 def numbers(argument: str, form: str, text: str) -> tuple[float, ...]:
-    """The finite numbers in a text, as many as its form names.
+    """The finite numbers in a text, as many as its form has.
 
     Arguments:
-        argument: What the text was given for.
-        form: The whole word, such as `motion:LENGTH,ANGLE` or `brush:LOW-HIGH`.
-        text: What was given after the colon.
+        argument: The name of the argument, for messages.
+        form: The expected form, such as `motion:LENGTH,ANGLE` or `brush:LOW-HIGH`.
+        text: The text after the colon.
 
     Raises:
-        InvalidArgument: If it is not that many finite numbers in ASCII digits, of at most 20
+        InvalidArgument: If the text is not that many finite numbers in ASCII digits, of at most 20
             characters each.
     """
     mark = "-" if "-" in form else ","
@@ -82,10 +82,10 @@ def numbers(argument: str, form: str, text: str) -> tuple[float, ...]:
 
 
 def integers(argument: str, form: str, text: str) -> tuple[int, ...]:
-    """The same, of whole numbers.
+    """The whole numbers in a text; arguments as for `numbers`.
 
     Raises:
-        InvalidArgument: If they are no whole numbers.
+        InvalidArgument: If it is not that many whole numbers.
     """
     found = numbers(argument, form, text)
     good = all(number.is_integer() for number in found)

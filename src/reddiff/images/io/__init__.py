@@ -1,4 +1,4 @@
-"""Pictures, masks and kernels: from files, arrays and words, and back. Pixels are in [0, 1]."""
+"""Read and write pictures, masks and kernels. Pixels are in [0, 1]."""
 
 from reddiff.files import check_target, write_whole
 from reddiff.images.io.inputs import read_kernel, read_mask

@@ -1,4 +1,4 @@
-"""Metadata in the form in which PNG, JPEG and EXIF hold it."""
+"""Metadata in the formats of PNG, JPEG and EXIF."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GAMMA = 0xA500
 
 
 def png_chunks(meta: Metadata, profile: bool) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks that hold it, which may all stand behind the header."""
+    """The PNG chunks of the metadata, which may all follow the header."""
     for name, content in meta.color:
         if not (profile and name == b"sRGB"):
             yield name, content
@@ -42,7 +42,7 @@ def png_chunks(meta: Metadata, profile: bool) -> Iterator[tuple[bytes, bytes]]:
 
 
 def jpeg_segments(meta: Metadata) -> bytes:
-    """The segments of a JPEG that hold it, but for the resolution."""
+    """The JPEG segments of the metadata, except the resolution."""
     parts = []
     if meta.xmp is not None:
         parts.append((0xE1, XMP_JPEG + meta.xmp))
@@ -60,12 +60,12 @@ def jpeg_segments(meta: Metadata) -> bytes:
 
 
 def exif_with(block: bytes | None, meta: Metadata, *, resolution: bool) -> bytes | None:
-    """EXIF with what has a tag there and no other place in the file.
+    """EXIF with the metadata that have an EXIF tag and no other place in the file.
 
     Arguments:
         block: The EXIF of the picture.
-        meta: What to add, where EXIF does not say it.
-        resolution: Whether the resolution is to be in it.
+        meta: The metadata to add; existing tags are kept.
+        resolution: Whether to add the resolution.
     """
     found = exif.loaded(block) if block is not None else Image.Exif()
     before = len(found)

@@ -24,7 +24,7 @@ ZLIB_LEVEL = 4  # half the time of 6, and 2 % more bytes
 
 
 def encode_as(kind: str, picture: Picture, quality: int) -> bytes:
-    """A picture in this format, with the metadata that it has a place for."""
+    """A picture in this format, with the metadata that the format can store."""
     icc, meta = matching(picture.icc, len(picture.pixels)), picture.metadata
     if kind == "TIFF":
         return _tiff(picture.to_numpy(), icc, exif_with(picture.exif, meta, resolution=True), meta)
@@ -41,7 +41,7 @@ def encode_as(kind: str, picture: Picture, quality: int) -> bytes:
     if kind == "JPEG":
         if block is not None and len(block) <= JPEG_EXIF_BYTES:
             options["exif"] = block
-        # Pillow would take a profile from where the image came from; None says that there is none.
+        # Without None, Pillow would use the profile of the source image.
         image.save(buffer, kind, icc_profile=icc, quality=quality, subsampling=0, **options)
         return _behind_headers(buffer.getvalue(), jpeg_segments(meta))
     options = {} if block is None else {"exif": block}
@@ -54,7 +54,7 @@ def encode_as(kind: str, picture: Picture, quality: int) -> bytes:
 
 
 def _behind_headers(data: bytes, segments: bytes) -> bytes:
-    """A JPEG with more segments behind those of JFIF, EXIF and the profile."""
+    """A JPEG with more segments after those of JFIF, EXIF and the profile."""
     at = 2
     while data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -76,7 +76,7 @@ def _png(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Meta
     chunks += png_chunks(meta, icc is not None)
     if block is not None:
         chunks.append((b"eXIf", block.removeprefix(exif.PREFIX)))
-    head = 8 + 25  # the signature and IHDR, behind which these may stand
+    head = 8 + 25  # the signature and IHDR, after which these may follow
     return b"".join([data[:head], *(chunk(*c) for c in chunks), data[head:]])
 
 
@@ -94,7 +94,7 @@ def _tiff(array: NDArray[Any], icc: bytes | None, block: bytes | None, meta: Met
     for top in range(0, height, rows):
         strip = little[top : top + rows].copy()
         if not floats:
-            strip[:, 1:] -= little[top : top + rows, :-1]  # modulo 2^bits, as it must be
+            strip[:, 1:] -= little[top : top + rows, :-1]  # modulo 2^bits, as the format requires
         strips.append(zlib.compress(strip.tobytes(), ZLIB_LEVEL))
     starts = np.cumsum([0, *(len(strip) for strip in strips[:-1])]).tolist()
     tags: dict[int, Any] = {

@@ -51,7 +51,7 @@ def cleaned(get: Callable[[], Image.Exif]) -> tuple[bytes | None, int]:
     the layout of the file are dropped. Damaged EXIF is dropped as a whole.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow's about damage
+        with warnings.catch_warnings(action="ignore"):  # Pillow's warnings about damage
             exif = get()
             orientation = exif.get(ExifTags.Base.Orientation, 1)
             return _select(exif), orientation if orientation in range(1, 9) else 1
@@ -67,7 +67,7 @@ def loaded(block: bytes) -> Image.Exif:
 
 
 def turned(array: NDArray[Any], orientation: object) -> NDArray[Any]:
-    """Turn an array `(h, w, ...)` upright by its EXIF orientation; unknown ones change nothing."""
+    """Rotate an array `(h, w, ...)` upright by its EXIF orientation; unknown values are ignored."""
     if orientation in (5, 6, 7, 8):
         array = np.swapaxes(array, 0, 1)
     if orientation in (3, 4, 7, 8):

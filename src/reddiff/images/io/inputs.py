@@ -1,4 +1,4 @@
-"""Masks and blur kernels, from files and from words."""
+"""Masks and blur kernels, from files and from descriptions such as `gaussian:1.6`."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MAX_BYTES = 16 * (MAX_SIDE + 1) ** 2  # of an array of a kernel
 
 MEMBER = re.compile(r"(.+\.npz):([^:/\\]+)", re.IGNORECASE)
 
-# Most pixels of a mask that is resized: per pixel of the picture, and where that is fewer, in all.
+# Largest size of a mask that is resized: per pixel of the picture, or in pixels if that is more.
 MAX_FITTED, SMALL = 64, 16_000_000
 
 
 @dataclass(frozen=True)
 class KernelWord:
-    """A kind of kernel that can be given in words.
+    """A kind of kernel with a name, such as `motion:15,30`.
 
     Arguments:
-        form: The word and the names of its numbers.
+        form: The name and the names of its numbers.
         make: Makes the kernel from the numbers.
         largest: Upper limit of the first number, which sets the size of the kernel.
         whole: Whether the numbers are integers.
@@ -64,12 +64,12 @@ def read_mask(path: str | Path, size: tuple[int, int], fit: bool = False) -> Flo
     Transparent pixels count as black.
 
     Arguments:
-        path: A picture in any format that `read_picture` knows.
-        size: The height and the width of the picture it is for.
-        fit: Whether a mask of another size is resized, each pixel taking its nearest one.
+        path: A picture in any format that `read_picture` reads.
+        size: The height and the width of the picture to be restored.
+        fit: Resize a mask of another size, by nearest neighbors.
 
     Raises:
-        PictureError: If the file cannot be read, or the mask is of another size.
+        PictureError: If the file cannot be read, or the mask has another size.
     """
     if picture_size(path) != tuple(size) and not fit:
         (h, w), (mask_h, mask_w) = size, picture_size(path)
@@ -95,7 +95,7 @@ def kernel_of(picture: Picture) -> Kernel:
 
 
 def read_kernel(source: str | Path) -> Kernel:
-    """A blur kernel from a file or from words, with odd sides and sum 1.
+    """A blur kernel from a file or a description, with odd sides and sum 1.
 
     See `as_kernel` for the center and the orientation.
 
@@ -107,9 +107,9 @@ def read_kernel(source: str | Path) -> Kernel:
             pixels are zero.
 
     Raises:
-        InvalidArgument: If the words cannot be used.
-        PictureError: If the file cannot be read, or holds no kernel: not two axes, larger than
-            1023 a side, complex, not finite, or of a sum that is not well above zero.
+        InvalidArgument: If the description is invalid.
+        PictureError: If the file cannot be read, or is not a kernel: not two axes, a side above
+            1023, complex, not finite, or with a sum that is not well above zero.
     """
     found = spoken("kernel", str(source), WORDS)
     if found is not None:

@@ -1,7 +1,7 @@
 """The structure of a JPEG file, and a check that it is complete.
 
-Decoders fill missing pixels with gray. So the size in the header is compared with what the coded
-bytes can hold, and decoding with extra bytes appended must give the same picture.
+Decoders fill missing pixels with gray. Therefore, the size in the header is compared with the
+number of coded bytes, and decoding with extra bytes appended must give the same picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOSSLESS = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 MAX_SCANS = 100  # encoders write about ten; thousands keep a decoder busy for hours
 MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # in coded bytes: not 0, no restart
 STRIP = 512  # rows that are compared at once
-# Random coded bytes with all restart markers: a decoder that lacks bytes uses these.
+# Random coded bytes with all restart markers, which a decoder uses if bytes are missing.
 _NOISE = np.random.default_rng(0).integers(0, 255, 512, np.uint8).tobytes()
 FILLING = b"".join(_NOISE + bytes([0xFF, 0xD0 + n]) for n in range(8)) * 2 + _NOISE
 
@@ -86,15 +86,15 @@ def structure(path: Path, data: bytes) -> Structure:
     """The markers of a JPEG file, up to the end of its first picture.
 
     Raises:
-        PictureError: If the file is truncated or damaged, or of a kind that cannot be read.
+        PictureError: If the file is truncated, damaged or of an unsupported kind.
     """
     found, at = Structure(), 2
     while at + 2 <= len(data):
-        if data[at] != 0xFF:  # decoders pass over what stands between segments
+        if data[at] != 0xFF:  # decoders skip bytes between segments
             at = data.find(b"\xff", at) % (len(data) + 1)
             continue
         marker = data[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:  # filling; no content
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:  # padding
             at += 1 if marker == 0xFF else 2
             continue
         if marker == EOI:
@@ -119,10 +119,10 @@ def structure(path: Path, data: bytes) -> Structure:
 
 
 def check_room(path: Path, found: Structure) -> None:
-    """Refuse a header with more pixels than the coded bytes can hold.
+    """Raise PictureError if the header has more pixels than the coded bytes can represent.
 
-    A block takes at least two bits, or one if it is progressive. Arithmetic coding has no limit;
-    1/64 bit is far below what it reaches.
+    A block takes at least two bits, or one bit in a progressive file. Arithmetic coding has no
+    limit; 1/64 bit is far below what it reaches in practice.
     """
     least = 1.0 if FRAMES.get(found.frame) == "progressive" else 2.0
     least = 1 / 64 if found.frame in ARITHMETIC else least

@@ -14,8 +14,8 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.operators.blur.psf import center_psf
 
 MAX_SIDE = 1023  # pixels: a larger array is not a kernel
-NEARER = 0.6  # pixels: an even side is centered before n // 2 if the centroid is so far before it
-OFF_CENTER = 0.5  # pixels: a kernel that moves the picture further gets a note
+NEARER = 0.6  # pixels: an even side is centered before n // 2 if the centroid is this far before it
+OFF_CENTER = 0.5  # pixels: a kernel that shifts the picture by more gets a note
 NEGATIVE = 1e-3  # of the sum: more negative values than this get a note
 
 
@@ -41,13 +41,13 @@ class Kernel(NamedTuple):
 def as_kernel(values: Tensor | NDArray[Any], *, scaled: bool = True) -> Kernel:
     """The blur kernel in an array `(kh, kw)`; axes of length 1 around the two are dropped.
 
-    The kernel is convolved with the picture (not correlated: flip it along both axes for those of
-    cv2.filter2D and torch's conv2d). Its center is element (kh // 2, kw // 2), counted from 0. An
-    even side has no middle: there the element before is taken if the centroid is nearer to it, as
-    in what `scipy.signal.convolve(..., mode="same")` has blurred.
+    The kernel is convolved with the picture. Kernels for cv2.filter2D and torch's conv2d, which
+    correlate, must first be flipped along both axes. The center is element (kh // 2, kw // 2),
+    counted from 0. On an even side it is the element before that, if the centroid is nearer to it,
+    as for pictures blurred by `scipy.signal.convolve(..., mode="same")`.
 
     Arguments:
-        values: Real numbers of a positive sum.
+        values: Real numbers with a positive sum.
         scaled: Whether a sum other than 1 gets a note.
 
     Raises:
@@ -110,7 +110,7 @@ def _notes(psf: Float64[Tensor, "kh kw"], center: tuple[int, int], total: float)
         notes.append(f"The kernel summed to {total:.4g}; it was divided by that.")
     if height % 2 == 0 or width % 2 == 0:
         notes.append(
-            f"The kernel has an even side ({height} x {width}): its center was taken to be element "
+            f"The kernel has an even side ({height} x {width}): its center was assumed at element "
             f"{center}, counted from 0."
         )
     down, right = (at - c for at, c in zip(_centroid(psf), center, strict=True))
@@ -119,7 +119,7 @@ def _notes(psf: Float64[Tensor, "kh kw"], center: tuple[int, int], total: float)
         back = _words(-down, "down", "up"), _words(-right, "right", "left")
         notes.append(
             f"The kernel is off its center, element {center}: its centroid lies "
-            f"{_joined(moved)}. The result is moved against the picture, {_joined(back)}."
+            f"{_joined(moved)}. The result is shifted relative to the picture, {_joined(back)}."
         )
     negative = float(-psf.clamp(max=0).sum())
     if negative > NEGATIVE:

@@ -50,7 +50,7 @@ OTHERS: tuple[tuple[str, str, int, tuple[bytes, ...]], ...] = (
     ("a PAM picture", MAGICK, 0, (b"P7\n",)),
     ("a PFM picture", MAGICK, 0, (b"PF\n", b"Pf\n")),
     (
-        "what macOS keeps beside a file (AppleDouble), no picture",
+        "a metadata file of macOS (AppleDouble), not a picture",
         "",
         0,
         (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00"),
@@ -61,14 +61,14 @@ OTHERS: tuple[tuple[str, str, int, tuple[bytes, ...]], ...] = (
 
 
 def kind_of(path: Path, head: bytes) -> str:
-    """PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM.
+    """The format of a picture file: PNG, JPEG, WEBP, TIFF, BMP, GIF or PPM.
 
     Arguments:
         path: The file, for messages.
-        head: Its first bytes, at least 132 if there are as many.
+        head: Its first bytes: 132 or more, if the file has so many.
 
     Raises:
-        PictureError: For any other format; names it, and a command that converts it.
+        PictureError: For any other format. The message names it, and a command that converts it.
     """
     for name, command, at, magics in OTHERS:
         if head.startswith(magics, at):

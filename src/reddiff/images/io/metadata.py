@@ -1,4 +1,4 @@
-"""Metadata beside EXIF and color profile: resolution, gamma, XMP, texts."""
+"""Metadata other than EXIF and the color profile: resolution, gamma, XMP, texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THUMBNAILS = re.compile(rb"<xmp:Thumbnails\b.*?</xmp:Thumbnails>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata that is kept when a picture is written, in whatever format has a place for it.
+    """Metadata that is kept when a picture is written, if the format can store it.
 
     Arguments:
         dpi: Pixels per inch, across and down.

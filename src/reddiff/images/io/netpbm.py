@@ -18,7 +18,7 @@ WORD = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([0-9]{1,9})")
 
 
 def open_netpbm(path: Path, data: bytes) -> Opened:
-    """P1 to P6: bits, gray or RGB; as text or as bytes, of up to 16 bits."""
+    """Open P1 to P6: bits, gray or RGB; as text or bytes, with up to 16 bits."""
     kind, at = data[1] - ord("0"), 2
     numbers = []
     for _ in range(2 if kind in (1, 4) else 3):

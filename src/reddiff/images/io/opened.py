@@ -34,7 +34,7 @@ class Opened:
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    """Refuse pictures that are too large."""
+    """Raise PictureError if the picture is too large."""
     if width * height > max_pixels:
         got = f"{width}x{height} = {width * height}"
         raise PictureError(path, expected=f"at most {max_pixels} pixels", got=got)

@@ -29,7 +29,7 @@ from reddiff.images.io.sources import from_array, matching, stored
 from reddiff.images.io.tiff import open_tiff
 
 MAX_PIXELS = 178_000_000  # a little below the size at which Pillow refuses on its own
-MAX_BYTES = 1 << 33  # of a file: more than MAX_PIXELS need in any format
+MAX_BYTES = 1 << 33  # of a file: more than MAX_PIXELS pixels need in any format
 # Not `Image.open`, whose size limit is global.
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "WEBP": WebPImageFile,
@@ -71,7 +71,7 @@ def open_picture(
             yield _open_jpeg(path, file.read())
         elif kind == "PPM":
             page_index(path, 1, page)
-            expected = "none: such a file says what white is"
+            expected = "none: such a file defines the value of white"
             require(value_range is None, "range", expected=expected, got=value_range)
             yield open_netpbm(path, file.read())
         else:
@@ -123,7 +123,7 @@ def _open_jpeg(path: Path, data: bytes) -> Opened:
 
 
 def _open_other(path: Path, file: IO[bytes], kind: str, page: int | None) -> Opened:
-    if kind == "WEBP":  # the plugin makes room for the pixels at once
+    if kind == "WEBP":  # the plugin allocates all pixels at once
         check_size(path, *_webp_size(file.read(32)), MAX_PIXELS)
         file.seek(0)
     image = PLUGINS[kind](file)

@@ -86,10 +86,10 @@ class Picture:
         return height, width
 
     def to_numpy(self, bits: int | None = None) -> NDArray[Any]:
-        """uint8, uint16 or float32 `(h, w)` if gray without alpha, else `(h, w, c)`, alpha last.
+        """An array of uint8, uint16 or float32: `(h, w)` if gray without alpha, else `(h, w, c)`.
 
-        Integers are rounded to the nearest level; pixels beyond [0, 1] become black or white. With
-        the picture's own bits, its `value_range` is applied.
+        Alpha is the last channel. Integers are rounded to the nearest level, and pixels outside [0,
+        1] become black or white. With the picture's own bits, its `value_range` is applied.
 
         Arguments:
             bits: 8 or 16, or 32 for floats; `bits` of the picture by default.
@@ -114,7 +114,7 @@ class Picture:
         return array[..., 0] if len(levels) == 1 else array
 
     def save(self, path: str | Path, *, quality: int = 95, force: bool = False) -> None:
-        """Write it with all its bits and metadata; see `write_picture`.
+        """Write the picture with all its bits and metadata; see `write_picture`.
 
         Arguments:
             path: The file; its suffix is its format. PNG and TIFF keep 16 bits.
@@ -131,12 +131,12 @@ class Picture:
     def to_pil(self) -> PIL.Image.Image:
         """A PIL image, with profile, EXIF and resolution.
 
-        PIL has 16 bits for gray alone: color and alpha become 8 bits, with a warning if they had
-        more. `save` keeps all.
+        PIL has 16 bits for gray only: color and alpha become 8 bits, with a warning if they had
+        more. `save` keeps 16 bits.
         """
         deep = self.bits > 8
         if deep and (len(self.pixels) == 3 or self.alpha is not None):
-            message = "to_pil() makes 8 bits of 16 per channel; picture.save(path) keeps them"
+            message = "to_pil() reduces 16 bits per channel to 8; picture.save(path) keeps 16"
             warnings.warn(message, UserWarning, stacklevel=2)
             deep = False
         image = PIL.Image.fromarray(self.to_numpy(16 if deep else 8))

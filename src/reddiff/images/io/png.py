@@ -78,7 +78,7 @@ class Chunks:
         return b"".join(content for name, content in self.found if name == b"IDAT")
 
     def file(self, keep: tuple[bytes, ...]) -> bytes:
-        """A file with only these chunks."""
+        """A PNG file with only these chunks."""
         return SIGNATURE + b"".join(chunk(n, c) for n, c in self.found if n in keep)
 
 
@@ -104,7 +104,7 @@ def read_chunks(path: Path, data: bytes) -> Chunks:
 
 
 def check_room(chunks: Chunks) -> None:
-    """Refuse a header with more pixels than the compressed data can hold."""
+    """Raise PictureError if the header has more pixels than the compressed data can represent."""
     size = sum(len(content) for name, content in chunks.found if name == b"IDAT")
     if chunks.row_bytes(chunks.width) * chunks.height > DEFLATE_LIMIT * size:
         raise PictureError(chunks.path, expected="a whole picture", got="a truncated file")
@@ -143,7 +143,7 @@ def decode_deep(chunks: Chunks) -> NDArray[Any]:
             whole = np.empty((chunks.height, chunks.width, *part.shape[2:]), part.dtype)
         whole[top::down, left::right] = part
     if whole is None:
-        raise PictureError(chunks.path, expected="a picture", got="one of no pixels")
+        raise PictureError(chunks.path, expected="a picture", got="one without pixels")
     return whole
 
 

@@ -22,28 +22,28 @@ def read_picture(
     page: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Picture:
-    """The picture in a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file, known by its content.
+    """Read a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file; the format is recognized by its content.
 
-    8 and 16 bits per channel stay what they are; fewer become 8. Palettes become RGB, and alpha
-    where one holds transparent colors. The EXIF orientation is applied. The color profile is
-    kept if it fits the channels (an RGB profile of a gray picture does not). CMYK becomes RGB, by
-    its profile if it has one; `notes` of the picture say so.
+    8 and 16 bits per channel are kept; fewer bits become 8. Palettes become RGB, with alpha if they
+    have transparent colors. The EXIF orientation is applied. The color profile is kept if it fits
+    the channels (an RGB profile does not fit a gray picture). CMYK becomes RGB, by its profile if
+    it has one, and `notes` of the picture say so.
 
     Arguments:
         path: The file.
         max_pixels: Largest height times width. The header is checked before anything is decoded,
             because a small file can expand to a picture that fills the memory.
-        page: Which picture of a file of several, from 1: a page of a TIFF, a frame of an animation.
-        value_range: The values that are black and white: for floats beyond [0, 1], and for integers
-            that do not fill their bits (0 and 4095 of a camera of 12 bits). Values beyond the two
-            are kept.
+        page: The page of a TIFF file or the frame of an animation, from 1.
+        value_range: The values of black and white: for floats outside [0, 1], and for integers that
+            do not use all their bits (0 and 4095 for a camera with 12 bits). Values outside the
+            range are kept.
 
     Raises:
-        PictureError: If the file is missing, cannot be read, is empty, truncated, damaged, of
-            another format, of more pixels than `max_pixels`, of several pictures without a `page`,
-            or its pixels are of a kind that is not read (Lab, a sensor's raw values, floats beyond
-            [0, 1] without a `value_range`, ...).
-        InvalidArgument: If `value_range` is no range, or `page` no number from 1.
+        PictureError: If the file is missing, unreadable, empty, truncated, damaged, or in another
+            format; if it has more than `max_pixels` pixels, or several pictures without `page`; or
+            if its pixels are of an unsupported kind (Lab, raw sensor values, floats outside [0, 1]
+            without `value_range`, ...).
+        InvalidArgument: If `value_range` is not a range, or `page` is below 1.
     """
     path = Path(path)
     check_range(value_range)
@@ -57,7 +57,7 @@ def read_picture(
 
 
 def picture_size(path: str | Path, *, page: int | None = None) -> tuple[int, int]:
-    """The height and the width of the upright picture in a file, from its header alone.
+    """The height and the width of the upright picture in a file, from its header.
 
     Arguments and errors as for `read_picture`.
     """
@@ -69,7 +69,7 @@ def picture_size(path: str | Path, *, page: int | None = None) -> tuple[int, int
 
 @contextmanager
 def picture_errors(path: Path) -> Iterator[None]:
-    """Turn any exception while a file is read into a `PictureError` that names the file."""
+    """Convert any exception raised while a file is read to a `PictureError` that names the file."""
     try:
         yield
     except PictureError:

@@ -1,7 +1,7 @@
-"""Strips and tiles of a TIFF that are PNG, WebP, JPEG XL, ... with a header of their own.
+"""Strips and tiles of a TIFF file that are PNG, WebP, JPEG XL, ... with their own headers.
 
-A decoder allocates the size stated in that header. So it is compared with the size of the strip or
-tile before anything is decoded.
+A decoder allocates the size stated in such a header. It is therefore compared with the size of the
+strip or tile before anything is decoded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ START = b"\xff\x4f\xff\x51"  # of a codestream of JPEG 2000, and its header
 
 
 def check_segments(path: Path, file: IO[bytes], page: Any) -> None:
-    """Refuse unknown compressions, and strips and tiles whose inner header has another size.
+    """Check the compression, and the sizes in the headers of strips and tiles.
 
     Raises:
-        PictureError: Naming the two sizes, or the compression.
+        PictureError: If the compression is unknown, or a header has another size than its strip.
     """
     if page.compression in PLAIN:
         return
@@ -63,7 +63,7 @@ def _segments(file: IO[bytes], page: Any) -> Iterator[tuple[bytes, list[tuple[in
         file.seek(offset)
         shapes = [(height, width, samples)]
         left = page.imagelength - (index % down) * height
-        if not page.is_tiled and left < height:  # the last strip; some writers fill it up
+        if not page.is_tiled and left < height:  # the last strip, which some writers pad
             shapes.insert(0, (left, width, samples))
         yield file.read(count), shapes
 

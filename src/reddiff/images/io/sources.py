@@ -22,14 +22,14 @@ def as_picture(image: object, *, beyond: float = SLACK) -> Picture:
 
     Arguments:
         image: A numpy array `(h, w)` or `(h, w, c)` of uint8, uint16 or floats in [0, 1]; a torch
-            tensor `(c, h, w)` of floats in [0, 1]; a PIL image of 8 bits (CMYK becomes RGB), or
+            tensor `(c, h, w)` of floats in [0, 1]; a PIL image with 8 bits (CMYK becomes RGB), or
             16-bit gray; or a picture, which is returned. c is 1 (gray), 2 (gray, alpha), 3 (RGB) or
-            4 (RGB, alpha). Floats count as 16 bits.
-        beyond: How far floats may lie outside [0, 1]. They are clipped only if that is within
-            rounding.
+            4 (RGB, alpha). Pictures from floats have 16 bits.
+        beyond: How far floats may lie outside [0, 1]. Values are clipped only if they are outside
+            by a rounding error.
 
     Raises:
-        InvalidArgument: For anything else; names the type, shape, dtype or range given.
+        InvalidArgument: For anything else. The message has the type, shape, dtype or range.
     """
     if isinstance(image, Picture):
         return image
@@ -69,7 +69,7 @@ def from_array(array: NDArray[Any], beyond: float = SLACK) -> Picture:
 
 def from_pil(image: PIL.Image.Image) -> Picture:
     """The picture of a PIL image, upright, with its profile and EXIF; see `as_picture`."""
-    image.load()  # only then is all of EXIF known
+    image.load()  # needed for the complete EXIF
     exif, orientation = cleaned(image.getexif)
     found = stored(image, orientation, image.info.get("icc_profile"))
     return replace(found, exif=exif, format=image.format)
@@ -122,10 +122,10 @@ def _from_floats(planes: Tensor, beyond: float) -> Picture:
 def _advice(low: float, high: float) -> str:
     """How to rescale values in other units."""
     if low >= -25 and 2 < high <= 300:
-        return "divide those of 8 bits by 255"
+        return "divide 8-bit values by 255"
     if low >= -6000 and 300 < high <= 70000:
-        return "divide by the white level, 65535 of 16 bits"
-    return "rescale; clip what is broken, or mask it (task inpaint)"
+        return "divide by the white level, 65535 for 16 bits"
+    return "rescale; clip broken pixels, or mask them (task inpaint)"
 
 
 def _split(planes: Tensor, bits: int) -> Picture:

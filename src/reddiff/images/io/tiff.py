@@ -30,7 +30,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
 SENSOR = (32803, 34892)  # the values of a color filter array, and linear ones of a sensor
 DNG_VERSION, XMP, IPTC, RESOURCES = 50706, 700, 33723, 34377
-NO_ALPHA, MULTIPLIED = 0, 1  # what one more channel can be, beside alpha as `Picture` has it
+NO_ALPHA, MULTIPLIED = 0, 1  # the meaning of an extra channel, other than the alpha of `Picture`
 SMALLER_COPY = 1
 MAX_PAGES = 4096
 LAYOUTS = ("{", "ImageJ=", "<?xml", "<OME")
@@ -89,7 +89,7 @@ def _load(
 
 
 def _page(path: Path, tiff: Any, wanted: int | None) -> tuple[Any, int]:
-    """The page to read, thumbnails not counted, and the frame in it."""
+    """The page to read, not counting thumbnails, and the frame in it."""
     found, seen = [], set()
     for page in islice(tiff.pages, MAX_PAGES):
         if page.offset in seen:  # a damaged file can link its pages in a circle
@@ -112,7 +112,7 @@ def _frames(tiff: Any) -> int:
 
 
 def _check_raw(path: Path, page: Any) -> None:
-    """Refuse raw photos: apart from the sensor values they hold only a thumbnail."""
+    """Raise PictureError for raw photos, which have only sensor values and a thumbnail."""
     inner = page.pages or () if page.subifds else ()
     raw = any(int(p.photometric) in SENSOR for p in (page, *islice(inner, 16)))
     if raw or DNG_VERSION in page.tags:
@@ -120,7 +120,7 @@ def _check_raw(path: Path, page: Any) -> None:
 
 
 def _kind(path: Path, page: Any) -> Values:
-    """The kind of its values. Refuses files that are truncated, or not gray, RGB or CMYK."""
+    """The kind of the values. Raises PictureError for truncated files and other color models."""
     if not isinstance(page.bitspersample, int) or not isinstance(page.sampleformat, int):
         expected = "8 or 16 bits per channel, or floats"
         raise PictureError(path, expected=expected, got="channels of different kinds")
@@ -169,7 +169,7 @@ def _pixels(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
 
 
 def _stacked(path: Path, file: IO[bytes], page: Any, frame: int) -> NDArray[Any]:
-    """A later picture of an ImageJ stack: they are stored one after the other, uncompressed."""
+    """A later picture of an ImageJ stack. They are stored one after the other, uncompressed."""
     dtype = np.dtype(page.parent.byteorder + page.dtype.char)
     size = math.prod(page.shaped) * dtype.itemsize
     start = page.dataoffsets[0] + frame * size
@@ -188,7 +188,7 @@ def _metadata(page: Any, exif: bytes | None) -> Metadata:
 
 
 def _exif(file: IO[bytes], page: Any) -> Image.Exif:
-    """The EXIF tags of a page, without descriptions in which programs store a layout."""
+    """The EXIF tags of a page, without descriptions in which programs store the layout."""
     exif = Image.Exif()
     file.seek(0)
     first = page.index == 0

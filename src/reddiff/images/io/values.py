@@ -1,4 +1,4 @@
-"""Pixel values other than levels of 8 or 16 bits: floats and other integers."""
+"""Pixel values other than 8- or 16-bit levels: floats and other integers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def to_picture(array: NDArray[Any], value_range: tuple[float, float] | None) -> 
     low, high = float(colors.min()), float(colors.max())
     if value_range is None:
         good = array.dtype.kind == "f" and low >= -SLACK and high <= 1 + SLACK
-        expected = "floats in [0, 1], or what black and white are (--range LOW,HIGH)"
+        expected = "floats in [0, 1], or the values of black and white (--range LOW,HIGH)"
         got = f"values from {low:.6g} to {high:.6g}"
         require(good, "image", expected=expected, got=got)
         black, white = 0.0, 1.0
@@ -67,8 +67,8 @@ def to_picture(array: NDArray[Any], value_range: tuple[float, float] | None) -> 
     if beyond:
         share = 100 * beyond / colors.size
         notes = (
-            f"{beyond} values ({share:.2g} %) lie beyond the range {black:g} to {white:g}: the "
-            f"file holds {low:.4g} to {high:.4g}.",
+            f"{beyond} values ({share:.2g} %) lie outside the range {black:g} to {white:g}: the "
+            f"file has {low:.4g} to {high:.4g}.",
         )
     pixels = torch.from_numpy(colors.astype(np.float32))
     alpha = None

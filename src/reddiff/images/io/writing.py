@@ -1,4 +1,4 @@
-"""Pictures to files, whole or not at all."""
+"""Write pictures to files. A file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 def write_picture(
     path: str | Path, picture: Picture, *, quality: int = 95, force: bool = False
 ) -> None:
-    """Write a picture in the format its file name asks for, whole or not at all.
+    """Write a picture in the format of the file's suffix. The file is written whole or not at all.
 
-    PNG, PPM and TIFF are lossless and of `picture.bits` bits; JPEG, WebP and BMP have 8. Floats
-    stay floats in a TIFF and become 16 bits elsewhere. Pixels are rounded to the nearest level;
-    those beyond [0, 1] become black or white. Profile, if it fits the channels, EXIF, XMP,
-    resolution and texts are kept where the format has a place for them; JPEG has no room for EXIF
-    or XMP above 64 kB, which are then left out. WebP has no gray: it becomes RGB.
+    PNG, PPM and TIFF are lossless with `picture.bits` bits; JPEG, WebP and BMP have 8. Floats stay
+    floats in TIFF and become 16 bits otherwise. Pixels are rounded to the nearest level; those
+    outside [0, 1] become black or white. The profile (if it fits the channels), EXIF, XMP,
+    resolution and texts are kept if the format can store them. In JPEG, EXIF and XMP above 64 kB
+    are omitted. WebP has no gray, which becomes RGB.
 
     Arguments:
         path: The file: .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .ppm or .pgm.
-        picture: What to write.
-        quality: Of JPEG (never with subsampled colors) and WebP, 1 to 100; a WebP of quality 100
-            is lossless.
-        force: Whether a file that exists may be replaced.
+        picture: The picture.
+        quality: Quality of JPEG (without chroma subsampling) and WebP, 1 to 100; WebP with quality
+            100 is lossless.
+        force: Replace an existing file.
 
     Raises:
-        PictureError: Where `check_output` raises it, if the picture is too large for the format or
-            holds nan or inf, or the file cannot be written.
+        PictureError: If `check_output` raises it, the picture is too large for the format or
+            contains nan or inf, or the file cannot be written.
         InvalidArgument: If `quality` is out of range.
     """
     path = Path(path)
@@ -52,7 +52,7 @@ def write_picture(
 
 
 def encode(path: str | Path, picture: Picture, *, quality: int = 95) -> bytes:
-    """The bytes that `write_picture` writes. Arguments and errors as there."""
+    """The bytes that `write_picture` writes. Arguments and errors as for `write_picture`."""
     path = Path(path)
     require(1 <= quality <= 100, "quality", expected="1 to 100", got=quality)
     kind = _format(path, alpha=picture.alpha is not None)
@@ -60,7 +60,7 @@ def encode(path: str | Path, picture: Picture, *, quality: int = 95) -> bytes:
         return encode_as(kind, picture, quality)
     except InvalidArgument as error:
         raise PictureError(path, expected=error.expected, got=error.got) from error
-    except Exception as error:  # encoders say in their own ways that a picture is too large
+    except Exception as error:  # encoders raise various errors if a picture is too large
         height, width = picture.size
         got = f"one of {width}x{height} pixels ({' '.join(str(error).split())})"
         raise PictureError(path, expected=f"a picture that {kind} can hold", got=got) from error
@@ -69,16 +69,16 @@ def encode(path: str | Path, picture: Picture, *, quality: int = 95) -> bytes:
 def check_output(
     path: str | Path, *, alpha: bool = False, force: bool = False, parents: bool = False
 ) -> str:
-    """Refuse, before any work, what `write_picture` would refuse after it; returns the format.
+    """Check, before any work, that `write_picture` can write a file; returns the format.
 
     Arguments:
         path: The file to be written.
-        alpha: Whether the picture will have alpha, which JPEG, BMP and PPM cannot hold.
-        force: Whether a file that exists may be replaced, see `check_target`.
+        alpha: Whether the picture will have alpha, which JPEG, BMP and PPM cannot store.
+        force: Replace an existing file, see `check_target`.
         parents: Whether the folder may be missing.
 
     Raises:
-        PictureError: If the suffix is of no format, a JPEG is to hold alpha, or `check_target`
+        PictureError: If no format has this suffix, the format cannot store alpha, or `check_target`
             raises it.
     """
     path = Path(path)

@@ -1,6 +1,6 @@
-"""The picture tasks: what each one measures, simulated on a truth or given as a degraded picture.
+"""The picture tasks. Each has a forward model, to simulate a degraded picture or to restore one.
 
-Pixels are in [0, 1] here; solvers work on 2 pixels - 1, so noise doubles on the way in.
+Pixels are in [0, 1] here; solvers work on 2 pixels - 1, where noise levels are twice as large.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class TaskEntry:
     """A task with a name, for `--task`, records and `restore`.
 
     Arguments:
-        summary: What the degraded picture is.
-        make: Makes the task from the text after the colon, if `word` is set, and the parameter that
-            it `needs`.
+        summary: A description of the degraded picture.
+        make: Makes the task from the text after the colon, if `word` is set, and from the parameter
+            that it `needs`.
         needs: `mask`, `scale`, `kernel`, or None.
-        word: What may follow the colon.
+        word: A description of the text after the colon.
     """
 
     summary: str
@@ -92,7 +92,7 @@ def _jpeg(word: str) -> Task:
 
 
 TASKS: dict[str, TaskEntry] = {
-    "inpaint": TaskEntry("missing pixels", Inpaint, "mask"),
+    "inpaint": TaskEntry("a picture with missing pixels", Inpaint, "mask"),
     "sr": TaskEntry(
         "a downsampled picture",
         _sr,
@@ -104,16 +104,16 @@ TASKS: dict[str, TaskEntry] = {
     "denoise": TaskEntry("a noisy picture", Denoise),
     "colorize": TaskEntry("a gray picture", Colorize),
     "demosaic": TaskEntry(
-        "a raw picture, with one color at each pixel",
+        "a raw picture with one color at each pixel",
         _demosaic,
-        word="the first four pixels: RGGB (default), BGGR, GRBG or GBRG",
+        word="the color filter array: RGGB (default), BGGR, GRBG or GBRG",
     ),
     "hdr": TaskEntry(
-        "a picture clipped at black and white", _hdr, word="the contrast, 2 by default"
+        "a picture clipped at black and white", _hdr, word="the factor of contrast, 2 by default"
     ),
-    "quantize": TaskEntry("a picture of few levels", _quantize, word="the number of levels"),
+    "quantize": TaskEntry("a picture with few levels", _quantize, word="the number of levels"),
     "jpeg": TaskEntry(
-        "a JPEG picture", _jpeg, word="the quality, 1 to 100; not needed for a .jpg file"
+        "a JPEG picture", _jpeg, word="the quality, 1 to 100 (not needed for a .jpg file)"
     ),
 }
 
@@ -127,20 +127,20 @@ def make_task(
     """The task of this name with its parameter, for command lines and records.
 
     Arguments:
-        name: One of `TASKS`, with its word after a colon if it has one, such as `jpeg:10`; or
-            `FILE.py:NAME` of an operator on pixels in [0, 1] of the user's own.
+        name: One of `TASKS`, with a text after a colon if it takes one, such as `jpeg:10`; or
+            `FILE.py:NAME`, an operator of the user on pixels in [0, 1].
         mask: For `inpaint`.
         scale: For `sr`.
         kernel: For `deblur`.
 
     Raises:
-        InvalidArgument: If the name is unknown, the task's parameter is missing, or one is given
-            that the task does not have.
+        InvalidArgument: If the name is unknown, the task's parameter is missing, or a parameter is
+            given that the task does not have.
     """
     given = {"mask": mask, "scale": scale, "kernel": kernel}
     if OWN.fullmatch(name):
         for parameter, value in given.items():
-            require(value is None, parameter, expected="none for an operator of yours", got="one")
+            require(value is None, parameter, expected="none for your own operator", got="one")
         return OwnTask(load_operator(name))
     check_name(name)
     kind, word = split_word(name)
@@ -158,10 +158,10 @@ def make_task(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no task's, and no `FILE.py:NAME`.
+    """Check that a name is that of a task or `FILE.py:NAME`.
 
     Raises:
-        InvalidArgument: With the names there are.
+        InvalidArgument: If it is neither; the message lists the names of all tasks.
     """
     if OWN.fullmatch(name) is None:
         kind = split_word(name)[0]

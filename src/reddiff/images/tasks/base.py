@@ -22,12 +22,13 @@ Pixels = Float[Tensor, "_ _ _"]
 
 @dataclass(frozen=True, eq=False)
 class NoiseSample:
-    """A picture that has the noise of y, to estimate the noise level from.
+    """A picture with the noise of y, from which the noise level is estimated.
 
     Arguments:
         pixels: The picture, in [0, 1].
-        measured: Which of its entries count.
-        fallback: The level to assume where too few entries count; None to estimate it in the run.
+        measured: Which of its entries are measured.
+        fallback: The level to assume if too few entries are measured; None to estimate it during
+            the run.
     """
 
     pixels: Pixels
@@ -40,10 +41,11 @@ class Reading:
     """The measurements in a degraded picture.
 
     Arguments:
-        pixels: The picture, in [0, 1]: one channel if it is gray and so is what is restored.
+        pixels: The picture, in [0, 1]; one channel if both it and the result are gray.
         measured: Which of its entries depend on x.
         unit: One unit of y in `Task.problem(pixels)`, in [0, 1] pixels.
-        apart: The largest difference between three channels that became one; None if none did.
+        apart: The largest difference between three channels that were merged into one; None if none
+            were merged.
     """
 
     pixels: Pixels
@@ -53,10 +55,10 @@ class Reading:
 
 
 class Task(ABC):
-    """One way a picture is degraded, in [0, 1] pixels `(c, h, w)`.
+    """A degradation of pictures, in [0, 1] pixels `(c, h, w)`.
 
-    A subclass defines `_forward` and `_operator`, and what differs from additive Gaussian noise on
-    pixels that are all measured.
+    A subclass defines `_forward` and `_operator`. It overrides other methods if the noise is not
+    additive and Gaussian, or not all pixels are measured.
     """
 
     name: ClassVar[str]
@@ -90,15 +92,15 @@ class Task(ABC):
         return x
 
     def noise_sample(self, y: Pixels) -> NoiseSample | None:
-        """Where to estimate the noise level from; None to assume no noise beside the task's own."""
+        """A picture to estimate the noise level from; None to assume only the task's own noise."""
         return NoiseSample(y, self._measured(y))
 
     def reading(self, y: Pixels, alpha: Pixels | None = None) -> Reading:
-        """The measurements in a degraded picture, each once.
+        """The measurements in a degraded picture, without repetitions.
 
         Arguments:
             y: The degraded picture.
-            alpha: Its alpha channel: what is transparent may be of any color.
+            alpha: Its alpha channel; transparent pixels may have any color.
         """
         apart = self._apart(y, alpha)
         if apart is not None:
@@ -118,7 +120,7 @@ class Task(ABC):
         return y.mean(0, keepdim=True)
 
     def _apart(self, y: Pixels, alpha: Pixels | None) -> float | None:
-        """How far apart the channels of a gray picture are at most; None for any other picture."""
+        """The largest difference between the channels of a gray picture; None if not gray."""
         seen = self._measured(y)
         seen = seen if alpha is None else seen & (alpha > 0)
         alike = bool((seen == seen[:1]).all())

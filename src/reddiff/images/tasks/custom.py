@@ -1,4 +1,4 @@
-"""Tasks defined by a user: an operator, or a Python file that holds one."""
+"""Tasks defined by a user: an operator, or a Python file that defines one."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
     """The operator that `FILE.py:NAME` names. Runs the file.
 
     Arguments:
-        text: The file, and the name in it of an operator, or of anything that one can be made of:
-            a function, a module, a matrix, an operator on vectors, or a physics of deepinv. A
-            function is validated on random pixels.
-        shape: That of one x. By default a function is one of color pictures of any size, which
-            keeps the size.
+        text: The file, and a name in it: an operator, or an object from which one can be made (a
+            function, a module, a matrix, an operator on vectors, or a deepinv physics). A function
+            is validated on random pixels.
+        shape: The shape of one x. By default, a function is assumed to take color pictures of any
+            size and to keep the size.
 
     Raises:
-        InvalidArgument: If there is no such file or name, the file fails, or what it names is no
+        InvalidArgument: If the file or name does not exist, the file fails, or the object is not an
             operator.
     """
     match = OWN.fullmatch(text)
     if match is None or not Path(match[1]).is_file():
-        raise InvalidArgument("operator", expected="FILE.py:NAME of a file there is", got=text)
+        raise InvalidArgument("operator", expected="FILE.py:NAME of an existing file", got=text)
     path, name = Path(match[1]), match[2]
     spec = importlib.util.spec_from_file_location(f"_reddiff_{path.stem}", path)
     assert spec is not None  # noqa: S101 - a .py file has one
@@ -52,7 +52,7 @@ def load_operator(text: str, shape: Shape | None = None) -> Operator:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # no file may end the program
+    except (Exception, SystemExit) as error:  # the file must not end the program
         got = f"{type(error).__name__}: {error}"
         raise InvalidArgument("operator", expected=f"{path} to run", got=got) from error
     public = sorted(n for n in vars(module) if not n.startswith("_"))
@@ -83,7 +83,7 @@ def _same(y_shape: Shape) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class OwnTask(Task):
-    """What an operator does to a picture `(1, c, h, w)` in [0, 1].
+    """The task of an operator on pictures `(1, c, h, w)` in [0, 1].
 
     Arguments:
         model: The operator, on pixels in [0, 1].
@@ -97,7 +97,7 @@ class OwnTask(Task):
         """A(x).
 
         Raises:
-            InvalidArgument: If the result is no picture.
+            InvalidArgument: If the result is not a picture.
         """
         y: Tensor = self._for(x)(x[None])
         picture = y.ndim == 4 and y.shape[1] in (1, 3)
@@ -137,13 +137,13 @@ class _FromUnits(Operator):
 
 @contextmanager
 def blamed(task: str) -> Iterator[None]:
-    """Turn what is raised in `FILE.py:NAME`, or where it ends the program, into one sentence.
+    """Turn exceptions in `FILE.py:NAME`, and its attempts to exit, into a one-line error.
 
     Arguments:
-        task: The task; nothing is done for one that is no such file.
+        task: The task; nothing is done unless it is such a file.
 
     Raises:
-        InvalidArgument: Naming the file, the line and the error.
+        InvalidArgument: With the file, the line and the error.
     """
     own = OWN.fullmatch(task)
     try:

@@ -1,4 +1,4 @@
-"""The linear tasks on each channel: missing pixels, downsampling, blur, noise."""
+"""Linear tasks that act on each channel: missing pixels, downsampling, blur, noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reddiff.operators.blur.general import smooth_size
 from reddiff.operators.blur.psf import as_psf
 from reddiff.operators.resampling import Filter, bicubic
 
-MAX_SCALE = 64  # a picture of one pixel in 4,096 shows nothing to restore the others from
+MAX_SCALE = 64  # at 64, one pixel in 4,096 is left
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class SuperResolve(Task):
     """A smaller picture.
 
     Arguments:
-        factor: How many times smaller, from 2 to 64.
-        filter: What it was resized with; None for the means of blocks.
+        factor: The factor by which the sides were divided, from 2 to 64.
+        filter: The filter that was used; None for block means.
     """
 
     factor: int
@@ -95,7 +95,7 @@ class SuperResolve(Task):
         require(good, "scale", expected=f"an integer from 2 to {MAX_SCALE}", got=got)
 
     def _forward(self, x: Pixels) -> Pixels:
-        """Downsample; a picture whose sides the factor does not divide is extended first."""
+        """Downsample. A picture whose sides are not multiples of the factor is extended first."""
         h, w = x.shape[-2:]
         extended = pad(x[None], (0, -w % self.factor, 0, -h % self.factor), mode="replicate")
         kept = self._offset
@@ -107,9 +107,10 @@ class SuperResolve(Task):
     def _operator(self, y: Pixels) -> Operator:
         """Block means, or the filter.
 
-        Pixels that were kept count as those of a smoothed picture, centered where they were; what
-        was not smoothed is noise. The exact operator leaves all other pixels to the prior, and the
-        solvers tried with it were below a bicubic zoom at a scale of 4 (see docs/operators.md).
+        Pixels that were selected without a filter are treated as those of a smoothed picture,
+        centered where they were, and aliasing as noise. The exact operator leaves all other pixels
+        to the prior. With it, the solvers were worse than bicubic interpolation at a scale of 4
+        (see docs/operators.md).
         """
         if self._offset is not None:
             return Resize(self.factor, bicubic, shift=self._offset - (self.factor - 1) / 2)
@@ -118,7 +119,7 @@ class SuperResolve(Task):
 
     @property
     def _offset(self) -> int | None:
-        """The row and column in each block of the pixel that was kept; None after a filter."""
+        """The row and column of the kept pixel in each block; None if a filter was used."""
         if not isinstance(self.filter, Sampling):
             return None
         return self.factor // 2 if self.filter is Sampling.MIDDLE else 0
@@ -126,13 +127,13 @@ class SuperResolve(Task):
 
 @dataclass(frozen=True, eq=False)
 class Deblur(Task):
-    """A blur that goes on beyond the picture's border.
+    """A blur of a scene that extends beyond the picture's border.
 
     The solver works on a larger, periodic canvas of which only the picture is measured, so nothing
-    is assumed of what lies beyond the border; the margin is cut away in the end.
+    is assumed about the scene beyond the border. The margin is removed at the end.
 
     Arguments:
-        kernel: The PSF `(kh, kw)`, odd sides, its center in the middle, sum 1.
+        kernel: The PSF `(kh, kw)`, with odd sides, its center in the middle, and sum 1.
     """
 
     kernel: Tensor
@@ -170,6 +171,6 @@ class Deblur(Task):
 
     def _check(self, y: Pixels) -> None:
         kernel, size = tuple(self.kernel.shape), tuple(y.shape[-2:])
-        # one more: a kernel as large as a picture of even sides is made odd
+        # one more, because a kernel as large as a picture with even sides is padded to odd sides
         fits = kernel[0] <= size[0] + 1 and kernel[1] <= size[1] + 1
         require(fits, "kernel", expected=f"at most the picture's size {size}", got=kernel)

@@ -1,7 +1,7 @@
-"""The tasks of sensors and coders: overexposed, coarsely quantized and JPEG-compressed pictures.
+"""Overexposed, coarsely quantized and JPEG-compressed pictures.
 
-What happens to a picture is no linear operator, but rounding and clipping are not fitted as one:
-they have slopes that say nothing. The solver has the linear part, and the rest is its noise.
+Clipping and rounding are nonlinear, and their derivative is zero almost everywhere. They are
+therefore not part of the operator: the solver gets the linear part, and a noise model for the rest.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from reddiff.operators.quantise import Quantise
 from reddiff.operators.tone import Clip
 from reddiff.random import Rng
 
-FALLBACK = 0.01  # the level of `HDR` where all pixels are clipped
-LEAST = 0.001  # in [0, 1] pixels: a clipped Gaussian has no limit of sigma = 0
-# Of `Quantized`: with fewer levels, the bounds that y sets say more than its spread. In dB, Rounded
-# against Gaussian: 25.4 and 23.1 with 4 levels, 31.4 and 31.2 with 8, 36.5 and 37.8 with 16.
+FALLBACK = 0.01  # the noise level assumed for `HDR` if all pixels are clipped
+LEAST = 0.001  # in [0, 1] pixels: the clipped Gaussian needs sigma > 0
+# With fewer levels, `Quantized` uses `Rounded`, otherwise a Gaussian. PSNR in dB with Rounded and
+# with a Gaussian: 25.4 and 23.1 for 4 levels, 31.4 and 31.2 for 8, 36.5 and 37.8 for 16.
 COARSE = 12
-BEFORE = 0.1  # the noise before coarse rounding, in steps: 0.05 and 0.2 lose half a dB or more
-SPREAD = 1 / math.sqrt(12)  # that of an error of rounding, in steps
-# Of `Compressed`: the spread of an error in a coefficient, in steps. Most are nearer to zero than
-# rounding says; 0.1 to 0.2 are equal to 0.1 dB.
+BEFORE = 0.1  # noise before coarse rounding, in steps: 0.05 and 0.2 are worse by half a dB or more
+SPREAD = 1 / math.sqrt(12)  # standard deviation of a rounding error, in steps
+# For `Compressed`: the standard deviation of an error in a coefficient, in steps. Most errors are
+# smaller than rounding errors; values from 0.1 to 0.2 agree to 0.1 dB.
 CODED = 0.15
 
 
@@ -51,10 +51,10 @@ class Tone(Task):
 
 @dataclass(frozen=True)
 class HDR(Tone):
-    """A picture of too much contrast, cut off at black and white.
+    """A picture whose contrast was increased, and which was then clipped at black and white.
 
     Arguments:
-        contrast: How often larger it is than the sensor's, above 1; 2 in the paper.
+        contrast: The factor of the contrast, above 1; 2 in the RED-diff paper.
     """
 
     contrast: float = 2.0
@@ -69,7 +69,7 @@ class HDR(Tone):
         return Clip(self.contrast)
 
     def degrade(self, x: Pixels, noise: float = 0.0, rng: Rng | None = None) -> Pixels:
-        """Simulate the measurement, with the noise of the sensor: after the amplification."""
+        """Simulate the measurement. Noise is added after the amplification and before clipping."""
         return super().degrade(x, noise / self.contrast, rng)
 
     def _operator(self, y: Pixels) -> Operator:
@@ -84,10 +84,10 @@ class HDR(Tone):
 
 @dataclass(frozen=True)
 class Quantized(Tone):
-    """A picture of a few gray levels in each channel.
+    """A picture with a few gray levels in each channel.
 
     Arguments:
-        levels: How many, from 2 to 256.
+        levels: The number of levels, from 2 to 256.
     """
 
     levels: int
@@ -119,12 +119,12 @@ class Quantized(Tone):
 class Compressed(Tone):
     """A JPEG picture.
 
-    The solver is given the numbers in its file, as coding it anew finds them, with the error of
-    rounding as Gaussian noise. `Rounded` is the exact likelihood, but what the default solver
-    draws under it is less near to the truth (1 dB), as it is not where the noise is matched.
+    The solver gets the coefficients of the file, which encoding the picture again recovers, with
+    the rounding error as Gaussian noise. `Rounded` is the exact likelihood, but the default solver
+    is 1 dB worse with it, because its steps are noise-matched for Gaussian noise only.
 
     Arguments:
-        codec: Its compression.
+        codec: The compression.
     """
 
     codec: JPEG
@@ -135,7 +135,7 @@ class Compressed(Tone):
         """The only noise is rounding, which the task models."""
 
     def _unit(self, y: Pixels) -> float:
-        """The finest step of luma."""
+        """The smallest quantization step of luma."""
         part = 1.0 if len(y) == 1 else math.hypot(*LUMA)  # the noise of a channel in luma
         return float(self.codec.tables[0].min()) / 255 / part
 
