@@ -1,4 +1,4 @@
-"""Locks of files and the durability of folders, as the system has them."""
+"""File locks, and flushing folders to disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file, without waiting; False if somebody has it."""
+    """Lock an open file without waiting; False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -31,7 +31,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def fsync_folders(paths: Sequence[Path]) -> None:
-    """Make the names in folders survive a power cut, where the system can."""
+    """Flush the entries of folders to disk, if the system supports it."""
     for path in set(paths):
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY)

@@ -35,7 +35,7 @@ def test_a_bench_prints_a_line_per_job_a_table_and_its_verdict(folder: Path) -> 
     assert "s left" in text
     assert "ok     field, holes at 0.05: psnr of ours better than theirs by 0" in text
     again = bench("spec.yaml", "--limit", "1")
-    assert "4 results in spec.sqlite already" in again
+    assert "spec.sqlite already has 4 results" in again
     assert "ours: 1 image" not in again
 
 

@@ -231,9 +231,9 @@ def test_values_that_noise_does_not_explain_are_counted():
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (IMAGE.astype(float), "got 1 to 251 .*8 bits by 255"),
+        (IMAGE.astype(float), "got 1 to 251 .*divide 8-bit values by 255"),
         (IMAGE.astype(np.float32) * 257, "white level, 65535"),
-        (torch.from_numpy(IMAGE).permute(2, 0, 1).float(), "8 bits by 255"),
+        (torch.from_numpy(IMAGE).permute(2, 0, 1).float(), "divide 8-bit values by 255"),
         (np.where(HOLE[..., None] > 0, IMAGE / 255.0, 1e9), "144 of 3840 values beyond; .*mask"),
         (IMAGE / 255.0 - 7, "rescale"),
         (np.full((4, 4), np.nan), "nan or inf in 16 pixels"),

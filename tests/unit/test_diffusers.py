@@ -57,7 +57,7 @@ def test_labels_and_embeddings():
         (
             {"in_channels": 9},
             DDPM,
-            "^net: expected .*x_t and t alone, got 9 channels in and 3 out$",
+            "^net: expected .*x_t and t only, got 9 channels in and 3 out$",
         ),
         ({"addition_embed_type": "text_time"}, DDPM, "^net: expected one label.*'text_time'$"),
         ({"num_class_embeds": 3, "cross_attention_dim": 4}, DDPM, "^net: expected one .*got both$"),

@@ -56,7 +56,7 @@ def test_an_even_side_is_centered_before_its_middle_if_its_centroid_is(
     wanted = scipy.signal.convolve2d(x, kernel, mode="same", boundary="wrap")
     np.testing.assert_allclose(blurred(x, kernel), wanted, atol=1e-12)
     note = as_kernel(kernel).notes[0]
-    assert f"its center was taken to be element {(row, column)}, counted from 0." in note
+    assert f"its center was assumed at element {(row, column)}, counted from 0." in note
 
 
 def test_a_kernel_off_its_center_moves_the_picture_and_says_so() -> None:

@@ -130,12 +130,12 @@ def test_numbers_need_a_range_and_come_back_in_it(tmp_path, dtype):
     values = np.array([[-100, 0, 50], [100, 300, 320]]).clip(0 if dtype == np.uint32 else None)
     tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype))
     with pytest.raises(
-        PictureError, match=r"what black and white are \(--range LOW,HIGH\), got va"
+        PictureError, match=r"the values of black and white \(--range LOW,HIGH\), got va"
     ):
         read_picture(tmp_path / "a.tif")
     picture = read_picture(tmp_path / "a.tif", value_range=(-100, 300))
     torch.testing.assert_close(picture.pixels[0], torch.tensor((values + 100) / 400).float())
-    assert picture.notes[0].startswith("1 values (17 %) lie beyond the range -100 to 300")
+    assert picture.notes[0].startswith("1 values (17 %) lie outside the range -100 to 300")
     picture.save(tmp_path / "b.tif")
     back = tifffile.imread(tmp_path / "b.tif")
     assert back.dtype == np.float32
@@ -227,7 +227,7 @@ def test_raw_photos_are_refused_and_not_their_thumbnails(tmp_path):
         (b"SIMPLE  =                    T", "a FITS file"),
         (bytes(128) + b"DICM", "a DICOM file"),
         (b"\x93NUMPY\1\0", "a NumPy array; convert it first: reddiff.restore"),
-        (b"\0\5\x16\7\0\2\0\0Mac OS X", r"what macOS keeps .* no picture$"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X", r"a metadata file of macOS .* not a picture$"),
         (b"%PDF-1.4", "a PDF document; convert it first: pdftoppm"),
     ],
 )
@@ -284,7 +284,7 @@ def test_16_bits_are_saved_and_not_lost_in_silence(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(bytes(imagecodecs.png_encode(array)))
     picture = read_picture(path)
-    with pytest.warns(UserWarning, match=r"8 bits of 16 per channel; picture.save\(path\) keeps"):
+    with pytest.warns(UserWarning, match=r"16 bits per channel to 8; picture.save\(path\) keeps"):
         picture.to_pil()
     for name in ("b.png", "b.tif"):
         picture.save(tmp_path / name)

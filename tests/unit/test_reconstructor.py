@@ -307,7 +307,7 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "lanes",
         lambda: from_deepinv(Y, Physics(ZeroNoise(), mask=MASKS, other=torch.ones(2))),
-        "lanes: expected the names of the parameters that each image has its own of, such as "
+        "lanes: expected the names of the parameters that differ between images, such as "
         "lanes=('mask',), of mask, got () and 3 y of one x",
     ),
     (

@@ -112,7 +112,7 @@ def check_claim(results: Results, context: Context, *, accept: bool = False) -> 
     """Refuse a file that is of something else. Arguments and errors as for `claim`."""
     spec, meta = context.spec, results.meta()
     weights, used = context.weights(), versions()
-    new = "(--new keeps the file and begins another)"
+    new = "(--new keeps the file and starts a new one)"
     if meta.get("spec_hash") != spec.hash:
         _refuse(results.path, f"results of this spec {new}", "those of another")
     if json.loads(meta["weights"]) != weights:

@@ -187,5 +187,5 @@ class Results:
                 raise
             found = "another database"
         if found != str(FORMAT):
-            expected = f"results of format {FORMAT} (--new keeps the file and begins another)"
+            expected = f"results of format {FORMAT} (--new keeps the file and starts a new one)"
             raise PictureError(self.path, expected=expected, got=found or "none")

@@ -1,4 +1,4 @@
-"""A run as the command line asks for it: all that can fail early is found out before any work."""
+"""Prepare a run from the command line. Predictable failures are raised before any work."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from reddiff.priors.photo import weights_hash
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to run.
+    """The options of a run.
 
     Arguments:
         source: A folder, a list, `.tar` or `.parquet` files, a pattern, or a store; see
             `open_source`.
         output: The folder of the results.
-        settings: Those of every picture.
+        settings: The settings for every picture.
         keep_diverged: As for `Job`.
         recursive: Search sub-folders of a folder too.
-        ext: The extensions of pictures; all if there are none.
-        output_format: What is written.
+        ext: The extensions of pictures to select; empty for all.
+        output_format: The format of the results.
         shard_size: Pictures per shard.
         mode: Whether to remove the results of an earlier run.
         new_run: Whether to set them aside.
@@ -67,13 +67,13 @@ class Request:
 
 
 def execute(request: Request, watcher: Watcher) -> Totals:
-    """Run what is missing of a request.
+    """Restore the pictures of a request that have no result yet.
 
     Raises:
-        InvalidArgument: If an option cannot be used, or the target was begun with another plan.
-        PictureError: If the source cannot be read, or the target is in use, of something else, or
-            cannot be written to.
-        WeightsError: If the weights do not fit.
+        InvalidArgument: If an option cannot be used, or the target was started with another plan.
+        PictureError: If the source cannot be read; or if the target is in use, was not written by
+            `reddiff run`, or cannot be written to.
+        WeightsError: If the weights do not fit the network.
     """
     if request.output_format is Output.PARQUET:
         arrow()

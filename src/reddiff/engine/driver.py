@@ -1,4 +1,4 @@
-"""Run a plan: give pictures to processes, finish shards, and go on where an earlier run ended."""
+"""Run a plan: distribute pictures to processes, finish shards, and resume an earlier run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from reddiff.images.jobs import Job
 def prepare(
     target: Target, plan: Plan, source: Source, *, mode: Mode, new_run: bool, retry: bool
 ) -> list[str]:
-    """Compare a plan with that of the earlier run in a target, whose lock is held; returns notes.
+    """Compare a plan with that of the earlier run in a target; returns notes.
 
     Arguments:
-        target: The target.
-        plan, source: What to do.
+        target: The target, whose lock is held.
+        plan: The plan.
+        source: The pictures.
         mode: Whether to remove the results of the earlier run.
-        new_run: Whether to set them aside.
-        retry: Restore shards with failed pictures again.
+        new_run: Whether to move the results of the earlier run to another folder.
+        retry: Repeat shards with failed pictures.
 
     Raises:
-        InvalidArgument: If the earlier run had another plan; names what differs.
+        InvalidArgument: If the earlier run had another plan. The message names the differences.
     """
     old = None if mode is Mode.OVERWRITE or new_run else target.plan()
     notes = []
@@ -42,7 +43,7 @@ def prepare(
         found = plan.differences(old)
         if (old.source, old.count) != (plan.source, plan.count):
             found.append(f"source ({target.source_changes(source)})")
-        expected = f"the plan that {target.folder} was begun with (--new-run begins another)"
+        expected = f"the plan that {target.folder} was started with (--new-run starts another run)"
         raise InvalidArgument("plan", expected=expected, got=f"other {', '.join(found)}")
     if old is None:
         target.begin(plan, source)
@@ -92,7 +93,7 @@ def run_plan(
     lanes: int = 1,
     notes: Sequence[str] = (),
 ) -> Totals:
-    """Do what is missing of a plan that `prepare` accepted.
+    """Restore the pictures of a plan that have no result yet. `prepare` must have accepted it.
 
     Arguments:
         target: The target, whose lock is held.
@@ -106,8 +107,8 @@ def run_plan(
         notes: What it is told first.
 
     Raises:
-        PictureError: If the target cannot be written to; what is finished stays.
-        WorkerError: If processes die before they begin.
+        PictureError: If the target cannot be written to; finished results are kept.
+        WorkerError: If processes die before they start to work.
     """
     beside, folder = plan.output == Output.FILES, str(target.folder)
     setup = Setup(job.settings, job.keep_diverged, folder, plan.threads, beside, lanes, processes)

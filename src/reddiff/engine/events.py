@@ -1,4 +1,4 @@
-"""What a run tells of itself."""
+"""The progress of a run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """What has just happened.
+    """A picture or a shard is finished.
 
     Arguments:
-        key: The picture that is done or failed; empty if a shard was finished.
+        key: The picture that is done or failed; empty for a shard.
         reason: Why it failed; empty if it did not.
-        seconds: That it took.
+        seconds: The time it took.
         shard: The number of the shard.
-        marker: That of the shard, if it was finished.
-        fresh: Whether it took this time; not for a result that an earlier run left.
+        marker: The marker of the shard, if it was finished.
+        fresh: Whether this run restored the picture; False for the result of an earlier run.
     """
 
     key: str
@@ -30,12 +30,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Totals:
-    """How a run ended.
+    """The totals of a run.
 
     Arguments:
-        done: The pictures that have a result, earlier runs included.
-        failed: Those that have none.
-        earlier: The pictures of shards that an earlier run had finished.
+        done: The number of pictures with a result, including earlier runs.
+        failed: The number of pictures that failed.
+        earlier: The number of pictures in shards that an earlier run had finished.
     """
 
     done: int
@@ -44,15 +44,15 @@ class Totals:
 
 
 class Watcher:
-    """Is told what happens. A subclass overrides the methods that it needs."""
+    """Called during a run. A subclass overrides the methods that it needs."""
 
     def begin(self, total: int, earlier: int, notes: Sequence[str]) -> None:
         """Called before the first picture.
 
         Arguments:
             total: The number of pictures.
-            earlier: Those of shards that an earlier run finished.
-            notes: What there is to say, in sentences.
+            earlier: The number of pictures in shards that an earlier run finished.
+            notes: Notes, in sentences.
         """
 
     def __call__(self, event: Event) -> None:

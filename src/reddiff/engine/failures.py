@@ -1,4 +1,4 @@
-"""The table of the pictures that failed."""
+"""The table of failed pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a source: their keys, and how to read them."""
+"""The pictures of a source: their keys, and how to read them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from reddiff.images.io.writing import FORMATS
 
 
 class TargetError(PictureError):
-    """The target cannot be written to, which ends the run: no picture is to blame."""
+    """The target cannot be written to. This ends the run: it is not the fault of a picture."""
 
 
 def unwritten(path: Path, error: OSError) -> TargetError:
-    """The error of the system, naming the file."""
+    """A `TargetError` for an error of the operating system, with the name of the file."""
     got = system_reason(error)
     return TargetError(path, expected="to write it", got=got, errno=error.errno)
 
 
 class Place(ABC):
-    """Where the bytes of a picture are."""
+    """The location of the bytes of a picture."""
 
     @abstractmethod
     def read(self) -> bytes:
-        """The picture's file."""
+        """The bytes of the picture's file."""
 
     @contextmanager
     def local(self, folder: Path, number: int) -> Iterator[Path]:
-        """The picture as a file of this system, which may be a temporary one in `folder`."""
+        """The picture as a local file, which may be a temporary one in `folder`."""
         path, data = folder / f"{number:09d}.in", self.read()
         try:
             try:
@@ -78,7 +78,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """The relative path of the result: the key, with `.png` if its format is not written."""
+        """The relative path of the result: the key, with `.png` if its format cannot be written."""
         suffix = PurePosixPath(self.key).suffix.lower()
         return self.key if suffix in FORMATS else f"{self.key}.png"
 
@@ -89,7 +89,7 @@ class Source:
 
     Arguments:
         items: The pictures.
-        notes: What was left out, in sentences.
+        notes: What was skipped, in sentences.
     """
 
     items: Sequence[Item]
@@ -97,7 +97,7 @@ class Source:
 
     @property
     def lines(self) -> Iterator[str]:
-        """Size and key of each picture, as they are kept and compared."""
+        """Size and key of each picture, in the form that is stored and compared."""
         return (f"{item.size}\t{item.key}\n" for item in self.items)
 
     @property
@@ -110,12 +110,12 @@ class Source:
 
 
 def check_items(items: Iterable[Item]) -> None:
-    """Refuse keys that two pictures share, or that lead out of the target.
+    """Check that keys are unique, and that they are paths inside the target.
 
-    Names that some file systems do not distinguish count as the same.
+    Names that some file systems do not distinguish count as equal.
 
     Raises:
-        InvalidArgument: Naming the keys.
+        InvalidArgument: If they are not; the message has the keys.
     """
     names = Counter[str]()
     for item in items:

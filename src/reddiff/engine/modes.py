@@ -1,13 +1,13 @@
-"""The choices that the command line offers."""
+"""Choices of the command line."""
 
 from enum import StrEnum
 
 
 class Output(StrEnum):
-    """What a run writes.
+    """The format of the results.
 
-    `FILES` are pictures with the names of the source and a record beside each; `WEBDATASET` are tar
-    files with a picture and a record per sample; `PARQUET` files have a row per picture.
+    `FILES`: pictures with the names of the source, and a record beside each. `WEBDATASET`: tar
+    files with a picture and a record per sample. `PARQUET`: files with a row per picture.
     """
 
     FILES = "files"
@@ -16,7 +16,7 @@ class Output(StrEnum):
 
 
 class Mode(StrEnum):
-    """What to do with an earlier run in the target: go on with it, or begin anew."""
+    """What to do with an earlier run in the target: resume it, or start again."""
 
     INCREMENTAL = "incremental"
     OVERWRITE = "overwrite"

@@ -1,4 +1,4 @@
-"""The plan of a run: all that decides the pixels, and how they are cut into shards."""
+"""The plan of a run: everything that determines the pixels, and the division into shards."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from reddiff.images.jobs import Job
 from reddiff.images.records import versions
 
 FORMAT = 1
-DECISIVE = ("reddiff", "torch")  # the versions that a rerun must have
+DECISIVE = ("reddiff", "torch")  # the packages whose versions must be the same in a rerun
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. Two runs of equal plans make the same pixels.
+    """The plan of a run. Two runs with equal plans give the same pixels.
 
     Arguments:
-        settings: Name -> value, of files their hashes.
+        settings: Name -> value; for files, their hashes.
         weights: The hash of the prior's weights.
-        versions: Those of reddiff and torch.
-        output: What is written.
+        versions: The versions of reddiff and torch.
+        output: The format of the results.
         shard_size: Pictures per shard.
         threads: Threads of torch in each process.
         keep_diverged: As for `Job`.
@@ -81,7 +81,7 @@ class Plan:
         """The plan in a file.
 
         Raises:
-            ValueError: If it is none of this format.
+            ValueError: If it is not a plan of this format.
         """
         found = json.loads(data)
         require(isinstance(found, dict), "plan", expected="an object", got=type(found).__name__)
@@ -96,7 +96,7 @@ class Plan:
 
     @property
     def id(self) -> str:
-        """A hash of the plan, in 16 digits."""
+        """A hash of the plan, with 16 digits."""
         return sha256(self.as_json()).hexdigest()[:16]
 
     @property
@@ -104,12 +104,12 @@ class Plan:
         return -(-self.count // self.shard_size)
 
     def rows(self, shard: int) -> range:
-        """The pictures of a shard."""
+        """The indices of the pictures in a shard."""
         first = shard * self.shard_size
         return range(first, min(first + self.shard_size, self.count))
 
     def differences(self, old: Plan) -> list[str]:
-        """What is not as in an earlier plan, apart from the source."""
+        """The differences from an earlier plan, except in the source."""
         found = []
         for name in ("settings", "versions"):
             was, now = getattr(old, name), getattr(self, name)

@@ -1,4 +1,4 @@
-"""Finish a shard: its files are written beside, named, and then its marker says that it is done."""
+"""Finish a shard: write its files under temporary names, rename them, and write its marker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commit(target: Target, plan: Plan, shard: Shard, items: Mapping[int, Item]) 
     """Write a shard of which all pictures are done or failed; returns its marker.
 
     Raises:
-        PictureError: If a file cannot be written. The shard is then not done.
+        PictureError: If a file cannot be written. The shard then stays unfinished.
     """
     folder = spool_folder(target, plan, shard.number)
     good = [index for index in shard.rows if index not in shard.failed]

@@ -1,4 +1,4 @@
-"""Results that wait for their shard: one file each, which is used only if it is whole."""
+"""Results of unfinished shards: one file each, which is used only if it is complete."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from reddiff.images.records import finite
 
 @dataclass(frozen=True, eq=False)
 class Spooled:
-    """A result.
+    """The result for a picture.
 
     Arguments:
-        row: Its key, name, seconds and hashes, for the marker of its shard.
+        row: Key, name, seconds and hashes, for the marker of its shard.
         record: The record of the run.
         data: The picture's file.
     """
@@ -33,9 +33,9 @@ def spool_path(folder: Path, index: int) -> Path:
 
 
 def write_spooled(path: Path, result: Spooled) -> None:
-    """Write a result. A process that is killed leaves the whole file or none.
+    """Write a result. A process that is killed leaves the complete file or none.
 
-    After a power cut the file may be damaged, which `read_spooled` notices.
+    After a power cut the file may be damaged; `read_spooled` detects this.
     """
     header = json.dumps({"row": result.row, "record": finite(result.record)}).encode()
     digest = sha256(header + result.data).hexdigest().encode()

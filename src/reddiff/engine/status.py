@@ -1,4 +1,4 @@
-"""What is done of a run."""
+"""The state of a run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from reddiff.errors import PictureError
 
 @dataclass(frozen=True)
 class Status:
-    """What is done of a run.
+    """The state of a run.
 
     Arguments:
-        output: What it writes.
-        pictures: Their number in the source.
-        done: Those in finished shards that have a result.
-        failed: Those in finished shards that have none.
-        waiting: Results that wait for their shard.
+        output: The format of the results.
+        pictures: The number of pictures in the source.
+        done: The number of results in finished shards.
+        failed: The number of failed pictures in finished shards.
+        waiting: The number of results in unfinished shards.
         shards: The number of shards.
-        finished: Those that are finished.
-        seconds: The work of one process that the finished shards took.
+        finished: The number of finished shards.
+        seconds: The time that the finished shards took, summed over processes.
         bytes: The size of the results.
         busy: Whether a run is writing to it.
     """
@@ -43,10 +43,10 @@ class Status:
 
 
 def run_status(folder: Path) -> Status:
-    """What is done of the run in a folder.
+    """The state of the run in a folder.
 
     Raises:
-        PictureError: If it holds none.
+        PictureError: If the folder is not the target of a run.
     """
     target = Target(folder)
     plan = target.plan()

@@ -1,4 +1,4 @@
-"""The folder that a run writes to: who has it, what is done, and what it was begun with."""
+"""The folder that a run writes to: its lock, its plan, and its finished shards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_STATE = 1 << 33
 
 
 class Target:
-    """A folder of results. All that is not a result is in its folder `_run`.
+    """A folder of results. Everything except the results is in its sub-folder `_run`.
 
     Arguments:
         folder: The folder.
@@ -34,10 +34,10 @@ class Target:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and hold its lock, which the system releases when its holder dies.
+        """Make the folder, and hold its lock. The system releases it when the process dies.
 
         Raises:
-            PictureError: If another run holds it, or it cannot be written.
+            PictureError: If another run holds the lock, or the folder cannot be written.
         """
         try:
             self.state.mkdir(parents=True, exist_ok=True)
@@ -65,10 +65,10 @@ class Target:
             os.close(descriptor)
 
     def check_new(self) -> None:
-        """Refuse a folder that holds anything but an earlier run.
+        """Check that the folder is empty or has only the results of an earlier run.
 
         Raises:
-            PictureError: Naming what is there.
+            PictureError: If it has other files; the message names one.
         """
         with suppress(FileNotFoundError):
             if self.folder.is_dir() and (self.state / "plan.json").exists():
@@ -79,10 +79,10 @@ class Target:
                 raise PictureError(self.folder, expected=expected, got=f"one with {first}")
 
     def plan(self) -> Plan | None:
-        """The plan that it was begun with; None if there is none.
+        """The plan with which the run was started; None if there is none.
 
         Raises:
-            PictureError: If it is damaged, or of another format.
+            PictureError: If it is damaged, or has another format.
         """
         path = self.state / "plan.json"
         if not path.exists():
@@ -90,7 +90,7 @@ class Target:
         try:
             return Plan.parse(read_regular(path, MAX_STATE))
         except (ValueError, TypeError) as error:
-            expected = "the plan of a run (--new-run sets it aside)"
+            expected = "the plan of a run (--new-run moves it aside)"
             raise PictureError(path, expected=expected, got=error) from error
 
     def begin(self, plan: Plan, source: Source) -> None:
@@ -100,7 +100,7 @@ class Target:
         write_whole(self.state / "plan.json", plan.as_json(), force=True)
 
     def source_changes(self, source: Source) -> str:
-        """How a source differs from the list that was kept, in a few words."""
+        """The differences of a source from the stored list, in a few words."""
         try:
             text = gzip.decompress(read_regular(self.state / "sources.gz", MAX_STATE))
             lines = text.decode("utf-8", "surrogateescape").splitlines()
@@ -120,15 +120,15 @@ class Target:
         return self.state / f"{shard:05d}_stats.json"
 
     def placing_path(self, shard: int) -> Path:
-        """The list of the files of a shard that is not finished, but may have some of them."""
+        """The file with the list of the files of an unfinished shard, some of which may exist."""
         return self.state / f"{shard:05d}_placing.json"
 
     def reopen(self, shard: int) -> None:
-        """Take back that a shard is finished."""
+        """Mark a shard as unfinished."""
         self.marker_path(shard).replace(self.placing_path(shard))
 
     def marker(self, shard: int, plan: Plan) -> dict[str, Any] | None:
-        """What is known of a finished shard; None if it is not, or its files are not as written."""
+        """The marker of a finished shard; None if it is unfinished, or its files have changed."""
         try:
             found = json.loads(read_regular(self.marker_path(shard), MAX_STATE))
             if found["plan"] != plan.id or found["shard"] != shard:
@@ -142,7 +142,7 @@ class Target:
         return found if whole else None
 
     def markers(self, plan: Plan) -> Iterator[dict[str, Any]]:
-        """Those of all finished shards."""
+        """The markers of all finished shards."""
         for shard in range(plan.shards):
             if (found := self.marker(shard, plan)) is not None:
                 yield found
@@ -150,7 +150,7 @@ class Target:
     def clear(self, *, keep: bool) -> Path | None:
         """Remove the results of the earlier run, or move them to a folder, which is returned.
 
-        Only files that it wrote, by its own lists, are touched.
+        Only files in the lists of the earlier run are touched.
         """
         place = None
         if keep:
@@ -182,7 +182,7 @@ def _take(folder: Path, name: str, place: Path | None) -> None:
         else:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).rename(place / name)
-    with suppress(OSError):  # folders that are empty now
+    with suppress(OSError):  # folders that are now empty
         for parent in (folder / name).parents:
             if parent in (folder, folder / STATE):
                 break

@@ -1,4 +1,4 @@
-"""A process of a run: it loads the prior once and restores one picture after the other."""
+"""A process of a run. It loads the prior once and restores one picture after another."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from reddiff.run.parent import begin_work
 
 
 class Worker:
-    """Restores one picture after the other with one prior.
+    """Restores one picture after another with one prior.
 
     Arguments:
-        setup: What it needs.
+        setup: The configuration.
         hooks: Called after every step.
 
     Raises:
@@ -73,7 +73,7 @@ class Worker:
 
 
 def serve(pipe: Any, setup: Setup) -> None:
-    """Restore pictures until the pipe is closed, or the process at its other end is gone."""
+    """Restore pictures until the pipe is closed, or the process at its other end has ended."""
     watch = begin_work(setup.threads)
     try:
         worker = Worker(setup, [watch])
@@ -84,7 +84,7 @@ def serve(pipe: Any, setup: Setup) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a picture failed, without the name of its file, which may be a temporary one."""
+    """Why a picture failed, without the name of its file, which may be temporary."""
     if isinstance(error, PictureError):
         return f"expected {error.expected}, got {error.got}"
     words = " ".join(str(error).split()) or type(error).__name__

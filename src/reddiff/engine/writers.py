@@ -18,19 +18,19 @@ from reddiff.errors import PictureError
 from reddiff.files import write_together
 from reddiff.images.records import as_json
 
-AT_ONCE = 64  # files that are written together
+AT_ONCE = 64  # files that are written in one batch
 BLOCK = 512  # of tar
 GROUP = 64  # pictures in a row group of Parquet
 
 
 @dataclass
 class Shard:
-    """A shard that is being worked on.
+    """A shard in progress.
 
     Arguments:
         number: Its number.
         rows: The indices of its pictures.
-        left: How many are neither done nor failed.
+        left: The number of pictures that are neither done nor failed.
         failed: Index -> reason.
     """
 
@@ -46,7 +46,7 @@ class Writer:
 
     Arguments:
         names: The relative paths of its files.
-        write: Writes them and returns the hash and the size of each.
+        write: Writes the files and returns the hash and size of each.
     """
 
     names: Sequence[str]
@@ -72,7 +72,7 @@ def _files(folder: Path, shard: Shard, names: Sequence[str]) -> Writer:
 
 
 def _tar(folder: Path, shard: Shard, names: Sequence[str]) -> Writer:
-    """A tar file of WebDataset: a picture and a record per sample, named by the index."""
+    """A WebDataset tar file: a picture and a record per sample, named by the index."""
     name = f"{shard.number:05d}.tar"
     good = [index for index in shard.rows if index not in shard.failed]
 

@@ -1,4 +1,4 @@
-"""The networks that a weights file may name, each made of the arguments in its metadata."""
+"""The networks that a weights file may name. Each is made from the arguments in the metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tensors in a checkpoint, by name, of which no code is ever run."""
+"""Read the tensors of a checkpoint without running code in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reddiff.errors import WeightsError
 from reddiff.files import open_regular
 
 Shape = tuple[int, ...]
-# What torch and safetensors raise for files that are damaged, or of another kind.
+# Exceptions of torch and safetensors for damaged files and other formats.
 DAMAGED = (
     SafetensorError,
     RuntimeError,
@@ -43,9 +43,9 @@ class Tensors:
     """The tensors of one network in a checkpoint.
 
     Arguments:
-        place: Where they are: the entries that lead there, and what all names begin with.
-        tensors: By the names of the network.
-        others: The number of tensors beside them, which are of no use here.
+        place: Their location: the entries of the checkpoint, and the common prefix of all names.
+        tensors: Name in the network -> tensor.
+        others: The number of other tensors, which are ignored.
     """
 
     place: str
@@ -56,16 +56,17 @@ class Tensors:
 def read_checkpoint(path: str | Path, wanted: Mapping[str, Shape]) -> Tensors:
     """The tensors of a network, from the entry of the checkpoint that fits it best.
 
-    An entry may be a dict in the dict, such as "state_dict" or "ema", and all names may begin with
-    something more, such as "module.". Among equals, averaged weights ("ema") go first.
+    An entry may be a dict inside the checkpoint, such as "state_dict" or "ema", and all names may
+    have a prefix, such as "module.". Among entries that fit equally well, averaged weights ("ema")
+    are preferred.
 
     Arguments:
-        path: A file that `torch.save` or safetensors wrote. Tensors are mapped where the format
-            allows it, and not copied.
+        path: A file that `torch.save` or safetensors wrote. Tensors are memory-mapped if the format
+            allows it.
         wanted: The shapes of the network's tensors, by name.
 
     Raises:
-        WeightsError: If the file has no tensors by name, or holds anything but data.
+        WeightsError: If the file has no tensors by name, or contains more than data.
         PictureError: If it cannot be read.
     """
     found = list(_named(_read(Path(path)), "", DEPTH))
@@ -88,14 +89,14 @@ def read_checkpoint(path: str | Path, wanted: Mapping[str, Shape]) -> Tensors:
 
 
 def _read(path: Path) -> Any:
-    """What is in a file."""
-    with open_regular(path):  # no pipe, which may have no end
+    """The content of a file."""
+    with open_regular(path):  # not a pipe, which may never end
         pass
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are none
+        mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are not zip files
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
@@ -110,7 +111,7 @@ def _refusal(error: str) -> str:
     """Why `weights_only` refused a pickle, in a line."""
     named = re.search(r"GLOBAL (\S+)", error)
     got = f"a pickle that would run {named[1]}" if named else "a pickle of something else"
-    return f"expected tensors alone, got {got}, and is not loaded ({EXPORT})"
+    return f"expected tensors only, got {got}, which is not loaded ({EXPORT})"
 
 
 def _named(entry: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -125,7 +126,7 @@ def _named(entry: Any, place: str, depth: int) -> Iterator[tuple[str, dict[str, 
 
 
 def _prefixes(tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape]) -> list[str]:
-    """What names may begin with: all that stands before one of the first names that are wanted."""
+    """Possible prefixes: the text before one of the first wanted names."""
     ends = ["", *list(wanted)[:3]]
     found = {k.removesuffix(end) for k in tensors for end in ends if end and k.endswith(end)}
     return ["", *sorted(found - {""})]

@@ -1,4 +1,4 @@
-"""Checkpoints of published networks, as weights files of this package."""
+"""Convert checkpoints of published networks to weights files of this package."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from reddiff.interop.weights import compare, save_weights
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """The result of a conversion.
 
     Arguments:
         parameters: The number of parameters.
-        place: Where in the checkpoint they were.
-        others: The number of tensors that were left out, as they are not those of the network.
+        place: Their location in the checkpoint.
+        others: The number of tensors that do not belong to the network and were omitted.
     """
 
     parameters: int
@@ -38,19 +38,19 @@ def convert(
 ) -> Converted:
     """Write the weights of a published network, with how it was trained, for `reddiff.prior`.
 
-    The checkpoint is read as data alone: a pickle that would run code is refused. All names and
-    shapes must be those of the network. The file appears whole or not at all.
+    The checkpoint is read as data only: a pickle that would run code is refused. All names and
+    shapes must match the network. The file is written whole or not at all.
 
     Arguments:
         source: A file of `torch.save` (a state dict, or a dict with one in it) or of safetensors.
         target: The new file.
         arch: A name in `published.PUBLISHED`, such as "adm-256".
-        half: Write float16; float32 by default.
-        force: Replace a file.
+        half: Write float16 instead of float32.
+        force: Replace an existing file.
 
     Raises:
         InvalidArgument: If there is no such network.
-        WeightsError: If the checkpoint is refused, or holds another network: the message has the
+        WeightsError: If the checkpoint is refused, or is of another network. The message has the
             first five names that differ and the published network that is closest.
         PictureError: If a file cannot be read or written.
     """
@@ -71,7 +71,7 @@ def convert(
 
 
 def shapes_of(model: Published) -> dict[str, Shape]:
-    """The shapes of a network's tensors, by name; no memory is taken."""
+    """The shapes of a network's tensors, by name; no memory is allocated."""
     with torch.device("meta"):
         net = ARCHITECTURES[model.architecture](**model.arguments)
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
@@ -87,12 +87,12 @@ def _closest(got: Mapping[str, Shape]) -> str:
         if share > most:
             best, most = name, share
     if not best:
-        return "none of the published networks is like it"
+        return "no published network is similar"
     return f"it is {best}" if most == 1 else f"closest: {best}, {most:.0%} of the tensors"
 
 
 def _checked(name: str, tensor: Tensor, dtype: torch.dtype, source: str | Path) -> Tensor:
-    """A tensor of finite numbers, which are finite in this dtype too."""
+    """The tensor, if its numbers are finite, also in this dtype."""
     good = tensor.is_floating_point() and bool(torch.isfinite(tensor.to(dtype)).all())
     if good:
         return tensor

@@ -1,4 +1,4 @@
-"""`reddiff.prior`: a prior from whatever holds a network."""
+"""`reddiff.prior`: make a prior from a network, a file, a folder or a name."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Source:
     """A kind of source.
 
     Arguments:
-        words: What it is, in a message; empty if it is refused.
+        words: Its name in messages; empty if it is refused.
         knows: Whether an object is of this kind.
-        load: Makes the prior, from the object and what the caller declared of it.
+        load: Makes the prior, from the object and what the caller declared.
     """
 
     words: str
@@ -62,7 +62,7 @@ def _by_name(source: str, declared: Wiring) -> Prior:
 
 
 def _check_nothing(declared: Wiring, name: str) -> None:
-    """Refuse what is said of a prior that knows it already."""
+    """Raise InvalidArgument for arguments that a complete prior does not need."""
     said = list(declared.to_json())
     require(not said, ", ".join(said), expected=f"nothing more about {name}", got="a value")
 
@@ -73,7 +73,8 @@ def _refused(source: str | Path, declared: Wiring) -> Prior:
     raise InvalidArgument("prior", expected=expected, got=got)
 
 
-# The first that knows the source loads it. A new kind is a line here, and a file beside this one.
+# The first kind that knows the source loads it. A new kind is a line here and a file in this
+# folder.
 SOURCES = [
     Source("a Prior", lambda source: isinstance(source, Prior), _as_it_is),
     Source(f"one of {', '.join(PRIORS)}", _is_name, _by_name),
@@ -105,40 +106,41 @@ def prior(
 ) -> Prior:
     """A diffusion prior from a network, a file, a folder or a name.
 
-    What a source brings itself need not be said; what is said goes before it.
+    Arguments that the source itself defines can be omitted; if given, they take precedence.
 
     Arguments:
         source: "photo", "ffdnet", a `.safetensors` file that `reddiff convert` or `reddiff train`
             wrote, an `.onnx` file, a network, pipeline or folder of diffusers, a module or function
-            `net(x_t, t)`, or a `Prior`, which comes back as it is.
+            `net(x_t, t)`, or a `Prior`, which is returned unchanged.
         prediction: What the network predicts: "eps" (the noise), "v", "x0", "score" (the gradient
             of ln p(x_t)), "scaled-score" (the score times the noise level, as in EDM's VE), "flow"
             (a velocity), "edm" (F of EDM's preconditioning) or "denoiser" (D(x, sigma): EDM's
             preconditioned network, Gaussian denoisers, consistency models). diffusers' "epsilon",
-            "v_prediction", "sample" and "flow_prediction" are understood.
+            "v_prediction", "sample" and "flow_prediction" are accepted too.
         schedule: How x_t and t depend on the noise level: the vector of alpha^2 of a chain (the
             products of 1 - beta; a list, an array or a tensor), "linear" (DDPM, ADM),
             "scaled-linear" (Stable Diffusion), "cosine", "vp" (t in (0, 1]), "ve" (t = sigma) or
-            "flow" (data at t = 0), a dict of such a name and its numbers, as
-            {"name": "flow", "data_at": 1, "times": 1000}, or a `Path`. Not needed for "flow", "edm"
-            and "denoiser".
-        shape: The shape of one x, None for sides of any length: `(3, None, None)`.
-        values: The range of pixels the network knows, (-1, 1) by default. x stays in [-1, 1] for
-            solvers; (-inf, inf) for data that are no pictures, where x is what the network knows.
-        mean: In place of values: the network knows (pixel - mean) / std, of pixels in [0, 1].
+            "flow" (data at t = 0), a dict of such a name and its parameters, such as {"name":
+            "flow", "data_at": 1, "times": 1000}, or a `Path`. Not needed for "flow", "edm" and
+            "denoiser".
+        shape: The shape of one x, with None for sides of any length: `(3, None, None)`.
+        values: The range of pixel values of the network, (-1, 1) by default. Solvers always use x
+            in [-1, 1]. (-inf, inf) is for data other than pictures; x is then passed unchanged.
+        mean: Instead of values: the network was trained on (pixel - mean) / std, for pixels in [0,
+            1].
         std: See mean; the same number for all channels.
-        multiple: Sides of x that are no multiple of it are extended for the network.
-        levels: The lowest and the highest sigma / alpha that the network is good for, in its own
-            units, if they are not those of the schedule.
-        sigma_data: Of EDM's preconditioning, 0.5 by default.
-        classes: The number of labels of a network that is called `net(x_t, t, label)`; see
+        multiple: The sides of x are padded to multiples of this number for the network.
+        levels: The lowest and the highest sigma / alpha that the network was trained for, in its
+            own units; by default those of the schedule.
+        sigma_data: The standard deviation in EDM's preconditioning, 0.5 by default.
+        classes: The number of labels of a network that is called as `net(x_t, t, label)`; see
             `Prior.given`.
         embedding: The shape of one embedding, for `net(x_t, t, embedding)`.
         null: The label or embedding of the unconditional network, for guidance.
 
     Raises:
-        InvalidArgument: If there is no such source, or what is said of it does not fit.
-        WeightsError: If a file is damaged, or its tensors are not those of its network.
+        InvalidArgument: If the source is of an unknown kind, or an argument does not fit it.
+        WeightsError: If a file is damaged, or its tensors do not match its network.
     """
     declared = Wiring(
         prediction=prediction,

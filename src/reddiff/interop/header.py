@@ -1,4 +1,4 @@
-"""What the metadata of a weights file say of its network."""
+"""The metadata of a weights file on its network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reddiff.interop.wiring import Wiring
 
 @dataclass(frozen=True)
 class Header:
-    """What the metadata of a weights file say.
+    """The metadata of a weights file.
 
     Arguments:
         architecture: A name in `ARCHITECTURES`.
@@ -33,10 +33,10 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str) -> Header:
-        """From what `to_json` gave.
+        """The inverse of `to_json`.
 
         Raises:
-            ValueError: If it is no JSON, or has other entries.
+            ValueError: If it is not JSON, or has other entries.
         """
         entry = json.loads(text)
         if not isinstance(entry, dict) or set(entry) != {"architecture", "arguments", "wiring"}:

@@ -30,15 +30,15 @@ PICTURES, MOST = 4, 3  # axes of x_t, and inputs: x_t, the time, a condition
 class OnnxNetwork(Opaque):
     """A network in an ONNX file, called as `net(x_t, t)` or `net(x_t, t, condition)`.
 
-    It runs on the CPU, in as many threads as torch has when the file is loaded, one operator at a
-    time. Inputs are converted to the types of the file, and the output to that of x_t. A file that
-    takes one picture at a time, or one time for all of them, is called once for each.
+    It runs on the CPU, with as many threads as torch has when the file is loaded, one operator at a
+    time. Inputs are converted to the types of the file, and the output to the type of x_t. A file
+    with batch size 1, or with one time for the whole batch, is called once per picture.
 
     Arguments:
         path: The file.
 
     Raises:
-        InvalidArgument: If onnxruntime is not installed, or the inputs are of other kinds.
+        InvalidArgument: If onnxruntime is not installed, or the file has other inputs.
         WeightsError: If the file cannot be read.
     """
 
@@ -60,12 +60,12 @@ class OnnxNetwork(Opaque):
 
     @property
     def inputs(self) -> int:
-        """How many inputs there are: x_t, the time, a condition."""
+        """The number of inputs: x_t, the time, a condition."""
         return len(self._inputs)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """The shape of one x: a number where the file fixes it, None where it does not."""
+        """The shape of one x, with None for sizes that the file does not fix."""
         return tuple(n if isinstance(n, int) else None for n in self._inputs[0].shape[1:])
 
     def __call__(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -104,12 +104,12 @@ def onnx_prior(source: str | Path, declared: Wiring) -> Prior:
     """The prior of an ONNX file.
 
     Arguments:
-        source: The file. Of its inputs the one with four axes is x_t; the others are, in their
-            order, the time and a condition. A file without a time is a blind denoiser.
-        declared: What it predicts, and all else that the file does not say.
+        source: The file. The input with four axes is x_t; the others are, in their order, the time
+            and a condition. A file without a time is a blind denoiser.
+        declared: The prediction, and everything else that is not in the file.
 
     Raises:
-        InvalidArgument: If something is missing, or the inputs are of other kinds.
+        InvalidArgument: If something is missing, or the file has other inputs.
         WeightsError: If the file cannot be read.
     """
     network = OnnxNetwork(Path(source))

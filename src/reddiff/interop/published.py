@@ -1,4 +1,4 @@
-"""Published networks by name: what each is made of, and how it was trained.
+"""Published networks by name: their architecture, and how they were trained.
 
 References:
     | Diffusion Models Beat GANs on Image Synthesis (Dhariwal & Nichol, 2021), Appendix I, and the
@@ -23,9 +23,9 @@ class Published:
     """A network whose weights are public.
 
     Arguments:
-        summary: What it was trained on.
+        summary: The training data.
         architecture: A name in `ARCHITECTURES`.
-        arguments: Those of the architecture.
+        arguments: The arguments of the architecture.
         wiring: How it was trained.
     """
 
@@ -45,7 +45,7 @@ _LEVELS: dict[int, Sequence[float]] = {
 
 
 def _plan(side: int, width: int, blocks: int, attention: Sequence[int] = (32, 16, 8)) -> Any:
-    """A `Plan` with attention at these sides, whose heads are 64 wide."""
+    """A `Plan` with attention at these sides, with 64 channels per head."""
     levels = list(_LEVELS[side])
     reductions = [side // a for a in attention]
     plan = {"channels": 3, "width": width, "multipliers": levels, "blocks": blocks}

@@ -1,4 +1,4 @@
-"""The words of `reddiff.prior`: what each prediction and each schedule means."""
+"""The names that `reddiff.prior` accepts for predictions and schedules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reddiff.priors.predictions import (
 from reddiff.priors.straight import Straight
 from reddiff.schedules import Schedule, cosine
 
-# What a network predicts, in the words of this package; those of diffusers are in `SPELLINGS`.
+# Names of predictions in this package; those of diffusers are in `SPELLINGS`.
 PREDICTIONS: dict[str, type[Prediction]] = {
     "eps": Eps,
     "v": V,
@@ -45,7 +45,7 @@ SPELLINGS = {
     "denoised": "denoiser",
     "consistency": "denoiser",
 }
-# The path of predictions that have one of their own.
+# Predictions that imply a path.
 PATHS: dict[str, Callable[[], Path]] = {
     "flow": Straight,
     "edm": EDMInput,
@@ -81,7 +81,7 @@ def _exploding(sigma_min: float = 0.01, sigma_max: float = 50.0, log_time: bool 
     return Unscaled(sigma_min, sigma_max, log_time=log_time)
 
 
-# A name, and the numbers that a dict may have beside it.
+# Names of schedules, and the parameters that a dict may have.
 SCHEDULES: dict[str, Callable[..., Path]] = {
     "linear": _linear,  # DDPM, ADM: betas from 1e-4 to 0.02
     "scaled-linear": _scaled_linear,  # Stable Diffusion: their roots, 0.00085 to 0.012
@@ -96,15 +96,15 @@ SCHEDULES: dict[str, Callable[..., Path]] = {
 def prediction_named(
     name: str | Prediction, sigma_data: float | None = None, bound: float | None = None
 ) -> Prediction:
-    """The training target of this name.
+    """The prediction of this name.
 
     Arguments:
-        name: A word of `PREDICTIONS` or `SPELLINGS`, or the object.
-        sigma_data: Of EDM's preconditioning, 0.5 by default.
-        bound: Of its F; none by default.
+        name: A name in `PREDICTIONS` or `SPELLINGS`, or the object.
+        sigma_data: The standard deviation in EDM's preconditioning, 0.5 by default.
+        bound: The bound of EDM's F; none by default.
 
     Raises:
-        InvalidArgument: If there is none, or it has no such numbers.
+        InvalidArgument: If the name is unknown, or the prediction does not have this parameter.
     """
     if isinstance(name, Prediction):
         return name
@@ -121,16 +121,16 @@ def prediction_named(
 def path_of(
     schedule: object, prediction: str | Prediction, sigma_data: float | None = None
 ) -> Path:
-    """The path that a schedule stands for.
+    """The path of a schedule.
 
     Arguments:
-        schedule: A name, a dict of a name and its numbers, a vector of alpha^2 (abar), a VP
-            `Schedule`, a `Path`, or None for the path of the prediction.
-        prediction: The word for what the network predicts.
-        sigma_data: Of EDM's preconditioning, 0.5 by default.
+        schedule: A name, a dict of a name and its parameters, a vector of alpha^2 (abar), a VP
+            `Schedule`, a `Path`, or None for the path that the prediction implies.
+        prediction: The name of the prediction.
+        sigma_data: The standard deviation in EDM's preconditioning, 0.5 by default.
 
     Raises:
-        InvalidArgument: If it is none of these, or None for a prediction without a path of its own.
+        InvalidArgument: If it is none of these, or None for a prediction that implies no path.
     """
     word = SPELLINGS.get(prediction, prediction) if isinstance(prediction, str) else "an object"
     if schedule is None:

@@ -1,4 +1,4 @@
-"""Weights files of this package: safetensors whose metadata say what network they are for.
+"""Weights files of this package: safetensors files whose metadata define the network.
 
 The entry `reddiff` of the metadata is a JSON object:
 
@@ -6,8 +6,8 @@ The entry `reddiff` of the metadata is a JSON object:
 - `arguments`: an object, its keyword arguments;
 - `wiring`: an object, the fields of `Wiring` that are set.
 
-An entry `errors` may hold the measured error (`ErrorSpectrum.to_json`). Tensors have the names of
-the network's state dict. The first photo networks have an entry `config` in place of `reddiff`.
+An optional entry `errors` has the measured error (`ErrorSpectrum.to_json`). Tensors have the names
+of the network's state dict. The first photo networks have an entry `config` instead of `reddiff`.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def save_weights(
     dtype: torch.dtype = torch.float32,
     force: bool = True,
 ) -> None:
-    """Write a weights file that `reddiff.prior` reads; it appears whole or not at all.
+    """Write a weights file for `reddiff.prior`. It is written whole or not at all.
 
     Arguments:
         path: The file.
         tensors: The state dict of the network.
         header: The network, and how it was trained.
         errors: The measured error of the prior, if any.
-        dtype: Of the numbers in the file.
-        force: Replace a file.
+        dtype: The dtype of the numbers in the file.
+        force: Replace an existing file.
 
     Raises:
         PictureError: If the file cannot be written.
@@ -91,10 +91,10 @@ def load_weights(path: str | Path, declared: Wiring) -> Prior:
 
     Arguments:
         path: The file.
-        declared: What the caller says, which goes before what the file says.
+        declared: Declarations of the caller, which take precedence over the file.
 
     Raises:
-        WeightsError: If the file is not safetensors, or its tensors are not those of the network.
+        WeightsError: If the file is not safetensors, or its tensors do not match the network.
     """
     with _open(Path(path)) as (file, metadata):
         if ENTRY not in metadata:
@@ -116,7 +116,7 @@ def load_classifier(path: str | Path) -> NoisyClassifier:
         path: A file that `reddiff convert --arch adm-256-classifier` wrote.
 
     Raises:
-        WeightsError: If the file is none, or its tensors are not those of the network.
+        WeightsError: If the file is not such a file, or its tensors do not match the network.
     """
     with _open(Path(path)) as (file, metadata):
         if ENTRY not in metadata:
@@ -136,9 +136,9 @@ def _open(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     """A weights file and its metadata; errors name the file, in one line.
 
     Raises:
-        WeightsError: If it is none, or what is done with it fails.
+        WeightsError: If it is not a weights file, or an operation on it fails.
     """
-    if path.exists() and not path.is_file():  # a pipe has no end
+    if path.exists() and not path.is_file():  # a pipe may never end
         raise WeightsError(f"{path}: expected a safetensors file, got a folder, pipe or device")
     try:
         with safe_open(path, framework="pt") as file:
@@ -152,7 +152,7 @@ def _open(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
 
 
 def _network(file: Any, metadata: Mapping[str, str], name: str) -> tuple[nn.Module, Header]:
-    """The network in a file; no more memory is taken than the tensors need."""
+    """The network in a file, without a second copy of the tensors in memory."""
     header = Header.from_json(metadata[ENTRY])
     shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     with torch.device("meta"):
@@ -171,7 +171,7 @@ def compare(
     """Compare the names and shapes of tensors.
 
     Raises:
-        WeightsError: With the first five of each kind that differ.
+        WeightsError: If they differ. The message has the first five differences of each kind.
     """
     kinds = {
         "missing": [k for k in wanted if k not in got],

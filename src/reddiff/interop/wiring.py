@@ -23,26 +23,27 @@ PIXELS = (-1.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Wiring:
-    """How a network was trained. None: as the source says, or the default.
+    """How a network was trained. None means the value of the source, or the default.
 
     In the metadata of a weights file it is a JSON object of the fields that are set; a schedule is
-    then a name, an object of a name and its numbers, or the list of alpha^2.
+    then a name, an object of a name and its parameters, or the list of alpha^2.
 
     Arguments:
-        prediction: A word of `vocabulary.PREDICTIONS`, or diffusers' word for it; or the object.
+        prediction: A name in `vocabulary.PREDICTIONS`, diffusers' name for it, or the object.
         schedule: See `vocabulary.path_of`.
-        shape: The shape of one x, None for sides of any length.
-        values: The range of pixels the network knows, (-1, 1) by default; (-inf, inf) for data that
-            are no pictures.
-        mean: In place of values: the network knows (pixel - mean) / std, of pixels in [0, 1].
+        shape: The shape of one x, with None for sides of any length.
+        values: The range of pixel values of the network, (-1, 1) by default; (-inf, inf) for data
+            other than pictures.
+        mean: Instead of values: the network was trained on (pixel - mean) / std, for pixels in [0,
+            1].
         std: See mean; the same number for all channels.
-        multiple: The sides that the network takes are multiples of it.
-        levels: The lowest and the highest sigma / alpha, in the network's units; those of the
-            schedule by default.
-        sigma_data: Of EDM's preconditioning, 0.5 by default.
-        bound: Of EDM's F; see `EDMPrior`.
+        multiple: The network requires sides that are multiples of this number.
+        levels: The lowest and the highest sigma / alpha, in the network's units; by default those
+            of the schedule.
+        sigma_data: The standard deviation in EDM's preconditioning, 0.5 by default.
+        bound: The bound of EDM's F; see `EDMPrior`.
         classes: The number of class labels.
-        embedding: The shape of one embedding, in place of labels.
+        embedding: The shape of one embedding, instead of labels.
         null: The unconditional label, or embedding.
     """
 
@@ -61,10 +62,10 @@ class Wiring:
     null: Any = None
 
     def __post_init__(self) -> None:
-        """Take lists, arrays and tuples alike.
+        """Convert lists and arrays to tuples.
 
         Raises:
-            InvalidArgument: If one is none of these, or of another length.
+            InvalidArgument: If a field is none of these, or has the wrong length.
         """
         sides = "a tuple of sides, None for any, such as (3, None, None)"
         for name, wanted, expected in (
@@ -83,7 +84,7 @@ class Wiring:
                 object.__setattr__(self, name, found)
 
     def over(self, other: Wiring) -> Wiring:
-        """What is set here, and what the other one has for the rest."""
+        """The fields that are set here, and those of the other wiring for the rest."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         given = {name: value for name, value in own.items() if value is not None}
         if "mean" in given or "values" in given:
@@ -127,14 +128,14 @@ class Wiring:
         """The fields that are set, as JSON has them.
 
         Raises:
-            InvalidArgument: If a schedule is an object that no JSON holds.
+            InvalidArgument: If the schedule is an object that JSON cannot represent.
         """
         found = {f.name: _plain(f.name, getattr(self, f.name)) for f in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Wiring:
-        """From what `to_json` gave.
+        """The inverse of `to_json`.
 
         Raises:
             InvalidArgument: If an entry is unknown.
@@ -166,7 +167,7 @@ class Wiring:
 
 
 def _numbers(value: Any, *, sides: bool) -> tuple[Any, ...] | None:
-    """A tuple of Python's numbers, or of sides; None if the value is no such thing."""
+    """A tuple of Python numbers, or of sides; None if the value is neither."""
     try:
         items = [] if isinstance(value, str) else list(value)
     except TypeError:
@@ -186,4 +187,6 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, Sequence):
         return list(value)
-    raise InvalidArgument(name, expected="what JSON can hold", got=type(value).__name__)
+    raise InvalidArgument(
+        name, expected="a value that JSON can represent", got=type(value).__name__
+    )

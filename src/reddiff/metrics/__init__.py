@@ -1,4 +1,4 @@
-"""How near pictures are to the truth, one number per lane, and how honest draws are."""
+"""Distances of pictures from the truth, one number per lane, and tests of draws."""
 
 from reddiff.metrics.agreement import Top1Agreement as Top1Agreement
 from reddiff.metrics.calibration import coverage as coverage

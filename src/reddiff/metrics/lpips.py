@@ -14,7 +14,7 @@ from reddiff.errors import InvalidArgument, require
 from reddiff.metrics.pixel import check_pair
 
 ASSET = "assets/lpips/lpips_alexnet.safetensors"
-LEAST = 64  # pixels: of the deepest features of a 64x64 picture, 3x3 are left
+LEAST = 64  # pixels: the deepest features of a 64x64 picture are 3x3
 # Mean and standard deviation of the photos AlexNet was trained on, per channel, in [-1, 1].
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -26,9 +26,9 @@ class LPIPS(nn.Module):
     .. math:: \sum_l \mathrm{mean}_{hw} \sum_c w_{lc}
         \bigl(\hat f_{lc}(x) - \hat f_{lc}(x_0)\bigr)^2
 
-    where :math:`f_l` are the outputs of the five convolutions after their ReLU, each divided by
-    its norm over the channels, and :math:`w \ge 0` was fitted to what people say. The weights are
-    the published ones, stored in float16. They take no gradient, but the pictures do.
+    where :math:`f_l` are the outputs of the five convolutions after their ReLU, each divided by its
+    norm over the channels, and :math:`w \ge 0` was fitted to human judgments. The weights are the
+    published ones, stored in float16. Gradients flow to the pictures, not to the weights.
 
     References:
         | The Unreasonable Effectiveness of Deep Features as a Perceptual Metric
@@ -60,13 +60,13 @@ class LPIPS(nn.Module):
 
         Arguments:
             x: Pictures `(b, 3, h, w)` or `(b, 1, h, w)` of at least 64x64 pixels, in [0, 1]: *not*
-                the [-1, 1] of the published code and of the solvers. They may leave [0, 1], as
-                estimates do, and are not clamped.
+                the [-1, 1] of the published code and of the solvers. Values outside [0, 1] are
+                allowed, because estimates have them, and are not clamped.
             truth: The true pictures, of the same shape, in [0, 1].
 
         Raises:
-            InvalidArgument: If the shapes differ, these are no batches of pictures, they have
-                neither 1 nor 3 channels, are too small, or the truth leaves [0, 1].
+            InvalidArgument: If the shapes differ, these are not batches of pictures, they do not
+                have 1 or 3 channels, are too small, or the truth has values outside [0, 1].
         """
         check_pair(x, truth, least=LEAST)
         require(x.shape[1] in (1, 3), "x", expected="1 or 3 channels", got=x.shape[1])
@@ -81,7 +81,7 @@ class LPIPS(nn.Module):
 
     def features(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The five maps of features of pictures in [0, 1], of norm 1 over the channels."""
-        # A gray picture is its three equal channels: the subtraction makes them.
+        # Broadcasting in the subtraction makes three equal channels from a gray picture.
         h = (2 * x.to(self.shift) - 1 - self.shift) / self.scale
         maps = []
         for layer, conv in enumerate(self.convs):

@@ -17,7 +17,7 @@ K1, K2 = 0.01, 0.03
 
 
 def psnr(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b"]:
-    r"""The peak signal-to-noise ratio in dB, of each lane; inf where x is the truth.
+    r"""The peak signal-to-noise ratio of each lane in dB; inf if x is the truth.
 
     .. math:: 10 \log_{10} \frac{R^2}{\mathrm{mean}\,(x - x_0)^2}
 
@@ -27,7 +27,7 @@ def psnr(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
         data_range: R, the distance from black to white: 1 for pixels in [0, 1], 2 for [-1, 1].
 
     Raises:
-        InvalidArgument: If the shapes differ, these are no batches of real pictures, or
+        InvalidArgument: If the shapes differ, these are not batches of real pictures, or
             `data_range` is not positive.
     """
     check_pair(x, truth)
@@ -37,14 +37,14 @@ def psnr(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
 
 
 def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b"]:
-    r"""The structural similarity of each lane, at most 1, which only the truth itself reaches.
+    r"""The structural similarity of each lane: at most 1, and 1 only for the truth itself.
 
     .. math:: \mathrm{mean}\,
         \frac{(2 m_x m_y + C_1)(2 s_{xy} + C_2)}{(m_x^2 + m_y^2 + C_1)(s_x^2 + s_y^2 + C_2)}
 
     with means, variances and covariance under a Gaussian window of 11x11 pixels and standard
-    deviation 1.5, C_1 = (0.01 R)^2, C_2 = (0.03 R)^2; the mean is over the places where the window
-    lies inside the picture, and over the channels. It is `structural_similarity` of scikit-image
+    deviation 1.5, C_1 = (0.01 R)^2, C_2 = (0.03 R)^2. The mean is over all positions of the window
+    inside the picture, and over the channels. It equals `structural_similarity` of scikit-image
     with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
 
     References:
@@ -57,13 +57,13 @@ def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
         data_range: R, the distance from black to white: 1 for pixels in [0, 1], 2 for [-1, 1].
 
     Raises:
-        InvalidArgument: If the shapes differ, these are no batches of real pictures, the pictures
+        InvalidArgument: If the shapes differ, these are not batches of real pictures, the pictures
             are smaller than the window, or `data_range` is not positive.
     """
     check_pair(x, truth, least=WINDOW)
     require_positive("data_range", data_range)
-    # In float64: in flat places the variances are differences of nearly equal numbers. In bands: a
-    # large picture then needs little memory beside itself.
+    # In float64, because in flat regions the variances are differences of nearly equal numbers. In
+    # bands, to save memory for large pictures.
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for top in range(0, x.shape[2] - WINDOW + 1, BAND):
         rows = slice(top, top + BAND + WINDOW - 1)
@@ -74,7 +74,7 @@ def ssim(x: Tensor, truth: Tensor, data_range: float = 1.0) -> Float[Tensor, " b
 
 
 def check_pair(x: Tensor, truth: Tensor, least: int = 1) -> None:
-    """Raise InvalidArgument unless these are pictures and their truths, `least` pixels a side."""
+    """Raise InvalidArgument unless these are pictures and truths with sides of at least `least`."""
     shape = tuple(x.shape)
     check_pictures("x", x)
     got = f"shape {tuple(truth.shape)}"
@@ -96,7 +96,7 @@ def check_pictures(name: str, x: Tensor) -> None:
 
 
 def _likeness(x: Tensor, y: Tensor, data_range: float) -> Tensor:
-    """The SSIM at every place of the window."""
+    """The SSIM at every position of the window."""
     m_x, m_y = _window(x), _window(y)
     s_x, s_y = _window(x * x) - m_x * m_x, _window(y * y) - m_y * m_y
     s_xy = _window(x * y) - m_x * m_y
@@ -106,7 +106,7 @@ def _likeness(x: Tensor, y: Tensor, data_range: float) -> Tensor:
 
 
 def _window(x: Tensor) -> Tensor:
-    """The weighted means under the window wherever it lies inside the picture."""
+    """The weighted means at all positions of the window inside the picture."""
     weights = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
     for axis in (-2, -1):  # by sums of shifted copies: an order faster than `conv2d` in float64
         size = x.shape[axis] - WINDOW + 1

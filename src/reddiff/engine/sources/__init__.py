@@ -35,14 +35,14 @@ def open_source(
     Arguments:
         source: A folder; a text file with a path per line, relative to its own folder; `.tar` or
             `.parquet` files, given by name or by a pattern such as `{000..099}.tar`; a pattern of
-            pictures; or a pattern of a store that fsspec knows, such as `s3://bucket/*.png`.
-        recursive: Search sub-folders of a folder too.
+            pictures; or a pattern in an fsspec store, such as `s3://bucket/*.png`.
+        recursive: Also search sub-folders of a folder.
         suffixes: The extensions of pictures, in lower case.
-        avoid: A folder to leave out.
+        avoid: A folder to exclude.
 
     Raises:
-        InvalidArgument: If there is no picture, two have the same name, or the source is of an
-            unknown kind.
+        InvalidArgument: If there is no picture, two pictures have the same name, or the source is
+            of an unknown kind.
         PictureError: If a file of the source cannot be read.
     """
     if "://" in source:
@@ -79,7 +79,7 @@ def _item(file: Path, key: str) -> Item:
 
 
 def _from_list(path: Path, suffixes: Sequence[str]) -> Source:
-    """The files that a text file names; all of them, unless fewer extensions are given."""
+    """The files that a text file lists; all of them, unless `suffixes` is a selection."""
     try:
         lines = read_regular(path, MAX_LIST).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Pictures in a store that fsspec knows: S3, Google Cloud Storage, HTTP, SFTP, ..."""
+"""Pictures in stores that fsspec supports: S3, Google Cloud Storage, HTTP, SFTP, ..."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ class StoreFile(Place):
 
 
 def from_store(source: str, suffixes: Sequence[str]) -> Source:
-    """The pictures of a pattern, or below a folder, of a store.
+    """The pictures of a pattern or below a folder in a store.
 
     Raises:
-        InvalidArgument: If the store is unknown, or cannot be listed.
-        InvalidArgument: If fsspec is not installed.
+        InvalidArgument: If the store is unknown or cannot be listed, or fsspec is not installed.
     """
     core = import_package("fsspec.core", "SRC", "run")
     try:

@@ -43,7 +43,7 @@ class ParquetCell(Place):
 
 @lru_cache(maxsize=1)
 def _column(path: str, column: str, group: int) -> Any:
-    """A column of a row group; the last one is kept."""
+    """A column of a row group; the last one is cached."""
     with arrow().ParquetFile(path) as file:
         return file.read_row_group(group, columns=[column]).column(0)
 
@@ -51,14 +51,13 @@ def _column(path: str, column: str, group: int) -> Any:
 def from_tables(paths: Sequence[Path], suffixes: Sequence[str]) -> Source:
     """The pictures in the one column of bytes of each file.
 
-    The column holds the bytes, or structs with a field `bytes`; if there are several, the one named
-    `image`. Keys are the name of the file, and a column `key`, `__key__`, `path` or `name`, or else
-    the number of the row.
+    The column has bytes, or structs with a field `bytes`. If there are several such columns, the
+    one named `image` is used. A key consists of the name of the file and the value of a column
+    `key`, `__key__`, `path` or `name`, or else the number of the row.
 
     Raises:
-        PictureError: If a file is no Parquet file.
-        InvalidArgument: If it has no such column.
-        InvalidArgument: If pyarrow is not installed.
+        PictureError: If a file is not a Parquet file.
+        InvalidArgument: If it has no such column, or pyarrow is not installed.
     """
     parquet = arrow()
     items: list[Item] = []

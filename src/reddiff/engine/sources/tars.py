@@ -29,10 +29,10 @@ class TarMember(Place):
 
 
 def from_tars(paths: Sequence[Path], suffixes: Sequence[str]) -> Source:
-    """The pictures in tar files: keys are the name of the file without `.tar`, and of the member.
+    """The pictures in tar files. A key is the name of the file without `.tar`, and of the member.
 
     Raises:
-        PictureError: If a file is no uncompressed tar file, or is damaged.
+        PictureError: If a file is not an uncompressed tar file, or is damaged.
     """
     items, others = [], 0
     for path in paths:

@@ -1,4 +1,4 @@
-"""Both ways between this library and deepinv, which is never imported."""
+"""Conversions between this library and deepinv in both directions. deepinv is never imported."""
 
 from reddiff.interop.deepinv.measurement import from_deepinv, noise_of
 from reddiff.interop.deepinv.physics import physics_operator

@@ -1,4 +1,4 @@
-"""Methods of a module, called with tensors of some lanes in the place of its own."""
+"""Call methods of a module with the tensors of selected lanes instead of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.func import functional_call
 
 @dataclass(frozen=True, eq=False)
 class Swapped:
-    """module.method(*tensors), with the parameters of these names replaced by the last ones.
+    """module.method(*tensors), with the named parameters replaced by the last tensors.
 
     Arguments:
         module: Any object; an `nn.Module` if there are names.
         method: The name of the method.
-        names: Its buffers or parameters that are replaced, by so many tensors at the end.
+        names: The buffers or parameters that are replaced; the last tensors are their values.
     """
 
     module: Any
@@ -36,7 +36,7 @@ class Swapped:
 
 
 class _Call(nn.Module):
-    """A method of a module as the forward of a module: what `functional_call` needs."""
+    """A module whose forward is the method of another one, as `functional_call` needs."""
 
     def __init__(self, module: nn.Module, method: Callable[..., Tensor]) -> None:
         super().__init__()

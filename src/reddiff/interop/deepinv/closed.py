@@ -27,7 +27,7 @@ _SVD = ("U", "U_adjoint", "V", "V_adjoint")
 def known_operator(
     physics: Any, x: Tensor, names: tuple[str, ...], given: tuple[Tensor, ...]
 ) -> LinearOperator | None:
-    """A spectral operator that does what the physics does to x, if there is one."""
+    """A spectral operator equal to the physics, if there is one."""
     a = physics.A(x)
     for make in (_mask, _blur, _decomposed):
         try:
@@ -35,14 +35,14 @@ def known_operator(
             if operator is not None and _same(operator(x), a) and _sound(operator, x, a):
                 return operator
         except (InvalidArgument, RuntimeError, ValueError, TypeError, NotImplementedError):
-            continue  # it is none of this kind
+            continue  # it is not of this kind
     return None
 
 
 def closed_function(
     physics: Any, made: Any, x: Tensor, names: tuple[str, ...]
 ) -> LinearOperator | None:
-    """The same operator with `prox_l2` as its regularized inverse, if that is exact."""
+    """The operator with `prox_l2` as its regularized inverse, if that is exact."""
     kinds = [kind for kind in type(physics).__mro__ if "prox_l2" in vars(kind)]
     if not kinds or kinds[0].__name__ == "LinearPhysics":  # which iterates
         return None
@@ -53,7 +53,7 @@ def closed_function(
         z = closed.invert(b, lam, weight)
         back = weight * made.adjoint(made(z)) + lam * z
     except (RuntimeError, ValueError, TypeError):
-        return None  # it takes no regularization per lane
+        return None  # it does not accept a regularization per lane
     return closed if _same(back, b) else None
 
 
@@ -84,10 +84,11 @@ class Decomposed(Own, SpectralOperator):
     """A physics with a real singular value decomposition: U, V and `mask` of deepinv.
 
     Arguments:
-        physics: Has `U`, `U_adjoint`, `V`, `V_adjoint` and the singular values `mask`, of any sign.
-        x: An x that it takes, of the dtype and device it has.
-        names: Its buffers with a lane axis.
-        given: They themselves.
+        physics: An object with `U`, `U_adjoint`, `V`, `V_adjoint` and the singular values `mask`,
+            of any sign.
+        x: An example of x, with the dtype and device of the physics.
+        names: The names of its buffers with a lane axis.
+        given: These buffers.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Decomposed(Own, SpectralOperator):
         return self._call("V_adjoint", x)
 
     def u(self, z: Float[Tensor, "b *k"]) -> Float[Tensor, "b *m"]:
-        """U z, the signs of the mask in U."""
+        """U z, where U includes the signs of the mask."""
         return self._call("U", self._values(z).sign() * z)
 
     def ut(self, y: Float[Tensor, "b *m"]) -> Float[Tensor, "b *k"]:
@@ -137,7 +138,7 @@ class Decomposed(Own, SpectralOperator):
 
 
 def _mask(physics: Any, x: Tensor, names: tuple[str, ...], given: object) -> Mask | None:
-    """A mask on the pixels; also none at all."""
+    """A mask on the pixels, or the identity."""
     mask = getattr(physics, "mask", None)
     if not isinstance(mask, Tensor) or mask.is_complex():
         return None
@@ -159,7 +160,7 @@ def _blur(physics: Any, x: Tensor, names: tuple[str, ...], given: object) -> Cir
 def _decomposed(
     physics: Any, x: Tensor, names: tuple[str, ...], given: tuple[Tensor, ...]
 ) -> Decomposed | None:
-    """The decomposition that the physics brings, if it is real."""
+    """The decomposition of the physics, if it has a real one."""
     mask = getattr(physics, "mask", None)
     has = all(callable(getattr(physics, name, None)) for name in _SVD)
     real = isinstance(mask, Tensor) and not mask.is_complex()

@@ -33,23 +33,22 @@ def from_deepinv(
     x_shape: Shape | None = None,
     lanes: Sequence[str] = (),
 ) -> Problem:
-    """The problem y = physics(x) of deepinv, with y `(b, ...)` on the device of the physics.
+    """The problem y = physics(x) of deepinv. y is `(b, ...)`, on the device of the physics.
 
     Arguments:
         y: The measurement, the result of `physics(x)`.
         physics: A `deepinv.physics.Physics`, or anything with `A`, a `noise_model` and, if it is
             linear, `A_adjoint`.
         noise: The noise of y, in the units of y. By default that of `physics.noise_model`.
-        pixels: Whether the physics is of x in [0, 1], as in deepinv; the problem is of x in
-            [-1, 1] then, see `reddiff.from_pixels`. If not, x has the units of the physics.
-        x_shape: The shape of one x, needed for a nonlinear physics without `img_size` whose y has
+        pixels: Whether the physics expects x in [0, 1], as in deepinv; the problem then has x in
+            [-1, 1], see `reddiff.from_pixels`. If False, x has the units of the physics.
+        x_shape: The shape of one x. Needed for a nonlinear physics without `img_size` if y has
             another shape than x.
         lanes: The names of the parameters of the physics that have one entry per image, such as
             `("mask",)`.
 
     Raises:
-        InvalidArgument: If the physics cannot be used, or there is no likelihood for its noise
-            model.
+        InvalidArgument: If the physics cannot be used, or its noise model has no likelihood.
     """
     require(isinstance(y, Tensor), "y", expected="a torch.Tensor", got=type(y).__name__)
     require(y.is_floating_point() and y.ndim >= 2, "y", expected="real (b, ...)", got=_what(y))
@@ -61,13 +60,14 @@ def from_deepinv(
 
 
 def noise_of(y: Tensor, physics: Any) -> tuple[Tensor, Noise]:
-    """The noise of y by a deepinv `noise_model`, and y in the units of A(x).
+    """The noise of y from a deepinv `noise_model`, and y in the units of A(x).
 
-    Gaussian (one of random level is `UnknownGaussian`), none, Poisson, Poisson and Gaussian,
-    gamma, Laplace. deepinv's gain is 1 / that of `Poisson`.
+    Supported are Gaussian noise (with a random level it becomes `UnknownGaussian`), no noise,
+    Poisson, Poisson and Gaussian, gamma and Laplace. deepinv's gain is the inverse of that of
+    `Poisson`.
 
     Raises:
-        InvalidArgument: If there is no noise model, or none of those.
+        InvalidArgument: If there is no noise model, or another one.
     """
     model = getattr(physics, "noise_model", None)
     names = [kind.__name__ for kind in type(model).__mro__]
@@ -125,12 +125,12 @@ def _number(y: Tensor, model: Any, name: str) -> float:
 
 
 def _check_sensor(y: Tensor, physics: Any) -> None:
-    """Refuse a sensor model that does something: noise before it has another law after it."""
+    """Raise InvalidArgument for a sensor model: it changes the distribution of the noise."""
     sensor = getattr(physics, "sensor", None)
     if callable(sensor):
         probe = 2 * torch.rand(y.shape, generator=torch.Generator().manual_seed(0)).to(y) - 0.5
         same = torch.equal(sensor(probe), probe)
-        expected = "no sensor model (there is no likelihood of what comes after the noise)"
+        expected = "no sensor model (it acts after the noise, so there is no likelihood)"
         require(same, "physics.sensor_model", expected=expected, got="one that changes y")
 
 

@@ -1,4 +1,4 @@
-"""An operator from a physics: an object with A and, if it is linear, A_adjoint, as deepinv's."""
+"""An operator from a physics: an object with A and, if it is linear, A_adjoint, as in deepinv."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def physics_operator(
 ) -> Operator:
     """The operator A of a physics, without its noise; the physics itself moves with it.
 
-    Where this library has an operator that does the same (`Mask`, `CircularBlur`), or the physics
-    brings its singular value decomposition, the result is spectral. Else it calls `A` and
-    `A_adjoint`, and `prox_l2` if that is exact. All of this is tested on random numbers.
+    If this library has an equal operator (`Mask`, `CircularBlur`), or the physics has a singular
+    value decomposition, the result is spectral. Otherwise it calls `A` and `A_adjoint`, and
+    `prox_l2` if that is exact. All of this is found by tests on random numbers.
 
     Arguments:
         physics: A `deepinv.physics.Physics`, or anything with `A` and, if linear, `A_adjoint`.
-        y: A measurement `(b, ...)`, if there is one: gives shape, dtype and device.
+        y: A measurement `(b, ...)`, if there is one; defines shape, dtype and device.
         x_shape: The shape of one x; by default that of A^T y, or `physics.img_size`, or that of y.
-        example: An x `(b, ...)` in the place of both.
+        example: An example of x `(b, ...)`, instead of both.
         lanes: The names of the buffers or parameters that have one entry per image, such as
             `("mask",)` after `physics.update(mask=masks)`.
 
     Raises:
-        InvalidArgument: If `physics` has no `A`, is complex or fails validation, or if one x gives
-            several y and `lanes` does not say why: the message lists the candidates.
+        InvalidArgument: If `physics` has no `A`, is complex or fails validation; or if one x gives
+            several y and `lanes` is not given (the message lists the candidates).
     """
     is_physics = callable(getattr(physics, "A", None))
     expected = "an object with A, such as a deepinv Physics"
@@ -80,13 +80,13 @@ def _functions(
 def _example(
     physics: Any, y: Tensor | None, x_shape: Shape | None, example: Tensor | None, linear: bool
 ) -> Tensor | None:
-    """An x to try the physics on, if its shape can be known."""
+    """An x on which to test the physics, if its shape is known."""
     if example is not None:
         fits = x_shape is None or tuple(x_shape) == tuple(example.shape[1:])
         require(fits, "example", expected=f"shape (b, *{x_shape})", got=tuple(example.shape))
         return example
     like = _like(physics) if y is None else y
-    b = 2 if y is None else max(2, len(y))  # of one lane alone nothing is learned
+    b = 2 if y is None else max(2, len(y))  # a single lane would not show it
     size = getattr(physics, "img_size", None)
     sized = isinstance(size, Sequence) and all(isinstance(n, int) for n in size)
     if x_shape is not None:
@@ -109,7 +109,7 @@ def _example(
 
 
 def _per_lane(physics: Any, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The parameters of these names; refused if there are none and one x gives several y."""
+    """The parameters of these names; an error if there are none and one x gives several y."""
     named: dict[str, Tensor] = {}
     if isinstance(physics, nn.Module):
         named = dict([*physics.named_buffers(), *physics.named_parameters()])
@@ -131,7 +131,7 @@ def _per_lane(physics: Any, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, 
             for name, tensor in named.items()
             if not name.startswith("noise_model.") and tensor.ndim > 0 and len(tensor) == count
         ]
-        expected = "the names of the parameters that each image has its own of, such as "
+        expected = "the names of the parameters that differ between images, such as "
         expected += (
             f"lanes=({likely[0] if likely else 'mask'!r},), of {', '.join(likely) or 'none'}"
         )

@@ -1,4 +1,4 @@
-"""A solver and a prior as one of deepinv's reconstructors."""
+"""A solver and a prior as a reconstructor for deepinv."""
 
 from __future__ import annotations
 
@@ -65,21 +65,22 @@ def as_reconstructor(
 ) -> Reconstructor:
     """A module `model(y, physics) -> x`, for deepinv's `test`, its trainer and its benchmarks.
 
-    The lanes of a batch have the ids 0 to b - 1: an image's result depends on its place in it.
+    The lanes of a batch have the ids 0 to b - 1, so the random numbers of an image depend on its
+    position in the batch.
 
     Arguments:
-        solver: As of `solve`; None for the default.
-        prior: The diffusion model, of x in [-1, 1] if `pixels`. It moves with the module.
-        noise: The noise of y, in its units; by default that of `physics.noise_model`.
-        pixels: Whether the physics and the result are of x in [0, 1], as in deepinv.
-        x_shape: As of `from_deepinv`.
-        lanes: As of `from_deepinv`.
-        seed: As of `solve`.
+        solver: As for `solve`; None for the default.
+        prior: The diffusion model, for x in [-1, 1] if `pixels`. It moves with the module.
+        noise: The noise of y, in the units of y; by default that of `physics.noise_model`.
+        pixels: Whether the physics and the result use x in [0, 1], as in deepinv.
+        x_shape: As for `from_deepinv`.
+        lanes: As for `from_deepinv`.
+        seed: As for `solve`.
         runs: Runs per image; the result is their mean.
 
     Raises:
-        InvalidArgument: Here, if an argument cannot be used; when called, as `from_deepinv` and
-            `solve`.
+        InvalidArgument: If an argument cannot be used. The module raises the errors of
+            `from_deepinv` and `solve`.
     """
     good = solver is None or isinstance(solver, Solver)
     require(good, "solver", expected="a Solver or None", got=type(solver).__name__)

@@ -1,4 +1,4 @@
-"""Priors of diffusers: networks, pipelines and the folders they are saved in."""
+"""Priors from diffusers: networks, pipelines and the folders in which they are saved."""
 
 from reddiff.interop.diffusers.folders import Pipeline, folder_prior, is_folder, pipeline_prior
 from reddiff.interop.diffusers.models import is_network, network_prior

@@ -1,4 +1,4 @@
-"""Autoencoders of diffusers as a pair of functions between x and z."""
+"""Autoencoders of diffusers as decoders of a `LatentPrior`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 
 
 def decoder_of(autoencoder: Any) -> Decoder:
-    """x from the latents z that the diffusion model knows, and back.
+    """The maps between x and the latents z of the diffusion model.
 
     With latents h of the autoencoder, :math:`z = k (h - m)`: m is `shift_factor` or `latents_mean`,
-    and k is `scaling_factor` (over `latents_std`). Of a distribution of h its mode is taken. The
-    latents of a `VQModel` are not rounded to its code book, which has no derivative.
+    and k is `scaling_factor` (divided by `latents_std`). If the encoder returns a distribution of
+    h, its mode is used. The latents of a `VQModel` are not quantized, because quantization has no
+    useful derivative.
 
     Raises:
-        InvalidArgument: If it is none of the autoencoders known here.
+        InvalidArgument: If the autoencoder is of an unknown class.
     """
     config, name = autoencoder.config, type(autoencoder).__name__
     if name not in _PAIRS:
@@ -41,7 +42,7 @@ def decoder_of(autoencoder: Any) -> Decoder:
 
 
 class _Part(nn.Module):
-    """One way through an autoencoder."""
+    """The encoder or the decoder of an autoencoder."""
 
     autoencoder: Any
 
@@ -82,5 +83,5 @@ _PAIRS: dict[str, tuple[type[_Part], type[_Part]]] = {
 
 
 def _numbers(values: Any) -> Tensor | None:
-    """One number per channel, as they are multiplied with z."""
+    """One number per channel, in the shape for multiplication with z."""
     return None if values is None else torch.tensor(values).view(-1, 1, 1)

@@ -28,14 +28,14 @@ class Pipeline(Protocol):
 
 
 def is_folder(source: object) -> bool:
-    """Whether this is the path of a folder with something that diffusers saved."""
+    """Whether this is the path of a folder that diffusers saved."""
     if not isinstance(source, str | Path):
         return False
     return any((Path(source) / name).is_file() for name in (INDEX, "config.json"))
 
 
 def pipeline_prior(pipeline: Pipeline, declared: Wiring) -> Prior:
-    """The prior of a pipeline's parts: a `LatentPrior` where it has an autoencoder.
+    """The prior of a pipeline; a `LatentPrior` if the pipeline has an autoencoder.
 
     Raises:
         InvalidArgument: If it has no network or no scheduler.
@@ -45,16 +45,16 @@ def pipeline_prior(pipeline: Pipeline, declared: Wiring) -> Prior:
 
 
 def folder_prior(source: str | Path, declared: Wiring) -> Prior:
-    """The prior in a folder that `save_pretrained` wrote; nothing is fetched, nothing unpickled.
+    """The prior in a folder that `save_pretrained` wrote. Nothing is downloaded or unpickled.
 
     Arguments:
-        source: The folder of a pipeline, or of a network. The scheduler of a network lies in the
-            folder itself, in `scheduler/` within or beside it, or is given as `schedule`.
-        declared: What the caller declares; `schedule` may be a folder as well.
+        source: The folder of a pipeline, or of a network. The scheduler of a network is in the
+            folder itself, in `scheduler/` inside or beside it, or is given as `schedule`.
+        declared: Declarations of the caller; `schedule` may be a folder as well.
 
     Raises:
         WeightsError: If a file is missing or damaged, or the weights are pickles.
-        InvalidArgument: If the parts are none that a prior is made of.
+        InvalidArgument: If a prior cannot be made from the parts.
     """
     folder = Path(source)
     if isinstance(declared.schedule, str | Path) and Path(declared.schedule).is_dir():
@@ -85,7 +85,7 @@ def _assembled(parts: Mapping[str, Any], declared: Wiring, name: str) -> Prior:
     autoencoder = next((parts[part] for part in AUTOENCODER_PARTS if part in parts), None)
     if autoencoder is None:
         return network_prior(net, declared)
-    if declared.values is None and declared.mean is None:  # latents are no pictures
+    if declared.values is None and declared.mean is None:  # latents are not pictures
         declared = replace(declared, values=(-float("inf"), float("inf")))
     return LatentPrior(network_prior(net, declared), decoder_of(autoencoder))
 

@@ -1,4 +1,4 @@
-"""Networks of diffusers: their shape, the multiple of their sides and what they are given."""
+"""Networks of diffusers: the shape of x, the multiple of its sides, and the conditions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Configured(Protocol):
 
 
 def is_network(source: object) -> bool:
-    """Whether this is a network with a config, as those of diffusers are."""
+    """Whether this is a network with a config, as in diffusers."""
     if not isinstance(source, nn.Module) or not isinstance(source, Configured):
         return False
     return isinstance(source.config, Mapping)
@@ -32,17 +32,17 @@ def is_network(source: object) -> bool:
 def network_prior(net: Any, declared: Wiring) -> Prior:
     """The prior of a `UNet2DModel`, `UNet2DConditionModel` or `DiTTransformer2DModel`.
 
-    Sides are extended to the multiple that a U-Net takes; its `sample_size` is no limit. The label
-    or the embedding of a conditional network is given by `prior.given(...)`.
+    Sides are padded to the multiple that a U-Net requires; its `sample_size` is not a limit. Give
+    the label or the embedding of a conditional network by `prior.given(...)`.
 
     Arguments:
         net: The network.
-        declared: Of `schedule` a scheduler of diffusers or its config, or anything that
-            `reddiff.prior` takes.
+        declared: Declarations of the caller. `schedule` is a scheduler of diffusers, its config, or
+            any schedule of `reddiff.prior`.
 
     Raises:
-        InvalidArgument: If the network takes other inputs than x, t and one condition, or there is
-            no schedule.
+        InvalidArgument: If the network has inputs other than x, t and one condition, or there is no
+            schedule.
     """
     config: Config = net.config
     found = _described(config)
@@ -65,19 +65,21 @@ def _described(config: Config) -> Wiring:
     into = int(config["in_channels"])
     out = int(config.get("out_channels") or into)
     got = f"{into} channels in and {out} out"
-    require(out in (into, 2 * into), "net", expected="a network of x_t and t alone", got=got)
+    require(out in (into, 2 * into), "net", expected="a network of x_t and t only", got=got)
     patches, size = config.get("patch_size"), config.get("sample_size")
-    side = None if patches is None else int(size or 0)  # a transformer knows its places
+    side = (
+        None if patches is None else int(size or 0)
+    )  # a transformer has a fixed number of positions
     blocks = config.get("block_out_channels") or (0,)
     inputs = Wiring(shape=(into, side, side), multiple=2 ** (len(blocks) - 1))
     return _conditions(config).over(inputs)
 
 
 def _conditions(config: Config) -> Wiring:
-    """What the network is given beside x and t.
+    """The inputs of the network other than x and t.
 
     Raises:
-        InvalidArgument: If it is more than one label or embedding.
+        InvalidArgument: If there are more than one label or embedding.
     """
     expected = "one label or embedding (a function of x, t and one of them may call the network)"
     for name in ("addition_embed_type", "encoder_hid_dim_type", "class_embed_type"):

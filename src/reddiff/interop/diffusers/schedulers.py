@@ -25,15 +25,15 @@ T = TypeVar("T")
 def read_scheduler(config: Config, *, integer_time: bool = False) -> Wiring:
     """How a network was trained, as the config of its scheduler describes it.
 
-    Only what the network was trained with counts. What concerns sampling does not: the spacing of
-    steps, `clip_sample` and `thresholding` (solvers are given the estimate as it is), and `shift`.
+    Only settings of the training are used. Settings of the sampling are ignored: the spacing of
+    steps, `shift`, `clip_sample` and `thresholding` (solvers need the unmodified estimate).
 
     Arguments:
         config: With `_class_name`, as in `scheduler_config.json`.
-        integer_time: Whether the network looks its time up in a table.
+        integer_time: Whether the network looks up its time in a table.
 
     Raises:
-        InvalidArgument: If its class, `prediction_type` or `beta_schedule` is not known here.
+        InvalidArgument: If its class, `prediction_type` or `beta_schedule` is unknown.
     """
     name = str(config.get("_class_name", "a scheduler without a _class_name"))
     for part, read in _READERS.items():
@@ -72,7 +72,7 @@ def alphas_bar(config: Config) -> Float64[Tensor, " T"]:
 
 @dataclass(frozen=True)
 class NegatedEDMOutput(EDMOutput):
-    """EDM's F with the other sign, "v_prediction" of diffusers' EDM schedulers."""
+    """EDM's F with the opposite sign, the "v_prediction" of diffusers' EDM schedulers."""
 
     def x_0(self, out: Tensor, x: Tensor, s: Tensor, path: Path) -> Tensor:
         return super().x_0(-out, x, s, path)
