@@ -210,9 +210,9 @@ def test_a_second_runner_is_kept_out_and_a_reader_is_not(tmp_path: Path) -> None
     path, context = tmp_path / "r.sqlite", context_of(tmp_path)
     run_all(path, context, only="solver=ours")
     first = Results.open(path)
-    with pytest.raises(PictureError, match="one that another run has"):
+    with pytest.raises(PictureError, match="one that is in use"):
         Results.open(path)
-    with pytest.raises(PictureError, match="one that another run has"):
+    with pytest.raises(PictureError, match="one that is in use"):
         move_aside(path)
     assert len(rows_of(path)) == 4
     first.close()

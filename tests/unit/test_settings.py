@@ -99,6 +99,8 @@ def test_a_job_holds_words_and_numbers_alone():
 
 def test_pages_and_ranges_are_those_of_files():
     photo = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(InvalidArgument, match="page: expected None for an image that is not a file"):
+    with pytest.raises(
+        InvalidArgument, match="page: expected None for an image that is not a file"
+    ):
         reddiff.restore(photo, task="denoise", page=1)
     assert reddiff.degrade(image=photo, task="denoise").size == (8, 8)

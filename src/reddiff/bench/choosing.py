@@ -1,4 +1,4 @@
-"""`--only`: a part of a spec or of results."""
+"""`--only`: select a part of a spec or of results."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ KEYS = ("prior", "task", "noise", "solver", "image")
 
 
 def chosen(text: str, known: Mapping[str, Iterable[str]], of: str) -> dict[str, set[str]]:
-    """The values that a text such as `solver=default,task=sr4` names, by key.
+    """Key -> values selected by a text such as `solver=default,task=sr4`.
 
-    Values of one key are alternatives. The label of a grid stands for all of its combinations.
+    Values of one key are alternatives. The label of a grid selects all of its combinations.
 
     Arguments:
         text: `KEY=VALUE,...` with the keys prior, task, noise, solver and image.
-        known: The values that there are of each key.
-        of: What has them, for messages: "the spec" or "the results".
+        known: The existing values of each key.
+        of: Their origin, for messages: "the spec" or "the results".
 
     Raises:
-        InvalidArgument: If a key or a value is not known.
+        InvalidArgument: If a key or a value is unknown.
     """
     wanted: dict[str, set[str]] = {}
     for part in text.split(","):

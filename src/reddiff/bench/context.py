@@ -1,4 +1,4 @@
-"""What the cells of a benchmark share: priors, truths, and the measurements of a cell."""
+"""The priors, truths and measurements of a benchmark."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Context:
 
     Arguments:
         spec: The spec.
-        limit: Only so many of the images.
-        device: Where the priors run.
+        limit: The number of images to use, from the first.
+        device: The device of the priors.
 
     Raises:
         InvalidArgument: If a part of the spec cannot be used, before any network evaluation.
@@ -61,7 +61,7 @@ class Context:
         return {label: weights_hash(self.prior(label)) for label in self.spec.priors}
 
     def measured(self, cell: Cell, names: Sequence[str]) -> Measured:
-        """The measurements of some images; the last ones are kept."""
+        """The measurements of some images; the last ones are cached."""
         key = cell, tuple(names)
         if key not in self._measured:
             truths = [self.truths(cell.prior)[name] for name in names]
@@ -71,7 +71,7 @@ class Context:
         return self._measured[key]
 
     def exact_mean(self, cell: Cell, names: Sequence[str]) -> Tensor | None:
-        """The posterior mean of some images, for priors that know it; the last ones are kept."""
+        """The posterior mean for some images, if the prior has it; the last ones are cached."""
         key, known = (cell, tuple(names)), _posterior(self.prior(cell.prior))
         if known is None:
             return None
@@ -84,7 +84,7 @@ class Context:
 
         Raises:
             InvalidArgument: If a setting cannot be used.
-            Unsupported: If the solver has no theory for this cell.
+            Unsupported: If the solver is not defined for this problem.
         """
         entry, problem = self.spec.solvers[label], measured.problem
         if entry.solver == DEGRADED:
@@ -111,7 +111,7 @@ class Context:
         return {truth.name: truth for truth in found}
 
     def _check_metrics(self, label: str, truths: Sequence[Truth]) -> None:
-        """Refuse metrics that the images are too small for, or the prior is not exact for."""
+        """Raise InvalidArgument if a metric needs larger images or an exact prior."""
         drawn = bool(self.spec.images.drawn)
         least = {"ssim": WINDOW, "lpips": LEAST_LPIPS}
         for name in (m for m in self.spec.metrics if m in least):
@@ -126,7 +126,7 @@ class Context:
         if set(FEATURE_METRICS) & set(seen):
             network()
         exact = "exact_rmse" not in self.spec.metrics or _posterior(self.prior(label)) is not None
-        expected = "exact_rmse for field, mixture and walk priors alone"
+        expected = "exact_rmse for field, mixture and walk priors only"
         require(exact, "metrics", expected=expected, got=f"exact_rmse, and the prior {label}")
 
     def _prior(self, label: str) -> Prior:
@@ -145,20 +145,20 @@ class Context:
 
         prior = self.fitting(label, shape[1:])
         x, s = trial(prior, shape, self.device)
-        call(prior, x[:1], s[:1], vjp=vjp)  # what the first call allocates once and for all
+        call(prior, x[:1], s[:1], vjp=vjp)  # allocations of the first call
         memory = PeakMemory(self.device)
         call(prior, x, s, vjp=vjp)
         return memory.peak() or 0
 
 
 def trial(prior: Prior, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """An input of the network to time it with: zeros `(b, ...)`, and their level."""
+    """An input for timing the network: zeros `(b, ...)`, and a level."""
     x = torch.zeros(shape, dtype=prior.dtype or torch.float32, device=device)
     return x, x.new_full((len(x),), min(max(0.5, prior.sigma_min), prior.sigma_max))
 
 
 def call(prior: Prior, x: Tensor, s: Tensor, *, vjp: bool) -> Tensor:
-    """One evaluation of the network, with a backward pass if asked for."""
+    """One evaluation of the network, optionally with a backward pass."""
     if not vjp:
         with torch.inference_mode():
             return prior(x, s)

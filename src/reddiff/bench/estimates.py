@@ -1,4 +1,4 @@
-"""How long jobs will take, from those that ended, from rows, or from a timed evaluation."""
+"""Estimates of the time of jobs, from finished jobs, from rows, or from a timed evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reddiff.bench.context import Context
 from reddiff.bench.planning import Cost, Job, speed
 from reddiff.bench.summary import Cell
 
-BACKWARD = 2.0  # evaluations that a backward pass takes, until it is timed
+BACKWARD = 2.0  # assumed cost of a backward pass in evaluations, until it is timed
 
 Costs = Mapping[tuple[Cell, str], Cost | str]
 
@@ -18,7 +18,7 @@ class Estimates:
     """Seconds per unit of work of every solver; a unit is one evaluation of the network.
 
     Arguments:
-        costs: What an image costs.
+        costs: The cost of an image.
     """
 
     def __init__(self, costs: Costs) -> None:
@@ -28,9 +28,9 @@ class Estimates:
         self.basis = "the results in the file"
 
     def time(self, context: Context) -> None:
-        """Time an evaluation of each prior, and one with its backward pass if any is needed.
+        """Time an evaluation of each prior, with a backward pass if one is needed.
 
-        The estimate is then one number for all solvers, of the slowest prior.
+        The estimate is then the same for all solvers, that of the slowest prior.
         """
         pulled = any(isinstance(c, Cost) and c.vjps for c in self.costs.values())
         forward = max(speed(context, prior, vjp=False) for prior in context.spec.priors)
@@ -42,25 +42,25 @@ class Estimates:
             self.basis += f", a backward pass of {both - forward:.3f} s"
 
     def work(self, job: Job) -> float:
-        """The units of a job."""
+        """The units of work of a job."""
         cost = self.costs.get((job.cell, job.solver))
         if not isinstance(cost, Cost):
             return 0.0
         return len(job.images) * (cost.evaluations + self.backward * cost.vjps)
 
     def learn(self, solver: str, units: float, seconds: float) -> None:
-        """Take down what some work of a solver took."""
+        """Add the time that some work of a solver took."""
         self.seconds[solver] = self.seconds.get(solver, 0.0) + seconds
         self.units[solver] = self.units.get(solver, 0.0) + units
 
     def learn_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """The same from rows of a file."""
+        """Add the times in the rows of a file."""
         for row in rows:
             units = row["evaluations"] + self.backward * row["vjps"]
             self.learn(row["solver"], units, row["seconds"])
 
     def expected(self, job: Job) -> float | None:
-        """Seconds of a job; None as long as nothing is known."""
+        """Expected seconds of a job; None if nothing is known yet."""
         work, solver = self.work(job), job.solver
         if not self.units.get(solver):
             total = sum(self.units.values())

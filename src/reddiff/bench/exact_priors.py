@@ -1,4 +1,4 @@
-"""Priors of a spec whose posterior is known."""
+"""Priors with a known posterior, for use in specs."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class FieldPrior(Part):
 
 
 class MixturePrior(Part):
-    """A mixture of `components` Gaussians with means of Gaussian pixels, whose posterior is known.
+    """A mixture of Gaussians, whose posterior is known.
 
-    The means have the standard deviation `std`, and the components `width` around them.
+    The means of the `components` have independent Gaussian pixels of standard deviation `std`. Each
+    component has the standard deviation `width` around its mean.
     """
 
     components: int = Field(default=4, ge=1)
@@ -58,7 +59,7 @@ class MixturePrior(Part):
     width: float = Field(default=0.1, gt=0)
 
     def make(self, side: int | None) -> ExactPrior:
-        """The prior, for images of one channel and this side."""
+        """The prior, for images with one channel and this side."""
         side = side or 8
         k, n = self.components, side * side
         like = torch.empty(k, 1, side, side, dtype=torch.float64)
@@ -77,5 +78,5 @@ class WalkPrior(Part):
     std: float = Field(default=0.14, gt=0)
 
     def make(self, side: int | None) -> ExactPrior:
-        """The prior, for images of one channel, 1 pixel high and so wide."""
+        """The prior, for images with one channel, a height of 1 pixel and this width."""
         return RandomWalk(INCREMENTS[self.increments](self.std), side or 32)

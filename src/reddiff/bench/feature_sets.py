@@ -1,4 +1,4 @@
-"""Distances between the features of truths and of results, in every cell."""
+"""Distances between the features of truths and of results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def with_feature_sets(summary: Summary, features: Mapping[tuple[Cell, str], Vect
     """The summary with the metrics `frechet` and `kernel`, over the images of compared solvers.
 
     Arguments:
-        summary: Its solvers and cells are taken.
-        features: Of every cell and solver; the solver "" stands for the truth.
+        summary: The summary, which defines the solvers and cells.
+        features: The features of every cell and solver; the solver "" stands for the truth.
     """
     entries = dict(summary.entries)
     for cell in summary.cells:

@@ -1,6 +1,7 @@
-"""The features of truths and results, and whether a classifier sees the same in them.
+"""The features of truths and results, and the agreement of a classifier on them.
 
-They are of the stored pictures of 8 bits, as distances of sets of pictures are computed elsewhere.
+They are computed from the stored 8-bit pictures, as is usual for distances between sets of
+pictures.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ network = cache(EfficientNetLite0)
 def with_features(
     measurements: Sequence[Measurement], results: Sequence[Result], metrics: Sequence[str]
 ) -> tuple[list[Measurement], list[Result]]:
-    """Measurements and results with what `metrics` of a spec need of the network.
+    """Measurements and results with the features and metrics that the spec requires.
 
     Arguments:
-        measurements: Those of a batch, of one size.
-        results: A solver's, in the same order; some may have no picture.
-        metrics: Any of `FEATURE_METRICS` adds features, `top1` a metric as well.
+        measurements: The measurements of a batch, of one size.
+        results: The results of a solver in the same order; some may have no picture.
+        metrics: Metrics of the spec. Any of `FEATURE_METRICS` adds features; `top1` also adds a
+            metric.
     """
     done = [i for i, result in enumerate(results) if result.picture is not None]
     if not done or not set(FEATURE_METRICS) & set(metrics):

@@ -1,4 +1,4 @@
-"""The truths of a benchmark: squares of files, of photos of the package, or draws of the prior."""
+"""The true images of a benchmark: from files, photos of the package, or draws from the prior."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Truth:
 
     Arguments:
         name: Its label.
-        pixels: In [0, 1]; draws of a prior may leave it.
-        drawn: Whether it is a draw of the prior.
+        pixels: The image `(c, h, w)` in [0, 1]; draws from a prior may have other values.
+        drawn: Whether it is a draw from the prior.
     """
 
     name: str
@@ -40,10 +40,9 @@ class Truth:
 
     @property
     def seed(self) -> int:
-        """A number of 63 bits from the pixels alone: the id of its lane.
+        """A number of 63 bits that is computed from the pixels: the id of its lane.
 
-        It is of pixels rounded to 8 bits, so that it is the same where a resized picture is rounded
-        in another way.
+        The pixels are rounded to 8 bits, so that rounding errors in resizing do not change it.
         """
         shape = "x".join(map(str, self.pixels.shape)).encode()
         rounded = (255 * self.pixels).round().to(torch.int16).contiguous()
@@ -55,11 +54,11 @@ def read_truths(images: Images, limit: int | None = None) -> list[Truth]:
     """The truths in files and in the package, in the order of the spec.
 
     Arguments:
-        images: Which.
-        limit: Only so many of the first.
+        images: The images of the spec.
+        limit: The number of images to use, from the first.
 
     Raises:
-        InvalidArgument: If there is none, or two have the same pixels.
+        InvalidArgument: If there are none, or two have the same pixels.
         PictureError: If one cannot be read.
     """
     sources = [(str(path), path) for path, _ in find(images.files).files] if images.files else []
@@ -77,21 +76,21 @@ def read_truths(images: Images, limit: int | None = None) -> list[Truth]:
 
 
 def drawn_truths(prior: Prior, images: Images, limit: int | None = None) -> list[Truth]:
-    """Draws of a prior of one channel, each a function of its number alone."""
+    """Draws from a prior with one channel. Each depends only on its number."""
     count = min(images.drawn, limit or images.drawn)
     side = images.size or 32
     shape = (prior.shape[0] or 1, *(n or side for n in prior.shape[1:]))
     like = torch.empty(1, *shape, dtype=prior.dtype or torch.float64)
     prior = copy.deepcopy(prior).cpu()
     found = []
-    for i in range(count):  # alone: in a batch it could be rounded in another way
+    for i in range(count):  # one at a time, because rounding may differ in a batch
         x: Tensor = prior.sample(like, Keys(0, (i,)).at(DRAWING))  # type: ignore[operator]
         found.append(Truth(f"draw {i}", (x[0] + 1) / 2, drawn=True))
     return found
 
 
 def _labeled(sources: Sequence[tuple[str, Path]]) -> list[tuple[str, Path | None]]:
-    """The name of every file, with as many folders as make it unique."""
+    """The name of every file, with as many parent folders as are needed to make it unique."""
     depth = 1
     while len({Path(*path.parts[-depth:]) for _, path in sources}) < len(sources):
         depth += 1
@@ -106,7 +105,7 @@ def _pixels(name: str, path: Path | None) -> Tensor:
 
 
 def _square(pixels: Tensor, images: Images, name: str) -> Tensor:
-    """The center of the picture, of the size that the spec asks for."""
+    """The center of the picture, in the size of the spec."""
     side = images.size
     if side is None:
         return pixels.contiguous()
@@ -123,7 +122,7 @@ def _square(pixels: Tensor, images: Images, name: str) -> Tensor:
 
 
 def _check_distinct(truths: Sequence[Truth]) -> None:
-    """Refuse pixels that come twice: their lanes would have one id."""
+    """Raise InvalidArgument for two images with the same pixels: their lanes would have one id."""
     seen: dict[int, str] = {}
     for truth in truths:
         other = seen.setdefault(truth.seed, truth.name)

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 RESAMPLES = 4000
-FEWEST = 5  # images: percentiles lie within the range of the values, too narrow for fewer
+FEWEST = (
+    5  # images: with fewer, percentiles, which lie within the range of the values, are too narrow
+)
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval; none of fewer than five images, or of equal values."""
+    """A mean and its interval. There is no interval for fewer than five images or equal values."""
 
     mean: float
     low: float | None = None
@@ -30,17 +32,17 @@ class Interval:
         return self.low is not None
 
     def holds(self, value: float) -> bool:
-        """Whether the value is inside; True where there is no interval."""
+        """Whether the value is inside; True if there is no interval."""
         return self.low is None or self.high is None or self.low <= value <= self.high
 
 
 def interval(values: Sequence[float]) -> Interval:
     """The mean of values and its 95 % bootstrap interval.
 
-    The same resamples of images are taken for any values of as many images, so differences of
-    solvers are resampled as their means are. The percentiles are widened for small samples, so that
-    of normal values the interval is that of Student's t. Values that are all equal have none:
-    resamples of five failures do not say how rare success is.
+    The resamples depend only on the number of images, so differences of solvers are resampled like
+    their means. The percentiles are widened for small samples, so that for normal values the
+    interval agrees with that of Student's t. There is no interval if all values are equal: from
+    five failures, resampling cannot tell how rare success is.
 
     References:
         | What Teachers Should Know About the Bootstrap (Hesterberg, 2015), section 3.3,
@@ -61,7 +63,7 @@ def interval_of(mean: float, draws: Values, n: int) -> Interval:
 
 @lru_cache(maxsize=4)
 def resamples(n: int) -> Values:
-    """How often each resample draws each of n images, `(RESAMPLES, n)`."""
+    """The number of times that each resample contains each of n images, `(RESAMPLES, n)`."""
     counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return counts.astype(np.float64)
 
@@ -75,7 +77,7 @@ def _percentiles(mean: float, draws: Values, n: int) -> Interval:
 
 @lru_cache
 def student(freedom: int, probability: float) -> float:
-    """A quantile of Student's t: with t = sqrt(f) tan(a), the density of a is cos(a)^(f - 1)."""
+    """A quantile of Student's t. With t = sqrt(f) tan(a), the density of a is cos(a)^(f - 1)."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, 100_001)
     density = np.cos(angles) ** (freedom - 1)
     steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])

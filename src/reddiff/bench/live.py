@@ -1,4 +1,4 @@
-"""A live table of a running benchmark on a terminal; a line per job elsewhere."""
+"""The progress of a benchmark: a live table on a terminal, otherwise a line per job."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SHOWN = {"psnr": ".2f", "ssim": ".3f", "lpips": ".3f", "residual": ".2f", "exact
 
 
 class LiveTable:
-    """What has been measured so far, and how long the rest will take.
+    """The results so far, and the expected time left.
 
     Arguments:
-        console: Where to print.
-        jobs: All that will be run.
-        estimates: Their cost.
+        console: The console to print to.
+        jobs: All jobs of the run.
+        estimates: Estimates of their cost.
     """
 
     def __init__(self, console: Console, jobs: Sequence[Job], estimates: Estimates) -> None:
@@ -56,7 +56,7 @@ class LiveTable:
         self.live.stop()
 
     def __call__(self, job: Job, found: Sequence[Result]) -> None:
-        """Take down a finished job."""
+        """Add a finished job."""
         self.open.pop(job, None)
         self.rows[job.solver] += found
         seconds = sum(row.seconds for row in found)
@@ -69,7 +69,7 @@ class LiveTable:
             self.console.print(line + _summary(found) + self._left(), markup=False, soft_wrap=True)
 
     def left(self) -> float | None:
-        """Seconds until all jobs are done; None as long as that is not known."""
+        """Expected seconds until all jobs are done; None if unknown."""
         expected = [self.estimates.expected(job) for job in self.open]
         if any(e is None for e in expected):
             return None

@@ -1,4 +1,4 @@
-"""Read a spec from a file or by its name, with errors of one line."""
+"""Read a spec from a file or by its name, with one-line errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reddiff.errors import InvalidArgument, require_name
 from reddiff.files import read_regular
 from reddiff.solvers.catalogue import METHODS
 
-CATALOGUE = "catalogue"  # in the place of solvers: all that there are
+CATALOGUE = "catalogue"  # instead of solvers: all solvers
 MOST_BYTES = 1 << 20
 SHIPPED = files("reddiff") / "bench" / "specs"
 
@@ -38,17 +38,17 @@ def load_spec(
     size: int | None = None,
     batch: int | None = None,
 ) -> Spec:
-    """The spec in a file, or the one of this name in the package, with grids written out.
+    """The spec in a file, or the one of this name in the package, with expanded grids.
 
     Arguments:
         source: The file or name.
         priors: `LABEL=SOURCE` for priors of the spec.
-        files: Images in place of those of the spec.
-        size: The side of the images in place of that of the spec.
-        batch: The size of batches in place of that of the spec.
+        files: Images to use instead of those of the spec.
+        size: The side of the images; None for that of the spec.
+        batch: The size of batches; None for that of the spec.
 
     Raises:
-        InvalidArgument: Naming the key that is wrong.
+        InvalidArgument: If a key is wrong; the message names it.
         PictureError: If the file cannot be read.
     """
     if "/" in source or source.endswith((".yaml", ".yml")):
@@ -81,7 +81,7 @@ def load_spec(
 
 
 def _sources(found: Spec, given: Sequence[str]) -> dict[str, models.Prior]:
-    """The priors, some with another source."""
+    """The priors, with the sources that the user gave."""
     priors = dict(found.priors)
     for text in given:
         label, sign, source = text.partition("=")
@@ -93,13 +93,13 @@ def _sources(found: Spec, given: Sequence[str]) -> dict[str, models.Prior]:
 
 
 def parsed(read: dict[str, Any], name: str) -> Spec:
-    """The spec in plain data.
+    """The spec from plain data.
 
     Raises:
-        InvalidArgument: At the first key that is wrong.
+        InvalidArgument: If a key is wrong; the message names the first.
     """
     priors = read.get("priors")
-    if isinstance(priors, dict):  # a name or file alone is its source
+    if isinstance(priors, dict):  # a string is the source
         plain = {k: v if isinstance(v, dict) else {"source": v} for k, v in priors.items()}
         read = read | {"priors": plain}
     if isinstance(read.get("solvers"), str):

@@ -1,4 +1,4 @@
-"""The lock of a results file, and its errors in one line each."""
+"""The lock of a results file, and one-line messages for its errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from reddiff.locks import try_lock
 
 
 def move_aside(path: Path) -> Path | None:
-    """Rename a file to the first free of NAME.1, NAME.2, ...; the new name, None if there is none.
+    """Rename a file to the first free name of NAME.1, NAME.2, ...
+
+    Returns:
+        The new name; None if there is no such file.
 
     Raises:
-        PictureError: If another runner has it, or it cannot be renamed.
+        PictureError: If another run holds its lock, or it cannot be renamed.
     """
     with explained(path):
         if not path.exists():
@@ -38,19 +41,19 @@ def locked(path: Path) -> BinaryIO:
     """The lock of a file, held until it is closed: an empty file beside it, locked by the system.
 
     Raises:
-        PictureError: If another runner has it.
+        PictureError: If another run holds it.
     """
     lock = path.with_name(f"{path.name}.lock").open("ab")
     if not try_lock(lock.fileno()):
         lock.close()
-        expected, got = "a file that no other run is adding to", "one that another run has"
+        expected, got = "a file that no other run is writing to", "one that is in use"
         raise PictureError(path, expected=expected, got=got, errno=errno.EBUSY)
     return lock
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the system into one line."""
+    """Convert errors of SQLite and of the operating system to one-line errors."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -59,5 +62,5 @@ def explained(path: Path) -> Iterator[None]:
         got = " ".join(str(error).split())
         number, expected = getattr(error, "errno", None), "a results file"
         if "disk is full" in got:
-            number, expected = errno.ENOSPC, "space for the results; what was stored stays"
+            number, expected = errno.ENOSPC, "space for the results; stored results are kept"
         raise PictureError(path, expected=expected, got=got, errno=number) from error

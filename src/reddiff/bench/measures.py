@@ -1,4 +1,4 @@
-"""What is measured of a result: its name in tables, its unit, and what is better."""
+"""The quantities that are measured for a result: name in tables, unit, and better values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Measure:
 
     Arguments:
         label: Its name in tables.
-        better: Which values are better; none are marked for `none`.
+        better: Which values are better; for `none`, no values are marked.
         digits: Decimals in tables.
-        summary: What it is, in a sentence.
+        summary: Its definition, in a sentence.
         unit: Its unit, if it has one.
-        target: The value that is best, for `target`.
-        scale: What values are multiplied with in tables.
+        target: The best value, if `better` is `target`.
+        scale: A factor for values in tables.
     """
 
     label: str
@@ -32,7 +32,7 @@ class Measure:
 
     @property
     def arrow(self) -> str:
-        """Where better values lie, as a sign."""
+        """A sign for the direction of better values."""
         aim = f"→ {self.target * self.scale:g}"
         return {"higher": "↑", "lower": "↓", "target": aim, "none": ""}[self.better]
 
@@ -63,8 +63,8 @@ MEASURES = {
         "Top-1 agreement",
         "higher",
         0,
-        "Pictures in which EfficientNet-Lite0 sees the class that it sees in the truth, or the "
-        "one in the file of labels.",
+        "Pictures for which EfficientNet-Lite0 predicts the same class as for the truth, or the "
+        "class in the file of labels.",
         "%",
         scale=100,
     ),
@@ -72,9 +72,9 @@ MEASURES = {
         "Frechet distance",
         "lower",
         1,
-        "Of the normal laws of the features of EfficientNet-Lite0; not FID. It depends on the "
-        "number of pictures and has no interval: a resample has fewer different pictures, which "
-        "alone raises it.",
+        "Frechet distance between normal fits to the features of EfficientNet-Lite0; not FID. It "
+        "depends on the number of pictures, and has no interval: a bootstrap resample has fewer "
+        "distinct pictures, which alone raises it.",
     ),
     "kernel": Measure(
         "Kernel distance",
@@ -86,7 +86,7 @@ MEASURES = {
         "Residual / noise",
         "target",
         2,
-        "RMS of y - A(x) over the noise level; 1 is consistent with the noise.",
+        "RMS of y - A(x) divided by the noise level; 1 is consistent with the noise.",
         target=1,
     ),
     "spread": Measure(
@@ -105,11 +105,15 @@ MEASURES = {
         "Distance to exact mean", "lower", 4, "RMS distance to the exact posterior mean."
     ),
     "psnr_oracle": Measure(
-        "PSNR, oracle", "none", 2, "PSNR of the run nearest to the truth: chosen with it.", "dB"
+        "PSNR, oracle",
+        "none",
+        2,
+        "PSNR of the best run, selected with knowledge of the truth.",
+        "dB",
     ),
     "evaluations": Measure("Evaluations", "none", 0, "Network evaluations per image."),
     "vjps": Measure("Backward passes", "none", 0, "Backward passes of the network per image."),
-    "seconds": Measure("Seconds", "none", 2, "Time per image: that of the batch over its images."),
+    "seconds": Measure("Seconds", "none", 2, "Time of the batch divided by its number of images."),
     "peak_bytes": Measure(
         "Memory",
         "none",
@@ -123,5 +127,5 @@ COSTS = ("evaluations", "vjps", "seconds", "peak_bytes")
 
 
 def measure(name: str) -> Measure:
-    """The measure of this name; of a name that is not known, four decimals and no order."""
+    """The measure of this name. An unknown name has four decimals and no better values."""
     return MEASURES.get(name, Measure(name, "none", 4, ""))

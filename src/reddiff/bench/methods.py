@@ -24,7 +24,7 @@ from reddiff.solvers.steps.mcmc import Langevin
 from reddiff.solvers.variants import ALGORITHM_1, RELEASED
 from reddiff.solvers.weightings import WEIGHTINGS
 
-DEGRADED = "degraded"  # in the place of a solver: y itself
+DEGRADED = "degraded"  # instead of a solver: y itself
 
 OPTIMIZERS: dict[str, Callable[..., MakeOptimizer]] = {
     "adam": lambda lr: paper_adam(lr),
@@ -33,7 +33,7 @@ OPTIMIZERS: dict[str, Callable[..., MakeOptimizer]] = {
     "adagrad": lambda lr: partial(Adagrad, lr=lr),
     "lbfgs": lambda lr: partial(LBFGS, lr=lr, max_iter=1),
 }
-# Fields whose values have names.
+# Fields whose values are given by name.
 WORDS: dict[str, dict[str, Any]] = {
     "weighting": dict(WEIGHTINGS),
     "order": dict(ORDERS),
@@ -41,14 +41,14 @@ WORDS: dict[str, dict[str, Any]] = {
     "variant": {"released": RELEASED, "algorithm-1": ALGORITHM_1},
     "conditional": {"langevin": Langevin(), "exact": PerturbAndSolve()},
 }
-LR = 0.1  # of an optimizer without one
+LR = 0.1  # default of an optimizer without a learning rate
 
 
 def check_solver(label: str, entry: spec.Solver) -> None:
-    """Refuse a solver that there is not, or settings that it does not have.
+    """Check that a solver exists and has the given settings.
 
     Raises:
-        InvalidArgument: Naming the key.
+        InvalidArgument: If not; the message has the key.
     """
     where = f"solvers.{label}"
     require_name(entry.solver, (*METHODS, *ALIASES, DEGRADED), f"{where}.solver", "a solver")
@@ -70,9 +70,9 @@ def make_solver(
         label: The entry's label.
         entry: The entry.
         task: The label of the task, for `per_task`.
-        name: The name of the task whose published settings hold.
-        prior: For its levels.
-        problem: For its noise.
+        name: The name of the task whose published settings are used.
+        prior: The prior, which defines the range of levels.
+        problem: The problem, which defines the noise level.
 
     Raises:
         InvalidArgument: If a setting cannot be used.

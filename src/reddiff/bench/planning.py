@@ -1,4 +1,4 @@
-"""The jobs of a benchmark, and what they cost."""
+"""The jobs of a benchmark, and their costs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reddiff.bench.spec import Spec
 from reddiff.bench.summary import Cell
 from reddiff.errors import Unsupported
 
-TRIALS = 2  # timed evaluations of a prior; the best counts
+TRIALS = 2  # timed evaluations of a prior; the fastest counts
 
 Done = Mapping[tuple[Key, str], str]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Some images of a cell for one solver: solved together, and stored together."""
+    """A batch of images for one prior, task, noise level and solver, stored as a whole."""
 
     cell: Cell
     solver: str
@@ -29,17 +29,17 @@ class Job:
 
 
 class Cost(NamedTuple):
-    """What one image costs: network evaluations and backward passes."""
+    """The cost of one image: network evaluations and backward passes."""
 
     evaluations: int
     vjps: int
 
 
 class Choice:
-    """The part of a spec that `--only` names, such as `solver=default,task=sr4`.
+    """The part of a spec that `--only` selects, such as `solver=default,task=sr4`.
 
     Raises:
-        InvalidArgument: If a key or a name is not known.
+        InvalidArgument: If a key or a name is unknown.
     """
 
     def __init__(self, text: str | None, spec: Spec, images: Sequence[str]) -> None:
@@ -54,23 +54,23 @@ class Choice:
         self.wanted = chosen(text, known, "the spec") if text else {}
 
     def takes(self, **given: str) -> bool:
-        """Whether all of these are chosen."""
+        """Whether all of these are selected."""
         return all(v in self.wanted.get(k, (v,)) for k, v in given.items())
 
 
 def plan(
     context: Context, done: Done, only: str | None = None, retry: bool = False
 ) -> tuple[list[Job], list[Job]]:
-    """The jobs that are to do, and those of results that are there.
+    """The jobs to run, and the jobs that have results.
 
-    A block of images passes all tasks and solvers before the next, so that what is there at any
-    time compares all solvers on the same images.
+    All tasks and solvers are run on one block of images before the next, so the results compare all
+    solvers on the same images at any time.
 
     Arguments:
         context: The spec and its images.
-        done: The results that are there.
+        done: The existing results.
         only: As for `Choice`.
-        retry: Do what failed again.
+        retry: Repeat what failed.
     """
     spec = context.spec
     todo: list[Job] = []
@@ -103,7 +103,7 @@ def plan(
 
 
 def _blocks(context: Context, prior: str) -> list[list[str]]:
-    """The images of one size, as many at a time as a batch has."""
+    """Batches of images of one size."""
     shapes: dict[tuple[int, ...], list[str]] = {}
     for name, truth in context.truths(prior).items():
         shapes.setdefault(tuple(truth.pixels.shape), []).append(name)
@@ -112,7 +112,7 @@ def _blocks(context: Context, prior: str) -> list[list[str]]:
 
 
 def costs(context: Context, jobs: Sequence[Job]) -> dict[tuple[Cell, str], Cost | str]:
-    """What an image costs in each cell and solver of some jobs; a sentence where it is left out.
+    """The cost of an image for each cell and solver of some jobs, or why it is not supported.
 
     Raises:
         InvalidArgument: If a task does not fit the images, or a solver's setting cannot be used.
@@ -135,7 +135,7 @@ def costs(context: Context, jobs: Sequence[Job]) -> dict[tuple[Cell, str], Cost 
 
 
 def speed(context: Context, prior: str, *, vjp: bool) -> float:
-    """Seconds of an evaluation, with its backward pass if asked for, per image of a full batch."""
+    """Seconds per image of an evaluation of a full batch, optionally with a backward pass."""
     shape = next(iter(context.truths(prior).values())).pixels.shape
     network = context.fitting(prior, tuple(shape))
     count = min(context.spec.batch, len(context.truths(prior)))

@@ -30,14 +30,12 @@ Key = tuple[str, str, float, str]  # prior, task, noise, image
 
 @dataclass(frozen=True)
 class Measurement:
-    """A y that all solvers share.
+    """A measurement y that all solvers share.
 
     Arguments:
-        prior, task, noise, image: Their labels; the noise in [0, 1] pixels.
-        seed: The lane id, from the content of the image.
-        truth, degraded: PNG files.
-        y_hash: A hash of the values of y.
-        features: Network -> its float32 features of the truth.
+        prior, task, noise, image: Their labels; the noise level is for pixels in [0, 1].
+        seed: The lane id, from the content of the image. truth, degraded: PNG files. y_hash: A hash
+        of the values of y. features: Network -> float32 features of the truth.
     """
 
     prior: str
@@ -57,21 +55,18 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Result:
-    """What a solver made of a measurement.
+    """The result of a solver for a measurement.
 
     Arguments:
         key: The measurement.
         solver: Its label.
         status: ok, diverged, unsupported or failed.
         error: Why, in a sentence.
-        metrics: Name -> number.
-        evaluations, vjps: Of this image.
-        seconds: Those of the batch over its images.
-        peak_bytes: Of the batch, beyond one call of the bare network.
-        batch: The images solved together.
-        picture: A PNG file; None if there is no result.
-        extra: Anything else.
-        features: Network -> its float32 features of the picture.
+        metrics: Name -> number. evaluations, vjps: The network evaluations and backward passes for
+        this image. seconds: The time of the batch divided by its number of images. peak_bytes: The
+        peak memory of the batch beyond one call of the network. batch: The number of images solved
+        together. picture: A PNG file; None if there is no result. extra: Anything else. features:
+        Network -> float32 features of the picture.
     """
 
     key: Key

@@ -1,4 +1,4 @@
-"""Run a benchmark into its file: what is there is kept, what is missing is added."""
+"""Run a benchmark. Existing results in the file are kept, and missing ones are added."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from reddiff.bench.store import Results
 from reddiff.bench.workers import Setup, run_jobs
 from reddiff.errors import PictureError
 
-OUTSIDE = {"bench", "cli"}  # what no result depends on, but for these modules of `bench`:
+OUTSIDE = {
+    "bench",
+    "cli",
+}  # packages on which results do not depend, except for these modules of `bench`:
 DECIDING = (
     "context",
     "exact_priors",
@@ -45,21 +48,21 @@ def run(
     threads: int = 1,
     tell: Tell | None = None,
 ) -> float:
-    """Run jobs and store what they find, each as soon as it ends.
+    """Run jobs, and store the results of each as soon as it ends.
 
     Arguments:
         results: The file.
         context: The spec and its images.
-        jobs: What is to do.
-        workers: Processes that run jobs at the same time.
-        threads: Threads of torch in each.
+        jobs: The jobs.
+        workers: The number of processes.
+        threads: Threads of torch in each process.
         tell: Called with each job and its results once they are stored.
 
     Returns:
-        Seconds that the solvers took, over all processes.
+        Seconds that the solvers took, summed over processes.
 
     Raises:
-        PictureError: If the file cannot be written; what was stored before stays.
+        PictureError: If the file cannot be written; stored results are kept.
     """
     took = 0.0
     for job, (measurements, found) in _found(context, jobs, workers, threads):
@@ -84,15 +87,15 @@ def _found(
 
 
 def claim(results: Results, context: Context, *, accept: bool = False) -> None:
-    """Write into a new file what it is of; refuse one that is of something else.
+    """Write the spec, weights and versions into a new file, or compare them with those of the file.
 
     Arguments:
         results: The file.
         context: The spec and its images.
-        accept: Take a file of another version.
+        accept: Accept a file of another version.
 
     Raises:
-        PictureError: If it is of another spec, other weights, other images or another version.
+        PictureError: If the file has another spec, other weights, other images or another version.
     """
     if "spec_hash" in results.meta():
         check_claim(results, context, accept=accept)
@@ -109,7 +112,7 @@ def claim(results: Results, context: Context, *, accept: bool = False) -> None:
 
 
 def check_claim(results: Results, context: Context, *, accept: bool = False) -> None:
-    """Refuse a file that is of something else. Arguments and errors as for `claim`."""
+    """Compare a file with the spec. Arguments and errors as for `claim`."""
     spec, meta = context.spec, results.meta()
     weights, used = context.weights(), versions()
     new = "(--new keeps the file and starts a new one)"
@@ -136,7 +139,7 @@ def _refuse(path: Path, expected: str, got: str) -> None:
 
 @cache
 def versions() -> dict[str, str]:
-    """What results depend on beside the spec: the library with a hash of its source, and torch."""
+    """The versions on which results depend: the library with a hash of its source, and torch."""
     home = Path(str(files("reddiff")))
     paths = [p for p in sorted(home.rglob("*.py")) if p.relative_to(home).parts[0] not in OUTSIDE]
     paths += [home / "bench" / f"{name}.py" for name in DECIDING]
@@ -145,7 +148,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What times depend on."""
+    """The hardware and software on which times depend."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -18,17 +18,17 @@ class Scorer:
     """Computes the metrics of a spec.
 
     Arguments:
-        metrics: Their names; those that need more than a picture and its truth are left out.
-        device: Where networks run.
+        metrics: Their names; metrics that need more than a picture and its truth are ignored.
+        device: The device of networks.
     """
 
     def __init__(self, metrics: Sequence[str], device: torch.device) -> None:
         self.metrics, self.device = metrics, device
 
     def scores(self, pixels: Tensor, truths: Sequence[Truth]) -> dict[str, Tensor]:
-        """The metrics of pictures `(b, c, h, w)` in [0, 1] or near it, which are clamped.
+        """The metrics of pictures `(b, c, h, w)`, which are clamped to [0, 1].
 
-        Draws of a prior are not clamped. PSNR is always among the metrics.
+        Draws from a prior are not clamped. PSNR is always among the metrics.
         """
         truth = torch.stack([t.pixels for t in truths]).to(pixels)
         pixels = pixels if truths[0].drawn else pixels.clamp(0, 1)
@@ -40,7 +40,7 @@ class Scorer:
             return {name: score(pixels, truth).cpu() for name, score in wanted.items()}
 
     def psnr(self, pixels: Tensor, truths: Sequence[Truth]) -> Tensor:
-        """PSNR alone, as of `scores`."""
+        """The PSNR of `scores`."""
         return Scorer((), self.device).scores(pixels, truths)["psnr"]
 
     @cached_property

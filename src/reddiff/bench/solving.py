@@ -42,7 +42,7 @@ class Bench:
         self.scorer = Scorer(context.spec.metrics, context.device)
 
     def run(self, job: Job) -> Rows:
-        """The measurements and results of a job; an error of a solver is a result, too."""
+        """The measurements and results of a job. An error of a solver is stored as a result."""
         measurements, results = self._rows(job)
         return with_features(measurements, results, self.context.spec.metrics)
 
@@ -150,13 +150,15 @@ class Bench:
     def _draws(
         self, run: Reconstruction, truths: Sequence[Truth], measured: Measured
     ) -> dict[str, Tensor]:
-        """Of several runs: their spread in [0, 1] pixels, and what is measured of each."""
+        """Metrics of several runs: their spread in [0, 1] pixels, and metrics of each run."""
         count = run.samples.shape[1]
         if count < 2:
             return {}
         found = {"spread": PIXELS * run.std.flatten(1).square().mean(1).sqrt()}
         draws = [measured.finish(v) for v in run.samples.unbind(1)]
-        if "psnr_oracle" in self.context.spec.metrics:  # the best of the runs, truth in hand
+        if (
+            "psnr_oracle" in self.context.spec.metrics
+        ):  # the best of the runs, selected with the truth
             each = [self.scorer.psnr(v, truths) for v in draws]
             found["psnr_oracle"] = torch.stack(each).amax(0)
         if (count + 1) % round(2 / (1 - LEVEL)) == 0:
@@ -166,7 +168,7 @@ class Bench:
 
 
 def png(pixels: Tensor) -> bytes:
-    """A picture as a PNG file of 8 bits."""
+    """A picture as an 8-bit PNG file."""
     return encode("x.png", Picture(pixels.detach().float().clamp(0, 1).cpu().contiguous()))
 
 

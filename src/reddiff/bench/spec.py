@@ -20,7 +20,7 @@ UNHASHED = {"name", "summary", "images", "batch", "expect", "published"}
 
 
 class Prior(Part):
-    """A prior: a name or file, or one of the exact ones. Without a source the user gives it."""
+    """A prior: a name or file, or an exact prior. Without a source, the user has to give it."""
 
     source: str | None = None
     field: FieldPrior | None = None
@@ -29,16 +29,16 @@ class Prior(Part):
 
     @property
     def exact(self) -> tuple[FieldPrior | MixturePrior | WalkPrior, ...]:
-        """The exact ones that are given."""
+        """The exact priors that are given."""
         return tuple(v for v in (self.field, self.mixture, self.walk) if v is not None)
 
 
 class Images(Part):
-    """The truths.
+    """The true images.
 
-    `files` are files, folders and patterns, `photos` photos of the package. They are resized so
-    that the shorter side is `size` (`fit: resize`), or not (`fit: crop`), and cropped to a square
-    around the center. `drawn` images are drawn from the prior instead.
+    `files` are files, folders and patterns, `photos` are photos of the package. They are resized so
+    that the shorter side is `size` (only with `fit: resize`), and cropped to a square around the
+    center. `drawn` is the number of images drawn from the prior instead.
     """
 
     files: tuple[str, ...] = ()
@@ -88,8 +88,9 @@ class Task(Part):
 class Solver(BaseModel):
     """A method of the catalogue with its published settings, and changes to them.
 
-    Beside the keys below, any field of the solver may be given. `grid` has lists of values by key:
-    the entry then stands for all their combinations. `per_task` has changes for single tasks.
+    In addition to the keys below, any field of the solver may be given. `grid` has a list of values
+    for each key; the entry then stands for all combinations. `per_task` has changes for single
+    tasks.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -112,10 +113,10 @@ class Solver(BaseModel):
 
 
 class Expectation(Part):
-    """What the results should show, of the mean over images in every cell of the tasks named.
+    """An expectation on the mean over images, for all priors and noise levels of the named tasks.
 
-    Either `better` is better than `than` by at least `by`, or `solver` is at least `least` and at
-    most `most`.
+    Either the solver `better` is better than `than` by at least `by`, or the metric of `solver` is
+    at least `least` and at most `most`.
     """
 
     metric: str
@@ -129,7 +130,7 @@ class Expectation(Part):
 
 
 class Published(Part):
-    """A published number, to stand beside ours."""
+    """A published number, for comparison with ours."""
 
     task: str
     method: str
@@ -139,7 +140,7 @@ class Published(Part):
 
 
 class Spec(Part):
-    """Priors x tasks x noise levels x solvers x images."""
+    """The spec of a benchmark: priors, tasks, noise levels, solvers and images."""
 
     name: str
     summary: str = ""
@@ -156,7 +157,7 @@ class Spec(Part):
 
     @property
     def hash(self) -> str:
-        """A hash of what decides the results, apart from the images and the weights."""
+        """A hash of everything that determines the results, except the images and the weights."""
         kept = self.model_dump(mode="json", exclude=UNHASHED)
         kept["priors"] = {
             # a spec without a walk, or assumptions, has the hash that it had before there were any
@@ -176,9 +177,10 @@ class Spec(Part):
 
 
 def expanded(solvers: Mapping[str, Solver]) -> dict[str, Solver]:
-    """The solvers with every grid written out, one entry per combination.
+    """The solvers with every grid expanded to one entry per combination.
 
-    The label of a combination is that of the grid with its values: `red-diff lr=0.1 weight=1`.
+    The label of a combination is the label of the grid followed by its values, such as `red-diff
+    lr=0.1 weight=1`.
     """
     found: dict[str, Solver] = {}
     for label, solver in solvers.items():

@@ -8,14 +8,18 @@ from reddiff.bench.measures import COSTS
 from reddiff.bench.spec import METRICS, Expectation, Solver, Spec
 from reddiff.errors import require, require_name
 
-UNJUDGED = ("frechet", "kernel", "psnr_oracle")  # by `expect`: of sets, or chosen by the truth
+UNJUDGED = (
+    "frechet",
+    "kernel",
+    "psnr_oracle",
+)  # not for `expect`: computed from sets, or selected with the truth
 
 
 def check_names(spec: Spec) -> None:
-    """Refuse references to what the spec does not have.
+    """Check that references in the spec name existing parts.
 
     Raises:
-        InvalidArgument: Naming the key, with the nearest name.
+        InvalidArgument: If one does not; the message has the key and the closest name.
     """
     for metric in spec.metrics:
         require_name(metric, METRICS, "metrics", "a metric")

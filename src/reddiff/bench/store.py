@@ -1,8 +1,8 @@
 """The results file: one SQLite database that survives being killed at any point.
 
-Every batch of images is one transaction, so that a result is there with its measurement or not at
-all. A second runner is kept out by a lock on the file beside it, which the system releases when its
-holder dies; readers are never kept out.
+Every batch of images is one transaction, so a result is stored with its measurement or not at all.
+A lock on a file beside it prevents a second run from writing; the operating system releases it when
+its holder dies. Reading is always possible.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Results:
 
     Arguments:
         path: The file.
-        connection: To it.
-        lock: Held while this object may write.
+        connection: The connection to the database.
+        lock: The lock, held while this object may write.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: BinaryIO | None) -> None:
@@ -34,16 +34,16 @@ class Results:
 
     @classmethod
     def open(cls, path: Path) -> Results:
-        """Open a file to add to, or make it.
+        """Open a file for writing, or create it.
 
         Raises:
-            PictureError: If it is no results file of this format, another runner has it, or it
-                cannot be written.
+            PictureError: If it is not a results file of this format, another run holds its lock, or
+                it cannot be written.
         """
         with explained(path):
             lock = locked(path)
             db = sqlite3.connect(path, isolation_level=None)
-            try:  # a file that was killed while it was made is empty
+            try:  # the file is empty if its creation was interrupted
                 if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
                 results = cls(path, db, lock)
@@ -56,10 +56,10 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Open a file that exists, to read it; a runner may be adding to it.
+        """Open an existing file for reading; another run may be writing to it.
 
         Raises:
-            PictureError: If it is no results file of this format.
+            PictureError: If it is not a results file of this format.
         """
         with explained(path):
             db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
@@ -96,7 +96,7 @@ class Results:
             return {(tuple(row[:4]), row[4]): row[5] for row in self._db.execute(query)}
 
     def seeds(self) -> dict[tuple[str, str], int]:
-        """The seed of every image of a prior: drawn ones of one name differ between priors."""
+        """The seed of every image of a prior. Drawn images of one name differ between priors."""
         with explained(self.path):
             rows = self._db.execute("SELECT DISTINCT prior, image, seed FROM measurement")
             return {(prior, image): seed for prior, image, seed in rows}
@@ -116,7 +116,7 @@ class Results:
                 yield row | {"metrics": json.loads(row["metrics"])}
 
     def pictures(self, key: Key) -> tuple[bytes, bytes, dict[str, bytes]] | None:
-        """PNG files: the truth, the degraded picture, and those of solvers; None if not there."""
+        """PNG files of the truth, the degraded picture and the results; None if missing."""
         query = (
             "SELECT id, truth, degraded FROM measurement "
             "WHERE (prior, task, noise, image) = (?, ?, ?, ?)"
@@ -139,10 +139,10 @@ class Results:
                 yield (key[0], key[1], key[2], key[3]), solver, vector
 
     def add(self, measurements: Sequence[Measurement], results: Sequence[Result]) -> None:
-        """Add results with their measurements, all or none; an older result is replaced.
+        """Add results with their measurements, all or none; older results are replaced.
 
         Raises:
-            PictureError: If the disk is full or the file cannot be written; it is as before.
+            PictureError: If the disk is full or the file cannot be written. It is then unchanged.
         """
         with self._transaction():
             for m in measurements:

@@ -1,4 +1,4 @@
-"""Results of many images as means with intervals, ranks, and differences of solvers."""
+"""Summarize results over images: means with intervals, ranks, and differences of solvers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 class Cell(NamedTuple):
-    """What solvers are compared in."""
+    """A prior, task and noise level for which solvers are compared."""
 
     prior: str
     task: str
@@ -29,9 +29,9 @@ class Summary:
 
     Arguments:
         cells, solvers, metrics: In the order of the rows, or of the spec.
-        entries: By cell, solver and metric.
-        images: How many images each cell has.
-        failures: What is not ok, by cell, solver and status.
+        entries: The entries, by cell, solver and metric.
+        images: The number of images of each cell.
+        failures: Results that are not ok, by cell, solver and status.
     """
 
     cells: tuple[Cell, ...]
@@ -46,7 +46,7 @@ class Summary:
         return self.entries.get((cell, solver, metric))
 
     def difference(self, cell: Cell, metric: str, solver: str, to: str) -> Difference | None:
-        """The paired difference of two solvers over the images that both have."""
+        """The paired difference of two solvers over their common images."""
         one, other = self.get(cell, solver, metric), self.get(cell, to, metric)
         both = [] if one is None or other is None else [k for k in one.values if k in other.values]
         if one is None or other is None or not both:
@@ -64,8 +64,8 @@ class Difference:
 
     Arguments:
         mean: The mean of the differences with its interval.
-        images: How many both have.
-        wins: On how many of them the first is better.
+        images: The number of common images.
+        wins: The number of images on which the first solver is better.
     """
 
     mean: Interval
@@ -80,17 +80,16 @@ def summarize(
     metrics: Sequence[str] | None = None,
     unranked: Collection[str] = (),
 ) -> Summary:
-    """Means with intervals, ranks, and differences to the best, of every cell.
+    """Means with intervals, ranks, and differences to the best solver, for every cell.
 
-    Solvers are compared on the images that all of them have a value for. A solver with fewer than
-    half of the images of its cell does not shrink this set: its mean is over its own images, and it
-    has no rank.
+    Solvers are compared on the images for which all of them have a value. A solver with fewer than
+    half of the images of its cell is not ranked: its mean is over its own images.
 
     Arguments:
-        rows: As of `Results.rows`: one for each image and solver.
-        solvers: Those to show, in order; by default all, in the order of the rows.
-        metrics: Those to compute, in order; by default all, costs included.
-        unranked: Solvers without a rank: those that are chosen by the truth.
+        rows: The rows of `Results.rows`, one for each image and solver.
+        solvers: The solvers to show, in order; by default all, in the order of the rows.
+        metrics: The metrics to compute, in order; by default all, including costs.
+        unranked: Solvers without a rank, because they were selected with the truth.
     """
     values: dict[tuple[Cell, str], dict[str, dict[str, float]]] = {}
     images: dict[Cell, dict[str, None]] = {}
@@ -123,13 +122,13 @@ def summarize(
 
 
 def in_order(metrics: Iterable[str]) -> tuple[str, ...]:
-    """Metrics in the order of `MEASURES`, then those that are not in it."""
+    """Metrics in the order of `MEASURES`, followed by all others."""
     found = list(metrics)
     return (*(m for m in MEASURES if m in found), *sorted(m for m in found if m not in MEASURES))
 
 
 def _measured(row: Row) -> dict[str, float]:
-    """The numbers of a row; costs that are not known or always 0 are left out, and so is NaN."""
+    """The numbers of a row, without NaN and without costs that are unknown or always 0."""
     known = {k: float(v) for k, v in row["metrics"].items() if not math.isnan(v)}
     if row["evaluations"]:
         known |= {name: float(row[name]) for name in COSTS if row[name] is not None}

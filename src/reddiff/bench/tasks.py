@@ -1,4 +1,4 @@
-"""The tasks of benchmarks: those of `reddiff restore`, and some whose y is no picture."""
+"""The tasks of benchmarks: those of `reddiff restore`, and some whose y is not a picture."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Measured:
     preset: str
 
     def to(self, device: torch.device) -> Measured:
-        """The same on another device."""
+        """The measurements on another device."""
         y, operator = self.problem.y.to(device), self.problem.operator.to(device)
         problem = self.problem.derived(y=y, operator=operator)
         return replace(self, problem=problem, degraded=self.degraded.to(device))
@@ -62,11 +62,11 @@ class OperatorTask:
     """A task on x in [-1, 1]: y = A(x) and noise of twice the level in pixels.
 
     Arguments:
-        summary: What is measured.
-        form: The word and its number.
-        default: That number.
-        make: The operator, from the task, the number, the size, and the seed of every lane.
-        preset: The task of `reddiff restore` whose published settings hold.
+        summary: A description of the measurement.
+        form: The name of the task and of its number.
+        default: The default of the number.
+        make: Makes the operator from the task, the number, the size, and the seed of every lane.
+        preset: The task of `reddiff restore` whose published settings are used.
     """
 
     summary: str
@@ -84,10 +84,10 @@ def _circular(task: spec.Task, _: float, size: Size, seeds: Sequence[int]) -> Op
 # The paper has lr 0.5 for deblurring, HDR, phase retrieval and nonlinear deblurring alike.
 MORE = {
     "circular-blur": OperatorTask(
-        "a blur that wraps around, by `kernel`", "circular-blur", "", _circular, "deblur"
+        "a blur with a periodic boundary, by `kernel`", "circular-blur", "", _circular, "deblur"
     ),
     "phase": OperatorTask(
-        "the modulus of the Fourier transform of x, padded to so many times its side",
+        "the modulus of the Fourier transform of x, padded by this factor",
         "phase:OVERSAMPLING",
         "2",
         lambda _, n, __, ___: PhaseRetrieval(n),
@@ -101,7 +101,7 @@ MORE = {
         "deblur",
     ),
     "fourier": OperatorTask(
-        "this share of the Fourier coefficients of each channel, other ones for each image",
+        "a random fraction of the Fourier coefficients of each channel, different for each image",
         "fourier:SHARE",
         "0.25",
         lambda _, n, size, seeds: RandomFourier(size, n, list(seeds)),
@@ -111,10 +111,10 @@ MORE = {
 
 
 def check_task(label: str, task: spec.Task) -> None:
-    """Refuse a task that there is not, or that its options do not fit.
+    """Check that a task exists, and that its options fit.
 
     Raises:
-        InvalidArgument: Naming the option.
+        InvalidArgument: If not; the message names the option.
     """
     kind, where = split_word(task.task)[0], f"tasks.{label}"
     if not OWN.fullmatch(task.task):
@@ -131,7 +131,7 @@ def check_task(label: str, task: spec.Task) -> None:
 def measure(task: spec.Task, truths: Sequence[Truth], noise: float, seed: int) -> Measured:
     """Simulate the measurements of truths of one size.
 
-    The noise, masks and frequencies of a truth depend on its seed and that of the spec alone.
+    The noise, masks and frequencies of a truth depend only on its seed and that of the spec.
 
     Arguments:
         task: The task.

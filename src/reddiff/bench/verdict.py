@@ -1,4 +1,4 @@
-"""Whether results are as the spec expects."""
+"""Compare results with the expectations of the spec."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Means = dict[tuple[str, str, float], dict[str, dict[str, dict[str, float]]]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """An expectation in one cell.
+    """An expectation for one prior, task and noise level.
 
     Arguments:
-        text: What is expected.
-        value: What was measured; None if it was not.
+        text: The expectation.
+        value: The measured value; None if it was not measured.
         holds: Whether it holds; None if it was not measured.
     """
 
@@ -30,9 +30,9 @@ class Verdict:
 
 
 def judge(spec: Spec, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """Every expectation of the spec in every cell.
+    """Every expectation of the spec, for every prior, task and noise level.
 
-    One of a solver that diverged or failed on an image of the cell does not hold.
+    An expectation on a solver that diverged or failed on an image does not hold.
     """
     values = _values(rows)
     lost = Counter(

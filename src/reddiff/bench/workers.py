@@ -1,4 +1,4 @@
-"""Processes that run jobs; what they find is stored by the one that started them."""
+"""Processes that run jobs. The main process stores their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reddiff.processes import Died, WorkerError
 
 @dataclass(frozen=True)
 class Setup:
-    """What a process needs to run jobs.
+    """The configuration of a process.
 
     Arguments:
         spec: The spec.
@@ -41,7 +41,7 @@ def run_jobs(setup: Setup, jobs: Sequence[Any], count: int) -> Iterator[tuple[An
 
 
 def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
-    """Run jobs until the pipe is closed, or the process at its other end is gone."""
+    """Run jobs until the pipe is closed, or the process at its other end has ended."""
     from reddiff.bench.context import Context
     from reddiff.bench.solving import Bench
     from reddiff.run.parent import begin_work
@@ -55,7 +55,7 @@ def _serve(pipe: Connection[Any, Any], setup: Setup) -> None:
             if bench is None:
                 bench = Bench(Context(setup.spec, setup.limit, setup.device), [watch])
             return bench.run(job)
-        except Exception as error:  # noqa: BLE001 - it is raised in the first process
+        except Exception as error:  # noqa: BLE001 - it is raised in the main process
             return error
 
     processes.answer(pipe, work)

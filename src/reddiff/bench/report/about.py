@@ -1,4 +1,4 @@
-"""How results were measured, and what has none."""
+"""The definitions, settings and failures behind the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reddiff.bench.summary import Summary
 
 
 def failures(loaded: Loaded) -> str:
-    """What has no result, with the first reason given for each."""
+    """Runs without a result, with the reason of the first."""
     found: dict[tuple[Any, ...], list[Any]] = {}
     for row in loaded.rows:
         if row["status"] != "ok":
@@ -22,14 +22,14 @@ def failures(loaded: Loaded) -> str:
             entry[0] += 1
     if not found:
         return ""
-    head = ("solver", "prior", "task", "noise", "status", "images", "the first says")
+    head = ("solver", "prior", "task", "noise", "status", "images", "reason of the first")
     return plain_table(head, [[*key, *entry] for key, entry in found.items()])
 
 
 def how_measured(loaded: Loaded, summary: Summary) -> str:
     """Definitions, settings, versions and machines."""
     metrics = [[measure(m).title, measure(m).summary] for m in summary.metrics]
-    parts = [card(plain_table(("metric", "what it is"), metrics), "Metrics", "table")]
+    parts = [card(plain_table(("metric", "definition"), metrics), "Metrics", "table")]
     oracles = [
         [label, cell.prior, cell.task, f"{cell.noise:g}", setting]
         for label, taken in loaded.oracles.items()
@@ -63,7 +63,7 @@ def _entries(spec: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
 
 
 def _flat(value: Any) -> str:
-    """A value in words: a mapping as `key value, ...`, without what is empty."""
+    """A value as text: a mapping as `key value, ...`, without empty entries."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if v not in (None, {}, [], ())}
         return ", ".join(f"{k} {_flat(v)}" for k, v in kept.items())

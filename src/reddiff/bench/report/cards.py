@@ -1,4 +1,4 @@
-"""Parts of the page."""
+"""Elements of the page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from reddiff.bench.summary import Cell
 
 
 def card(content: str, title: str = "", kind: str = "figure", **data: object) -> str:
-    """A part of the page that the selections show or hide by its data."""
+    """An element that the selections of the page show or hide, depending on its data."""
     named = "".join(f' data-{k}="{escape(str(v))}"' for k, v in data.items())
     head = f"<figcaption>{escape(title)}</figcaption>" if title else ""
     return f'<figure class="card {kind}"{named}>{head}{content}</figure>'
 
 
 def data_of(cell: Cell, metric: str | None = None) -> dict[str, str]:
-    """The data of a card, by which it is shown or hidden."""
+    """The data that determine whether a card is shown."""
     found = {"prior": cell.prior, "noise": f"{cell.noise:g}"}
     return found if metric is None else {**found, "metric": metric}
 
@@ -33,6 +33,6 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def scrolled(content: str, label: str) -> str:
-    """A part that scrolls where it is wider than the page, with the keyboard too."""
+    """An element that scrolls, also by keyboard, if it is wider than the page."""
     named = f'role="region" aria-label="{escape(label)}"'
     return f'<div class="scroll" tabindex="0" {named}>{content}</div>'

@@ -20,7 +20,7 @@ COST_AXES = {
 
 
 def legend(summary: Summary) -> str:
-    """The mark of every solver."""
+    """The legend: the mark of every solver."""
     items = "".join(
         f'<button type="button" class="key" data-solver="{i}" aria-pressed="false">'
         f'<svg viewBox="-8 -8 16 16" aria-hidden="true">{mark(i)}</svg>{escape(name)}</button>'
@@ -30,7 +30,7 @@ def legend(summary: Summary) -> str:
 
 
 def differences(summary: Summary, baseline: str | None) -> str:
-    """Paired differences of every solver to the best of the cell, or to a baseline."""
+    """Paired differences of every solver from the best one, or from a baseline."""
     parts = []
     for metric, cell in _ranked(summary):
         by, points = measure(metric), []
@@ -69,7 +69,7 @@ def _gap(
 
 
 def tradeoff(summary: Summary) -> str:
-    """LPIPS against PSNR in each cell."""
+    """LPIPS against PSNR, for each prior, task and noise level."""
     if not {"psnr", "lpips"} <= set(summary.metrics):
         return ""
     x, y = Axis("PSNR (dB), better to the right"), Axis("LPIPS, better below")
@@ -100,7 +100,7 @@ def costs(summary: Summary) -> str:
 
 
 def calibration(summary: Summary) -> str:
-    """The coverage of intervals, and the error against the spread, where there are draws."""
+    """The coverage of intervals, and the error against the spread, for solvers with draws."""
     parts = []
     for cell in summary.cells:
         shown = []
@@ -136,7 +136,7 @@ def _errors(summary: Summary, cell: Cell) -> Iterable[Point]:
 
 
 def _ranked(summary: Summary) -> list[tuple[str, Cell]]:
-    """The metrics in which some values are better, with every cell."""
+    """The metrics that have better values, with every cell."""
     names = [m for m in summary.metrics if measure(m).better != "none"]
     return [(metric, cell) for metric in names for cell in summary.cells]
 

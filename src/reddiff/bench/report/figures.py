@@ -10,7 +10,7 @@ from html import escape
 from reddiff.bench.intervals import Interval
 
 WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # the room around the plotted area
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # the margins of the plotted area
 LINE = 19  # between the rows of a dot plot
 COLORS = 10
 SHAPES = (
@@ -62,7 +62,7 @@ def mark(index: int, x: float = 0, y: float = 0) -> str:
 def scatter(
     title: str, points: Sequence[Point], x: Axis, y: Axis, *, diagonal: bool = False
 ) -> str:
-    """Points with their intervals; with the line on which x = y, if asked for."""
+    """Points with their intervals, and optionally the line x = y."""
     values = [_values(p.x) for p in points], [_values(p.y) for p in points]
     if diagonal:
         both = [v for axis in values for each in axis for v in each]
@@ -86,7 +86,7 @@ def scatter(
 
 
 def dot_plot(title: str, points: Sequence[Point], x: Axis) -> str:
-    """A row for each point with its interval, and a line at the value that the axis shows."""
+    """A row for each point with its interval, and a line at the reference value of the axis."""
     height = TOP + LINE * len(points) + BOTTOM
     left = min(150, max(LEFT, 14 + round(6.2 * max(len(p.label) for p in points))))
     across = _Scale(x, [_values(p.x) for p in points], left, WIDTH - RIGHT)
@@ -106,7 +106,7 @@ def dot_plot(title: str, points: Sequence[Point], x: Axis) -> str:
 
 
 class _Scale:
-    """From values to places on the page, with ticks."""
+    """A scale from values to positions, with ticks."""
 
     def __init__(
         self, axis: Axis, values: Sequence[Sequence[float]], start: float, end: float
@@ -129,7 +129,7 @@ class _Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values inside."""
+        """Round values within the range."""
         if self.axis.log:
             powers = range(math.floor(self._low), math.ceil(self._high) + 1)
             for heads in ((1, 2, 5), (1, 3), (1,)):
@@ -189,7 +189,7 @@ def _marked(point: Point, bars: str, x: float, y: float) -> str:
 
 
 def _shortened(text: str, letters: float) -> str:
-    """A label cut in the middle: labels of grids differ at their ends."""
+    """A label shortened in the middle, because labels of grids differ at their ends."""
     most = max(5, int(letters))
     return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
 

@@ -18,12 +18,12 @@ class Grid:
     """A table of one prior and noise level.
 
     Arguments:
-        prior, noise: Of all its cells.
-        metrics: What each cell shows, in order.
-        corner: What the rows are.
-        columns: Their names.
-        lines: A name and the cells of each row; a cell has one entry for each metric, or None.
-        measured: The number of images, the most of any task.
+        prior, noise: The prior and noise level.
+        metrics: The metrics in each cell, in order.
+        corner: The meaning of the rows.
+        columns: The names of the columns.
+        lines: The name and the cells of each row; a cell has an entry for each metric, or None.
+        measured: The largest number of images of a task.
     """
 
     prior: str
@@ -36,18 +36,18 @@ class Grid:
 
     @property
     def title(self) -> str:
-        """What the table shows."""
+        """The title of the table."""
         shown = " / ".join(measure(name).title for name in self.metrics)
         return f"{shown}, prior {self.prior}, noise {self.noise:g}"
 
     @property
     def entries(self) -> list[Entry]:
-        """All entries that there are."""
+        """All entries of the table."""
         return [e for _, cells in self.lines for cell in cells for e in cell if e is not None]
 
     @property
     def images(self) -> str:
-        """How many images the means are over; of how many, if a solver lacks some."""
+        """The number of images in the means, and the total number if a solver lacks some."""
         counts = sorted({len(e.images) for e in self.entries if e.compared}) or [0]
         text = " to ".join(f"{n}" for n in dict.fromkeys((counts[0], counts[-1])))
         return text if counts[0] == self.measured else f"{text} of {self.measured}"
@@ -58,8 +58,8 @@ def make_grids(summary: Summary, metrics: Sequence[str], rows: Rows = "solver") 
 
     Arguments:
         summary: The results.
-        metrics: Those that share each cell of the table.
-        rows: What the rows are; the columns are the other.
+        metrics: The metrics in each cell.
+        rows: Whether solvers or tasks are the rows; the others are the columns.
     """
     made = []
     for prior, noise in dict.fromkeys((cell.prior, cell.noise) for cell in summary.cells):

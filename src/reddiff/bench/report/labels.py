@@ -23,7 +23,7 @@ def read_labels(path: Path) -> dict[str, int]:
     """The classes in a file with a line `image,class` for each image.
 
     Raises:
-        PictureError: If it cannot be read, or a line is something else.
+        PictureError: If it cannot be read, or a line has another form.
     """
     text = read_regular(path, MOST_BYTES).decode("utf-8-sig", "replace")
     labels: dict[str, int] = {}
@@ -41,7 +41,7 @@ def with_labels(loaded: Loaded, labels: Mapping[str, int]) -> Loaded:
     """Results whose metric `top1` compares with these classes of ImageNet.
 
     Raises:
-        InvalidArgument: If the results hold no features, or an image has no label.
+        InvalidArgument: If the results have no features, or an image has no label.
     """
     features = loaded.features(EfficientNetLite0.name)
     expected = "results with features: top1, frechet or kernel among the metrics of the spec"

@@ -1,4 +1,4 @@
-"""The best setting of a grid in each cell, chosen with the truth."""
+"""The best setting of a grid for each prior, task and noise level, chosen with the truth."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from reddiff.bench.report.reading import Loaded
 from reddiff.bench.summary import Cell, summarize
 from reddiff.errors import require, require_name
 
-METRIC = "psnr"  # that a setting is chosen by, unless another is named
+METRIC = "psnr"  # the default metric by which a setting is chosen
 JUDGES = [name for name, by in MEASURES.items() if by.better != "none" and name not in COSTS]
 
 
 def with_oracle(loaded: Loaded, text: str) -> Loaded:
-    """Results with those of a grid's best setting in each cell as one more solver.
+    """Results with the best setting of a grid in each cell added as a solver.
 
-    A setting without a result on some image of the cell is not chosen, unless all lack some.
+    A setting that lacks a result for an image of the cell is not chosen, unless all settings do.
 
     Arguments:
         loaded: The results.
-        text: `GRID`, or `GRID:METRIC` for another metric than PSNR; the mean over images counts.
+        text: `GRID`, or `GRID:METRIC` for a metric other than PSNR. The mean over images is used.
 
     Raises:
         InvalidArgument: If there is no such grid, or no such metric among its results.
@@ -59,7 +59,7 @@ def with_oracle(loaded: Loaded, text: str) -> Loaded:
 
 
 def oracle_lines(loaded: Loaded) -> list[str]:
-    """What each oracle took in each cell, in sentences."""
+    """The setting that each oracle chose in each cell, in sentences."""
     return [
         f"{label}, chosen with the truth: "
         + "; ".join(

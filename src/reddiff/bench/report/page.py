@@ -1,4 +1,4 @@
-"""The page: one file that needs no other, and asks the network for nothing."""
+"""The web page: a single file that makes no network requests."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ def html_page(
         _section(
             "Differences",
             charts.differences(summary, baseline),
-            f"Each solver minus {escape(to)}, image by image, with the 95 % interval of the mean "
-            "difference. Where the interval crosses the line, the difference may be chance. "
-            "The degraded picture is left out.",
+            f"Each solver minus {escape(to)}, paired by image, with the 95 % interval of the mean "
+            "difference. If the interval crosses the line, the difference may be due to chance. "
+            "The degraded picture is omitted.",
         ),
         _section(
             "Pictures",
             picture_strips(summary, images, loaded.strip, pictures),
-            "PSNR / LPIPS below each. Point at a picture to enlarge it and its neighbors; click to "
-            "open it, and go on with the arrow keys. Images are chosen by a hash of their names.",
+            "PSNR / LPIPS below each picture. Point at a picture to enlarge it and its neighbors; "
+            "click to open it, and use the arrow keys. Images are chosen by a hash of their names.",
         ),
         _section(
             "Perception and distortion",
             charts.tradeoff(summary),
-            "Means with 95 % intervals. A solver to the right is nearer to the truth; one below "
-            "looks more like it.",
+            "Means with 95 % intervals. Further right means smaller distortion, further down means "
+            "better perceptual quality.",
         ),
-        _section("Quality and cost", charts.costs(summary), "Means against what an image costs."),
+        _section("Quality and cost", charts.costs(summary), "Means against the cost of an image."),
         _section(
             "Calibration",
             charts.calibration(summary),
-            "Of calibrated draws, 90 % intervals hold 90 % of the pixels of the truth, and the "
+            "For calibrated draws, 90 % intervals contain 90 % of the pixels of the truth, and the "
             "error is as large as the spread.",
         ),
         _section("Not solved", failures(loaded), ""),
@@ -115,7 +115,7 @@ def _head(loaded: Loaded, summary: Summary, title: str) -> str:
 
 
 def _select(key: str, label: str, options: Mapping[str, str]) -> str:
-    """A selection, left out where there is nothing to select."""
+    """A selection, omitted if there is nothing to select."""
     if len(options) < 2:
         return ""
     items = "".join(
@@ -139,11 +139,11 @@ def _section(title: str, content: str, note: str) -> str:
 def _reading(summary: Summary) -> str:
     text = (
         "Means over images with 95 % bootstrap intervals. <strong>Best</strong>, <em>second "
-        "best</em>; ≈ marks what may be as good as the best: the interval of the paired "
-        "difference holds 0. "
+        "best</em>; ≈ marks solvers that may be as good as the best: the interval of the paired "
+        "difference contains 0. "
     )
     if not any(entry.mean.known for entry in summary.entries.values()):
         text += "Fewer than 5 images have no intervals. "
     if any(not entry.compared for entry in summary.entries.values()):
-        text += "† marks means over fewer images than the others, which are not compared. "
+        text += "† marks means over fewer images, which are not compared with the others. "
     return text

@@ -1,4 +1,4 @@
-"""Results files, read together."""
+"""Read results files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reddiff.bench.summary import Cell
 from reddiff.errors import InvalidArgument, PictureError
 from reddiff.files import open_regular
 
-JSON = {"spec", "weights", "versions", "machine"}  # the entries of `meta` that are
+JSON = {"spec", "weights", "versions", "machine"}  # the entries of `meta` that are JSON
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What results files hold; the pictures are read when they are asked for.
+    """The content of results files. Pictures are read when they are needed.
 
     Arguments:
         sources: The files.
         rows: All results.
-        oracles: Label -> cell -> the solver whose results it repeats there.
+        oracles: Label of an oracle -> cell -> solver whose results it repeats there.
     """
 
     sources: tuple[Source, ...]
@@ -110,11 +110,11 @@ class Loaded:
 def load_results(paths: Sequence[Path]) -> Loaded:
     """Read results files.
 
-    A solver whose label another file has used for the same measurement gets the name of its file
-    behind it.
+    If two files have a solver of the same label for the same measurement, the name of the file is
+    appended to the label of the second.
 
     Raises:
-        PictureError: If a file cannot be read or is no results file of this format, or there are
+        PictureError: If a file cannot be read or is not a results file of this format, or there are
             no results.
         InvalidArgument: If files have different measurements y under the same names.
     """
@@ -149,7 +149,7 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 
 def _new_labels(names: Iterable[str], path: Path, taken: Set[str]) -> dict[str, str]:
-    """A label for each solver, made of its name, that of the file, and a number if it needs one."""
+    """A label for each solver: its name, the name of the file, and a number if needed."""
     labels: dict[str, str] = {}
     for name in names:
         tried = (f"{name} ({path.stem}{f' {i}' if i > 1 else ''})" for i in itertools.count(1))
@@ -159,8 +159,8 @@ def _new_labels(names: Iterable[str], path: Path, taken: Set[str]) -> dict[str, 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Results]:
-    """A results file to read, or one line on why it is none."""
-    with open_regular(path):  # no pipe, which would not end
+    """A results file opened for reading; a one-line error if it is not one."""
+    with open_regular(path):  # not a pipe, which would never end
         pass
     results = Results.read(path)
     try:

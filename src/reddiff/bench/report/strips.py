@@ -1,4 +1,4 @@
-"""The pictures of the page: a strip for each measurement, within a bound of bytes."""
+"""The pictures of the page: a strip for each measurement, up to a total size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def picture_strips(
 ) -> str:
     """Truth, degraded picture and results of some images of every cell.
 
-    The images are chosen by a hash of their names, so that they are not chosen by how they came
-    out, and the same are shown of every cell.
+    The images are chosen by a hash of their names, so the choice does not depend on the results,
+    and the same images are shown in every cell.
 
     Arguments:
-        summary: For the numbers below the pictures.
+        summary: The summary, for the numbers below the pictures.
         images: All images of every cell.
-        read: From a cell and an image to its pictures.
-        count: How many images of each cell; fewer are shown where the bound of bytes is reached.
+        read: Returns the pictures of a cell and an image.
+        count: The number of images of each cell; fewer are shown if the total size is reached.
     """
     chosen = {cell: sorted(names, key=_hash)[:count] for cell, names in images.items()}
     parts: dict[Cell, str] = dict.fromkeys(chosen, "")

@@ -81,12 +81,12 @@ def latex(tables: Sequence[Grid], *, intervals: bool = False) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Text with the special characters of LaTeX escaped."""
     return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 def caption(grid: Grid, best: str, second: str) -> str:
-    """A sentence on what a table shows."""
+    """A caption for a table, in a sentence."""
     text = f"{grid.title}: means over {grid.images} images, the best {best}, the second {second}."
     if any(not entry.compared for entry in grid.entries):
         text += f" {FEWER}: {NOTE}."
@@ -121,7 +121,7 @@ FIELDS = (
 
 
 def table_csv(summary: Summary) -> str:
-    """Every entry as a line of CSV, in the units of the results file."""
+    """All entries as lines of CSV, in the units of the results file."""
     out = io.StringIO()
     writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -152,5 +152,5 @@ def _line(summary: Summary, key: tuple[Any, str, str], entry: Entry) -> Mapping[
 
 
 def _harmless(text: str) -> str:
-    """A name that a spreadsheet does not take for a formula."""
+    """A name that a spreadsheet does not interpret as a formula."""
     return f"'{text}" if re.match(r"[=+\-@\t\r]", text) else text

@@ -1,4 +1,4 @@
-"""From results files to a report in one of the formats."""
+"""Write a report of results in one of the formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reddiff.files import read_regular, write_whole
 from reddiff.metrics.efficientnet import EfficientNetLite0
 
 FORMATS = {"html": ".html", "md": ".md", "latex": ".tex", "csv": ".csv"}
-MOST_BYTES = 16_000_000  # of a document with a place for a table
+MOST_BYTES = 16_000_000  # of a document into which a table is written
 
 
 def part_of(loaded: Loaded, only: str) -> Loaded:
@@ -27,10 +27,10 @@ def part_of(loaded: Loaded, only: str) -> Loaded:
 
     Arguments:
         loaded: The results.
-        only: Which, as for `chosen`.
+        only: The selection, as for `chosen`.
 
     Raises:
-        InvalidArgument: If a key or value is not among the results, or nothing is left.
+        InvalidArgument: If a key or value is not among the results, or the selection is empty.
     """
     known = {key: dict.fromkeys(_word(row[key]) for row in loaded.rows) for key in KEYS}
     wanted = chosen(only, known, "the results")
@@ -40,7 +40,7 @@ def part_of(loaded: Loaded, only: str) -> Loaded:
 
 
 def summary_of(loaded: Loaded) -> Summary:
-    """The summary of results, with distances of sets of features where there are some."""
+    """The summary of results, with distances between sets of features if there are any."""
     summary = summarize(loaded.rows, solvers=loaded.solvers, unranked=loaded.oracles)
     kept = {(Cell(r["prior"], r["task"], r["noise"]), r["image"]) for r in loaded.rows}
     features = {
@@ -72,13 +72,13 @@ def report_text(
         loaded, summary: The results.
         kind: html, md, latex or csv.
         title: The heading of the page; by default the name of the spec.
-        metrics: `psnr,lpips` for a table of each, `psnr/lpips` for one with both in each cell. By
-            default a table of each metric in which some values are better. The page and CSV have
-            all metrics.
-        rows: What the rows of tables in Markdown and LaTeX are; the columns are the other.
+        metrics: `psnr,lpips` for two tables, `psnr/lpips` for one table with both in each cell. By
+            default, a table for each metric that has better values. The page and CSV have all
+            metrics.
+        rows: The rows of tables in Markdown and LaTeX, solvers or tasks.
         intervals: Whether tables in Markdown and LaTeX have intervals.
-        pictures: Images of each task and noise level that the page shows.
-        baseline: The solver that the page compares with; by default the best.
+        pictures: The number of images that the page shows for each task and noise level.
+        baseline: The solver that the page compares with; by default the best one.
 
     Raises:
         InvalidArgument: If a metric or the baseline is not among the results.
@@ -113,7 +113,7 @@ def _groups(summary: Summary, metrics: str | None) -> list[tuple[str, ...]]:
 
 
 def fill(path: Path, name: str, table: str) -> None:
-    """Put a table into a document, between `<!-- table NAME -->` and `<!-- end NAME -->`.
+    """Write a table into a document, between `<!-- table NAME -->` and `<!-- end NAME -->`.
 
     Raises:
         InvalidArgument: If the document does not have the two lines once each, in this order.
@@ -149,10 +149,10 @@ def single_table(
 
 
 def kind_of(output: Path | None, given: str | None) -> str:
-    """The format: the one given, else by the ending of the file, else Markdown.
+    """The format: the given one, or else that of the file's suffix, or else Markdown.
 
     Raises:
-        InvalidArgument: If there is no such format, or a page has no file.
+        InvalidArgument: If there is no such format, or there is no file for a page.
     """
     if given is not None:
         require_name(given, FORMATS, "format", "a format")
