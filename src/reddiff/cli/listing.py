@@ -62,7 +62,8 @@ def tasks() -> None:
     table.add_row("FILE.py:NAME", "output of your own operator, on pixels in [0, 1]")
     Console().print(table)
     masks, kernels = ([word.form for word in table.values()] for table in (MASKS, KERNELS))
-    Console().print("--mask:", "  ".join(masks), " or a picture, white where kept", highlight=False)
+    kept = " or a picture, white where pixels are kept"
+    Console().print("--mask:", "  ".join(masks), kept, highlight=False)
     Console().print("--kernel:", "  ".join(kernels), " or a file", highlight=False)
 
 

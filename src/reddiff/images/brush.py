@@ -12,8 +12,8 @@ from torch import Tensor
 from reddiff.errors import require
 from reddiff.random import DRAWING, Keys, Rng
 
-# A stroke of the brush: how many lines, how far they leave its heading in degrees; their length and
-# the brush's width as parts of the picture's side.
+# A stroke of the brush: its number of lines, their angle to its heading in degrees, and their
+# length and the width of the brush as fractions of the picture's side.
 LEAST_LINES, MOST_LINES = 4, 12
 ANGLE, SPREAD = 72.0, 24.0
 SHORT, LONG = 0.05, 0.4
@@ -25,18 +25,18 @@ def brush_mask(
 ) -> Float[Tensor, "1 h w"]:
     """A free-form mask, 0 under a few strokes of a round brush, 1 elsewhere.
 
-    A stroke starts anywhere and zigzags: its lines leave its heading by 72 +- 24 degrees, to one
-    side and the other in turn. The last one ends early where it would cover too much, so that the
-    share of pixels covered is in the range whatever the seed.
+    A stroke starts at a random place and zigzags: its lines deviate from its heading by 72 +- 24
+    degrees, alternately to the left and right. The last stroke ends early if it would cover too
+    much, so the fraction of pixels covered is in the range for every seed.
 
     Arguments:
         size: (h, w) of the picture in pixels.
-        coverage: The least and the largest share of pixels removed, 0 < low <= high < 1; the share
-            aimed at is drawn uniformly between the two.
-        seed: Of everything that is drawn.
+        coverage: The smallest and the largest fraction of pixels removed, 0 < low <= high < 1. The
+            target fraction is drawn uniformly between the two.
+        seed: The random seed.
 
     Raises:
-        InvalidArgument: If the range is not within (0, 1), or no number of pixels is in it.
+        InvalidArgument: If the range is not within (0, 1), or contains no whole number of pixels.
 
     References:
         J. Yu et al., "Free-form image inpainting with gated convolution", 2019, algorithm 1; with
@@ -62,7 +62,7 @@ def brush_mask(
 
 
 def _stroke(size: tuple[int, int], rng: Rng) -> Float[Tensor, "h w"]:
-    """When a stroke of the brush reaches each pixel, counted in lines; inf where never."""
+    """The time at which a stroke reaches each pixel, in lines; inf where it never does."""
     scale = math.sqrt(size[0] * size[1])
     lines, width, heading, top, left, *draws = _uniform(rng, 5 + 2 * MOST_LINES)
     radius = max(scale * (THIN + (THICK - THIN) * width) / 2, 0.75)
@@ -91,9 +91,9 @@ def _arrival(
     stop: tuple[float, float],
     radius: float,
 ) -> Tensor:
-    """When a disk that moves from start (time 0) to stop (1) covers each pixel's center.
+    """The time at which a disk that moves from start (0) to stop (1) covers each pixel's center.
 
-    inf where it never does; from -1 to 0 where it does at the start, as if it grew there.
+    It is inf where the disk never does, and between -1 and 0 where it does at the start.
     """
     rows, columns = (torch.arange(n, dtype=like.dtype) + 0.5 for n in like.shape)
     y, x = (rows + corner[0] - start[0])[:, None], columns + corner[1] - start[1]

@@ -97,7 +97,7 @@ class Job:
         return Job.of(self.entries | new)
 
     def input_hashes(self, names: Collection[str] = FILE_FIELDS.keys()) -> dict[str, str]:
-        """The SHA-256 of the files that it reads, or of those in these entries."""
+        """The SHA-256 of the files that the job reads, or of those in these entries."""
         return {name: file_hash(path) for name, path in self.files.items() if name in names}
 
     def tail(self, name: str) -> str:

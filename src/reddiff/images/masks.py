@@ -22,11 +22,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class MaskWord:
-    """A kind of mask that can be given in words.
+    """A kind of mask with a name, such as `random:0.7`.
 
     Arguments:
-        form: The word and what follows its colon.
-        make: From that text, the size (h, w) and the seed to the mask, 1 where kept.
+        form: The name, and the text after its colon.
+        make: Makes the mask, 1 where pixels are kept, from that text, the size (h, w) and the seed.
     """
 
     form: str

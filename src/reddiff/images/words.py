@@ -20,11 +20,11 @@ LONGEST = 20  # characters of a number
 
 @dataclass(frozen=True)
 class Spoken(Generic[Entry]):
-    """What a text such as `motion:15,30` says.
+    """A parsed text such as `motion:15,30`.
 
     Arguments:
-        entry: That of its name in the table.
-        text: What follows the colon; empty without one.
+        entry: The entry of its name in the table.
+        text: The text after the colon; empty if there is no colon.
     """
 
     entry: Entry
@@ -32,7 +32,7 @@ class Spoken(Generic[Entry]):
 
 
 def split_word(text: str) -> tuple[str, str | None]:
-    """The name before the first colon, and what follows the colon; None without one."""
+    """The name before the first colon, and the text after it; None if there is no colon."""
     name, colon, rest = text.partition(":")
     return name, rest if colon else None
 
@@ -43,12 +43,12 @@ def spoken(argument: str, text: str, table: Mapping[str, Entry]) -> Spoken[Entry
     A file that has the name of an entry is given as `./NAME`.
 
     Arguments:
-        argument: What the text was given for.
-        text: A name of the table, and a colon and more; or a file.
+        argument: The name of the argument, for messages.
+        text: A name in the table, optionally with a colon and a text; or a file.
         table: The entries by name.
 
     Raises:
-        InvalidArgument: If the text is no file, and its name a misspelled one of the table.
+        InvalidArgument: If the text is not a file, and its name resembles one in the table.
     """
     name, rest = split_word(text)
     if name in table:
