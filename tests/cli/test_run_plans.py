@@ -17,7 +17,7 @@ def test_another_plan_is_refused_and_the_difference_named(here):
     run("in", "out", *words)
     text = run("in", "out", *words, "--noise", 0.1, "--shard-size", 3, code=3)
     assert "noise 0.05 -> 0.1, shard-size 2 -> 3" in text
-    assert "--new-run begins another" in text
+    assert "--new-run starts another run" in text
     picture("mask.png", 8, (12, 16))
     assert "other mask (another file)" in run("in", "out", *words, code=3)
     picture("mask.png", 9, (12, 16))

@@ -119,7 +119,7 @@ def test_embeddings() -> None:
 
 def test_networks_of_other_inputs() -> None:
     scheduler = diffusers.DDPMScheduler()
-    with pytest.raises(InvalidArgument, match=r"x_t and t alone, got 9 channels in and 3 out"):
+    with pytest.raises(InvalidArgument, match=r"x_t and t only, got 9 channels in and 3 out"):
         reddiff.prior(unet(in_channels=9), schedule=scheduler)
     with pytest.raises(InvalidArgument, match=r"got class_embed_type 'timestep'"):
         reddiff.prior(unet(class_embed_type="timestep"), schedule=scheduler)

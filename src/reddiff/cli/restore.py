@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reddiff.cli.batch import run_batch
-from reddiff.cli.options import Batch, Ext, Force, Recursive, some_path, with_settings
+from reddiff.cli.options import Batch, Ext, Force, KeepDiverged, Recursive, some_path, with_settings
 from reddiff.images.reports import OnExisting
 from reddiff.images.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff.cli.options import Batch, Ext, Recursive, some_path, with_settings
+from reddiff.cli.options import Batch, Ext, KeepDiverged, Recursive, some_path, with_settings
 from reddiff.engine.modes import Engine, Mode, Output
 from reddiff.images.settings import Settings
 
