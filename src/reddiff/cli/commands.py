@@ -12,6 +12,7 @@ from reddiff.cli.convert import convert
 from reddiff.cli.degrade import degrade
 from reddiff.cli.demo import demo
 from reddiff.cli.errors import Group, debugging
+from reddiff.cli.large import large
 from reddiff.cli.listing import check, priors, show, solvers, tasks
 from reddiff.cli.probe import probe
 from reddiff.cli.replay import replay
@@ -66,5 +67,17 @@ def options(
 BENCHES = (calibrate, bench, report)
 PRIORS = (probe, train, convert)
 LISTS = (tasks, priors, solvers, show)
-for command in (restore, run, replay, degrade, sample, *PRIORS, *BENCHES, check, *LISTS, demo):
+for command in (
+    restore,
+    run,
+    large,
+    replay,
+    degrade,
+    sample,
+    *PRIORS,
+    *BENCHES,
+    check,
+    *LISTS,
+    demo,
+):
     app.command()(command)

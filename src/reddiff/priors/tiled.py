@@ -71,22 +71,32 @@ class TiledPrior(Around):
 
     def _window(self, x: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
         """Weights of a tile: 1 inside and at the image border, a ramp towards adjacent tiles."""
-        down = self._ramp(x, height, top == 0, top + height == x.shape[-2])
-        across = self._ramp(x, width, left == 0, left + width == x.shape[-1])
+        down = ramp(x, height, self.overlap, top == 0, top + height == x.shape[-2])
+        across = ramp(x, width, self.overlap, left == 0, left + width == x.shape[-1])
         return down[:, None] * across
 
-    def _ramp(self, like: Tensor, size: int, first: bool, last: bool) -> Tensor:
-        # The outer eighth of the overlap has no weight, because the network lacks context there.
-        dead = self.overlap // 8
-        rise = torch.linspace(0, torch.pi, self.overlap - 2 * dead + 2, device=like.device)
-        rise = pad((1 - rise[1:-1].cos()) / 2, (dead, 0)).to(like.dtype) + 1e-6
-        ones = like.new_ones(size)
-        up = ones.clone()
-        if not first:
-            up[: len(rise)] = rise
-        if not last:
-            up[size - len(rise) :] *= rise.flip(0)
-        return up
+
+def ramp(like: Tensor, size: int, overlap: int, first: bool, last: bool) -> Float[Tensor, " size"]:
+    """Weights of a tile along an axis: 1 inside and at the image border, a ramp elsewhere.
+
+    The outer eighth of the overlap has almost no weight, because the network lacks context there.
+
+    Arguments:
+        like: A tensor of the dtype and on the device of the weights.
+        size: The length of the tile.
+        overlap: How far the weights rise, in pixels.
+        first: Whether the tile begins at the image's border.
+        last: Whether it ends there.
+    """
+    dead = overlap // 8
+    rise = torch.linspace(0, torch.pi, overlap - 2 * dead + 2, device=like.device)
+    rise = pad((1 - rise[1:-1].cos()) / 2, (dead, 0)).to(like.dtype) + 1e-6
+    up = like.new_ones(size)
+    if not first:
+        up[: len(rise)] = rise
+    if not last:
+        up[size - len(rise) :] *= rise.flip(0)
+    return up
 
 
 def starts(size: int, tile: int, overlap: int) -> list[int]:

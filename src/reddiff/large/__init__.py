@@ -1,0 +1,1 @@
+"""One picture larger than memory: restored in overlapping windows, which are blended."""

@@ -1,0 +1,147 @@
+"""The folder beside an unfinished result: its plan, its windows, and how far it is."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from reddiff.engine.locks import fsync_folders, try_lock
+from reddiff.errors import PictureError
+from reddiff.files import read_regular, system_reason, write_whole
+from reddiff.images.records import MAX_BYTES, as_json, record_path
+from reddiff.large.plan import differences
+
+FORMAT = 1
+
+
+class Parts:
+    """The parts of a result, in a folder `OUT.parts` that is removed when it is complete.
+
+    Arguments:
+        output: The result.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output, self.folder = output, output.with_name(f"{output.name}.parts")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and hold its lock, which the system releases when its holder dies.
+
+        Raises:
+            PictureError: If another run holds it, or it cannot be written.
+        """
+        with writing(self.output):
+            self.folder.mkdir(exist_ok=True)
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not try_lock(descriptor):
+                expected, got = "a target that no other run is writing to", "one that is in use"
+                raise PictureError(self.output, expected=expected, got=got, errno=errno.EBUSY)
+            try:
+                yield
+            finally:
+                if not (self.folder / "plan.json").exists():  # nothing was begun
+                    self.remove()
+        finally:
+            os.close(descriptor)
+
+    def begin(self, plan: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+        """Check that the parts are of this plan, and return what was noted beside it.
+
+        Raises:
+            PictureError: If they are of another plan, unless `force` discards them.
+        """
+        path = self.folder / "plan.json"
+        if not path.exists():
+            return {}
+        try:
+            found = json.loads(read_regular(path, MAX_BYTES))
+            old, notes = found["plan"], found["notes"]
+            good = found["format"] == FORMAT
+        except (ValueError, KeyError, TypeError):
+            old, notes, good = {}, {}, False
+        if good and old == plan:
+            return dict(notes)
+        if not force:
+            changed = "; ".join(differences(old, plan)[:4]) if good else "a damaged plan"
+            expected = f"the run that {self.folder.name} was begun with (--force discards it)"
+            raise PictureError(self.output, expected=expected, got=changed)
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
+        return {}
+
+    def write_plan(self, plan: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Write the plan, and what was found out before the first window."""
+        entries = {"format": FORMAT, "plan": plan, "notes": notes}
+        write_whole(self.folder / "plan.json", as_json(entries), force=True)
+
+    def window_path(self, picture: int, row: int, column: int) -> Path:
+        """The file of a window: it is there if the window is done."""
+        return self.folder / f"window-{picture}-{row}-{column}.npy"
+
+    def write_window(self, path: Path, pixels: NDArray[Any]) -> None:
+        """Write the pixels of a window in [0, 1]; the file takes its name when it is complete."""
+        header = BytesIO()
+        npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(pixels))
+        write_whole(path, [header.getvalue(), pixels.tobytes()], force=True)
+
+    def window(self, path: Path) -> NDArray[Any]:
+        """The pixels of a window."""
+        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+
+    @property
+    def finished(self) -> dict[str, int]:
+        """Up to which row each picture of the stack is written."""
+        path = self.folder / "finished.json"
+        if not path.exists():
+            return {}
+        found: dict[str, int] = json.loads(read_regular(path, MAX_BYTES))
+        return found
+
+    def finish_rows(self, picture: int, stop: int) -> None:
+        """Note that the rows of a picture are written up to this one."""
+        entries = as_json(self.finished | {str(picture): stop})
+        write_whole(self.folder / "finished.json", entries, force=True)
+
+    def place(self, result: Path, record: Mapping[str, Any]) -> None:
+        """Write the record, give the result its name, and remove the folder.
+
+        What is replaced goes first: an older result never lies beside the new record.
+        """
+        with writing(self.output):
+            if self.output.exists():
+                self.output.rename(self.folder / "replaced")
+            write_whole(record_path(self.output), as_json(record), force=True)
+            result.replace(self.output)
+        fsync_folders([self.output.absolute().parent])
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the system as one that names the result."""
+    try:
+        yield
+    except OSError as error:
+        got = system_reason(error)
+        raise PictureError(path, expected="to write it", got=got, errno=error.errno) from error
