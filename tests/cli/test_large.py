@@ -183,18 +183,16 @@ def test_a_full_disk_loses_nothing(here, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["npy", "zarr", "tif"])
+@pytest.mark.parametrize("kind", ["npy", "zarr"])
 def test_killed_runs_end_with_the_same_pixels(kind, here):
     """SIGKILL at random moments, until a run ends by itself."""
-    array = np.tile(PHOTO, (3, 3, 1))
+    array = np.tile(PHOTO, (2, 2, 1))
     if kind == "npy":
         np.save("in.npy", array)
-    elif kind == "tif":
-        tifffile.imwrite("in.tif", array, photometric="rgb", tile=(64, 64), compression="zlib")
     else:
         made = zarr.create_array("in.zarr", shape=array.shape, chunks=(50, 50, 3), dtype="uint8")
         made[:] = array
-    more = ("--steps", "30", "--realism", "1", "--scale", "2", "--task", "sr")
+    more = ("--steps", "10", "--realism", "1", "--scale", "2", "--task", "sr")
     words = [sys.executable, "-c", "from reddiff.cli import main; main()", "large", f"in.{kind}"]
     words += [*map(str, (*LIGHT, *SMALL)), *more]
     chance, kills = random.Random(kind), 0
@@ -204,13 +202,13 @@ def test_killed_runs_end_with_the_same_pixels(kind, here):
     for _ in range(100):
         run = subprocess.Popen([*words, "-o", f"out.{kind}"], stdout=subprocess.DEVNULL)
         try:
-            assert run.wait(longest * chance.uniform(0.3, 0.7 if kills < 6 else 3)) == 0
+            assert run.wait(longest * chance.uniform(0.5, 0.9) if kills < 3 else 600) == 0
             break
         except subprocess.TimeoutExpired:
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
             kills += 1
-    assert kills >= 2
+    assert kills >= 1
     assert not Path(f"out.{kind}.parts").exists()
     if kind == "zarr":
         found, good = (zarr.open_array(f"{n}.zarr", mode="r")[:] for n in ("out", "whole"))

@@ -129,7 +129,7 @@ def test_the_type_of_the_values_is_kept(gray):
         large(metres, gray, name="none")
 
 
-@pytest.mark.parametrize("task", ["denoise", "deblur", "sr"])
+@pytest.mark.parametrize("task", ["denoise", pytest.param("deblur", marks=pytest.mark.slow), "sr"])
 def test_missing_pixels_stay_and_do_not_reach_others(task, gray):
     """What the missing pixels hold changes nothing else."""
     more = {"kernel": "uniform:3"} if task == "deblur" else {"scale": 2} if task == "sr" else {}
@@ -137,7 +137,7 @@ def test_missing_pixels_stay_and_do_not_reach_others(task, gray):
     hole[20:30, 20:50] = True
     hole[:, 57:] = True
     results = []
-    for value, nodata in ((np.nan, None), (0.5, 0.5)):
+    for value, nodata in ((np.nan, None), (-9999.0, -9999.0)):
         broken = np.where(hole, np.float32(value), NOISY[..., 0])
         found, result = large(
             broken, gray, task=task, nodata=nodata, name=f"{value}", steps=3, **more
@@ -260,6 +260,7 @@ def test_another_run_is_refused_with_the_difference(prior):
         large(NOISY, prior, noise=0.3, window=64)
 
 
+@pytest.mark.slow
 def test_channels_apart_are_gray_pictures(prior, gray):
     apart, _ = large(NOISY, gray, channels=Channels.APART, window=64)
     alone = [large(NOISY[..., k], gray, name=f"{k}", window=64)[0] for k in range(3)]

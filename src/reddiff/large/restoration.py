@@ -62,13 +62,16 @@ def restore_large(
                 prepared.work, settings=replace(prepared.work.settings, noise=noted["noise"])
             ),
         )
-        with writing(request.output):
-            prepared.canvas.create()
         started = time.monotonic()
-        earlier = _windows(prepared, parts, watcher)
+        try:
+            with writing(request.output):
+                prepared.canvas.create()
+            earlier = _windows(prepared, parts, watcher)
+            with writing(request.output):
+                result = prepared.canvas.finish()
+        finally:
+            prepared.canvas.close()
         record = record_of(request, prepared, noted, time.monotonic() - started)
-        with writing(request.output):
-            result = prepared.canvas.finish()
         parts.place(result, record)
     return LargeResult(record, earlier)
 

@@ -93,3 +93,6 @@ class Canvas(ABC):
     @abstractmethod
     def finish(self) -> Path:
         """Complete the file, and return where it is."""
+
+    def close(self) -> None:
+        """Release what is open, finished or not."""

@@ -67,12 +67,15 @@ def open_npy(path: Path, page: int | None) -> MappedSource:
 class NpyCanvas(Canvas):
     """A .npy file.
 
-    It is written with `pwrite`: a full disk is an error there, and a crash in a memory map.
+    It is no memory map, in which a full disk is a crash and not an error.
     """
+
+    file: int | None = None
 
     def create(self) -> None:
         """Make the file at its full size, with holes."""
-        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        self.file = os.open(self.path, flags, 0o666)
         shape, dtype = self.layout.shape, self.source.dtype
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         with os.fdopen(os.dup(self.file), "wb") as file:
@@ -94,23 +97,39 @@ class NpyCanvas(Canvas):
             at = self.offset + int(np.ravel_multi_index(place, shape)) * dtype.itemsize
             if some:
                 size = width * channels * dtype.itemsize
-                whole = np.frombuffer(bytearray(os.pread(self.file, size, at)), dtype)
+                whole = np.frombuffer(bytearray(self._get(size, at)), dtype)
                 whole.reshape(width, channels)[:, index[-1]] = line[:, 0]
                 line = whole
             self._put(np.ascontiguousarray(line, dtype).tobytes(), at)
 
     def _put(self, data: bytes, at: int) -> None:
         view = memoryview(data)
+        os.lseek(self._opened, at, os.SEEK_SET)
         while view:
-            done = os.pwrite(self.file, view, at)
-            view, at = view[done:], at + done
+            view = view[os.write(self._opened, view) :]
+
+    def _get(self, size: int, at: int) -> bytes:
+        os.lseek(self._opened, at, os.SEEK_SET)
+        return os.read(self._opened, size)
+
+    @property
+    def _opened(self) -> int:
+        if self.file is None:
+            raise ValueError("the file is closed")
+        return self.file
 
     def flush(self) -> None:
         """Wait for the disk."""
-        os.fsync(self.file)
+        os.fsync(self._opened)
 
     def finish(self) -> Path:
         """Close the file."""
-        os.fsync(self.file)
-        os.close(self.file)
+        self.flush()
+        self.close()
         return self.path
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reddiff.large.formats.geotiff import scaled_tags
+from reddiff.large.formats.geotiff import RESOLUTION, scaled_tags
 from reddiff.large.formats.npy import NpyCanvas
 from reddiff.large.layout import Index
 
@@ -38,6 +38,8 @@ class TiffCanvas(NpyCanvas):
         self.flush()
         extras = self.source.extras
         layout, dtype = self.layout, self.source.dtype.newbyteorder("=")
+        tags = scaled_tags(extras["tags"], self.scale)
+        across, down, unit = (tags.pop(code, None) for code in RESOLUTION)  # tifffile's own
         separate = layout.rows == 1
         colors = layout.color is not None
         compression = COMPRESSIONS.get(extras["compression"], "adobe_deflate")
@@ -56,13 +58,15 @@ class TiffCanvas(NpyCanvas):
             extrasamples=[0] * (samples - 1) if samples > 1 and not colors else None,
             compression=compression,
             predictor=None if compression is None else predictor,
-            extratags=[(*tag, True) for tag in scaled_tags(extras["tags"], self.scale).values()],
+            resolution=None if across is None or down is None else (across[3], down[3]),
+            resolutionunit=None if unit is None else int(unit[3]),
+            extratags=[(*tag, True) for tag in tags.values()],
             metadata=None,
             software=False,
         )
         with self.file_path.open("rb") as file:
             os.fsync(file.fileno())
-        os.close(self.file)
+        self.close()
         return self.file_path
 
     def _tiles(self) -> Iterator[NDArray[Any]]:
