@@ -16,11 +16,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from reddiff.engine.locks import fsync_folders, try_lock
 from reddiff.errors import PictureError
 from reddiff.files import read_regular, system_reason, write_whole
 from reddiff.images.records import MAX_BYTES, as_json, record_path
 from reddiff.large.plan import differences
+from reddiff.locks import fsync_folders, try_lock
 
 FORMAT = 1
 
