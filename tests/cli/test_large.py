@@ -93,7 +93,7 @@ def test_a_geotiff_with_missing_pixels(here):
     ("words", "reason"),
     [
         (("in.png", "out.png"), "in.png: expected a file that is read in parts (.npy, .tif, "),
-        (("none.npy", "out.npy"), "none.npy: expected a file that can be read, got none there"),
+        (("none.npy", "out.npy"), "none.npy: expected a file that can be read, got no such file"),
         (("in.npy", "out.tif"), "out.tif: expected a .npy file, as the input is, got .tif"),
         (("in.npy", "out.npy", "--window", 30, "--overlap", 40),
          "--overlap: expected less than half the window, 15 pixels, got 40"),
@@ -106,7 +106,7 @@ def test_a_geotiff_with_missing_pixels(here):
          "mask.npy: expected a mask of one channel and 60x48 pixels, as the picture has"),
         (("in.npy", "mask.npy"), "mask.npy: expected a new file (force replaces one), got one"),
         (("in.npy", "in.npy", "--force"), "OUT: expected another file than IN, got in.npy"),
-        (("in.npy", "no/out.npy"), "no/out.npy: expected an existing folder, got none there"),
+        (("in.npy", "no/out.npy"), "no/out.npy: expected an existing folder, got no such folder"),
         (("in.npy", "out.npy", "--nodata", 0.5), "--nodata: expected a value of uint8"),
         (("in.npy", "out.npy", "--prior", "none"), "none"),
         (("holes.npy", "out.npy"), "holes.npy: expected a picture, got missing values only"),

@@ -58,7 +58,7 @@ def open_large(path: Path, page: int | None = None) -> Source:
     """
     kind = format_of(path)
     if not path.exists():
-        raise PictureError(path, expected="a file that can be read", got="none there", errno=2)
+        raise PictureError(path, expected="a file that can be read", got="no such file", errno=2)
     try:
         return kind.open(path, page)
     except OSError as error:
