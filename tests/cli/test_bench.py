@@ -67,7 +67,9 @@ def test_a_dry_run_has_the_cost_and_leaves_no_file(folder: Path) -> None:
         (("spec.yaml", "--prior", "field"), 3, "expected LABEL=SOURCE"),
         (("spec.yaml", "--prior", "feild=photo"), 3, "did you mean field?"),
         (("spec.yaml", "--images", "no.png"), 4, "no.png"),
-        (("spec.yaml", "-o", "none/r.sqlite"), 3, "none/r.sqlite"),
+        (("spec.yaml", "-o", "none/r.sqlite"), 3, "in an existing folder, got no none"),
+        (("spec.yaml", "-o", "."), 3, "expected a results file, got a folder"),
+        (("spec.yaml", "-o", "/proc/r.sqlite"), 4, "expected a results file that can be made"),
     ],
 )
 def test_what_is_wrong_is_one_line(

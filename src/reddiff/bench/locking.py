@@ -41,8 +41,12 @@ def locked(path: Path) -> BinaryIO:
     """The lock of a file, held until it is closed: an empty file beside it, locked by the system.
 
     Raises:
-        PictureError: If another run holds it.
+        PictureError: If another run holds it, or the path is a folder or in none.
     """
+    if path.is_dir():
+        raise PictureError(path, expected="a results file", got="a folder")
+    if not path.parent.is_dir():
+        raise PictureError(path, expected="a file in an existing folder", got=f"no {path.parent}")
     lock = path.with_name(f"{path.name}.lock").open("ab")
     if not try_lock(lock.fileno()):
         lock.close()
@@ -63,4 +67,6 @@ def explained(path: Path) -> Iterator[None]:
         number, expected = getattr(error, "errno", None), "a results file"
         if "disk is full" in got:
             number, expected = errno.ENOSPC, "space for the results; stored results are kept"
+        elif isinstance(error, OSError) or "unable to open" in got or "readonly" in got:
+            number, expected = number or errno.EACCES, "a results file that can be made or written"
         raise PictureError(path, expected=expected, got=got, errno=number) from error
