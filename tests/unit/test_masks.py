@@ -30,6 +30,7 @@ def test_random_drops_that_part_and_follows_the_seed():
 
 def test_box_is_central():
     mask = make_mask("box:10", (20, 30))
+    assert torch.equal(mask, make_mask("box:0.5", (20, 30)))
     assert int((mask == 0).sum()) == 100
     assert not mask[0, 5:15, 10:20].any()
 

@@ -58,7 +58,7 @@ def report(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="For md and latex: psnr,lpips for two tables, psnr/lpips for one table with both."
+            help="For md, latex, csv: psnr,lpips for two tables, psnr/lpips for one with both."
         ),
     ] = None,
     rows: Annotated[

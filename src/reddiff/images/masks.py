@@ -38,10 +38,10 @@ def make_mask(spec: str, size: Size, *, seed: int = 0, fit: bool = False) -> Flo
 
     Arguments:
         spec: `random:P` removes each pixel with probability P. `box:N` removes a central square of
-            N x N pixels. `brush:LOW-HIGH` removes strokes of a brush (`brush_mask`) that cover LOW
-            to HIGH percent of the picture. `text:NAME` removes the letters of a text in the
-            package, repeated over large pictures. Anything else is a file, white where pixels are
-            kept.
+            N x N pixels; an N below 1 is a share of the shorter side. `brush:LOW-HIGH` removes
+            strokes of a brush (`brush_mask`) that cover LOW to HIGH percent of the picture.
+            `text:NAME` removes the letters of a text in the package, repeated over large pictures.
+            Anything else is a file, white where pixels are kept.
         size: (h, w) of the picture.
         seed: The random seed of `random` and `brush`.
         fit: Resize a mask file of another size instead of raising an error.
@@ -63,7 +63,9 @@ def _random(text: str, size: Size, seed: int) -> Tensor:
 
 
 def _box(text: str, size: Size, _: int) -> Tensor:
-    side = int(_number("box:SIDE", text, 1, min(size) - 1))
+    number = _number("box:SIDE", text, 0, min(size) - 1)
+    side = int(number) if number >= 1 else round(number * min(size))
+    require(side >= 1, "mask", expected="a box of at least a pixel", got=f"box:{text}")
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     mask = torch.ones(1, *size)
     mask[:, top : top + side, left : left + side] = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from reddiff.bench.measures import measure
@@ -120,12 +120,20 @@ FIELDS = (
 )
 
 
-def table_csv(summary: Summary) -> str:
-    """All entries as lines of CSV, in the units of the results file."""
+def table_csv(summary: Summary, metrics: Collection[str] | None = None) -> str:
+    """Entries as lines of CSV, in the units of the results file.
+
+    Arguments:
+        summary: The results.
+        metrics: The metrics to write; all by default.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_line(summary, key, entry) for key, entry in summary.entries.items())
+    kept = summary.metrics if metrics is None else metrics
+    writer.writerows(
+        _line(summary, key, entry) for key, entry in summary.entries.items() if key[2] in kept
+    )
     return out.getvalue()
 
 

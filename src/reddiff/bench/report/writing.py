@@ -73,8 +73,8 @@ def report_text(
         kind: html, md, latex or csv.
         title: The heading of the page; by default the name of the spec.
         metrics: `psnr,lpips` for two tables, `psnr/lpips` for one table with both in each cell. By
-            default, a table for each metric that has better values. The page and CSV have all
-            metrics.
+            default, a table for each metric that has better values. CSV has the metrics named, by
+            default all; the page always has all.
         rows: The rows of tables in Markdown and LaTeX, solvers or tasks.
         intervals: Whether tables in Markdown and LaTeX have intervals.
         pictures: The number of images that the page shows for each task and noise level.
@@ -84,7 +84,7 @@ def report_text(
         InvalidArgument: If a metric or the baseline is not among the results.
     """
     if kind == "csv":
-        return table_csv(summary)
+        return table_csv(summary, _named(summary, metrics))
     if kind == "html":
         if baseline is not None:
             require_name(baseline, summary.solvers, "baseline", "a solver of the results")
@@ -106,10 +106,16 @@ def _groups(summary: Summary, metrics: str | None) -> list[tuple[str, ...]]:
     if metrics is None:
         ranked = dict.fromkeys(key[2] for key, e in summary.entries.items() if e.rank is not None)
         return [(name,) for name in summary.metrics if name in ranked]
-    groups = [tuple(group.split("/")) for group in metrics.split(",")]
-    for name in (name for group in groups for name in group):
+    _named(summary, metrics)
+    return [tuple(group.split("/")) for group in metrics.split(",")]
+
+
+def _named(summary: Summary, metrics: str | None) -> list[str] | None:
+    """The metrics that the text names, or `InvalidArgument` if one is not among the results."""
+    names = None if metrics is None else metrics.replace("/", ",").split(",")
+    for name in names or []:
         require_name(name, summary.metrics, "metrics", "a metric of the results")
-    return groups
+    return names
 
 
 def fill(path: Path, name: str, table: str) -> None:
