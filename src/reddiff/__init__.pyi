@@ -53,6 +53,7 @@ from .solving import solve as solve
 from .uncertainty import Functional as Functional
 from .uncertainty import functional as functional
 from .uncertainty import measured_share as measured_share
+from .uncertainty import prior_std as prior_std
 from .uncertainty import residual_tests as residual_tests
 from .uncertainty import sample_posterior as sample_posterior
 from .uncertainty import sbc as sbc

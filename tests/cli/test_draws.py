@@ -13,8 +13,9 @@ from PIL import Image
 import reddiff
 from commands import run
 from reddiff import InvalidArgument
-from reddiff.images.maps import heat_map
+from reddiff.images.maps import COLORS, heat_map
 from reddiff.images.regions import Region
+from reddiff.images.sheets import GAP
 from tiny import save_tiny
 
 
@@ -59,6 +60,29 @@ def test_intervals_draws_and_numbers_are_written(tiny):
     assert "90 % of 19 draws" in text
     width = (draws.max(0) - draws.min(0)).mean() / 255
     assert found["mean_width"] == pytest.approx(width, abs=0.005)
+    assert found["mean_measured_share"] is None  # no spectrum was measured for this prior
+    assert not (tiny / "out.measured.png").exists()
+
+
+def test_a_map_shows_what_was_measured(tiny):
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, 16:] = 255
+    Image.fromarray(mask).save(tiny / "m.png")
+    words = ["--task", "inpaint", "--mask", tiny / "m.png", "--noise", 0.02, "--steps", 3]
+    text = run("restore", tiny / "in.png", *words, "-o", tiny / "out.png", "--interval", 0.9)
+    found = json.loads((tiny / "out.png.json").read_text())["uncertainty"]["mean_measured_share"]
+    assert f"y removed {100 * found:.0f} % of the prior variance" in text
+    shown = pixels(tiny / "out.measured.png")
+    bright = (np.abs(shown - COLORS[-1]).max(-1) <= 3).sum(0)
+    assert bright[GAP + 18 : GAP + 32].sum() > 200  # measured
+    assert bright[: GAP + 14].sum() < 50  # missing
+    given = {"mask": tiny / "m.png", "noise": 0.02, "steps": 3, "draws": 2}
+    result = reddiff.restore(tiny / "in.png", task="inpaint", **given)
+    share = result.measured_share
+    assert share.shape == (3, 24, 32)
+    assert share[..., 20:].min() > 0.95 > 0.9 > share[..., :8].mean()
+    alone = reddiff.restore(tiny / "in.png", task="inpaint", **given | {"draws": 1})
+    assert alone.measured_share is None
 
 
 def test_draws_are_repeated_by_the_record(tiny):

@@ -9,8 +9,8 @@ from scipy import stats
 import zoo
 from reddiff import Gaussian, InvalidArgument, Keys, Poisson, Problem, UnknownGaussian, Unsupported
 from reddiff.operators import CircularBlur, Identity, Mask
-from reddiff.priors import GaussianRandomField
-from reddiff.uncertainty import measured_share, residual_tests
+from reddiff.priors import ErrorSpectrum, GaussianRandomField, photo_prior
+from reddiff.uncertainty import measured_share, prior_std, residual_tests
 from reddiff.uncertainty.residual_statistics import STATISTICS, autocorrelation, sign_changes
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -134,6 +134,20 @@ def test_the_share_is_that_of_the_variance():
         measured_share(variance, 0.0)
     with pytest.raises(InvalidArgument, match=r"prior_std: expected .* fits"):
         measured_share(variance, torch.ones(3))
+
+
+def test_the_spread_of_a_prior_follows_from_its_error():
+    s, variance = torch.tensor([0.1, 1.0, 10.0], dtype=F64), torch.tensor([0.5, 0.25, 0.1])
+    power = variance[:, None] * s**2 / (variance[:, None] + s**2)  # of white channels
+    white = power.mT[..., None].expand(-1, -1, 2).double()
+    axes = torch.linalg.qr(zoo.randn(3, 3))[0]
+    prior, frequencies = photo_prior(), torch.tensor([0.1, 0.5], dtype=F64)
+    like = torch.zeros(3, 8, 10, dtype=F64)
+    prior.errors, prior.sigma_max = ErrorSpectrum(s, frequencies, axes, white), 10.0
+    wanted = (axes.square() @ variance.double()).sqrt()
+    torch.testing.assert_close(prior_std(prior, like).flatten(), wanted)
+    prior.errors = None
+    assert prior_std(prior, like) is None
 
 
 HOLES_8 = Mask(zoo.coin(8, 8, p=0.5, seed=2))

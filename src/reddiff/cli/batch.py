@@ -159,6 +159,9 @@ def _spread(found: dict[str, Any]) -> list[str]:
     if "mean_width" in found:
         level, width = 100 * found["level"], found["mean_width"]
         lines.append(f"  {level:g} % intervals of the pixels: {width:.4f} wide on average")
+    if found.get("mean_measured_share") is not None:
+        share = 100 * found["mean_measured_share"]
+        lines.append(f"  y removed {share:.0f} % of the prior variance of the pixels on average")
     lines += [f"  {text}" for text in found.get("said", [])]
     return lines
 

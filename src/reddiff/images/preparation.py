@@ -34,6 +34,7 @@ from reddiff.problem import Problem
 from reddiff.results import Finding, Reconstruction, Status
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
+from reddiff.uncertainty.information import prior_std
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class Ready:
             reconstruction=run,
             as_pixels=self.finish,
             notes=tuple(notes),
+            prior_std=prior_std(self.prior, run.x[0]),
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from reddiff.images.io import Picture
 from reddiff.metrics.draws import Interval
 from reddiff.results import Reconstruction, Status
+from reddiff.uncertainty.information import measured_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class Restored:
         reconstruction: The run, or all draws, in the units of the prior: latents, if it has them.
         as_pixels: Maps an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
         notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
+        prior_std: The standard deviation of the pixels of each channel under the prior, in its
+            units; None if it is not known.
     """
 
     picture: Picture
@@ -35,6 +38,7 @@ class Restored:
     reconstruction: Reconstruction
     as_pixels: Callable[[Tensor], Tensor]
     notes: tuple[str, ...]
+    prior_std: Float[Tensor, "c 1 1"] | None = None
 
     @property
     def pixels(self) -> Float[Tensor, "c h w"]:
@@ -57,6 +61,18 @@ class Restored:
     def usable(self) -> Bool[Tensor, "1 S"]:
         """The draws that did not diverge."""
         return self.reconstruction.usable
+
+    @property
+    def measured_share(self) -> Float[Tensor, "c h w"] | None:
+        """The share of each pixel's prior variance that y removed, from 0 to 1, from the draws.
+
+        None if there are less than two draws, or the spread of the prior is not known. See
+        `reddiff.measured_share`.
+        """
+        if self.prior_std is None or int(self.usable.sum()) < 2:
+            return None
+        share = measured_share(self.reconstruction.std[0], self.prior_std)
+        return self.as_pixels(2 * share - 1)
 
     def interval(self, level: float = 0.9) -> Interval:
         """The central interval of every pixel over the draws, in [0, 1].

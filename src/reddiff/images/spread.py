@@ -20,6 +20,8 @@ from reddiff.metrics.draws import Interval, needed_draws
 from reddiff.uncertainty import functional
 
 LEVEL = 0.9  # the default level of the intervals of regions
+MAPS = ("width", "measured")  # of the pixels, as pictures
+WIDTH, SHARE = "width of the {:g} % interval", "share of the prior variance that y removed"
 MOST_FILES = 500  # of one picture, which are open together until all are written
 
 
@@ -29,8 +31,9 @@ class Spread:
 
     Arguments:
         interval: The level of the intervals of pixels, which are written beside the result:
-            `NAME.low.SUFFIX`, `NAME.high.SUFFIX`, and their width as `NAME.width.png`. None to
-            write none.
+            `NAME.low.SUFFIX`, `NAME.high.SUFFIX`, their width as `NAME.width.png`, and as
+            `NAME.measured.png` the fraction of each pixel's prior variance that y removed, if the
+            variance of the prior is known. None to write none.
         folder: The folder for the draws, `NAME-001.SUFFIX` and so on; None to write none.
         regions: Regions whose statistics and intervals are computed.
         calibration: The calibration of the intervals of pixels and of means of regions.
@@ -59,7 +62,8 @@ class Spread:
 
     def files(self, output: Path, draws: int) -> list[Path]:
         """The files to be written for an output."""
-        found = [] if self.interval is None else [*self._ends(output), self._map(output)]
+        maps = [output.with_suffix(f".{name}.png") for name in MAPS]
+        found = [] if self.interval is None else [*self._ends(output), *maps]
         return found + self._draws(output, draws)
 
     def check(
@@ -97,10 +101,14 @@ class Spread:
         if ends is not None:
             for path, pixels in zip(self._ends(output), ends, strict=True):
                 files.append((path, _encoded(path, replace(result.picture, pixels=pixels))))
-            title = f"width of the {100 * self.level:g} % interval"
-            buffer = BytesIO()
-            heat_map(ends.width.mean(0), title).save(buffer, "PNG")
-            files.append((self._map(output), iter([buffer.getvalue()])))
+            share = result.measured_share
+            shown = {"width": heat_map(ends.width.mean(0), WIDTH.format(100 * self.level))}
+            if share is not None:
+                shown["measured"] = heat_map(share.mean(0), SHARE, top=1.0)
+            for name, picture in shown.items():
+                buffer = BytesIO()
+                picture.save(buffer, "PNG")
+                files.append((output.with_suffix(f".{name}.png"), iter([buffer.getvalue()])))
         targets = self._draws(output, result.usable.shape[1])
         for path, pixels in zip(targets, result.draws, strict=False):
             files.append((path, _encoded(path, replace(result.picture, pixels=pixels[0]))))
@@ -112,6 +120,8 @@ class Spread:
         found: dict[str, Any] = {"level": self.level}
         if ends is not None:
             found["mean_width"] = float(ends.width.mean())
+            share = result.measured_share
+            found["mean_measured_share"] = None if share is None else float(share.mean())
         numbers = {}
         for region in self.regions:
             value = functional(result, region.of(size), level=self.level)
@@ -152,9 +162,6 @@ class Spread:
 
     def _ends(self, output: Path) -> list[Path]:
         return [output.with_suffix(f".{name}{output.suffix}") for name in ("low", "high")]
-
-    def _map(self, output: Path) -> Path:
-        return output.with_suffix(".width.png")
 
     def _draws(self, output: Path, draws: int) -> list[Path]:
         if self.folder is None:

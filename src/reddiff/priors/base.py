@@ -125,21 +125,29 @@ class Prior(nn.Module, ABC):
         """
         return isotropic(s, like) if self.errors is None else self.errors.at(s, like)
 
+    def data_covariance(self, like: Float[Tensor, "b *n"]) -> Covariance:
+        """The covariance of x, as seen in the error at the highest level.
+
+        Arguments:
+            like: A tensor of the shape, dtype and device of x.
+        """
+        top = like.new_full((len(like),), min(self.sigma_max, 1e3))
+        return self.error_covariance(top, like).before(top)
+
     def gaussianity(
         self, s: Float[Tensor, " b"], like: Float[Tensor, "b *n"]
     ) -> Float[Tensor, " b"]:
         """Ratio of the error variance to that of a Gaussian prior with the same covariance.
 
-        The covariance of x is derived from the error at the highest noise level. The ratio is 1 for
-        Gaussian priors; the smaller it is, the more the denoiser exploits non-Gaussian structure.
+        The covariance of x is `data_covariance`. The ratio is 1 for Gaussian priors; the smaller it
+        is, the more the denoiser exploits non-Gaussian structure.
 
         Arguments:
             s: Noise levels, one per lane.
             like: A tensor with the shape, dtype and device of x.
         """
-        top = torch.full_like(s, min(self.sigma_max, 1e3))
         signs = Keys(0, (0,)).at(MEASURING).randn_like(like[:1]).sign().expand_as(like)
-        gaussian = self.error_covariance(top, like).before(top).given(s)
+        gaussian = self.data_covariance(like).given(s)
         return dot(signs, self.error_covariance(s, like)(signs)) / dot(signs, gaussian(signs))
 
     @property

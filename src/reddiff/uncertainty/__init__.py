@@ -8,6 +8,7 @@ from reddiff.uncertainty.chains import rhat as rhat
 from reddiff.uncertainty.functionals import Functional as Functional
 from reddiff.uncertainty.functionals import functional as functional
 from reddiff.uncertainty.information import measured_share as measured_share
+from reddiff.uncertainty.information import prior_std as prior_std
 from reddiff.uncertainty.posterior import sample_posterior as sample_posterior
 from reddiff.uncertainty.predictive import ResidualTests as ResidualTests
 from reddiff.uncertainty.predictive import residual_tests as residual_tests

@@ -53,7 +53,12 @@ def iterative_step(
 
     def plain() -> Solution:
         step = towards_y(problem.residual(denoised), level.fresh2, level.fresh2)
-        return Solution(denoised + step.x, step.converged)
+        if not bool(level.drawing.any()):
+            return Solution(denoised + step.x, step.converged)
+        # Half of it again where A damps x, so that y does not count twice there.
+        again = towards_y(operator(step.x), level.fresh2, level.fresh2)
+        x = torch.where(per_lane(level.drawing, w) > 0, again.x, step.x)
+        return Solution(denoised + x, step.converged & (again.converged | ~level.drawing))
 
     last = measured_step(problem, operator, prior, denoised, level, plain)
     return StepResult(

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from reddiff.problem import Problem
 from reddiff.schedules import Schedule, geometric
-from reddiff.solvers.noise_aware.state import NoiseAwareState
+from reddiff.solvers.noise_aware.state import LEAST_NOISE, NoiseAwareState
 from reddiff.solvers.noise_aware.step import StepResult
+
+DEEP = 24  # times below the noise of the best measured coordinate
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,21 @@ class Levels:
         lower = max(0.0, 4 * self.realism - 3)
         low = sigma.clamp(min=last) ** (1 - lower) * last**lower
         return torch.minimum(low, first) if len(self.schedule) > 1 else low
+
+    def last_of_draws(
+        self, low: Tensor, sigma: Float[Tensor, " b"], least: float
+    ) -> Float[Tensor, " b"]:
+        """`low`, or what is so far below the noise that draws have spread in measured directions.
+
+        Arguments:
+            low: The last level.
+            sigma: The noise of the best measured coordinate.
+            least: The lowest level the prior is good for.
+        """
+        if self.realism < 1 or len(self.schedule) == 1:
+            return low
+        deep = sigma.clamp(min=LEAST_NOISE) / DEEP
+        return torch.minimum(low, deep.clamp(min=least))
 
     def at(self, low: Tensor, k: Tensor, *, stretched: bool) -> Float[Tensor, " b"]:
         """The level of step k in lanes with the last level `low`.

@@ -61,6 +61,7 @@ def linear_step(
         dual=weight * share,
         other=u,
         found=not known,
+        drawing=(u == 0) & (r == 1),
     )
     base = w = state.extrapolated(beta * (1 - share))
     if r < 0.5:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from reddiff.solvers.base import Solver, unsolved
 from reddiff.solvers.noise_aware.levels import Levels, log_even
 from reddiff.solvers.noise_aware.linear import linear_step
 from reddiff.solvers.noise_aware.nonlinear import nonlinear_step
-from reddiff.solvers.noise_aware.realism import REALISM, kept_share, momentum_of, noise_scale_of
+from reddiff.solvers.noise_aware.realism import REALISM, inertia, momentum_of, noise_scale_of
 from reddiff.solvers.noise_aware.start import initial_state
 from reddiff.solvers.noise_aware.state import NoiseAwareState
 
@@ -66,7 +65,8 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
     **Levels** are evenly spaced in log s, from the first of the schedule to a last level per lane.
     This is the noise of the best measured coordinate, :math:`\sigma_y / \lVert A \rVert`, but not
     below the last level of the schedule. It is a quarter of that for nonlinear A and non-Gaussian
-    noise, and lower for r above 3/4, down to the last level of the schedule at r = 1.
+    noise, and lower for r above 3/4, down to the last level of the schedule at r = 1. For a
+    Gaussian prior and r = 1 it is also at most 1/24 of the noise.
 
     **Piecewise constant operators** (rounding, JPEG) are replaced by a smooth approximation, whose
     error counts as noise (`Problem.smoothed`).
@@ -158,9 +158,7 @@ class NoiseAwareREDDiff(Solver[NoiseAwareState]):
         known = not isinstance(problem.noise, UnknownGaussian)
         s = self.levels.at(state.low, k, stretched=known)
         before = self.levels.at(state.low, (k - 1).clamp(min=0), stretched=known)
-        kept = kept_share(r, state.non_gaussianity, s / before)
-        kept = torch.where((k > 0).to(s.device), kept, 0)
-        beta = self.momentum - kept / max(2 * r, 1)
+        kept, beta = inertia(r, state.non_gaussianity, s / before, later=(k > 0).to(s.device))
         eps = rng.randn_like(state.mu)
         if r > 0.5:
             old = per_lane(kept, eps)

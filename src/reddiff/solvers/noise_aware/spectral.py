@@ -31,7 +31,8 @@ def spectral_step(
     s = per_lane(level.s, z_y)
     matched = view.reach(level.s)
     noise2 = per_lane(level.weight, z_y) * sigma**2
-    weight = s**2 / (per_lane(level.tau2, z_y) + noise2)
+    shared = matched | (per_lane(level.drawing, z_y) == 0)  # the others take y once, in z
+    weight = s**2 / (torch.where(shared, per_lane(level.tau2, z_y), 0) + noise2)
     weight = torch.where(seen, weight, 0).clamp(max=1)  # the weight of y in z
     fresh = (s**2 - (weight * sigma) ** 2).clamp(min=0).sqrt()
     noise = per_lane(level.scale, z_y) * operator.vt(eps)
@@ -45,7 +46,7 @@ def spectral_step(
 
     def plain() -> Solution:
         left, share = per_lane(level.left, z_y), (sigma / s) ** 2
-        own2, open2 = left * (s**2 - sigma**2), per_lane(level.fresh2, z_y)
+        own2, open2 = left * (s**2 - sigma**2), torch.where(shared, per_lane(level.fresh2, z_y), 0)
         to_y = torch.where(matched, own2 / (own2 + sigma**2), open2 / (open2 + noise2))
         mu = torch.where(seen, to_y * z_y + (1 - to_y) * d, d)
         mu = mu - torch.where(matched, left * share * (z - z_y), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,7 +37,10 @@ def initial_state(problem: Problem, prior: Prior, levels: Levels, rng: Rng) -> N
         low = levels.last(lower * sigma_y / norm).clamp(max=prior.sigma_max)
     eta = prior.gaussianity(torch.where(low > 0, low, 1), mu).clamp(LEAST, 1)
     none, solved = torch.zeros_like(mu), torch.isfinite(norm)
-    return NoiseAwareState(mu, mu, sigma_y, low, norm, eta, none, none, solved)
+    state = NoiseAwareState(mu, mu, sigma_y, low, norm, eta, none, none, solved)
+    deep = levels.last_of_draws(low, sigma_y / norm, prior.sigma_min)
+    draws = (state.non_gaussianity == 0) & (low > 0)
+    return replace(state, low=torch.where(draws, deep, low))
 
 
 def _rms(y: Tensor, problem: Problem) -> Float[Tensor, " b"]:

@@ -31,6 +31,8 @@ class Level:
         dual: omega, from 0 to lambda, `(b,)`.
         other: u, the deviation of the prior from a Gaussian, from 0 to 1, `(b,)`.
         found: Whether sigma_y is estimated, for which the degrees of freedom are needed.
+        drawing: Whether coordinates with more noise than s take one data step instead of two, as
+            draws from the posterior need, `(b,)`.
     """
 
     s: Float[Tensor, " b"]
@@ -41,6 +43,7 @@ class Level:
     dual: Float[Tensor, " b"]
     other: Float[Tensor, " b"]
     found: bool
+    drawing: Bool[Tensor, " b"]
 
     @property
     def best(self) -> Float[Tensor, " b"]:
