@@ -32,7 +32,6 @@ from reddiff.metrics import central_interval
 from reddiff.operators import Identity, LinearOperator, Matrix
 from reddiff.priors.gaussian_posterior import dense_matrix
 from reddiff.solvers import NoiseAwareREDDiff
-from reddiff.uncertainty import RankTest
 from reddiff.uncertainty.posterior import AT_ONCE
 
 SIDE, DRAWS = 16, 39  # the fewest draws for 95 %
@@ -118,8 +117,8 @@ def coverage(results: Results, arguments: argparse.Namespace) -> None:
 # --------------------------------------------------------------------------------------- sbc
 
 
-def ranked(name: str, count: int) -> dict[str, RankTest]:
-    """The ranks of truths: of a pixel, a mean, a spread, and of -log p(y | x)."""
+def ranked(name: str, count: int) -> Row:
+    """p-values and mean ranks of truths: of a pixel, a mean, a spread, and -log p(y | x)."""
     truth = drawn(FIELD, count, (1, SMALL, SMALL), seed=7)
     operator = {**small_operators(), "identity": Identity()}[name]
     problem = Problem.simulate(truth, operator, Gaussian(SIMULATED), seed=7)
@@ -131,12 +130,8 @@ def ranked(name: str, count: int) -> dict[str, RankTest]:
         "std of a box": lambda x: x[box].flatten(1).std(1),
         "likelihood": problem.nll,
     }
-    return dict(sbc(samples, truth, quantities).tests)
-
-
-def tested(name: str, count: int) -> Row:
-    found = ranked(name, count)
-    return {what: [test.p, test.mean] for what, test in found.items()}
+    tests = sbc(samples, truth, quantities).tests
+    return {what: [test.p, test.mean] for what, test in tests.items()}
 
 
 def calibration(results: Results, arguments: argparse.Namespace) -> None:
@@ -148,7 +143,7 @@ def calibration(results: Results, arguments: argparse.Namespace) -> None:
     names = ["mask"] if arguments.quick else [*small_operators(), "identity"]
     printed, least, tests = None, 1.0, 0
     for name in names:
-        row = results.cell(partial(tested, name, count), table="sbc", operator=name, count=count)
+        row = results.cell(partial(ranked, name, count), table="sbc", operator=name, count=count)
         what = [key for key, value in row.items() if isinstance(value, list)]
         printed = Table("operator", *what) if printed is None else printed
         printed.row(name, *[f"{row[k][0]:.2g} ({row[k][1]:.3f})" for k in what])
