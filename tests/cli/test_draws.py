@@ -73,10 +73,10 @@ def test_a_map_shows_what_was_measured(tiny):
     found = json.loads((tiny / "out.png.json").read_text())["uncertainty"]["mean_measured_share"]
     assert f"y removed {100 * found:.0f} % of the prior variance" in text
     shown = pixels(tiny / "out.measured.png")
-    bright = (np.abs(shown - COLORS[-1]).max(-1) <= 3).sum(0)
+    bright = (np.abs(shown - COLORS[-1]).max(-1) <= 34).sum(0)
     assert bright[GAP + 18 : GAP + 32].sum() > 200  # measured
     assert bright[: GAP + 14].sum() < 50  # missing
-    given = {"mask": tiny / "m.png", "noise": 0.02, "steps": 3, "draws": 2}
+    given = {"mask": tiny / "m.png", "noise": 0.02, "steps": 3, "draws": 19}
     result = reddiff.restore(tiny / "in.png", task="inpaint", **given)
     share = result.measured_share
     assert share.shape == (3, 24, 32)

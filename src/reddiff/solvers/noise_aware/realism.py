@@ -97,5 +97,5 @@ def inertia(
     kept = torch.where(later, kept, 0)
     beta = momentum_of(r) - kept / max(2 * r, 1)
     if r == 1:
-        beta = beta - (1 - u) * (1 - ratio) * ratio**1.5 / 4
+        beta = beta - torch.where(u == 0, (1 - ratio) * ratio**1.5 / 4, 0)
     return kept, beta
