@@ -68,8 +68,7 @@ class Ready:
         level, notes = self.noise, [*self.notes]
         if level is None:
             level = PIXELS * float(run.noise_level.nanmean())
-            words = f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units."
-            notes.append(words)
+            notes += [f"The noise was estimated during the run: {level:.4f} in [0, 1] pixel units."]
         notes += _warnings(run, self.unit)
         restored = self.finish(run.x[0])
         if isinstance(self.prior, LatentPrior):
@@ -189,10 +188,9 @@ def _solver(settings: Settings, task: Task, problem: Problem, prior: Prior) -> S
 
 def _resized(alpha: Tensor | None, like: Tensor) -> Tensor | None:
     """The alpha channel, in the size of the result."""
-    size = tuple(like.shape[1:])
-    if alpha is None or tuple(alpha.shape[1:]) == size:
+    if alpha is None or alpha.shape[1:] == like.shape[1:]:
         return alpha
-    return interpolate(alpha[None], size, mode="bicubic")[0].clamp(0, 1)
+    return interpolate(alpha[None], tuple(like.shape[1:]), mode="bicubic")[0].clamp(0, 1)
 
 
 def _gray(apart: float | None) -> list[str]:
