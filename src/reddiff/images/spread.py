@@ -20,7 +20,6 @@ from reddiff.metrics.draws import Interval, needed_draws
 from reddiff.uncertainty import functional
 
 LEVEL = 0.9  # the default level of the intervals of regions
-MAPS = ("width", "measured")  # of the pixels, as pictures
 WIDTH, SHARE = "width of the {:g} % interval", "share of the prior variance that y removed"
 MOST_FILES = 500  # of one picture, which are open together until all are written
 
@@ -61,9 +60,8 @@ class Spread:
         return needed_draws(self.level) if self.regions or self.interval is not None else 1
 
     def files(self, output: Path, draws: int) -> list[Path]:
-        """The files to be written for an output."""
-        maps = [output.with_suffix(f".{name}.png") for name in MAPS]
-        found = [] if self.interval is None else [*self._ends(output), *maps]
+        """The files to be written for an output, except the map that not every prior has."""
+        found = [] if self.interval is None else [*self._ends(output), _map(output, "width")]
         return found + self._draws(output, draws)
 
     def check(
@@ -83,7 +81,8 @@ class Spread:
             self.calibration.check(settings, weights, self.level)
         for region in self.regions:
             region.mask(size)
-        for path in self.files(output, draws or 0):
+        more = [] if self.interval is None else [_map(output, "measured")]
+        for path in self.files(output, draws or 0) + more:
             check_target(path, force=force, parents=True)
 
     def ends(self, result: Restored) -> Interval | None:
@@ -108,7 +107,7 @@ class Spread:
             for name, picture in shown.items():
                 buffer = BytesIO()
                 picture.save(buffer, "PNG")
-                files.append((output.with_suffix(f".{name}.png"), iter([buffer.getvalue()])))
+                files.append((_map(output, name), iter([buffer.getvalue()])))
         targets = self._draws(output, result.usable.shape[1])
         for path, pixels in zip(targets, result.draws, strict=False):
             files.append((path, _encoded(path, replace(result.picture, pixels=pixels[0]))))
@@ -171,6 +170,10 @@ class Spread:
         digits = max(3, len(str(draws)))
         names = [f"{output.stem}-{i:0{digits}}{output.suffix}" for i in range(1, draws + 1)]
         return [self.folder / name for name in names]
+
+
+def _map(output: Path, name: str) -> Path:
+    return output.with_suffix(f".{name}.png")
 
 
 def _encoded(path: Path, picture: Picture) -> Iterator[bytes]:

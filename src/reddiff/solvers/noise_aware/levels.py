@@ -48,8 +48,8 @@ class Levels:
         """
         if self.realism < 1 or len(self.schedule) == 1:
             return low
-        deep = sigma.clamp(min=LEAST_NOISE) / DEEP
-        return torch.minimum(low, deep.clamp(min=least))
+        deep = torch.minimum(low, (sigma.clamp(min=LEAST_NOISE) / DEEP).clamp(min=least))
+        return torch.where(sigma > 0, deep, low)  # without noise, draws reproduce y
 
     def at(self, low: Tensor, k: Tensor, *, stretched: bool) -> Float[Tensor, " b"]:
         """The level of step k in lanes with the last level `low`.
