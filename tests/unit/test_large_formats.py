@@ -20,7 +20,7 @@ from reddiff.large.formats import format_of, open_large
 from reddiff.large.formats.zarr_store import scaled_attributes
 from reddiff.large.grid import Grid
 from reddiff.large.layout import Layout
-from reddiff.large.scan import scan
+from reddiff.large.scanning import scan
 from reddiff.large.values import as_type
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from reddiff.images.jobs import Job
 from reddiff.images.records import as_json, versions
 from reddiff.images.settings import Settings
 from reddiff.large.channels import Channels
-from reddiff.large.scan import Scan
+from reddiff.large.scanning import Scan
 
 DECISIVE = ("reddiff", "torch")  # the versions that a rerun must have
 OF_A_FILE = ("source", "output", "lane", "keep_diverged")

@@ -20,7 +20,7 @@ from reddiff.large.formats.base import Canvas, Source
 from reddiff.large.grid import Grid
 from reddiff.large.parts import Parts
 from reddiff.large.plan import Large, plan_of
-from reddiff.large.scan import Scan, limits, scan
+from reddiff.large.scanning import Scan, limits, scan
 from reddiff.large.tasks import WindowTask
 from reddiff.large.windows import Work
 from reddiff.priors.base import Prior
