@@ -173,7 +173,7 @@ def _bad(tiny: dict[str, Tensor]) -> dict[str, tuple[Any, str]]:
             r"1 unexpected: label_emb.weight \(it is adm-256-cond\)",
         ),
         "another shape": (tiny | {first: torch.ones(2, 3)}, r"1 of another shape: .* \(2, 3\) for"),
-        "nothing alike": ({"a": torch.ones(1)}, r"missing: .*, \.\.\.; 1 unexpected: a \(none of"),
+        "nothing alike": ({"a": torch.ones(1)}, r"missing: .*, \.\.\.; 1 unexpected: a \(no published"),
         "NaN": (tiny | {first: tiny[first] * torch.nan}, "finite .* float32, got values that"),
         "integers": (tiny | {first: tiny[first].int()}, "finite .* float32, got int32"),
         "a list": ([torch.ones(1)], "expected tensors by name, got none"),
