@@ -164,7 +164,7 @@ class Evil:
 def _bad(tiny: dict[str, Tensor]) -> dict[str, tuple[Any, str]]:
     first = next(iter(tiny))
     fewer = {k: v for k, v in tiny.items() if not k.startswith("out.")}
-    refused = "and is not loaded \\(torch.save"
+    refused = "which is not loaded \\(torch.save"
     return {
         "fewer": (fewer, r"adm-256, got 4 missing: out.0.weight, out.0.bias, .*\(closest: adm-256"),
         "more": (tiny | {"a": torch.ones(1)}, r"1 unexpected: a \(closest: adm-256, "),
@@ -173,7 +173,7 @@ def _bad(tiny: dict[str, Tensor]) -> dict[str, tuple[Any, str]]:
             r"1 unexpected: label_emb.weight \(it is adm-256-cond\)",
         ),
         "another shape": (tiny | {first: torch.ones(2, 3)}, r"1 of another shape: .* \(2, 3\) for"),
-        "nothing alike": ({"a": torch.ones(1)}, r"missing: .*, \.\.\.; 1 unexpected: a \(no published"),
+        "nothing alike": ({"a": torch.ones(1)}, r"missing: .*, \.\.\.; 1 unexpected: a \(no pub"),
         "NaN": (tiny | {first: tiny[first] * torch.nan}, "finite .* float32, got values that"),
         "integers": (tiny | {first: tiny[first].int()}, "finite .* float32, got int32"),
         "a list": ([torch.ones(1)], "expected tensors by name, got none"),
