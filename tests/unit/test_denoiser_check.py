@@ -74,7 +74,7 @@ def test_a_network_without_a_gradient_is_refused(predict: str) -> None:
     """x - s eps has a gradient even where eps has none: the vjp would be that of x alone."""
     prior = wired(predict, no_grad=True)
     assert torch.isfinite(solve(PROBLEM, prior, REDDiff.paper(2)).x).all()
-    with pytest.raises(InvalidArgument, match="net: expected an output with a gradient, got one"):
+    with pytest.raises(InvalidArgument, match="net: expected an output with a gradient, got none"):
         solve(PROBLEM, prior, PiGDM.paper(2))
     with pytest.raises(InvalidArgument, match="net: expected an output with a gradient"):
         prior.vjp(X, 1.0)

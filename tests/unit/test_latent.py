@@ -88,7 +88,7 @@ def test_decodings_are_counted_per_lane(runs):
     whole = solve(latent, prior, solver, runs=runs)
     assert whole.cost.evaluations == whole.cost.decodings == whole.cost.decoder_vjps
     assert whole.cost.decodings == (6 * runs,) * 3
-    assert f", {6 * runs} decodings a lane" in str(whole)
+    assert f", {6 * runs} decodings per lane" in str(whole)
     half = solve(latent, prior, solver, runs=runs, stop_at=3)
     assert half.cost.decodings == (3 * runs,) * 3
     rest = solve(latent, prior, solver, resume=half.snapshot)

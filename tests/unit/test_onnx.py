@@ -69,7 +69,9 @@ def test_solvers_that_differentiate_refuse_before_any_evaluation(path):
     prior = reddiff.prior(path, **X0)
     truth = torch.rand(1, 3, 8, 8)
     problem = Problem.simulate(truth, BlockMean(2), Gaussian(0.1))
-    with pytest.raises(Unsupported, match=r"^DPS: expected a prior with gradients, got one of"):
+    with pytest.raises(
+        Unsupported, match=r"^DPS: expected a prior with gradients, got an ONNX network"
+    ):
         solve(problem, prior, DPS.paper(3, prior), check=False)
     assert Session.calls == []
     assert not GrayPrior(prior).differentiable

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reddiff.hooks import Hook, Progress
 from reddiff.images.arguments import Source, keywords
+from reddiff.images.conversions import take_numbers
 from reddiff.images.preparation import Ready, prepare
 from reddiff.images.restored import Restored
 from reddiff.images.settings import Settings
@@ -73,6 +74,7 @@ def solve_ready(
     lane: int = 0,
 ) -> Restored:
     """Restore a picture that is prepared. Arguments as for `restore_with`."""
+    settings = take_numbers(settings)
     hooks = [*hooks, *([] if preview is None else [_Preview(preview, ready.finish)])]
     more: dict[str, Any] = {"seed": settings.seed, "ids": [lane], "hooks": hooks}
     problem, prior, solver = ready.problem, ready.prior, ready.solver
