@@ -124,7 +124,7 @@ WINDOWED: Mapping[str, Mapping[str, Any]] = {
 
 
 def windows(results: Results, arguments: argparse.Namespace) -> None:
-    side, steps = (64, 2) if arguments.quick else (arguments.tile, arguments.steps)
+    side, steps = (48, 2) if arguments.quick else (arguments.tile, arguments.steps)
     key = {"image": str(arguments.image), "noise": arguments.noise, "quick": arguments.quick}
     print(f"windows of {side}, overlap {side // 4}, {steps} steps\n")
     columns = ("axis", "borders", "largest jump there", "elsewhere", "there, in the whole")
@@ -135,7 +135,7 @@ def windows(results: Results, arguments: argparse.Namespace) -> None:
         for axis, (count, there, elsewhere, whole) in zip("yx", row["axes"], strict=True):
             numbers = [f"{v:.2f}" for v in (there, elsewhere, whole)]
             printed.row(task, f"{row['rms']:.2f}", axis, str(count), *numbers)
-            results.expect(f"{task}: jump along {axis}, over the whole's", there / whole, most=1.1)
+            results.expect(f"{task}: jump along {axis}, over the whole's", there / whole, most=1.2)
     print()
 
 
