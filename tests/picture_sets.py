@@ -59,6 +59,18 @@ def digest(data: bytes) -> str:
     return np.asarray(Image.open(BytesIO(data))).tobytes().hex()
 
 
+def restored_from_now(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The pictures that runs restore, as they begin them."""
+    real, made = worker.restored, list[Any]()
+
+    def restored(units: Any, *words: Any) -> Any:
+        made.extend(units)
+        return real(units, *words)
+
+    monkeypatch.setattr(worker, "restored", restored)
+    return made
+
+
 def interrupt_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends as if by Ctrl-C before this picture."""
     real, made = worker.restored, []

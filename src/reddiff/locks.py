@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from reddiff.errors import PictureError
+
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
@@ -28,6 +30,17 @@ def try_lock(descriptor: int) -> bool:
             return False
         raise
     return True
+
+
+def require_lock(descriptor: int, path: Path, what: str = "target") -> None:
+    """Lock an open file on behalf of a path.
+
+    Raises:
+        PictureError: If another process holds the lock.
+    """
+    if not try_lock(descriptor):
+        expected = f"a {what} that no other run is writing to"
+        raise PictureError(path, expected=expected, got="one that is in use", errno=errno.EBUSY)
 
 
 def fsync_folders(paths: Sequence[Path]) -> None:

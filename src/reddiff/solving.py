@@ -63,6 +63,11 @@ def solve(
     """
     ruled = [*_bars(hooks, progress), *_with_tol(hooks, tol)]
     run = Run(problem, prior, solver, seed, ids, runs, ruled, resume, check)
+    return completed(run, stop_at)
+
+
+def completed(run: Run, stop_at: int | None = None) -> Reconstruction:
+    """The result of a run that is advanced to its end, or to a step, and closed."""
     try:
         while run.more() and (stop_at is None or run.step < stop_at):
             run.advance()

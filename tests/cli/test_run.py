@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import commands
-from picture_sets import COUNT, interrupt_after, pixels, run
+from picture_sets import COUNT, interrupt_after, pixels, restored_from_now, run
 from reddiff.cli.run_display import Display
 from reddiff.engine import worker
 from reddiff.engine.events import Event
@@ -93,11 +93,7 @@ def test_an_interrupted_run_goes_on_with_the_picture_after(here, monkeypatch):
     assert "5 pictures: 2 done, 0 failed, 1 waiting for their shard, 2 left" in text
     spooled = next(Path("out/_run/spool").rglob("*.out"))
     spooled.write_bytes(spooled.read_bytes()[:-1])  # damaged by a power cut: made again
-    made = []
-    real = worker.restored
-    monkeypatch.setattr(
-        worker, "restored", lambda units, *words: made.extend(units) or real(units, *words)
-    )
+    made = restored_from_now(monkeypatch)
     run("in", "out")
     assert len(made) == 3
     assert pixels("out") == pixels("whole")

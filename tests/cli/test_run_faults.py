@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,24 +13,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from picture_sets import COUNT, interrupt_after, picture, pixels, run
+import killer_operator
+from picture_sets import COUNT, interrupt_after, picture, pixels, restored_from_now, run
 from reddiff.engine import worker
 
 
 @pytest.mark.slow
 def test_a_picture_that_kills_its_process_fails_alone(here, monkeypatch):
-    """An operator of the user's that kills its process where a pixel says so."""
-    Path("killer.py").write_text(
-        "import os, signal\n"
-        "from reddiff.operators import Identity\n"
-        "class Killer(Identity):\n"
-        "    def forward(self, x):\n"
-        "        return x\n"
-        "    def measured(self, y):\n"
-        "        if float(y.max()) < -0.99: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().measured(y)\n"
-        "killer = Killer()\n"
-    )
+    """See `killer_operator`."""
+    shutil.copy(killer_operator.__file__, "killer.py")
     Image.new("RGB", (16, 12)).save("in/black.png")
     words = ("--task", "killer.py:killer", "--workers", 1)
     text = run("in", "out", *words, code=5)
@@ -82,14 +74,7 @@ def test_the_clock_decides_nothing(here, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt_after(4, patch)
         run("in", "out", code=130)
-    made = []
-    real = worker.restored
-
-    def restored(units: Any, *words: Any) -> Any:
-        made.extend(units)
-        return real(units, *words)
-
-    monkeypatch.setattr(worker, "restored", restored)
+    made = restored_from_now(monkeypatch)
     for years, path in enumerate(p for top in ("in", "out") for p in Path(top).rglob("*")):
         then = time.time() + (-1) ** years * 3e7 * years
         os.utime(path, (then, then))

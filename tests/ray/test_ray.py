@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 import commands
+import killer_operator
 import ray
 from reddiff.images.io import read_picture
 from tiny import save_tiny
@@ -79,18 +81,8 @@ def test_two_processes_of_one_machine(here):
 
 
 def test_two_nodes_and_a_picture_that_kills_its_actor(here, two_nodes):
-    """An operator of the user's that kills its process where a picture is black."""
-    Path("killer.py").write_text(
-        "import os, signal\n"
-        "from reddiff.operators import Identity\n"
-        "class Killer(Identity):\n"
-        "    def forward(self, x):\n"
-        "        return x\n"
-        "    def measured(self, y):\n"
-        "        if float(y.max()) < -0.99: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().measured(y)\n"
-        "killer = Killer()\n"
-    )
+    """See `killer_operator`."""
+    shutil.copy(killer_operator.__file__, "killer.py")
     run("local", "--workers", 0, task="killer.py:killer")
     good = pixels("local")
     Image.new("RGB", (16, 12)).save("in/p3b.png")

@@ -132,7 +132,7 @@ def test_a_picture_that_fails_does_not_fail_the_others(tmp_path, prior, monkeypa
     with pytest.raises(Diverged) as alone:
         make(works[2], read_picture(works[2].source), Bright(prior))
     assert str(found[2]) == str(alone.value)
-    monkeypatch.setattr(batching, "_run", None)  # a batch that fails: each is solved alone
+    monkeypatch.setattr(batching, "completed", None)  # a batch that fails: each is solved alone
     again = together(works, Bright(prior), Batches(4))
     for one, other in zip(found, again, strict=True):
         assert str(one) == str(other) if isinstance(one, Diverged) else one.data == other.data
@@ -143,13 +143,13 @@ def test_only_pictures_that_can_be_lanes_are_put_together(tmp_path, prior, monke
     Image.new("L", (SIDE, SIDE), 99).save(works[1].source)
     Image.new("RGB", (SIDE, SIDE + 4), (9, 99, 9)).save(works[3].source)
     sizes = []
-    real = batching._run
+    real = batching.completed
 
-    def counted(problem: Any, *rest: Any) -> Any:
-        sizes.append(len(problem))
-        return real(problem, *rest)
+    def counted(run: Any) -> Any:
+        sizes.append(len(run.ids))
+        return real(run)
 
-    monkeypatch.setattr(batching, "_run", counted)
+    monkeypatch.setattr(batching, "completed", counted)
     same(works, prior, Batches(4))
     assert sizes == [3]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reddiff.errors import PictureError
-from reddiff.locks import try_lock
+from reddiff.locks import require_lock
 
 
 def move_aside(path: Path) -> Path | None:
@@ -48,10 +48,11 @@ def locked(path: Path) -> BinaryIO:
     if not path.parent.is_dir():
         raise PictureError(path, expected="a file in an existing folder", got=f"no {path.parent}")
     lock = path.with_name(f"{path.name}.lock").open("ab")
-    if not try_lock(lock.fileno()):
+    try:
+        require_lock(lock.fileno(), path, "file")
+    except BaseException:
         lock.close()
-        expected, got = "a file that no other run is writing to", "one that is in use"
-        raise PictureError(path, expected=expected, got=got, errno=errno.EBUSY)
+        raise
     return lock
 
 

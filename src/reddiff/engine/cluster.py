@@ -18,7 +18,7 @@ from reddiff.engine.plan import Plan
 from reddiff.engine.shard_work import ShardWork
 from reddiff.engine.shards import spool_folder
 from reddiff.engine.target import Target
-from reddiff.engine.units import Setup, Unit
+from reddiff.engine.units import Found, Setup, Unit
 from reddiff.engine.worker import Worker
 from reddiff.errors import PictureError, ReddiffError, import_package
 from reddiff.processes import TIMES, Died, WorkerError
@@ -77,16 +77,13 @@ class ShardActor:
             return error
 
     def _finished(self, shard: ShardWork) -> tuple[dict[str, Any], list[Event]]:
-        number, path = shard.shard.number, shard.folder / STARTED
-        events = [Event(shard.items[i].key, "", 0.0, number, fresh=False) for i in shard.kept]
+        path, events = shard.folder / STARTED, shard.earlier
         begun = Counter(path.read_text().split()) if path.exists() else Counter[str]()
         fresh = [unit for unit in shard.todo if not begun[str(unit.index)]]
-        runs: list[list[Unit]] = [*self.worker.batches.near(fresh, lambda u: max(u.item.size, 0))]
+        runs: list[list[Unit]] = [*self.worker.batches.near(fresh, lambda unit: unit.size)]
         for unit in shard.todo:  # its process died with it once: alone, it is known whether by it
             if begun[str(unit.index)] >= TIMES:
-                reason = Died(None).sentence
-                shard.take(unit, reason)
-                events.append(Event(unit.item.key, reason, 0.0, number))
+                events.append(shard.take(unit, Found(0.0, Died(None).sentence)))
             elif begun[str(unit.index)]:
                 runs.append([unit])
         for some in runs:
@@ -98,9 +95,7 @@ class ShardActor:
             found = self.worker(some)
             if isinstance(found, BaseException):
                 raise found
-            for unit, outcome in zip(some, found, strict=True):
-                shard.take(unit, outcome.reason)
-                events.append(Event(unit.item.key, outcome.reason, outcome.seconds, number))
+            events += map(shard.take, some, found)
         return shard.finish(), events
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from reddiff.engine.driver import Distributor, Work
-from reddiff.engine.events import Event
 from reddiff.engine.items import TargetError
 from reddiff.engine.shard_work import ShardWork
 from reddiff.engine.units import Found, Setup, Unit
@@ -64,16 +63,15 @@ class _Local:
             rows = work.plan.rows(number)
             items = work.source.items[rows.start : rows.stop]
             shard = ShardWork(work.target, work.plan, number, items)
-            for index in shard.kept:
-                work.tell(Event(shard.items[index].key, "", 0.0, number, fresh=False))
+            for event in shard.earlier:
+                work.tell(event)
             self.open[number] = shard
             self._finish(number)
-            for some in batches.near(shard.todo, lambda unit: max(unit.item.size, 0), most):
+            for some in batches.near(shard.todo, lambda unit: unit.size, most):
                 yield tuple(some)
 
     def _take(self, unit: Unit, found: Found) -> None:
-        self.open[unit.shard].take(unit, found.reason)
-        self.work.tell(Event(unit.item.key, found.reason, found.seconds, unit.shard))
+        self.work.tell(self.open[unit.shard].take(unit, found))
         self._finish(unit.shard)
 
     def _finish(self, number: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from reddiff.engine.events import Event
 from reddiff.engine.items import Item, unwritten
 from reddiff.engine.plan import Plan
 from reddiff.engine.shards import commit, spool_folder
 from reddiff.engine.spool import read_spooled, spool_path
 from reddiff.engine.target import Target
-from reddiff.engine.units import Unit
+from reddiff.engine.units import Found, Unit
 from reddiff.engine.writers import Shard
 
 
@@ -49,16 +50,18 @@ class ShardWork:
         """Whether every picture is done or failed."""
         return self.shard.left == 0
 
-    def take(self, unit: Unit, reason: str) -> None:
-        """Take down the outcome for a picture.
+    @property
+    def earlier(self) -> list[Event]:
+        """An event for each picture whose result an earlier run left."""
+        number = self.shard.number
+        return [Event(self.items[i].key, "", 0.0, number, fresh=False) for i in self.kept]
 
-        Arguments:
-            unit: The picture.
-            reason: Why it failed; empty if it did not.
-        """
-        if reason:
-            self.shard.failed[unit.index] = reason
+    def take(self, unit: Unit, found: Found) -> Event:
+        """Take down the outcome for a picture; returns its event."""
+        if found.reason:
+            self.shard.failed[unit.index] = found.reason
         self.shard.left -= 1
+        return Event(unit.item.key, found.reason, found.seconds, self.shard.number)
 
     def finish(self) -> dict[str, Any]:
         """Write the shard; returns its marker.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 import os
@@ -16,7 +15,7 @@ from reddiff.engine.items import Source
 from reddiff.engine.plan import Plan
 from reddiff.errors import PictureError
 from reddiff.files import read_regular, system_reason, write_whole
-from reddiff.locks import try_lock
+from reddiff.locks import require_lock, try_lock
 
 STATE = "_run"
 MAX_STATE = 1 << 33
@@ -45,9 +44,7 @@ class Target:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         try:
-            if not try_lock(descriptor):
-                expected, got = "a target that no other run is writing to", "one that is in use"
-                raise PictureError(self.folder, expected=expected, got=got, errno=errno.EBUSY)
+            require_lock(descriptor, self.folder)
             yield
         finally:
             os.close(descriptor)

@@ -47,6 +47,11 @@ class Unit:
     item: Item
     spool: str
 
+    @property
+    def size(self) -> int:
+        """The bytes of its file, which stand for its pixels until it is read; 0 if not known."""
+        return max(self.item.size, 0)
+
 
 @dataclass(frozen=True)
 class Found:

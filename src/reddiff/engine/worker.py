@@ -16,7 +16,7 @@ from reddiff.errors import PictureError, ReddiffError
 from reddiff.hooks import Hook
 from reddiff.images.batching import Batches
 from reddiff.images.io import Picture, as_range, read_picture
-from reddiff.images.jobs import Job, file_hash
+from reddiff.images.jobs import Job, file_hash, lane_of
 from reddiff.images.making import Made, make_together
 from reddiff.images.partners import with_own
 from reddiff.images.records import relative_to
@@ -43,32 +43,27 @@ class Worker:
         self.batches = Batches(setup.lanes, setup.processes)
 
     def __call__(self, units: Sequence[Unit]) -> list[Found] | TargetError:
-        """Restore pictures into the spool; an error to be raised if that cannot be written."""
-        found: dict[Unit, Found] = {}
-        try:
-            for some in self.batches.near(units, lambda unit: max(unit.item.size, 0)):
-                found |= self._few(some)
-        except TargetError as error:
-            return error
-        return [found[unit] for unit in units]
+        """Restore a few pictures into the spool; an error to be raised if that cannot be written.
 
-    def _few(self, units: Sequence[Unit]) -> dict[Unit, Found]:
-        start, found = time.perf_counter(), dict[Unit, Found]()
+        Arguments:
+            units: The pictures, not more than `Batches.near` puts together.
+        """
+        start, found = time.perf_counter(), list[Found]()
         results = restored(units, self.setup, self.prior, self.batches, self.hooks)
         share = (time.perf_counter() - start) / len(units)
         for unit, result in zip(units, results, strict=True):
             if isinstance(result, TargetError):
-                raise result
+                return result
             if isinstance(result, BaseException):
-                found[unit] = Found(share, _reason(result))
+                found.append(Found(share, _reason(result)))
                 continue
             result.row["seconds"] = round(share, 4)
             path = spool_path(Path(unit.spool), unit.index)
             try:
                 write_spooled(path, result)
             except OSError as error:
-                raise unwritten(path.parent, error) from error
-            found[unit] = Found(share)
+                return unwritten(path.parent, error)
+            found.append(Found(share))
         return found
 
 
@@ -148,8 +143,3 @@ def _spooled(unit: Unit, setup: Setup, job: Job, content: str, made: Made) -> Sp
         "written": sha256(made.data).hexdigest(),
     }
     return Spooled(row, made.record | {"job": entries}, made.data)
-
-
-def lane_of(content: str) -> int:
-    """The lane id of a picture, from the SHA-256 of its file."""
-    return int(content[:16], 16) - (1 << 63)

@@ -12,7 +12,7 @@ from reddiff.hooks import Hook
 from reddiff.images.animation import Animation
 from reddiff.images.batching import Batches
 from reddiff.images.jobs import Job
-from reddiff.images.making import make, make_together
+from reddiff.images.making import Made, make, make_together
 from reddiff.images.reports import OnExisting, Outcome, Row
 from reddiff.images.runs import Opened, open_run, write_run
 from reddiff.images.spread import Spread
@@ -118,14 +118,27 @@ def _open(
 
 def _alone(begun: _Begun, prior: Prior, hooks: Sequence[Hook]) -> Row:
     opened, start = begun.opened, time.perf_counter() - begun.seconds
+    made: Made | BaseException
     try:
         made = make(
             opened.job, opened.picture, prior, hooks=hooks, film=begun.film, check=opened.check
         )
-        record = write_run(opened, made, film=begun.film, spread=begun.spread)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
-        return _failed(opened.job, error, time.perf_counter() - start)
+        made = error
+    return _written(begun, made, start)
+
+
+def _written(begun: _Begun, made: Made | BaseException, start: float) -> Row:
+    """Write what a job made, if it did; its row."""
+    opened = begun.opened
+    if not isinstance(made, BaseException):
+        try:
+            record = write_run(opened, made, film=begun.film, spread=begun.spread)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
+            made = error
     seconds = time.perf_counter() - start
+    if isinstance(made, BaseException):
+        return _failed(opened.job, made, seconds)
     return Row(opened.job, Outcome.DONE, begun.reason, seconds, record=record)
 
 
@@ -142,17 +155,7 @@ def _together(
     results = make_together(works, prior, batches, hooks=hooks(works[0][0]), checks=checks)
     share = (time.perf_counter() - start) / len(begun)
     for one, made in zip(begun, results, strict=True):
-        job, start = one.opened.job, time.perf_counter() - share - one.seconds
-        if isinstance(made, BaseException):
-            yield _failed(job, made, time.perf_counter() - start)
-            continue
-        try:
-            record = write_run(one.opened, made)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
-            yield _failed(job, error, time.perf_counter() - start)
-        else:
-            seconds = time.perf_counter() - start
-            yield Row(job, Outcome.DONE, one.reason, seconds, record=record)
+        yield _written(one, made, time.perf_counter() - share - one.seconds)
 
 
 def _pixels(begun: _Begun | Row) -> int:

@@ -17,14 +17,11 @@ from reddiff.images.joining import form, joined, one_lane
 from reddiff.images.memory import free_bytes
 from reddiff.images.preparation import Ready
 from reddiff.images.restored import Restored
-from reddiff.priors.base import Prior
-from reddiff.problem import Problem
 from reddiff.random import Keys, drawn
-from reddiff.results import Reconstruction
 from reddiff.run.batch_invariance import BatchInvariant
 from reddiff.run.loop import Run
 from reddiff.run.modes import ordinary_modes
-from reddiff.solvers.base import Solver
+from reddiff.solving import completed
 
 T = TypeVar("T")
 
@@ -110,7 +107,12 @@ class Batches:
         prior, solver = ready[0].prior, ready[0].solver
         try:
             with ordinary_modes(), mode:
-                run = _run(problem, prior, solver, Keys(seed, tuple(lanes)), hooks)
+                keys = Keys(seed, tuple(lanes))  # of the noise; ids must differ, these need not
+                places = range(len(problem))
+                begun = Run(
+                    problem, prior, solver, seed, places, 1, [*hooks], None, True, keys=keys
+                )
+                run = completed(begun)
         except Exception:  # noqa: BLE001 - of one picture, or the memory: alone, it is reported
             return none
         pairs = enumerate(zip(ready, lanes, strict=True))
@@ -133,20 +135,6 @@ class Batches:
             good = ready.prior.trusted or _invariant(ready, mode)
             self.known[key] = mode if good else None
         return self.known[key]
-
-
-def _run(
-    problem: Problem, prior: Prior, solver: Solver[Any], keys: Keys, hooks: Sequence[Hook]
-) -> Reconstruction:
-    """`solve`, with the noise of these keys."""
-    places = range(len(problem))
-    run = Run(problem, prior, solver, keys.seed, places, 1, [*hooks], None, True, keys=keys)
-    try:
-        while run.more():
-            run.advance()
-    finally:
-        run.close()
-    return run.result()
 
 
 def _invariant(ready: Ready, mode: BatchInvariant) -> bool:

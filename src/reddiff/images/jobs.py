@@ -151,3 +151,8 @@ def file_hash(path: str | Path) -> str:
         while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def lane_of(content: str) -> int:
+    """The lane id of a picture, from the SHA-256 of its content."""
+    return int(content[:16], 16) - (1 << 63)

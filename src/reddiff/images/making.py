@@ -13,6 +13,7 @@ from reddiff.errors import Diverged
 from reddiff.hooks import Hook, Progress
 from reddiff.images.animation import Animation
 from reddiff.images.batching import Batches
+from reddiff.images.conversions import take_numbers
 from reddiff.images.io import Picture, encode
 from reddiff.images.job_tasks import check_size, job_task, result_size
 from reddiff.images.jobs import Job
@@ -136,6 +137,7 @@ def _begin(
         check_size(size)
         check(size)
         settings = replace(job.settings, task=task, prior=prior, page=None, range=None)
+        settings = take_numbers(settings)
         return _Begun(job, inputs, settings, prepare(picture, settings))
 
 

@@ -15,7 +15,6 @@ from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.arguments import Source, open_image, open_task, outside
-from reddiff.images.conversions import take_numbers
 from reddiff.images.io import Picture
 from reddiff.images.latents import pictures_of
 from reddiff.images.level import choose_level, doubts
@@ -83,7 +82,7 @@ class Ready:
             reconstruction=run,
             as_pixels=self.finish,
             notes=tuple(notes),
-            prior_std=prior_std(self.prior, run.x[0]),
+            prior_std=prior_std(self.prior, run.x[0]) if run.usable.shape[1] > 1 else None,
         )
 
 
@@ -93,7 +92,6 @@ def prepare(image: Source, settings: Settings) -> Ready:
     Raises:
         InvalidArgument, PictureError, WeightsError: As for `restore`.
     """
-    settings = take_numbers(settings)
     opened = open_image(image, settings)
     degraded, notes = opened.picture, [*opened.picture.notes]
     task = open_task(image, opened, settings, notes)

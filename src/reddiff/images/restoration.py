@@ -61,6 +61,7 @@ def restore_with(
     lane: int = 0,
 ) -> Restored:
     """`restore`, with the settings in one object, and the id of its one lane."""
+    settings = take_numbers(settings)
     return solve_ready(prepare(image, settings), settings, hooks=hooks, preview=preview, lane=lane)
 
 
@@ -74,7 +75,6 @@ def solve_ready(
     lane: int = 0,
 ) -> Restored:
     """Restore a picture that is prepared. Arguments as for `restore_with`."""
-    settings = take_numbers(settings)
     hooks = [*hooks, *([] if preview is None else [_Preview(preview, ready.finish)])]
     more: dict[str, Any] = {"seed": settings.seed, "ids": [lane], "hooks": hooks}
     problem, prior, solver = ready.problem, ready.prior, ready.solver

@@ -28,7 +28,7 @@ class Restored:
         as_pixels: Maps an x of the reconstruction, such as `(c, h, w)`, to a picture in [0, 1].
         notes: Notes and warnings, in sentences; levels are in [0, 1] pixel units.
         prior_std: The standard deviation of the pixels of each channel under the prior, in its
-            units; None if it is not known.
+            units; None if it is not known, or without draws.
     """
 
     picture: Picture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from reddiff.errors import PictureError
 from reddiff.files import read_regular, system_reason, write_whole
 from reddiff.images.records import MAX_BYTES, as_json, record_path
 from reddiff.large.plan import differences
-from reddiff.locks import fsync_folders, try_lock
+from reddiff.locks import fsync_folders, require_lock
 
 FORMAT = 1
 
@@ -46,9 +45,7 @@ class Parts:
             self.folder.mkdir(exist_ok=True)
             descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not try_lock(descriptor):
-                expected, got = "a target that no other run is writing to", "one that is in use"
-                raise PictureError(self.output, expected=expected, got=got, errno=errno.EBUSY)
+            require_lock(descriptor, self.output)
             try:
                 yield
             finally:

@@ -13,6 +13,7 @@ from reddiff.images.conversions import take_kernel
 from reddiff.images.settings import Settings
 from reddiff.images.tasks import Denoise, Inpaint, NoiseSample, SuperResolve, Task, make_task
 from reddiff.images.tasks.base import Pixels
+from reddiff.images.words import split_word
 from reddiff.operators import Mask, Operator
 
 LOCAL = ("denoise", "inpaint", "sr", "deblur")
@@ -84,7 +85,7 @@ class WindowTask:
             PictureError: If the kernel cannot be read.
         """
         name = str(settings.task)
-        kind = name.partition(":")[0]
+        kind = split_word(name)[0]
         expected = f"a task that is the same at every place ({', '.join(LOCAL)})"
         require(kind in LOCAL, "task", expected=expected, got=name)
         require(not settings.fit_mask, "fit-mask", expected="a mask of the same size", got="True")

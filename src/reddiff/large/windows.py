@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reddiff.engine.worker import lane_of
 from reddiff.errors import Diverged
 from reddiff.images.io.picture import FLOATS, Picture
+from reddiff.images.jobs import lane_of
 from reddiff.images.level import choose_level
 from reddiff.images.restoration import restore_with
 from reddiff.images.settings import Settings

@@ -102,11 +102,10 @@ class BatchInvariant(TorchDispatchMode):
     def _by_lane(
         self, func: Any, args: Sequence[Any], more: Mapping[str, Any], rows: Sequence[int]
     ) -> Any:
-        parts = [
-            func(*(a[lane] if i in rows else a for i, a in enumerate(pieces)), **more)
-            for lane in range(self.lanes)
-            for pieces in [[a.chunk(self.lanes) if i in rows else a for i, a in enumerate(args)]]
+        pieces = [
+            a.chunk(self.lanes) if i in rows else [a] * self.lanes for i, a in enumerate(args)
         ]
+        parts = [func(*lane, **more) for lane in zip(*pieces, strict=True)]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
         return tuple(

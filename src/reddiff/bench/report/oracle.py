@@ -10,6 +10,7 @@ from reddiff.bench.measures import COSTS, MEASURES, measure
 from reddiff.bench.report.reading import Loaded
 from reddiff.bench.summary import Cell, summarize
 from reddiff.errors import require, require_name
+from reddiff.images.words import split_word
 
 METRIC = "psnr"  # the default metric by which a setting is chosen
 JUDGES = [name for name, by in MEASURES.items() if by.better != "none" and name not in COSTS]
@@ -27,8 +28,8 @@ def with_oracle(loaded: Loaded, text: str) -> Loaded:
     Raises:
         InvalidArgument: If there is no such grid, or no such metric among its results.
     """
-    grid, _, metric = text.partition(":")
-    metric = metric or METRIC
+    grid, named = split_word(text)
+    metric = named or METRIC
     require_name(metric, JUDGES, "oracle", "a metric")
     settings = of_grid(grid, loaded.solvers)
     grids = dict.fromkeys(re.split(r" \w+=", s)[0] for s in loaded.solvers if "=" in s)
