@@ -22,6 +22,7 @@ from pathlib import Path
 from common import Results, Table, parser, run_tables
 from engine import folder, pictures, settings, timed, tiny
 
+from reddiff.engine.spool import heads
 from reddiff.images.io import read_picture
 
 
@@ -102,7 +103,8 @@ def wait_for(process: subprocess.Popen[bytes], true: Callable[[], bool]) -> None
 def finished(target: Path) -> int:
     """The pictures that have a result, about."""
     state = target / "_run"
-    return len(list(state.glob("spool/*/*/*.out"))) + 7 * len(list(state.glob("*_stats.json")))
+    waiting = sum(1 for folder in state.glob("spool/*/*") for _ in heads(folder))
+    return waiting + 7 * len(list(state.glob("*_stats.json")))
 
 
 def members(session: int) -> list[int]:

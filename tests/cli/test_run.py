@@ -91,8 +91,8 @@ def test_an_interrupted_run_goes_on_with_the_picture_after(here, monkeypatch):
     text = commands.run("run", "--status", "out")
     assert "1 of 3 shards finished (files); no run is writing to it" in text
     assert "5 pictures: 2 done, 0 failed, 1 waiting for their shard, 2 left" in text
-    spooled = next(Path("out/_run/spool").rglob("*.out"))
-    spooled.write_bytes(spooled.read_bytes()[:-1])  # damaged by a power cut: made again
+    spool = next(Path("out/_run/spool").rglob("*.spool"))
+    spool.write_bytes(spool.read_bytes()[:-1])  # damaged by a power cut: made again
     made = restored_from_now(monkeypatch)
     run("in", "out")
     assert len(made) == 3

@@ -9,7 +9,7 @@ from reddiff.engine.events import Event
 from reddiff.engine.items import Item, unwritten
 from reddiff.engine.plan import Plan
 from reddiff.engine.shards import commit, spool_folder
-from reddiff.engine.spool import read_spooled, spool_path
+from reddiff.engine.spool import spooled
 from reddiff.engine.target import Target
 from reddiff.engine.units import Found, Unit
 from reddiff.engine.writers import Shard
@@ -36,14 +36,14 @@ class ShardWork:
             raise unwritten(self.folder, error) from error
         rows = plan.rows(number)
         self.items = dict(zip(rows, items, strict=True))
-        self.kept = [
-            index for index in rows if read_spooled(spool_path(self.folder, index)) is not None
-        ]
-        waiting = set(rows) - set(self.kept)
+        spots = spooled(self.folder)
+        self.kept = sorted(spots)
         self.todo = [
-            Unit(number, index, self.items[index], str(self.folder)) for index in sorted(waiting)
+            Unit(number, index, self.items[index], str(self.folder))
+            for index in rows
+            if index not in spots
         ]
-        self.shard = Shard(number, rows, len(self.todo))
+        self.shard = Shard(number, rows, len(self.todo), spots)
 
     @property
     def done(self) -> bool:
@@ -58,8 +58,10 @@ class ShardWork:
 
     def take(self, unit: Unit, found: Found) -> Event:
         """Take down the outcome for a picture; returns its event."""
-        if found.reason:
+        if found.spot is None:
             self.shard.failed[unit.index] = found.reason
+        else:
+            self.shard.spots[unit.index] = found.spot
         self.shard.left -= 1
         return Event(unit.item.key, found.reason, found.seconds, self.shard.number)
 

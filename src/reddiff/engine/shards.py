@@ -11,7 +11,7 @@ from typing import Any
 from reddiff.engine.items import Item
 from reddiff.engine.modes import Output
 from reddiff.engine.plan import Plan
-from reddiff.engine.spool import Spooled, read_spooled, spool_path
+from reddiff.engine.spool import Spooled, read_spooled
 from reddiff.engine.target import STATE, Target
 from reddiff.engine.writers import WRITERS, Shard
 from reddiff.errors import PictureError
@@ -37,9 +37,10 @@ def commit(target: Target, plan: Plan, shard: Shard, items: Mapping[int, Item]) 
 
     def results() -> Iterator[Spooled]:
         for index in good:
-            found = read_spooled(spool_path(folder, index))
+            spot = shard.spots[index]
+            found = read_spooled(folder, index, spot)
             if found is None:
-                path = spool_path(folder, index)
+                path = folder / spot.file
                 raise PictureError(path, expected="a result as it was written", got="another")
             rows.append(found.row)
             yield found

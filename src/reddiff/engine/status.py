@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reddiff.engine.spool import heads
 from reddiff.engine.target import Target
 from reddiff.errors import PictureError
 
@@ -53,12 +54,14 @@ def run_status(folder: Path) -> Status:
     if plan is None:
         raise PictureError(folder, expected="the target of `reddiff run`", got="none")
     found = list(target.markers(plan))
+    unfinished = (target.state / "spool" / plan.id).glob("*")
+    waiting = {index for folder in unfinished for index, _ in heads(folder)}
     return Status(
         output=plan.output,
         pictures=plan.count,
         done=sum(marker["done"] for marker in found),
         failed=sum(len(marker["failed"]) for marker in found),
-        waiting=sum(1 for _ in (target.state / "spool" / plan.id).glob("*/*.out")),
+        waiting=len(waiting),
         shards=plan.shards,
         finished=len(found),
         seconds=sum(marker["seconds"] for marker in found),

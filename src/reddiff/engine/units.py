@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reddiff.engine.items import Item
+from reddiff.engine.spool import Spot
 from reddiff.images.settings import Settings
 
 
@@ -60,7 +61,9 @@ class Found:
     Arguments:
         seconds: That it took.
         reason: Why it failed; empty if it did not.
+        spot: The location of its result.
     """
 
     seconds: float
     reason: str = ""
+    spot: Spot | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reddiff.engine.items import LocalFile, TargetError, unwritten
-from reddiff.engine.spool import Spooled, spool_path, write_spooled
+from reddiff.engine.spool import Spooled, append_spooled
 from reddiff.engine.units import Found, Setup, Unit
 from reddiff.errors import PictureError, ReddiffError
 from reddiff.hooks import Hook
@@ -41,30 +42,34 @@ class Worker:
         self.setup, self.hooks = setup, hooks
         self.prior = door.prior(str(setup.settings.prior))
         self.batches = Batches(setup.lanes, setup.processes)
+        self.spool = f"{secrets.token_hex(8)}.spool"  # never that of an earlier process
 
     def __call__(self, units: Sequence[Unit]) -> list[Found] | TargetError:
         """Restore a few pictures into the spool; an error to be raised if that cannot be written.
 
         Arguments:
-            units: The pictures, not more than `Batches.near` puts together.
+            units: Pictures of one shard, not more than `Batches.near` puts together.
         """
-        start, found = time.perf_counter(), list[Found]()
+        start, good = time.perf_counter(), dict[int, Spooled]()
         results = restored(units, self.setup, self.prior, self.batches, self.hooks)
         share = (time.perf_counter() - start) / len(units)
         for unit, result in zip(units, results, strict=True):
             if isinstance(result, TargetError):
                 return result
-            if isinstance(result, BaseException):
-                found.append(Found(share, _reason(result)))
-                continue
-            result.row["seconds"] = round(share, 4)
-            path = spool_path(Path(unit.spool), unit.index)
-            try:
-                write_spooled(path, result)
-            except OSError as error:
-                return unwritten(path.parent, error)
-            found.append(Found(share))
-        return found
+            if isinstance(result, Spooled):
+                result.row["seconds"] = round(share, 4)
+                good[unit.index] = result
+        path = Path(units[0].spool, self.spool)
+        try:
+            spots = append_spooled(path, good) if good else {}
+        except OSError as error:
+            return unwritten(path.parent, error)
+        return [
+            Found(share, spot=spots[unit.index])
+            if isinstance(result, Spooled)
+            else Found(share, _reason(result))
+            for unit, result in zip(units, results, strict=True)
+        ]
 
 
 def serve(pipe: Any, setup: Setup) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reddiff.engine.modes import Output
 from reddiff.engine.sources.tables import arrow
-from reddiff.engine.spool import Spooled
+from reddiff.engine.spool import Spooled, Spot
 from reddiff.errors import PictureError
 from reddiff.files import write_together
 from reddiff.images.records import as_json
@@ -31,12 +31,14 @@ class Shard:
         number: Its number.
         rows: The indices of its pictures.
         left: The number of pictures that are neither done nor failed.
+        spots: Index -> location of the result.
         failed: Index -> reason.
     """
 
     number: int
     rows: range
     left: int
+    spots: dict[int, Spot]
     failed: dict[int, str] = field(default_factory=dict)
 
 
