@@ -102,7 +102,7 @@ def cost(results: Results, arguments: argparse.Namespace) -> None:
     for size in sizes:
         found = measured(size)
         user, system, again = (1e3 * t / size for t in (found.user, found.system, found.again))
-        each.append(user)
+        each.append(user + system)
         bytes_each = f"{(found.state + found.listed) / size:.0f}"
         made.row(f"{size:,}", f"{user:.3f}", f"{system:.3f}", f"{again:.3f}", bytes_each)
     print()
