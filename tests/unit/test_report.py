@@ -96,7 +96,10 @@ def test_the_page_is_whole_and_asks_for_nothing(loaded):
 
 
 def test_pictures_and_figures_say_what_they_show(loaded):
-    page = checked(html(loaded))
+    text = html(loaded)
+    page = checked(text)
+    assert "PSNR / LPIPS below each picture" in text
+    assert "memory beyond one network call (MB)" in text
     thumbs = [a for tag, a in page.tags if tag == "img" and a.get("src")]
     # Truth, degraded, and two solvers (one diverged once) of 3 images and 2 tasks.
     assert 3 * 2 * 4 - 2 <= len(thumbs) <= 3 * 2 * 4 + 6
@@ -156,7 +159,8 @@ def test_differences_are_to_the_baseline(loaded):
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize(
-    "values", [[1.0], [1.0, 1.0], [0.001, 1000.0], [930, 1000], [20, 50, 100], [3e-7, 4e-7]]
+    "values",
+    [[1.0], [1.0, 1.0], [0.001, 1000.0], [930, 1000], [20, 50, 100], [3e-7, 4e-7], [0.35, 0.375]],
 )
 def test_figures_are_drawn_of_any_values(log, values):
     points = [
@@ -171,6 +175,8 @@ def test_figures_are_drawn_of_any_values(log, values):
         assert len([t for t in texts if t and re.fullmatch(r"[-\d.e+]+", t)]) >= 2
         places = [float(n) for n in re.findall(r"translate\(([\d.]+),", svg)]
         assert all(0 <= p <= 340 for p in places)
+        for tick in [e for e in tree.iter("text") if e.get("class") == "up"]:
+            assert float(tick.get("x")) - 6.2 * len(tick.text) > 16, "it covers the axis title"
 
 
 def test_markdown_marks_the_best_and_the_second(loaded):

@@ -15,7 +15,7 @@ from reddiff.bench.summary import Cell, Summary
 COST_AXES = {
     "evaluations": Axis("evaluations + backward passes", log=True),
     "seconds": Axis("seconds per image", log=True),
-    "peak_bytes": Axis("memory (MB)"),
+    "peak_bytes": Axis("memory beyond one network call (MB)"),
 }
 
 
@@ -113,7 +113,8 @@ def calibration(summary: Summary) -> str:
         if shown:
             axis = Axis("pixels inside the 90 % interval (%)", show=90)
             title = f"{cell.task}, noise {cell.noise:g}: coverage of 90 % intervals"
-            parts.append(card(dot_plot(title, shown, axis), cell.task, **data_of(cell)))
+            content = dot_plot(title, shown, axis)
+            parts.append(card(content, f"{cell.task}: coverage", **data_of(cell)))
         points = list(_errors(summary, cell))
         if points:
             axes = Axis("spread of the draws"), Axis("RMS error of their mean")

@@ -10,7 +10,7 @@ from html import escape
 from reddiff.bench.intervals import Interval
 
 WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # the margins of the plotted area
+LEFT, RIGHT, TOP, BOTTOM = 60, 12, 10, 42  # the margins of the plotted area
 LINE = 19  # between the rows of a dot plot
 COLORS = 10
 SHAPES = (

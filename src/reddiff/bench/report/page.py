@@ -11,7 +11,7 @@ from reddiff.bench.report import charts
 from reddiff.bench.report.about import failures, how_measured
 from reddiff.bench.report.page_tables import result_tables
 from reddiff.bench.report.reading import Loaded
-from reddiff.bench.report.strips import picture_strips
+from reddiff.bench.report.strips import picture_strips, written_below
 from reddiff.bench.summary import Cell, Summary
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -51,7 +51,7 @@ def html_page(
         _section(
             "Pictures",
             picture_strips(summary, images, loaded.strip, pictures),
-            "PSNR / LPIPS below each picture. Point at a picture to enlarge it and its neighbors; "
+            f"{written_below(summary)}Point at a picture to enlarge it and its neighbors; "
             "click to open it, and use the arrow keys. Images are chosen by a hash of their names.",
         ),
         _section(
@@ -60,7 +60,12 @@ def html_page(
             "Means with 95 % intervals. Further right means smaller distortion, further down means "
             "better perceptual quality.",
         ),
-        _section("Quality and cost", charts.costs(summary), "Means against the cost of an image."),
+        _section(
+            "Quality and cost",
+            charts.costs(summary),
+            "Means against the cost of an image. If a solver needs backward passes, the network "
+            "call that is subtracted from its memory includes one.",
+        ),
         _section(
             "Calibration",
             charts.calibration(summary),

@@ -13,6 +13,7 @@ from reddiff.bench.report.reading import Strip
 from reddiff.bench.summary import Cell, Summary
 
 MOST_BYTES = 24_000_000  # of all pictures of a page
+BELOW = ("psnr", "lpips")  # metrics below each picture
 
 Read = Callable[[Cell, str], Strip | None]
 
@@ -70,6 +71,12 @@ def _strip(summary: Summary, cell: Cell, image: str, strip: Strip) -> str:
     return f'<div class="strip scroll" {name}>{"".join(parts)}</div>'
 
 
+def written_below(summary: Summary) -> str:
+    """A sentence with the metrics below each picture, empty if there are none."""
+    names = [measure(m).label for m in BELOW if m in summary.metrics]
+    return f"{' / '.join(names)} below each picture. " if names else ""
+
+
 def _thumb(name: str, png: bytes, about: str, below: str, index: int | None = None) -> str:
     source = f"data:image/png;base64,{b64encode(png).decode()}"
     solver = "" if index is None else f' data-solver="{index}"'
@@ -82,9 +89,9 @@ def _thumb(name: str, png: bytes, about: str, below: str, index: int | None = No
 
 
 def _numbers(summary: Summary, cell: Cell, image: str, solver: str) -> str:
-    """PSNR and LPIPS of one picture."""
+    """What is written below one picture."""
     texts = []
-    for metric in ("psnr", "lpips"):
+    for metric in BELOW:
         entry = summary.get(cell, solver, metric)
         if entry is not None and image in entry.values:
             texts.append(measure(metric).text(entry.values[image]))
