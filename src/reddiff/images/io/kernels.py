@@ -22,7 +22,7 @@ NEGATIVE = 1e-3  # of the sum: more negative values than this get a note
 class Kernel(NamedTuple):
     """A point spread function with sum 1, and notes.
 
-    Arguments:
+    Attributes:
         psf: `(kh, kw)` with odd sides, its center in the middle, in float64.
         total: Its sum before normalization; 1 for pictures, whose scale is arbitrary.
         notes: Sentences for the user.
