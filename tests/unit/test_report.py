@@ -179,6 +179,19 @@ def test_figures_are_drawn_of_any_values(log, values):
             assert float(tick.get("x")) - 6.2 * len(tick.text) > 16, "it covers the axis title"
 
 
+def test_labels_are_shortened_only_where_they_are_long():
+    long = "weighting weighting=power2over3"
+    points = [Point(name, 0, Interval(1.0), Interval(0), "") for name in ("PnP-ADMM 30", long)]
+    tree = ET.fromstring(dot_plot("t", points[:1], Axis("x")))
+    assert "PnP-ADMM 30" in [e.text for e in tree.iter("text")]
+    tree = ET.fromstring(dot_plot("t", points, Axis("x")))
+    name, short = [e for e in tree.iter("text") if e.get("class") == "row"]
+    assert name.text == "PnP-ADMM 30"
+    assert short.text.endswith("power2over3")
+    assert "…" in short.text
+    assert len(short.text) * 7 < float(short.get("x")), "it would leave the figure"
+
+
 def test_markdown_marks_the_best_and_the_second(loaded):
     summary = summary_of(loaded)
     text = markdown(make_grids(summary, ("psnr", "lpips"), "task"))

@@ -11,7 +11,7 @@ from reddiff.bench.intervals import Interval
 
 WIDTH, HEIGHT = 340, 250
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 10, 42  # the margins of the plotted area
-LINE = 19  # between the rows of a dot plot
+LINE, LETTER = 19, 7.0  # the height of a row of a dot plot, and the width of a letter
 COLORS = 10
 SHAPES = (
     "M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0z",  # circle
@@ -88,7 +88,7 @@ def scatter(
 def dot_plot(title: str, points: Sequence[Point], x: Axis) -> str:
     """A row for each point with its interval, and a line at the reference value of the axis."""
     height = TOP + LINE * len(points) + BOTTOM
-    left = min(150, max(LEFT, 14 + round(6.2 * max(len(p.label) for p in points))))
+    left = min(154, max(LEFT, 14 + math.ceil(LETTER * max(len(p.label) for p in points))))
     across = _Scale(x, [_values(p.x) for p in points], left, WIDTH - RIGHT)
     parts = [_grid(across, TOP, height - BOTTOM, height)]
     if x.show is not None:
@@ -96,7 +96,7 @@ def dot_plot(title: str, points: Sequence[Point], x: Axis) -> str:
         parts.append(f'<path class="reference" d="{line}"/>')
     for i, p in enumerate(points):
         py = TOP + LINE * (i + 0.5)
-        name = escape(_shortened(p.label, (left - 14) / 6.2))
+        name = escape(_shortened(p.label, (left - 14) / LETTER))
         parts.append(f'<text class="row" x="{left - 8}" y="{py + 4:.1f}">{name}</text>')
         bars = ""
         if p.x.low is not None and p.x.high is not None:
