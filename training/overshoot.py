@@ -59,17 +59,24 @@ def main() -> None:
     denoise = EDMPrior(photo_prior(args.weights).net, (3, None, None))  # without its bound
     low, high = (math.log(level) for level in args.levels)
     found: list[tuple[float, float, float, int]] = []
+
+    def text() -> str:
+        (block, _, level, seed), pixel = max(found), max((row[1], *row[2:]) for row in found)
+        return (
+            f"{len(found)} photos, a seed each, crops of {args.side}: worst block {block:.2f} "
+            f"sigma (photo {seed}, sigma {level:.3f}), worst pixel {pixel[0]:.2f} sigma "
+            f"(photo {pixel[2]}, sigma {pixel[1]:.3f})"
+        )
+
     for seed, image in enumerate(photos(args.images, args.skip), args.skip):
         numbers = np.random.default_rng(seed)
         level = math.exp(numbers.uniform(low, high))
         found.append((*worst(denoise, crop(image, args.side, numbers), level, seed), level, seed))
         if len(found) % 50 == 0:
-            print(f"{len(found)} photos: {max(found)[0]:.2f} sigma in a block", flush=True)
-    block, _, level, seed = max(found)
-    pixel, at = max((row[1], row[3]) for row in found)
-    print(f"{len(found)} photos, a seed each, crops of {args.side}:")
-    print(f"  worst block {block:.2f} sigma (photo {seed}, sigma {level:.3f})")
-    print(f"  worst pixel {pixel:.2f} sigma (photo {at})")
+            print(text(), flush=True)
+    if not found:
+        parser.error(f"images: expected photos after the first {args.skip}, got none")
+    print(text())
 
 
 if __name__ == "__main__":
