@@ -7,7 +7,7 @@ through the default float32 on its way is seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import compress
 from operator import not_
 from pathlib import Path
@@ -64,26 +64,24 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 
 @pytest.fixture
-def untyped() -> Iterator[None]:
-    """Run without the run-time type checks, as outside pytest.
+def untyped() -> None:
+    """For a run without the run-time type checks, as outside pytest.
 
-    For wrong types, which so reach our own errors, and for runs of many short steps, which the
-    checks make several times slower.
+    Tests use it for wrong types, which so reach our own errors, and for runs of many short steps,
+    which the checks make several times slower.
     """
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture(autouse=True)
-def typed_once(request: pytest.FixtureRequest) -> None:
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of a module, which run solvers too
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Check types in the unit tests and in laws marked typed, which run every solver.
 
     Not in all other laws, command lines and fuzzers, which the checks make several times slower.
     """
-    typed = request.node.get_closest_marker("typed") is not None
-    if request.path.parent.name in {"laws", "cli", "fuzz"} and not typed:
-        request.getfixturevalue("untyped")
+    typed = item.get_closest_marker("typed") is not None
+    slower = item.path.parent.name in {"laws", "cli", "fuzz"} and not typed
+    off = slower or "untyped" in getattr(item, "fixturenames", ())
+    jaxtyping.config.update("jaxtyping_disable", off)
 
 
 @pytest.fixture

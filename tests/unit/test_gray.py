@@ -23,7 +23,7 @@ from reddiff.priors import FFDNetPrior, GaussianRandomField, GrayPrior, adapted,
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
-QUICK = {"steps": 3}
+QUICK = {"steps": 3, "prior": "ffdnet"}
 COLOR = data.astronaut()[20:84, 180:244]
 PICTURES = {
     "coins": data.coins()[:64, :64],
@@ -54,8 +54,9 @@ def test_denoise_is_as_good_as_one_measurement(name, sigma, measure):
     """The color prior on three equal channels, at the level that one measurement has in it."""
     truth, y = noisy(name, sigma)
     problem = Problem(2 * equal(y)[None] - 1, Identity(), Gaussian(2 * math.sqrt(3) * sigma))
-    solver = reddiff.solvers.NoiseAwareREDDiff.for_prior(photo_prior(), 1)
-    once = db((solve(problem, photo_prior(), solver).x[0] + 1) / 2, truth)
+    prior = photo_prior()
+    solver = reddiff.solvers.NoiseAwareREDDiff.for_prior(prior, 1)
+    once = db((solve(problem, prior, solver).x[0] + 1) / 2, truth)
     out = reddiff.restore(equal(y), task="denoise", noise=sigma, steps=1)
     assert out.pixels.shape == (3, 64, 64)
     found = db(out.pixels, truth)

@@ -41,10 +41,15 @@ MODES = {
 }
 
 
+@pytest.fixture(scope="module", params=[{"task": "sr:bicubic", "scale": 2}, {"task": "jpeg:30"}])
+def ordinary(request):
+    """A task, and the result without a mode."""
+    return request.param, reddiff.restore(IMAGE, **request.param, **QUICK).pixels
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("task", [{"task": "sr:bicubic", "scale": 2}, {"task": "jpeg:30"}])
-def test_restore_in_every_mode(mode, task):
-    wanted = reddiff.restore(IMAGE, **task, **QUICK).pixels
+def test_restore_in_every_mode(mode, ordinary):
+    task, wanted = ordinary
     with MODES[mode]():
         out = reddiff.restore(IMAGE, **task, **QUICK)
         again = reddiff.degrade(out.picture, **task)

@@ -40,16 +40,18 @@ class LPIPS(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        convs = [
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.Conv2d(256, 256, 3, padding=1),
-        ]
-        self.convs = nn.ModuleList(convs)
-        self.weights = nn.ParameterList(torch.zeros(conv.out_channels) for conv in convs)
-        self.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
+        with torch.device("meta"):  # the weights of the file replace all values
+            convs = [
+                nn.Conv2d(3, 64, 11, stride=4, padding=2),
+                nn.Conv2d(64, 192, 5, padding=2),
+                nn.Conv2d(192, 384, 3, padding=1),
+                nn.Conv2d(384, 256, 3, padding=1),
+                nn.Conv2d(256, 256, 3, padding=1),
+            ]
+            self.convs = nn.ModuleList(convs)
+            self.weights = nn.ParameterList(torch.zeros(conv.out_channels) for conv in convs)
+        half = load(files("reddiff").joinpath(ASSET).read_bytes())
+        self.load_state_dict({name: values.float() for name, values in half.items()}, assign=True)
         for name, values in (("shift", SHIFT), ("scale", SCALE)):
             buffer = torch.tensor(values).reshape(3, 1, 1)
             self.register_buffer(name, buffer, persistent=False)

@@ -68,8 +68,10 @@ class FFDNetPrior(Prior):
 
     def __init__(self) -> None:
         super().__init__((3, None, None), sigma_min=2 / 255, sigma_max=200 / 255)
-        self.net = FFDNet()
-        self.net.load_state_dict(load(files("reddiff").joinpath(ASSET).read_bytes()))
+        with torch.device("meta"):  # the weights of the file replace all values
+            self.net = FFDNet()
+        weights = load(files("reddiff").joinpath(ASSET).read_bytes())
+        self.net.load_state_dict(weights, assign=True)
         self.net.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.values, self.trusted = (-1.0, 1.0), True
         self.errors = ErrorSpectrum.from_json(files("reddiff").joinpath(ERRORS).read_text())

@@ -52,9 +52,8 @@ def _load(path: Path) -> EDMPrior:
             errors = ErrorSpectrum.from_json(metadata["errors"]) if "errors" in metadata else None
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _check_size(config, shapes)
-            _check_shapes(config, shapes)
-            net = UNet(**config)
-            net.load_state_dict({key: file.get_tensor(key).float() for key in shapes})
+            net = _without_values(config, shapes)
+            net.load_state_dict({key: file.get_tensor(key).float() for key in shapes}, assign=True)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got {error}") from error
     except KeyError as error:
@@ -102,11 +101,11 @@ def _check_size(config: Mapping[str, Any], shapes: Mapping[str, object]) -> None
         raise ValueError(f"config: expected at most {len(shapes)} tensors, got {asked}")
 
 
-def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the shapes of the network described by a config with the file, without allocation.
+def _without_values(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> UNet:
+    """The network described by a config, of tensors without values or memory.
 
     Raises:
-        ValueError: If it is not for RGB, or if the shapes differ from those in the file.
+        ValueError: If it is not for RGB, or if its shapes differ from those in the file.
         TypeError: If the config has unknown names.
     """
     if config.get("image_channels", 3) != 3:
@@ -121,6 +120,7 @@ def _check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...
     for name, keys in (("Missing key", lost), ("Unexpected key", more)):
         if keys:
             raise ValueError(f"{name}: {', '.join(keys[:3])}{', ...' * (len(keys) > 3)}")
+    return net
 
 
 def weights_hash(prior: torch.nn.Module) -> str:

@@ -127,15 +127,15 @@ class Task(ABC):
         return gray_spread(y, seen) if alike else None
 
     def _unit(self, y: Pixels) -> float:
-        """One unit of `_data(y)`, in [0, 1] pixels."""
+        """One unit of the y of `problem(y)`, in [0, 1] pixels."""
         return PIXELS
 
     @abstractmethod
     def _operator(self, y: Pixels) -> Operator:
-        """The forward model, from [-1, 1] to the units of `_data(y)`."""
+        """The forward model, from [-1, 1] to the units of the y of `problem(y)`."""
 
     def _noise(self, y: Pixels, level: float | None) -> Noise:
-        """The noise of `_data(y)`, in its units."""
+        """The noise of the y of `problem(y)`, in its units."""
         return UnknownGaussian() if level is None else Gaussian(level / PIXELS)
 
     def _measurement(self, y: Pixels) -> Pixels:

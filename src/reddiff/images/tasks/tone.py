@@ -11,7 +11,6 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from reddiff.errors import require
 from reddiff.images.tasks.base import PIXELS, NoiseSample, Pixels, Task
@@ -21,6 +20,7 @@ from reddiff.operators.jpeg.color import LUMA, extend
 from reddiff.operators.jpeg.jpeg import JPEG
 from reddiff.operators.quantise import Quantise
 from reddiff.operators.tone import Clip
+from reddiff.problem import Problem
 from reddiff.random import Rng
 
 FALLBACK = 0.01  # the noise level assumed for `HDR` if all pixels are clipped
@@ -146,7 +146,12 @@ class Compressed(Tone):
     def _model(self) -> Operator:
         return self.codec
 
-    def _operator(self, y: Pixels) -> Operator:
+    def problem(self, y: Pixels, noise: float | None = 0.0) -> Problem:
+        """The inverse problem of the cosine coefficients, in quantization steps."""
+        operator = self._operator(y)
+        return Problem(operator.measure(self._data(y)[None]), operator, self._noise(y, noise))
+
+    def _operator(self, y: Pixels) -> JPEGCoefficients:
         return JPEGCoefficients(self.codec, len(y)).to(y)
 
     def _noise(self, y: Pixels, level: float | None) -> Noise:
@@ -158,11 +163,6 @@ class Compressed(Tone):
         height, width = JPEGCoefficients.unit_of(self.codec, len(y))
         y = self.codec.orientation.stored(y)
         return extend(y, -y.shape[1] % height, -y.shape[2] % width)
-
-    def _data(self, y: Pixels) -> Tensor:
-        """The cosine coefficients, in quantization steps."""
-        operator = JPEGCoefficients(self.codec, len(y)).to(y)
-        return operator.measure(super()._data(y)[None])[0]
 
     def image(self, x: Pixels, y: Pixels) -> Pixels:
         """x cropped to the size of y, and upright."""
