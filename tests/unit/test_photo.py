@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 
 from reddiff import ReddiffError, WeightsError
-from reddiff.metrics import psnr
-from reddiff.priors import photo_prior, weights_hash
+from reddiff.metrics import LPIPS, psnr
+from reddiff.priors import FFDNetPrior, photo_prior, weights_hash
 from reddiff.priors.photo import ASSET
 
 
@@ -55,6 +55,13 @@ def test_it_takes_no_gradient_but_passes_one(prior):
     assert not any(p.requires_grad for p in prior.parameters())
     x_0, pullback = prior.vjp(torch.zeros(1, 3, 16, 16), 0.5)
     assert pullback(torch.ones_like(x_0)).abs().max() > 0
+
+
+@pytest.mark.parametrize("load", [photo_prior, FFDNetPrior, LPIPS])
+def test_loading_draws_no_random_numbers(load):
+    before = torch.random.get_rng_state()
+    load()
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_it_fits_in_16_megabytes():
