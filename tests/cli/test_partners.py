@@ -104,6 +104,18 @@ def test_what_is_missing_or_there_twice_is_said_before_any_work(here, command):
     assert "got a.png for a.jpg and a.png" in refused()
 
 
+def test_a_mask_of_another_size_fails_its_pictures_and_is_announced(here):
+    picture("in/wide.png", np.zeros((12, 20, 3)))
+    mask, words = "masks/a.png", (*LIGHT, "--task", "inpaint")
+    text = run("restore", "in", "-o", "out", *words, "--mask", mask, code=5)
+    said = "The mask has another size than 1 of 2 pictures, which will fail: "
+    assert f"{said}in/wide.png (20x12, its mask 16x12)." in text
+    assert "in/wide.png: masks/a.png: expected a mask of 20x12 pixels" in text
+    assert [p.name for p in Path("out").glob("*.png")] == ["a.png"]
+    text = run("restore", "in", "-o", "new", *words, "--mask", mask, "--fit-mask")
+    assert "will fail" not in text
+
+
 def test_a_truth_that_is_missing(here):
     Path("truths/a.png").unlink()
     words = (*INPAINT, *LIGHT, "--recursive", "--truth")

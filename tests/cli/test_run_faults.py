@@ -1,4 +1,4 @@
-"""`reddiff run` when disks are full, processes die, files vanish and clocks jump."""
+"""`reddiff run` when disks are full, processes die, files vanish or are odd, and clocks jump."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
@@ -91,3 +92,24 @@ def test_a_mask_of_another_size_fails_the_picture_alone(here):
     text = run("in", "out", "--task", "inpaint", "--mask", "mask.png", code=5)
     assert "wide.png: expected a mask of 20x12 pixels" in text
     assert len(pixels("out")) == COUNT
+
+
+def test_a_folder_of_odd_names_and_files(here):
+    """Good ones are restored in each format, the others are listed with a reason."""
+    names = ("with space.png", "-dash.png", "[1].png", os.fsdecode(b"latin\xe9.png"))
+    for name in names:
+        picture(f"odd/{name}", 1)
+    picture("odd/one.png", 1, (1, 1, 3))
+    picture("odd/._a.png", 1)
+    Path("odd/empty.png").touch()
+    Path(os.fsdecode(b"odd/bad\xe9.png")).write_text("no picture")
+    Path("odd/up").symlink_to("..")
+    Path("odd/loop.png").symlink_to("loop.png")
+    for kind in ("files", "webdataset", "parquet"):
+        text = run("odd", kind, "--output-format", kind, code=5)
+        assert "8 pictures: 5 done, 3 failed" in text
+    assert set(pixels("files")) == set(pixels("webdataset")) == {*names, "one.png"}
+    escaped = {name.encode("utf-8", "backslashreplace").decode() for name in names}
+    assert set(pixels("parquet")) == {*escaped, "one.png"}
+    rows = parquet.read_table("parquet/failed.parquet").to_pylist()
+    assert [row["key"] for row in rows] == [r"bad\udce9.png", "empty.png", "loop.png"]

@@ -9,6 +9,7 @@ import typer
 
 from reddiff.cli.batch import run_batch
 from reddiff.cli.options import Batch, Ext, Force, KeepDiverged, Recursive, some_path, with_settings
+from reddiff.cli.terminal import flat
 from reddiff.images.reports import OnExisting
 from reddiff.images.settings import Settings
 
@@ -107,7 +108,7 @@ def restore(
     """
     from reddiff.errors import InvalidArgument
     from reddiff.images.jobs import Job
-    from reddiff.images.partners import own_settings, own_truths
+    from reddiff.images.partners import other_sizes, own_settings, own_truths
 
     some_path(output)
     spread, settings = _spread(settings, interval, roi or [], save_draws, calibration)
@@ -126,7 +127,7 @@ def restore(
     mode = OnExisting.OVERWRITE if force else on_existing or OnExisting.ERROR
     run_batch(
         todo,
-        notes=found.notes,
+        notes=[*found.notes, *map(flat, other_sizes(todo) if many else ())],
         folder=Path(output) if many else None,
         on_existing=mode,
         truths={job.output: file for job, file in zip(todo, truths, strict=True)},

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reddiff.engine.modes import Output
 from reddiff.engine.plan import Plan
-from reddiff.engine.sources.tables import arrow
+from reddiff.engine.sources.tables import arrow, storable
 from reddiff.engine.target import Target
 from reddiff.files import write_whole
 
@@ -37,7 +37,10 @@ def write_failed(
         import pyarrow as pa
 
         sink = pa.BufferOutputStream()
-        arrow().write_table(pa.Table.from_pylist(rows), sink)
+        texts = [
+            row | {name: storable(str(row[name])) for name in ("key", "reason")} for row in rows
+        ]
+        arrow().write_table(pa.Table.from_pylist(texts), sink)
         data = sink.getvalue().to_pybytes()
         write_whole(target.folder / "failed.parquet", data, force=True)
     return len(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,7 +116,8 @@ def check_items(items: Iterable[Item]) -> None:
     Raises:
         InvalidArgument: If they are not; the message has the keys.
     """
-    names = Counter[str]()
+    names: dict[str, str] = {}
+    twice = []
     for item in items:
         path = PurePosixPath(item.key)
         inside = not path.is_absolute() and ".." not in path.parts and "\0" not in item.key
@@ -125,8 +125,11 @@ def check_items(items: Iterable[Item]) -> None:
         if not inside or "\\" in item.key:
             expected = "relative names without .., backslashes and line ends, not below _run"
             raise InvalidArgument("SRC", expected=expected, got=repr(item.key))
-        names[item.name.casefold()] += 1
-    twice = [name for name, count in names.items() if count > 1]
+        name = item.name.casefold()
+        if name in names:
+            twice.append(f"{names[name]} and {item.key}")
+        names[name] = item.key
     if twice:
-        got = f"{len(twice)} that name several, the first: {twice[0]}"
-        raise InvalidArgument("SRC", expected="a name for each picture", got=got)
+        expected = "pictures whose names differ by more than upper and lower case"
+        got = f"{len(twice)} pairs that do not, the first: {twice[0]}"
+        raise InvalidArgument("SRC", expected=expected, got=got)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reddiff.engine.modes import Output
-from reddiff.engine.sources.tables import arrow
+from reddiff.engine.sources.tables import arrow, storable
 from reddiff.engine.spool import Spooled, Spot
 from reddiff.errors import PictureError
 from reddiff.files import write_together
@@ -120,8 +120,8 @@ def _table(folder: Path, shard: Shard, names: Sequence[str]) -> Writer:
                 for some in _batches(results, GROUP):
                     rows = [
                         {
-                            "key": result.row["key"],
-                            "name": result.row["name"],
+                            "key": storable(result.row["key"]),
+                            "name": storable(result.row["name"]),
                             "image": result.data,
                             "record": as_json(result.record).decode(),
                         }

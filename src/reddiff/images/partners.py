@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from reddiff.errors import InvalidArgument
+from reddiff.errors import InvalidArgument, PictureError
 from reddiff.images.folders import SUFFIXES
+from reddiff.images.io import picture_size
+from reddiff.images.jobs import Job
 from reddiff.images.settings import Settings
 
 KINDS: Mapping[str, Sequence[str]] = {
@@ -93,6 +96,27 @@ def own_truths(truth: Path | None, places: Sequence[PurePath]) -> list[Path | No
 def with_own(settings: Settings, own: Mapping[str, str]) -> Settings:
     """The settings with the files that a picture has of its own."""
     return replace(settings, **own)  # type: ignore[arg-type]
+
+
+def other_sizes(jobs: Sequence[Job]) -> list[str]:
+    """A sentence on the pictures that will fail because their mask has another size.
+
+    Only headers are read. Files that cannot be read are not mentioned here.
+    """
+    found = []
+    for job in jobs:
+        mask = None if job.settings.fit_mask else job.files.get("mask")
+        if mask is None:
+            continue
+        with suppress(PictureError):
+            has, wanted = picture_size(mask), picture_size(job.source, page=job.settings.page)
+            if has != wanted:
+                sizes = "{1}x{0}, its mask {3}x{2}".format(*wanted, *has)
+                found.append(f"{job.source} ({sizes})")
+    if not found:
+        return []
+    many = f"{len(found)} of {len(jobs)} pictures"
+    return [f"The mask has another size than {many}, which will fail: {_some(found)}."]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -48,6 +48,11 @@ def _column(path: str, column: str, group: int) -> Any:
         return file.read_row_group(group, columns=[column]).column(0)
 
 
+def storable(text: str) -> str:
+    """A text with what is not UTF-8 escaped; names of files may be so, texts in Parquet not."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def from_tables(paths: Sequence[Path], suffixes: Sequence[str]) -> Source:
     """The pictures in the one column of bytes of each file.
 
