@@ -106,6 +106,8 @@ def test_a_geotiff_with_missing_pixels(here):
          "mask.npy: expected a mask of one channel and 60x48 pixels, as the picture has"),
         (("in.npy", "mask.npy"), "mask.npy: expected a new file (force replaces one), got one"),
         (("in.npy", "in.npy", "--force"), "OUT: expected another file than IN, got in.npy"),
+        (("in.npy", "mask.npy", "--task", "inpaint", "--mask", "mask.npy", "--force"),
+         "OUT: expected another file than the mask, got mask.npy"),
         (("in.npy", "no/out.npy"), "no/out.npy: expected an existing folder, got no such folder"),
         (("in.npy", "out.npy", "--nodata", 0.5), "--nodata: expected a value of uint8"),
         (("in.npy", "out.npy", "--prior", "none"), "none"),
@@ -119,13 +121,37 @@ def test_invalid_input_is_one_line_before_any_work(words, reason, here, monkeypa
     np.save("mask.npy", np.ones((48, 61), bool))
     np.save("holes.npy", np.full((48, 60), np.nan, np.float32))
     Path("cut.npy").write_bytes(Path("in.npy").read_bytes()[:-1])
-    code = 4 if words[0] == "none.npy" or words[1] in ("mask.npy", "no/out.npy") else 3
+    code = 4 if words[0] == "none.npy" or words[1:] in (("mask.npy",), ("no/out.npy",)) else 3
     text = large(*words, code=code)
     assert reason in text
     assert text.count("\n") == 1
     assert {p.name for p in Path().iterdir()} == {
         "in.png", "in.npy", "mask.npy", "holes.npy", "cut.npy", "tiny.safetensors"
     }  # fmt: skip
+
+
+def test_folders_of_others_are_never_replaced(here):
+    """Not by --force, and not if an input lies in them."""
+    for name in ("in.zarr", "other.zarr/in.zarr"):
+        zarr.create_array(name, shape=PHOTO.shape, dtype="uint8")[:] = PHOTO
+    for folder in ("out.npy", "out.zarr", "full.npy.parts"):
+        Path(folder).mkdir()
+        Path(folder, "mine").touch()
+    before = sorted(Path().rglob("*"))
+    for source, output in (("in.npy", "out.npy"), ("in.zarr", "out.zarr")):
+        said = f"{output}: expected a file, got a directory"
+        assert said in large(source, output, "--force", code=4)
+    text = large("in.npy", "full.npy", code=4)
+    assert "full.npy.parts: expected a new folder, or the parts of an earlier run" in text
+    said = "OUT: expected a place apart from IN"
+    assert said in large("in.zarr", "in.zarr/out.zarr", code=3)
+    assert said in large("other.zarr/in.zarr", "other.zarr", "--force", code=3)
+    zarr.create_array("old.zarr", shape=(9, 9), dtype="uint8")
+    before += [*sorted(Path("old.zarr").rglob("*")), Path("old.zarr")]
+    assert "expected a new file (force replaces one)" in large("in.zarr", "old.zarr", code=4)
+    assert sorted(Path().rglob("*")) == sorted(before)
+    large("in.zarr", "old.zarr", "--force")
+    assert zarr.open_array("old.zarr", mode="r").shape == PHOTO.shape
 
 
 def test_without_zarr_the_extra_is_named(here, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from reddiff.images.tasks import Deblur, SuperResolve
 from reddiff.large import windows
 from reddiff.large.channels import Channels
 from reddiff.large.grid import Box, Grid
+from reddiff.large.parts import Parts
 from reddiff.large.plan import Large
 from reddiff.large.restoration import Watcher, restore_large
 from reddiff.large.tasks import Partial
@@ -258,6 +261,38 @@ def test_another_run_is_refused_with_the_difference(prior):
         PictureError, match=r"one of another run: noise 0.2 -> 0.3; window 40 -> 64"
     ):
         large(NOISY, prior, noise=0.3, window=64)
+
+
+def test_a_kill_while_parts_are_discarded(prior, monkeypatch):
+    """Windows without their plan are not taken for those of another one."""
+    parts, unlink = Parts(Path("out.npy")), Path.unlink
+    with pytest.raises(KeyboardInterrupt):
+        large(NOISY, prior, Ends(3))
+    names = {path.name for path in parts.folder.iterdir()}
+    assert {"plan.json", "finished.json", "result.npy", "window-0-1-0.npy"} <= names
+    left = len(names)
+    while left > 1:
+        unlinks = iter([True])
+
+        def one(path: Path, unlinks: Iterator[bool] = unlinks, **more: bool) -> None:
+            if not next(unlinks, False):
+                raise KeyboardInterrupt
+            unlink(path, **more)
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", one)
+            parts.clear()
+        names = {path.name for path in parts.folder.iterdir()}
+        assert "finished.json" not in names
+        assert "plan.json" in names or names == {"lock"}
+        assert len(names) == left - 1
+        left = len(names)
+    with pytest.raises(KeyboardInterrupt):
+        large(NOISY, prior, Ends(1), again=True)
+    (parts.folder / "plan.json").unlink()
+    found, _ = large(NOISY, prior, noise=0.2)
+    whole, _ = large(NOISY, prior, noise=0.2, name="whole")
+    assert (found == whole).all()
 
 
 @pytest.mark.slow

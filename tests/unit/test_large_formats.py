@@ -122,6 +122,7 @@ def test_a_result_written_in_parts_is_whole(name, channels, tmp_path):
     found = canvas.finish()
     again = open_large(found)
     assert again.layout.shape == array.shape
+    assert again.extras.get("version") == source.extras.get("version")
     assert again.layout.with_channels(channels) == source.layout
     for picture in again.layout.pictures:
         index = again.layout.at(picture, slice(0, 70), slice(0, 90))

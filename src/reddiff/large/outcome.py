@@ -9,9 +9,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from reddiff.errors import PictureError
+from reddiff.errors import PictureError, ReddiffError
 from reddiff.files import check_target, read_regular
 from reddiff.images.records import MAX_BYTES, record_path, relative_to, versions
+from reddiff.large.formats import open_large
 from reddiff.large.plan import Large, differences, plan_id
 from reddiff.large.preparation import Prepared
 
@@ -33,7 +34,7 @@ def earlier_record(request: Large, prepared: Prepared) -> dict[str, Any] | None:
     if found and old == prepared.plan:
         return found
     if request.force:
-        if not output.is_dir():
+        if not _is_store(output):
             check_target(output, force=True)
         return None
     if output.exists() and old:
@@ -42,9 +43,23 @@ def earlier_record(request: Large, prepared: Prepared) -> dict[str, Any] | None:
         raise PictureError(
             output, expected=expected, got=f"one of another run: {changed}", errno=17
         )
+    if _is_store(output):
+        expected = "a new file (force replaces one)"
+        raise PictureError(output, expected=expected, got="one that exists", errno=17)
     check_target(output)
     check_target(beside)
     return None
+
+
+def _is_store(output: Path) -> bool:
+    """Whether a folder is a picture in Zarr; what else it may be is never replaced."""
+    if not output.is_dir():
+        return False
+    try:
+        open_large(output)
+    except ReddiffError:
+        return False
+    return True
 
 
 def require_disk(output: Path, prepared: Prepared) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from reddiff.large.plan import differences
 from reddiff.locks import fsync_folders, require_lock
 
 FORMAT = 1
+OWN = ("lock", "plan.json", "finished.json", "window-", "result.", "replaced", ".")
 
 
 class Parts:
@@ -39,8 +40,9 @@ class Parts:
         """Make the folder, and hold its lock, which the system releases when its holder dies.
 
         Raises:
-            PictureError: If another run holds it, or it cannot be written.
+            PictureError: If another run holds it, it cannot be written, or it has other files.
         """
+        self._check_own()
         with writing(self.output):
             self.folder.mkdir(exist_ok=True)
             descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -61,7 +63,8 @@ class Parts:
             PictureError: If they are of another plan, unless `force` discards them.
         """
         path = self.folder / "plan.json"
-        if not path.exists():
+        if not path.exists():  # killed while it was removed, there may be parts without a plan
+            self.clear()
             return {}
         try:
             found = json.loads(read_regular(path, MAX_BYTES))
@@ -75,11 +78,7 @@ class Parts:
             changed = "; ".join(differences(old, plan)[:4]) if good else "a damaged plan"
             expected = f"the run that {self.folder.name} was begun with (--force discards it)"
             raise PictureError(self.output, expected=expected, got=changed)
-        for entry in self.folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != "lock":
-                entry.unlink()
+        self.clear()
         return {}
 
     def write_plan(self, plan: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
@@ -129,9 +128,30 @@ class Parts:
         fsync_folders([self.output.absolute().parent])
         self.remove()
 
+    def clear(self) -> None:
+        """Remove all but the lock: first what says that parts are finished, last their plan."""
+        order = {"finished.json": 0, "plan.json": 2, "lock": 3}
+        for entry in sorted(self.folder.iterdir(), key=lambda entry: order.get(entry.name, 1)):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
+
     def remove(self) -> None:
         """Remove the folder."""
+        with suppress(OSError):
+            self.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_own(self) -> None:
+        """Refuse a folder with files of others."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        others = [name for name in sorted(names) if not name.startswith(OWN)]
+        if others:
+            expected = "a new folder, or the parts of an earlier run"
+            raise PictureError(
+                self.folder, expected=expected, got=f"one with {others[0]}", errno=17
+            )
 
 
 @contextmanager

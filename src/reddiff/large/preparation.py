@@ -58,8 +58,7 @@ def prepare(request: Large, prior: Prior | None) -> Prepared:
     if format_of(request.output) is not kind:
         expected = f"a {request.source.suffix} file, as the input is"
         raise PictureError(request.output, expected=expected, got=request.output.suffix or "none")
-    same = request.output.resolve() == request.source.resolve()
-    require(not same, "OUT", expected="another file than IN", got=request.output)
+    _check_apart(request.output, {"IN": request.source, "the mask": settings.mask})
     task = WindowTask.of(settings)
     Grid((1, 1), request.window, request.overlap)  # refuses an overlap that does not fit
     expected = f"at least {task.reach} pixels, the reach of the task {task.name}"
@@ -86,6 +85,18 @@ def prepare(request: Large, prior: Prior | None) -> Prepared:
         _check_windows(work)
     plan = plan_of(request, weights=weights_hash(network), found=found, mask=kept, nodata=nodata)
     return Prepared(work, canvas, plan, found, (*source.notes, *task.notes, *said))
+
+
+def _check_apart(output: Path, inputs: Mapping[str, object]) -> None:
+    """Refuse an output that is an input, or lies in one, or holds one."""
+    place = output.resolve()
+    for name, path in inputs.items():
+        if path is None:
+            continue
+        other = Path(str(path)).resolve()
+        require(place != other, "OUT", expected=f"another file than {name}", got=output)
+        apart = place not in other.parents and other not in place.parents
+        require(apart, "OUT", expected=f"a place apart from {name}", got=output)
 
 
 def _mask(path: Path, source: Source) -> Source:

@@ -51,6 +51,7 @@ def open_zarr(path: Path, page: int | None) -> ZarrSource:
     except (ValueError, KeyError, FileNotFoundError) as error:
         raise PictureError(path, expected=expected, got=error) from error
     extras: dict[str, Any] = {"attributes": dict(found.attrs)}
+    extras["version"] = found.metadata.zarr_format
     names: Sequence[str | None] | None = None
     if isinstance(found, zarr.Group):
         scales = _multiscales(extras["attributes"])
@@ -96,7 +97,7 @@ def _layout(path: Path, shape: tuple[int, ...], names: Sequence[str | None] | No
 
 
 class ZarrCanvas(Canvas):
-    """A Zarr array of version 3, with the attributes and axes of the source.
+    """A Zarr array of the version of the source, with the attributes and axes of the source.
 
     An OME-Zarr group becomes one of a single resolution, with its scale and translation adapted.
     """
@@ -122,14 +123,13 @@ class ZarrCanvas(Canvas):
         """Make the array and its group."""
         zarr = import_package("zarr", "output", "zarr")
         extras, place = self.source.extras, self.path
+        version = extras["version"]
         if extras.get("group"):
             attributes = scaled_attributes(extras["attributes"], self.scale)
             if not place.exists():
-                version = 3 if "ome" in attributes else 2
                 zarr.open_group(str(place), mode="a", zarr_format=version, attributes=attributes)
             place = place / extras["dataset"]
         mine = extras.get("array", extras["attributes"])
-        version = 2 if extras.get("group") and "ome" not in extras["attributes"] else 3
         if place.exists():
             self.array = zarr.open_array(str(place), mode="r+")
             return
