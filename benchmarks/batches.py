@@ -16,6 +16,7 @@ from reddiff.images.io import read_picture
 from reddiff.images.jobs import Job
 from reddiff.images.making import make, make_together
 from reddiff.priors import photo_prior
+from reddiff.priors.photo import weights_hash
 from reddiff.run.batch_invariance import BatchInvariant
 
 
@@ -29,7 +30,7 @@ def batches(results: Results, arguments: argparse.Namespace) -> None:
     side = 16 if arguments.quick else 64
     x = torch.rand(8, 3, side, side) * 2 - 1
     sigma = torch.full((8, 1, 1, 1), 0.2)
-    alike, together = BatchInvariant(8), Batches(8)
+    alike, together, weights = BatchInvariant(8), Batches(8), weights_hash(prior)
 
     def network(size: int) -> None:
         for first in range(0, 8, size):
@@ -48,8 +49,8 @@ def batches(results: Results, arguments: argparse.Namespace) -> None:
             "network, one by one": lambda: network(1),
             "network, 8 lanes": lambda: network(8),
             "network, 8 lanes with the same bits": same_bits,
-            "restore, one by one": lambda: [make(*work, prior) for work in works],
-            "restore, 8 lanes": lambda: make_together(works, prior, together),
+            "restore, one by one": lambda: [make(*w, prior, weights=weights) for w in works],
+            "restore, 8 lanes": lambda: make_together(works, prior, together, weights=weights),
         }
         took: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(times + 1):

@@ -57,7 +57,7 @@ def run_jobs(
             default the whole job is attempted again.
 
     Raises:
-        WorkerError: If processes crash before they are ready.
+        WorkerError: If processes cannot be started, or crash before they are ready.
     """
     context = _context(serve.__module__)
     again: list[Any] = []
@@ -66,10 +66,7 @@ def run_jobs(
     idle: dict[Any, Any] = {}
 
     def start() -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, setup), daemon=True)
-        process.start()
-        theirs.close()
+        ours, process = _started(context, serve, setup)
         busy[ours] = process, READY
 
     def begin(pipe: Any, process: Any) -> None:
@@ -122,6 +119,26 @@ def run_jobs(
             process.kill()
         for process in idle.values():
             process.kill()
+
+
+def _started(context: Any, serve: Callable[[Any, Any], None], setup: Any) -> tuple[Any, Any]:
+    """Our end of the pipe of a new process, and the process. The fork server may be killed, too."""
+    failed = 0
+    while True:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, setup), daemon=True)
+        try:
+            process.start()
+        except (EOFError, OSError) as error:  # the next start begins a new fork server
+            ours.close()
+            failed += 1
+            if failed > TIMES:
+                reason = getattr(error, "strerror", None) or error
+                raise WorkerError(f"no process can be started: {reason}") from error
+        else:
+            return ours, process
+        finally:
+            theirs.close()
 
 
 def answer(pipe: Any, work: Callable[[Any], Any]) -> None:

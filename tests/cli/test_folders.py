@@ -14,12 +14,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import reddiff
 from commands import run
 from reddiff.cli.folder_bar import FolderBar
+from reddiff.images import making
 from reddiff.images.io import read_picture
 from reddiff.images.jobs import Job
 from reddiff.images.reports import Outcome, Row
 from reddiff.images.settings import Settings
+from reddiff.priors.photo import weights_hash
 from reddiff.run import loop
 from tiny import save_tiny
 
@@ -227,6 +230,20 @@ def test_pipes_in_a_folder_do_not_hang(here):
     assert "gone.png" in text
     assert "as not pictures (1)" in text
     assert tree("out") == ["a.png", "b.jpg"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_weights_are_hashed_once_for_a_folder(here, monkeypatch, batch):
+    """Not for each picture: it takes as long as half an evaluation at 64 x 64."""
+    picture("in/c.png", 2)
+    expected = weights_hash(reddiff.prior("tiny.safetensors"))
+    monkeypatch.setattr(making, "weights_hash", None)
+    restore("in", "-o", "out", "--batch", batch)
+    words = ("--task", "denoise", *LIGHT, "--workers", 0, "--batch", batch)
+    run("run", "in", "-o", "run", *words)
+    for name in ("a.png", "b.jpg", "c.png"):
+        one, other = (json.loads(Path(top, f"{name}.json").read_text()) for top in ("out", "run"))
+        assert one["weights"] == other["weights"] == expected
 
 
 def test_names_that_mean_something_elsewhere(here):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,24 @@ def test_an_error_that_is_sent_is_raised(tmp_path: Path) -> None:
 def test_processes_that_do_not_start() -> None:
     with pytest.raises(WorkerError, match="3 processes ended before their first job, with code 7"):
         list(run_jobs(serve, "", range(3), 1))
+
+
+@pytest.mark.parametrize("times", [2, 9])
+def test_a_fork_server_that_is_killed_while_it_starts_a_process(times, tmp_path, monkeypatch):
+    real, deaths = forkserver.read_signed, []
+
+    def read(descriptor: int) -> int:
+        if len(deaths) < times:
+            deaths.append(1)
+            os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+            raise EOFError
+        found: int = real(descriptor)
+        return found
+
+    monkeypatch.setattr(forkserver, "read_signed", read)
+    jobs = run_jobs(serve, str(tmp_path), range(3), 1)
+    if times == 2:
+        assert dict(jobs) == {0: 0, 1: 2, 2: 4}
+    else:
+        with pytest.raises(WorkerError, match="no process can be started"):
+            list(jobs)

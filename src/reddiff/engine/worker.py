@@ -23,6 +23,7 @@ from reddiff.images.partners import with_own
 from reddiff.images.records import relative_to
 from reddiff.interop import door
 from reddiff.priors.base import Prior
+from reddiff.priors.photo import weights_hash
 from reddiff.processes import answer
 from reddiff.run.parent import begin_work
 
@@ -41,6 +42,7 @@ class Worker:
     def __init__(self, setup: Setup, hooks: Sequence[Hook] = ()) -> None:
         self.setup, self.hooks = setup, hooks
         self.prior = door.prior(str(setup.settings.prior))
+        self.weights = weights_hash(self.prior)
         self.batches = Batches(setup.lanes, setup.processes)
         self.spool = f"{secrets.token_hex(8)}.spool"  # never that of an earlier process
 
@@ -51,7 +53,7 @@ class Worker:
             units: Pictures of one shard, not more than `Batches.near` puts together.
         """
         start, good = time.perf_counter(), dict[int, Spooled]()
-        results = restored(units, self.setup, self.prior, self.batches, self.hooks)
+        results = restored(units, self.setup, self.prior, self.weights, self.batches, self.hooks)
         share = (time.perf_counter() - start) / len(units)
         for unit, result in zip(units, results, strict=True):
             if isinstance(result, TargetError):
@@ -95,6 +97,7 @@ def restored(
     units: Sequence[Unit],
     setup: Setup,
     prior: Prior,
+    weights: str,
     batches: Batches,
     hooks: Sequence[Hook],
 ) -> list[Spooled | BaseException]:
@@ -111,7 +114,7 @@ def restored(
             except (Exception, SystemExit) as error:  # noqa: BLE001 - returned
                 found[unit] = error
         works = [(job, picture) for job, picture, _ in opened.values()]
-        results = make_together(works, prior, batches, hooks=hooks)
+        results = make_together(works, prior, batches, weights=weights, hooks=hooks)
         for unit, result in zip(opened, results, strict=True):
             job, _, content = opened[unit]
             if isinstance(result, Made):

@@ -50,7 +50,7 @@ def run_all(
     Yields:
         A row for each job, in order.
     """
-    weights = weights_hash(prior) if on_existing is OnExisting.SKIP else ""
+    weights = weights_hash(prior)
     batches = Batches(1) if batches is None else batches
 
     def begin(job: Job) -> _Begun | Row:
@@ -65,14 +65,14 @@ def run_all(
 
     for begun in batches.near(map(begin, jobs), _pixels):
         ready = [one for one in begun if isinstance(one, _Begun) and one.plain]
-        together = iter(_together(ready, prior, batches, hooks) if len(ready) > 1 else [])
+        together = iter(_together(ready, prior, weights, batches, hooks) if len(ready) > 1 else [])
         for one in begun:
             if isinstance(one, Row):
                 yield one
             elif len(ready) > 1 and one.plain:
                 yield next(together)
             else:
-                yield _alone(one, prior, hooks(one.opened.job))
+                yield _alone(one, prior, weights, hooks(one.opened.job))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +116,18 @@ def _open(
     return _Begun(opened, reason, shown, spread, time.perf_counter() - start)
 
 
-def _alone(begun: _Begun, prior: Prior, hooks: Sequence[Hook]) -> Row:
+def _alone(begun: _Begun, prior: Prior, weights: str, hooks: Sequence[Hook]) -> Row:
     opened, start = begun.opened, time.perf_counter() - begun.seconds
     made: Made | BaseException
     try:
         made = make(
-            opened.job, opened.picture, prior, hooks=hooks, film=begun.film, check=opened.check
+            opened.job,
+            opened.picture,
+            prior,
+            weights=weights,
+            hooks=hooks,
+            film=begun.film,
+            check=opened.check,
         )
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a row says it
         made = error
@@ -145,6 +151,7 @@ def _written(begun: _Begun, made: Made | BaseException, start: float) -> Row:
 def _together(
     begun: Sequence[_Begun],
     prior: Prior,
+    weights: str,
     batches: Batches,
     hooks: Callable[[Job], Sequence[Hook]],
 ) -> Iterator[Row]:
@@ -152,7 +159,8 @@ def _together(
     start = time.perf_counter()
     works = [(one.opened.job, one.opened.picture) for one in begun]
     checks = [one.opened.check for one in begun]
-    results = make_together(works, prior, batches, hooks=hooks(works[0][0]), checks=checks)
+    first = hooks(works[0][0])
+    results = make_together(works, prior, batches, weights=weights, hooks=first, checks=checks)
     share = (time.perf_counter() - start) / len(begun)
     for one, made in zip(begun, results, strict=True):
         yield _written(one, made, time.perf_counter() - share - one.seconds)

@@ -47,6 +47,7 @@ def make(
     picture: Picture,
     prior: Prior,
     *,
+    weights: str | None = None,
     hooks: Sequence[Hook] = (),
     film: Animation | None = None,
     check: Callable[[tuple[int, int]], None] = lambda _: None,
@@ -56,13 +57,15 @@ def make(
     Arguments:
         job, prior, hooks, film: As for `run`.
         picture: The picture in the job's source.
+        weights: `weights_hash(prior)`, if it is known: for a small picture, its time counts.
         check: Called with the height and width of the result before the work begins.
 
     Raises:
         InvalidArgument, PictureError, Diverged: As for `run`.
     """
     begun = _begin(job, picture, prior, check)
-    return _end(begun, prior, hooks, None if film is None else film.add)
+    result = _alone(begun, hooks, None if film is None else film.add)
+    return _made(begun, result, weights or weights_hash(prior))
 
 
 def make_together(
@@ -70,6 +73,7 @@ def make_together(
     prior: Prior,
     batches: Batches,
     *,
+    weights: str | None = None,
     hooks: Sequence[Hook] = (),
     checks: Sequence[Callable[[tuple[int, int]], None]] | None = None,
 ) -> list[Made | BaseException]:
@@ -77,13 +81,14 @@ def make_together(
 
     Arguments:
         works: Jobs that share their settings but for files, and their pictures.
-        prior, hooks: As for `make`.
+        prior, weights, hooks: As for `make`.
         batches: The size of batches.
         checks: `check` for each picture.
 
     Returns:
         For each picture what `make` returns or raises, with the same pixels, bit for bit.
     """
+    weights = weights or weights_hash(prior)
     found: dict[int, Made | BaseException] = {}
     good: dict[int, _Begun] = {}
     for i, (job, picture) in enumerate(works):
@@ -96,7 +101,7 @@ def make_together(
         results = _solved(members, batches, hooks)
         for i, one, result in zip(group, members, results, strict=True):
             try:
-                found[i] = _end(one, prior, hooks) if result is None else _made(one, result, prior)
+                found[i] = _made(one, result or _alone(one, hooks), weights)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - returned
                 found[i] = error
     return [found[i] for i in range(len(works))]
@@ -141,29 +146,21 @@ def _begin(
         return _Begun(job, inputs, settings, prepare(picture, settings))
 
 
-def _end(
-    begun: _Begun, prior: Prior, hooks: Sequence[Hook], preview: Preview | None = None
-) -> Made:
+def _alone(begun: _Begun, hooks: Sequence[Hook], preview: Preview | None = None) -> Restored:
     """Solve one picture alone."""
     job = begun.job
     stop = [] if job.keep_diverged or job.settings.draws is not None else [_StopDiverged()]
     with blamed(str(job.settings.task)):
-        result = solve_ready(
-            begun.ready,
-            begun.settings,
-            hooks=[*stop, *hooks],
-            preview=preview,
-            lane=job.lane,
-        )
-    return _made(begun, result, prior)
+        hooks = [*stop, *hooks]
+        return solve_ready(begun.ready, begun.settings, hooks=hooks, preview=preview, lane=job.lane)
 
 
-def _made(begun: _Begun, result: Restored, prior: Prior) -> Made:
+def _made(begun: _Begun, result: Restored, weights: str) -> Made:
     job = begun.job
     if result.status == Status.DIVERGED and not job.keep_diverged:
         raise Diverged(DIVERGED.format(int(result.reconstruction.steps.max())))
     data = encode(job.output, result.picture)
-    record = _record(job, result, prior)
+    record = _record(job, result, weights)
     record |= {"inputs": begun.inputs, "written": sha256(data).hexdigest(), "replaced": None}
     return Made(result, data, record)
 
@@ -176,7 +173,7 @@ class _StopDiverged(Hook):
             raise Diverged(DIVERGED.format(progress.step))
 
 
-def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
+def _record(job: Job, result: Restored, weights: str) -> dict[str, Any]:
     run = result.reconstruction
     cost = {k: v[0] if isinstance(v, tuple) else v for k, v in asdict(run.cost).items()}
     pixels = result.pixels.contiguous().numpy().tobytes()
@@ -186,7 +183,7 @@ def _record(job: Job, result: Restored, prior: Prior) -> dict[str, Any]:
         "versions": versions(),
         "units": UNITS,
         "job": job.entries,
-        "weights": weights_hash(prior),
+        "weights": weights,
         "solver": run.solver,
         "noise": result.noise,
         "noise_estimated": result.estimated,
