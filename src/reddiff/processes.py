@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from reddiff.errors import ReddiffError
 
 TIMES = 2  # attempts per job, if its process crashes
+STARTS = 5  # attempts to start a process
 READY = "ready"
 
 
@@ -132,7 +134,8 @@ def _started(context: Any, serve: Callable[[Any, Any], None], setup: Any) -> tup
         except (EOFError, OSError) as error:  # the next start begins a new fork server
             ours.close()
             failed += 1
-            if failed > TIMES:
+            time.sleep(0.1 * failed)  # until the system knows that it is gone
+            if failed == STARTS:
                 reason = getattr(error, "strerror", None) or error
                 raise WorkerError(f"no process can be started: {reason}") from error
         else:

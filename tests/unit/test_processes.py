@@ -81,7 +81,9 @@ def test_a_fork_server_that_is_killed_while_it_starts_a_process(times, tmp_path,
     def read(descriptor: int) -> int:
         if len(deaths) < times:
             deaths.append(1)
-            os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+            server = forkserver._forkserver._forkserver_pid
+            os.kill(server, signal.SIGKILL)
+            os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
             raise EOFError
         found: int = real(descriptor)
         return found
