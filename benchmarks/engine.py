@@ -71,7 +71,7 @@ def timed(source: Path, target: Path, workers: int, **more: Any) -> float:
 
 def workers(results: Results, arguments: argparse.Namespace) -> None:
     """The same pictures with one process and with two, start-up included."""
-    count, side, steps = (4, 16, 1) if arguments.quick else (100, 64, 20)
+    count, side, steps = (4, 16, 1) if arguments.quick else (100, 64, arguments.steps)
     made = Table("processes", "pictures", "side", "evaluations", "s", "speed-up", "load before")
     with folder() as top:
         source = pictures(top / "in", count, side)
@@ -100,11 +100,11 @@ class Clock(Watcher):
 
 def overhead(results: Results, arguments: argparse.Namespace) -> None:
     """Seconds beyond those of the solver, from the end of the first picture to the last shard's."""
-    count, side, steps = (3, 32, 2) if arguments.quick else (5, 256, 20)
+    count, side, steps = (3, 32, 2) if arguments.quick else (arguments.each, 256, 20)
     made = Table("format", "pictures", "side", "evaluations", "s", "solver s", "overhead")
     with folder() as top:
         source = pictures(top / "in", count, side)
-        for output in [Output.FILES] if arguments.quick else Output:
+        for output in [Output.FILES] if arguments.quick else map(Output, arguments.formats):
             target, clock = top / output.value, Clock()
             execute(
                 Request(
@@ -181,6 +181,10 @@ TABLES = {
 def main(words: Sequence[str] | None = None) -> int:
     form = parser(__doc__ or "", TABLES)
     form.add_argument("--pictures", type=int, default=10_000, help="of `memory` (default 10000)")
+    form.add_argument("--steps", type=int, default=20, help="evaluations of `workers` (default 20)")
+    form.add_argument("--each", type=int, default=5, help="pictures of `overhead` (default 5)")
+    every = [output.value for output in Output]
+    form.add_argument("--formats", nargs="+", choices=every, default=every, help="of `overhead`")
     return run_tables("engine", TABLES, form.parse_args(words))
 
 
