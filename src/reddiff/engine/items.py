@@ -131,5 +131,5 @@ def check_items(items: Iterable[Item]) -> None:
         names[name] = item.key
     if twice:
         expected = "pictures whose names differ by more than upper and lower case"
-        got = f"{len(twice)} pairs that do not, the first: {twice[0]}"
+        got = twice[0] + f" and {len(twice) - 1} more" * (len(twice) > 1)
         raise InvalidArgument("SRC", expected=expected, got=got)

@@ -76,7 +76,7 @@ def read_spooled(folder: Path, index: int, spot: Spot) -> Spooled | None:
         with (folder / spot.file).open("rb") as file:
             file.seek(spot.offset)
             return _read(file, index)
-    except OSError:
+    except (OSError, MemoryError, OverflowError):  # of damaged sizes
         return None
 
 

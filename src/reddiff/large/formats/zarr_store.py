@@ -97,7 +97,7 @@ def _layout(path: Path, shape: tuple[int, ...], names: Sequence[str | None] | No
 
 
 class ZarrCanvas(Canvas):
-    """A Zarr array of the version of the source, with the attributes and axes of the source.
+    """A Zarr array with the version, attributes and axes of the source.
 
     An OME-Zarr group becomes one of a single resolution, with its scale and translation adapted.
     """
