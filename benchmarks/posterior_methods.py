@@ -109,6 +109,7 @@ METHODS |= {
     "daps, error covariance": Method(lambda _, n: daps(n, error_covariance=True), 50),
     "pnp-dm": Method(lambda p, n: PnPDM.annealed(n, rho_min=finest(p)), 100, most=1000, few=200),
     "sitcom": published("sitcom", most=1000, few=200),
+    "tds": published("tds", most=200, few=200),
     "ula": Method(lambda _, n: ULA(geometric(n, 0.05, 2.0)), 1000, few=200),
     "red": Method(lambda _, n: RED(constant(n, 0.1), 100.0), 100, most=2, point=True),
     "pnp-hqs": Method(
