@@ -42,7 +42,8 @@ from torch.nn.functional import one_hot
 from reddiff import Gaussian, Problem, metrics, solve
 from reddiff.operators import BlockMean, CircularBlur, LinearOperator, Matrix, gaussian_psf
 from reddiff.priors import GaussianMixture
-from reddiff.solvers import NoiseAwareREDDiff, REDDiff, Solver
+from reddiff.schedules import karras
+from reddiff.solvers import TDS, NoiseAwareREDDiff, REDDiff, Solver
 from reddiff.solvers.noise_aware import REALISM as DEFAULT
 
 SIDE, QUICK_SIDE = 64, 16
@@ -51,6 +52,7 @@ SPREAD_FIELDS = 2
 STRONG = 4  # the first operators; those after them nearly leave x as it is
 REALISMS = (0.0, DEFAULT, 1.0)
 MEASURED = 8  # y's of each mixture
+TDS_64 = "TDS, 64 particles, 40 steps"
 
 
 def operators(side: int) -> dict[str, LinearOperator]:
@@ -249,7 +251,7 @@ def mixture_shares(arguments: argparse.Namespace) -> dict[str, int]:
     """Runs of each method."""
     runs = 100 if arguments.quick else 500
     methods = {"exact draws": runs, **{f"realism {r:g}, 50 steps": runs for r in REALISMS}}
-    return methods | ({} if arguments.quick else {"paper, 1000 steps": 50})
+    return methods | ({} if arguments.quick else {"paper, 1000 steps": 50, TDS_64: 500})
 
 
 def method_shares(
@@ -259,9 +261,9 @@ def method_shares(
     if method == "exact draws":
         drawn = posterior.sample(runs)
     else:
-        realism = {f"realism {r:g}, 50 steps": r for r in REALISMS}.get(method)
-        solver = paper(1000) if realism is None else noise_aware(50, realism)
-        drawn = solve(problem, prior, solver, runs=runs).samples
+        others = {"paper, 1000 steps": paper(1000), TDS_64: TDS(karras(40), particles=64)}
+        solvers = {f"realism {r:g}, 50 steps": noise_aware(50, r) for r in REALISMS} | others
+        drawn = solve(problem, prior, solvers[method], runs=runs).samples
     return {"shares": shares(drawn, posterior.means).tolist()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from scipy.ndimage import gaussian_filter
 import reddiff
 from commands import run
 from reddiff import CalibrationError, InvalidArgument
+from reddiff.images.calibration_cases import halves
+from reddiff.images.degradation import degrade_with
+from reddiff.images.io import read_picture
+from reddiff.images.places import STRATA, strata
+from reddiff.images.restoration import restore_with
 from reddiff.images.settings import Settings
 from tiny import save_tiny
 
@@ -98,18 +104,21 @@ def test_restore_uses_it_and_says_so(place, tmp_path):
     y = tmp_path / "y.png"
     run("degrade", tmp_path / "x.png", "-o", y, "--task", "denoise", "--noise", NOISE)
     words = ["--calibration", place / "cal.json", "--roi", "box:2,2,9,9=mean"]
-    words += ["--roi", "box:2,2,9,9=std"]
+    words += ["--roi", "box:2,2,9,9=sum", "--roi", "box:2,2,9,9=std"]
     text = run("restore", y, "-o", tmp_path / "out.png", *given(place), *words)
     assert "Calibrated: 90 % of the pixels are inside, on average over pictures like the 40" in text
     assert "PSNR at least" in text
     assert "=mean: " in text
-    assert "19 draws, calibrated" in text
+    assert text.count("19 draws, calibrated") == 2
     assert "19 draws, not calibrated" in text
     raw = run("restore", y, "-o", tmp_path / "raw.png", *given(place), "--interval", 0.9)
     assert "Calibrated" not in raw
     found = json.loads((tmp_path / "out.png.json").read_text())["uncertainty"]
     before = json.loads((tmp_path / "raw.png.json").read_text())["uncertainty"]
     assert found["mean_width"] > 3 * before["mean_width"]
+    mean, total = (found["regions"][f"box:2,2,9,9={name}"] for name in ("mean", "sum"))
+    for end in ("low", "high"):
+        assert total[end] == pytest.approx(3 * 81 * mean[end], rel=1e-4)
     with Image.open(tmp_path / "out.low.png") as low, Image.open(tmp_path / "out.high.png") as high:
         wide = np.asarray(high).astype(float) - np.asarray(low)
     assert wide.mean() / 255 == pytest.approx(found["mean_width"], abs=0.01)
@@ -170,6 +179,34 @@ def test_what_cannot_be_calibrated_is_refused_before_any_run(place, tmp_path, mo
     with pytest.raises(InvalidArgument, match="level"):
         reddiff.calibrate([*known.iterdir()], settings(place), level=1.2)
     assert not (tmp_path / "cal.json").exists()
+
+
+def test_the_width_after_is_that_of_the_intervals(place):
+    files = sorted((place / "known").iterdir())[:12]
+    exact = reddiff.calibrate(files, settings(place))
+    widths = []
+    for file in files:
+        key = sha256(read_picture(file).pixels.contiguous().numpy().tobytes()).hexdigest()
+        given = settings(place, seed=int(key[:12], 16))
+        found = restore_with(degrade_with(read_picture(file), given), given)
+        factors = torch.tensor([exact.factors[name] for name in STRATA])[strata(found.pixels)]
+        _, below, above = halves(found, found.interval(0.9))
+        widths.append(float((factors * (below + above)).mean()))
+    assert exact.widths[1] == pytest.approx(sum(widths) / 12, rel=1e-4)
+
+
+def test_draws_that_diverge_are_named_with_their_picture(place, monkeypatch):
+    def restored(y, given):
+        found = restore_with(y, given)
+        run = found.reconstruction
+        status = run.status.clone()
+        status[0, 3] = reddiff.Status.DIVERGED
+        return replace(found, reconstruction=replace(run, status=status))
+
+    monkeypatch.setattr("reddiff.images.calibration_fit.restore_with", restored)
+    files = sorted((place / "known").iterdir())[:9]
+    with pytest.raises(InvalidArgument, match=r"18 of 19 that did not diverge, for 0\.png"):
+        reddiff.calibrate(files, settings(place))
 
 
 def test_one_picture_twice_is_refused(place):

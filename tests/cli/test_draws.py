@@ -57,7 +57,7 @@ def test_intervals_draws_and_numbers_are_written(tiny):
     assert number["low"] == pytest.approx(means.min(), abs=0.002)
     assert number["high"] == pytest.approx(means.max(), abs=0.002)
     assert f"box:4,2,8,6=mean: {number['sentence']}" in text
-    assert "90 % of 19 draws" in text
+    assert "90 % interval of 19 draws" in text
     width = (draws.max(0) - draws.min(0)).mean() / 255
     assert found["mean_width"] == pytest.approx(width, abs=0.005)
     assert found["mean_measured_share"] is None  # no spectrum was measured for this prior
@@ -111,6 +111,7 @@ def test_a_result_without_its_interval_is_made_again(tiny):
         (["--roi", "box:30,0,8,8=mean"], "a box inside the picture of 32x24"),
         (["--roi", "box:0,0,8,8=men"], "roi: expected one of mean, sum"),
         (["--roi", "box:0,0=mean"], "roi: expected box:X,Y,WIDTH,HEIGHT"),
+        (["--roi", "box:31,23,1,1=std"], "roi: expected at least 2 pixels for std"),
         (["--roi", "mean"], "roi: expected box:X,Y,WIDTH,HEIGHT=STATISTIC"),
         (["--roi", "missing.png=mean"], "missing.png"),
     ],

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
 from reddiff import InvalidArgument
+from reddiff.images.calibration_fit import _factors
 from reddiff.images.places import STRATA, strata
 from reddiff.uncertainty.conformal import (
     factor_for_cases,
@@ -55,6 +58,24 @@ def test_a_new_case_is_inside_as_often_as_is_promised():
     scores = torch.randn(4000, 20, generator=torch.Generator().manual_seed(0), dtype=F64).exp()
     inside = [float(row[-1]) <= factor_for_cases(row[:-1], 0.9) for row in scores]
     assert sum(inside) / 4000 == pytest.approx(18 / 20, abs=0.025)  # exact for continuous scores
+
+
+def test_pixels_of_all_strata_together_hold_what_is_promised():
+    """Pictures of one kind alone are harder there than those with a little of it."""
+    generator = torch.Generator().manual_seed(3)
+
+    def case() -> SimpleNamespace:
+        sizes = (95, 0, 5) if torch.rand((), generator=generator) < 0.5 else (5, 0, 95)
+        hard = [3.0 if size == 95 else 1.0 for size in sizes]
+        noise = [torch.randn(size, generator=generator).abs() for size in sizes]
+        return SimpleNamespace(scores=tuple(h * z for h, z in zip(hard, noise, strict=True)))
+
+    inside = []
+    for _ in range(150):
+        *known, new = [case() for _ in range(21)]
+        pairs = zip(new.scores, _factors(known, 0.9).values(), strict=True)
+        inside.append(float(torch.cat([s <= f for s, f in pairs]).double().mean()))
+    assert sum(inside) / 150 > 0.9  # the strata alone: 0.85
 
 
 def test_too_few_cases_are_refused():

@@ -16,7 +16,7 @@ from reddiff.random import Keys
 from reddiff.results import Status
 from reddiff.run.loop import NO_DRAWS
 from reddiff.solvers import DDRM, NoiseAwareREDDiff
-from reddiff.uncertainty import posterior
+from reddiff.uncertainty import Functional, posterior
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -156,7 +156,24 @@ def test_a_functional_is_the_number_of_every_draw():
     width = float(found.high[1] - found.low[1])
     for text, value in zip(shown, (found.mean[1], found.low[1], found.high[1]), strict=True):
         assert text == pytest.approx(float(value), abs=width / 20)  # two digits of the width
-    assert "95 % of 39 draws" in str(found)
+    assert "95 % interval of 39 draws" in str(found)
+
+
+def test_a_functional_that_changes_its_argument_leaves_the_draws_as_they_are():
+    made = sample_posterior(problem(1), FIELD, 19, solver=DRAWS)
+    before = made.samples.clone()
+    found = functional(made, lambda x: x.mul_(2).sum())
+    assert torch.equal(made.samples, before)
+    torch.testing.assert_close(found.values, 2 * before.flatten(2).sum(2))
+
+
+def test_a_widened_interval_holds_the_mean_however_skewed_the_draws_are():
+    values = torch.cat([torch.linspace(0, 1, 97, dtype=F64), torch.full((2,), 1000.0)])[None]
+    found = Functional(values, torch.ones_like(values, dtype=torch.bool), 0.9)
+    assert found.high < 1 < found.mean  # the interval of the draws is as it is
+    wide = found.widened(1.5)
+    torch.testing.assert_close(wide.low, found.mean - 1.5 * (found.mean - found.low))
+    torch.testing.assert_close(wide.high, found.mean)
 
 
 @pytest.mark.parametrize(

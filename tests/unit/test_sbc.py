@@ -145,6 +145,14 @@ def test_laws_are_those_of_scipy():
             lambda: sbc(torch.zeros(2, 3, 4), torch.zeros(2, 4), {"f": lambda x: x}),
             r"quantities\['f'\]: expected a number for each of 2 lanes",
         ),
+        (
+            lambda: sbc(torch.ones(2, 3, 4), torch.ones(2, 4), {"f": lambda x: x[:, 0] / 0 * 0}),
+            r"quantities\['f'\]: expected a number for each of 2 lanes, got nan for 2",
+        ),
+        (
+            lambda: rank_statistics(torch.ones(1, 3), torch.tensor([torch.nan])),
+            "samples and truth: expected values with a rank, got nan",
+        ),
         (lambda: sbc(torch.full((2, 3, 4), torch.nan), torch.zeros(2, 4)), r"samples: .* finite"),
         (
             lambda: tarp(torch.zeros(2, 3, 4), torch.zeros(2, 4), references=torch.zeros(1, 4)),

@@ -56,7 +56,8 @@ class Calibration:
         mse: The factor from the variance of the draws to the largest mean squared error.
         coverage: Stratum -> coverage of the calibrated intervals; also `all` for all pixels, and
             `draws` for the uncalibrated intervals.
-        widths: The mean width before and after calibration.
+        widths: The mean width before and after calibration, the latter with the ends that the
+            range of pixels would cut off.
         center: The means of the features of half of the pictures.
         spread: The inverse of their covariance.
         distances: The distances of the other half, in increasing order.

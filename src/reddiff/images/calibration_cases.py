@@ -27,6 +27,7 @@ class Case:
     mse: float  # over that predicted
     inside: float  # of the intervals of the draws as they are
     width: float
+    widths: tuple[float, ...]  # by stratum, with the floor, over the pixels of the whole picture
     features: Float[Tensor, " f"]
 
 
@@ -50,6 +51,9 @@ def case_of(result: Restored, truth: Tensor, level: float, seed: int) -> Case:
         mse=float(error.square().mean()) / predicted_mse(result),
         inside=float(inside.double().mean()),
         width=float(ends.width.mean()),
+        widths=tuple(
+            float((below + above)[place == i].sum()) / place.numel() for i in range(len(STRATA))
+        ),
         features=features_of(result),
     )
 

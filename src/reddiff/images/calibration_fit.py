@@ -68,6 +68,9 @@ def calibrate(
         given = replace(settings, draws=draws, prior=network, seed=seed)
         y = degrade_with(picture, given)
         result = restore_with(y, given)
+        made = int(result.usable.sum())
+        got = f"{made} of {draws} that did not diverge, for {name}"
+        require(made >= needed_draws(level), "draws", expected=expected, got=got)
         cases[key] = case_of(result, picture.pixels, level, seed)
         done(number, name)
     ordered = [cases[key] for key in sorted(cases)]  # by content, which shuffles kinds
@@ -80,12 +83,8 @@ def _fitted(cases: list[Case], settings: Settings, weights: str, level: float) -
     center, spread, distances = _alarm(cases)
     before = _mean([case.width for case in cases])
     regions = torch.cat([case.regions for case in cases])
-    mean_factor = _mean(
-        [
-            sum(f * len(s) for f, s in zip(factors.values(), case.scores, strict=True))
-            / max(1, sum(len(s) for s in case.scores))
-            for case in cases
-        ]
+    after = sum(
+        f * _mean([case.widths[i] for case in cases]) for i, f in enumerate(factors.values())
     )
     return Calibration(
         settings=compared(settings),
@@ -96,7 +95,7 @@ def _fitted(cases: list[Case], settings: Settings, weights: str, level: float) -
         region=factor_for_cases(regions, level),
         mse=factor_for_cases(torch.tensor([case.mse for case in cases]), level),
         coverage=coverage,
-        widths=(before, before * mean_factor),
+        widths=(before, after),
         center=center,
         spread=spread,
         distances=distances,
@@ -105,14 +104,23 @@ def _fitted(cases: list[Case], settings: Settings, weights: str, level: float) -
 
 
 def _factors(cases: Sequence[Case], level: float) -> dict[str, float]:
-    """Stratum -> factor, from the pictures that have it, or from all pixels if too few do."""
+    """Stratum -> factor, from the pictures that have it, or from all pixels if too few do.
+
+    A picture counts the same in a stratum however many of its pixels are in it, so that the strata
+    alone promise nothing of all pixels: if these need more, all factors grow in proportion.
+    """
     found = {}
     for i, name in enumerate(STRATA):
         having = [case.scores[i] for case in cases if len(case.scores[i])]
         if len(having) < least_cases(level):
             having = [torch.cat(case.scores) for case in cases]
         found[name] = factor_in_expectation(having, level)
-    return found
+    widened = [
+        torch.cat([s / max(f, 1e-12) for s, f in zip(case.scores, found.values(), strict=True)])
+        for case in cases
+    ]
+    common = max(1.0, factor_in_expectation(widened, level))
+    return {name: common * factor for name, factor in found.items()}
 
 
 def _coverage(cases: Sequence[Case], level: float) -> dict[str, Coverage]:

@@ -69,13 +69,19 @@ class Region:
         if self._box is None:
             inside = read_mask(self.text.rpartition("=")[0], size, False) > 0.5
             require(bool(inside.any()), "roi", expected="a mask with white pixels", got=self.text)
-            return inside
+            return self._enough(inside)
         x, y, w, h = integers("roi", BOX, self._box)
         good = w >= 1 and h >= 1 and 0 <= x <= width - w and 0 <= y <= height - h
         expected = f"a box inside the picture of {width}x{height} pixels"
         require(good, "roi", expected=expected, got=self.text)
         inside = torch.zeros(1, *size, dtype=torch.bool)
         inside[:, y : y + h, x : x + w] = True
+        return self._enough(inside)
+
+    def _enough(self, inside: Tensor) -> Tensor:
+        """The same, if the statistic is defined for so many pixels."""
+        good = self.statistic is not STATISTICS["std"] or int(inside.sum()) > 1
+        require(good, "roi", expected="at least 2 pixels for std", got=self.text)
         return inside
 
     def of(self, size: tuple[int, int]) -> Callable[[Float[Tensor, "c h w"]], Tensor]:

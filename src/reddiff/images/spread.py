@@ -35,7 +35,7 @@ class Spread:
             variance of the prior is known. None to write none.
         folder: The folder for the draws, `NAME-001.SUFFIX` and so on; None to write none.
         regions: Regions whose statistics and intervals are computed.
-        calibration: The calibration of the intervals of pixels and of means of regions.
+        calibration: That of the intervals of pixels, and of means and sums of regions.
     """
 
     interval: float | None = None
@@ -126,7 +126,7 @@ class Spread:
             value = functional(result, region.of(size), level=self.level)
             note = ""
             if self.calibration is not None:
-                mean = region.text.endswith("=mean")
+                mean = region.text.endswith(("=mean", "=sum"))
                 value = value.widened(self.calibration.region) if mean else value
                 note = ", calibrated" if mean else ", not calibrated"
             numbers[region.text] = {

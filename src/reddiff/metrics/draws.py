@@ -56,7 +56,8 @@ def central_interval(
     least = needed_draws(level)
     counts = _counts(samples, used)
     expected = f"at least {least} for an interval of level {level:g}"
-    require(min(counts) >= least, "draws", expected=expected, got=min(counts))
+    got = f"{min(counts)}" + " that did not diverge" * (min(counts) < samples.shape[1])
+    require(min(counts) >= least, "draws", expected=expected, got=got)
     tail = (1 - level) / 2
     return Interval(*_quantiles(samples, (tail, 1 - tail), used))
 

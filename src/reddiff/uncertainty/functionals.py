@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reddiff.errors import InvalidArgument, require
-from reddiff.metrics.draws import central_interval, moments, needed_draws
+from reddiff.metrics.draws import Interval, central_interval, moments, needed_draws
 
 
 @runtime_checkable
@@ -58,14 +58,21 @@ class Functional:
     @property
     def low(self) -> Float[Tensor, " b"]:
         """The lower end of the central interval, widened by `factor`."""
-        end = central_interval(self.values, self.level, self.usable).low
-        return self.mean + self.factor * (end - self.mean)
+        return self._ends.low
 
     @property
     def high(self) -> Float[Tensor, " b"]:
         """The upper end of the central interval, widened by `factor`."""
-        end = central_interval(self.values, self.level, self.usable).high
-        return self.mean + self.factor * (end - self.mean)
+        return self._ends.high
+
+    @property
+    def _ends(self) -> Interval:
+        ends, mean = central_interval(self.values, self.level, self.usable), self.mean
+        if self.factor == 1:
+            return ends
+        # the mean of very skewed draws can lie outside: an end beyond it is moved to it
+        below, above = (d.clamp(min=0) for d in (mean - ends.low, ends.high - mean))
+        return Interval(mean - self.factor * below, mean + self.factor * above)
 
     def widened(self, factor: float) -> Functional:
         """A copy whose interval is wider by a factor, around the mean."""
@@ -85,12 +92,12 @@ class Functional:
         return torch.stack(counts), torch.stack(edges)
 
     def sentence(self, lane: int = 0) -> str:
-        """Mean and interval of a lane as text, such as `12.3 (11.8, 12.9), 90 % of 32 draws`."""
+        """Mean and interval of a lane: `12.3 (11.8, 12.9), 90 % interval of 32 draws`."""
         low, high, mean = (float(v[lane]) for v in (self.low, self.high, self.mean))
         digits = _digits(high - low)
         text = ", ".join(f"{v:.{digits}f}" for v in (low, high))
         count = int(self.usable[lane].sum())
-        return f"{mean:.{digits}f} ({text}), {100 * self.level:g} % of {count} draws"
+        return f"{mean:.{digits}f} ({text}), {100 * self.level:g} % interval of {count} draws"
 
     def __str__(self) -> str:
         return "\n".join(self.sentence(lane) for lane in range(len(self.values)))
@@ -128,7 +135,7 @@ def functional(
 
 
 def _number(f: Callable[[Tensor], float | Tensor], x: Tensor, index: int) -> float:
-    made = f(x)
+    made = f(x.clone())  # f may change its argument in place
     size = made.numel() if isinstance(made, Tensor) else 1
     require(size == 1, "f", expected="one number for one x", got=f"{size} numbers")
     try:

@@ -136,7 +136,12 @@ def rank_statistics(
         samples: The draws.
         truth: The true x.
         seed: Random seed, for ties.
+
+    Raises:
+        InvalidArgument: If a value is NaN, which has no rank.
     """
+    known = not bool(truth.isnan().any() or samples.isnan().any())
+    require(known, "samples and truth", expected="values with a rank", got="nan")
     values = truth.unsqueeze(1)
     equal = (samples == values).sum(1)
     u = Keys(seed, tuple(range(len(truth)))).at(DRAWING).rand_like(truth)
@@ -172,4 +177,6 @@ def _values(name: str, f: Quantity, x: Tensor) -> Tensor:
     got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
     expected = f"a number for each of {len(x)} lanes"
     require(good, f"quantities[{name!r}]", expected=expected, got=got)
+    missing = int(made.isnan().sum())
+    require(not missing, f"quantities[{name!r}]", expected=expected, got=f"nan for {missing}")
     return made
