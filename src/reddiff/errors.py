@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 Value = TypeVar("Value")
 
@@ -126,7 +126,8 @@ def require_count(argument: str, value: object, least: int = 1) -> None:
 
 def require_positive(argument: str, value: float) -> None:
     """Raise `InvalidArgument` unless the value is positive and finite."""
-    require(0 < value < math.inf, argument, expected="a positive finite number", got=value)
+    good = isinstance(value, SupportsFloat) and not isinstance(value, bool) and 0 < value < math.inf
+    require(good, argument, expected="a positive finite number", got=value)
 
 
 def require_nonnegative(argument: str, value: float) -> None:

@@ -65,7 +65,7 @@ def write_together(
             with suppress(OSError):  # not empty: it is in use
                 folder.rmdir()
         if isinstance(error, OSError):
-            raise _refused(path, error) from error
+            raise write_error(path, error) from error
         raise
 
 
@@ -94,7 +94,7 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
         if mode is None:
             _probe(folder)
     except (OSError, ValueError) as error:
-        raise _refused(path, error) from error
+        raise write_error(path, error) from error
     if mode is None:
         return
     if stat.S_ISDIR(mode):
@@ -108,7 +108,7 @@ def check_target(path: str | Path, *, force: bool = False, parents: bool = False
     try:
         _probe(folder)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise write_error(path, error) from error
 
 
 @contextmanager
@@ -172,7 +172,8 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
             made.append(new)
 
 
-def _refused(path: Path, error: OSError | ValueError) -> PictureError:
+def write_error(path: Path, error: OSError | ValueError) -> PictureError:
+    """The error for a file or folder that the system does not let be written."""
     number = error.errno if isinstance(error, OSError) else errno.EINVAL
     if number == errno.EEXIST:
         expected = "a new file (force replaces one)"

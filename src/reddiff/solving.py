@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from reddiff.errors import require_count
 from reddiff.hooks import EarlyStop, Hook, Progress
 from reddiff.priors.base import Prior
 from reddiff.problem import Problem
@@ -48,7 +49,8 @@ def solve(
         tol: If given, a run ends once a step changes its estimate by less than this, relative to
             its norm; a positive number.
         hooks: Hooks, called after every step.
-        stop_at: Pause after this many steps; the run can be resumed from `Reconstruction.snapshot`.
+        stop_at: Pause after this many steps, 0 or more; the run can be resumed from
+            `Reconstruction.snapshot`.
         resume: A snapshot of the same problem and solver to resume from. The result is bit for bit
             that of a run without a pause; seed, ids and runs are taken from the snapshot.
         check: Whether to test the operator on a random x before the run (shapes, determinism,
@@ -61,6 +63,8 @@ def solve(
         Unsupported: If the solver is not defined for this operator or noise.
         SnapshotError: If `resume` belongs to another solver or problem.
     """
+    if stop_at is not None:
+        require_count("stop_at", stop_at, least=0)
     ruled = [*_bars(hooks, progress), *_with_tol(hooks, tol)]
     run = Run(problem, prior, solver, seed, ids, runs, ruled, resume, check)
     return completed(run, stop_at)

@@ -34,7 +34,7 @@ def test_targets_that_are_in_the_way(here):
 
 def test_a_target_that_may_not_be_written(here):
     """A place where root may not make a folder, either."""
-    assert "expected a folder to write to, got " in run("in", "/proc/results", code=4)
+    assert "expected a writable path, got " in run("in", "/proc/results", code=4)
 
 
 SOURCES: list[tuple[str, Callable[[], Any], str]] = [

@@ -199,6 +199,7 @@ Y_CASES = {
 
 NOISE_CASES = {
     "negative": Case(lambda p: run(p, noise=Gaussian(-0.1)), "sigma", "0 or more", "-0.1"),
+    "true": Case(lambda p: run(p, noise=Gaussian(True)), "sigma", "0 or more", "True"),
     "nan": Case(lambda p: run(p, noise=Gaussian(math.nan)), "sigma", "finite values", "nan"),
     "inf": Case(lambda p: run(p, noise=Gaussian(math.inf)), "sigma", "finite values", "inf"),
     "a string": Case(lambda p: run(p, noise=Gaussian("0.1")), "sigma", "0 or more", "0.1"),
@@ -462,6 +463,13 @@ RUN_CASES = {
     "no samples": Case(partial(run, runs=0), "runs", "an integer of at least 1", "0"),
     "half a sample": Case(partial(run, runs=1.5), "runs", "an integer of at least 1", "1.5"),
     "tolerance 0": Case(partial(run, tol=0.0), "tol", "a positive finite number", "0.0"),
+    "tolerance of a text": Case(partial(run, tol="a"), "tol", "a positive finite number", "a"),
+    "a pause before the start": Case(
+        partial(run, stop_at=-1), "stop_at", "an integer of at least 0", "-1"
+    ),
+    "a pause within a step": Case(
+        partial(run, stop_at=1.5), "stop_at", "an integer of at least 0", "1.5"
+    ),
     "tolerance nan": Case(partial(run, tol=math.nan), "tol", "a positive finite number", "nan"),
     "a path for a snapshot": Case(partial(run, resume="run"), "resume", "a Snapshot", "str"),
     "snapshot of another solver": Case(

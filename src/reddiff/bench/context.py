@@ -18,6 +18,7 @@ from reddiff.bench.summary import Cell
 from reddiff.bench.tasks import Measured
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.comparison import LEAST_LPIPS
+from reddiff.images.devices import as_device
 from reddiff.interop import door
 from reddiff.metrics.pixel import WINDOW
 from reddiff.priors import weights_hash
@@ -41,7 +42,7 @@ class Context:
     """
 
     def __init__(self, spec: Spec, limit: int | None = None, device: str = "cpu") -> None:
-        self.spec, self.limit, self.device = spec, limit, torch.device(device)
+        self.spec, self.limit, self.device = spec, limit, as_device(device)
         for label, task in spec.tasks.items():
             check_assumed(label, task)
         for label, solver in spec.solvers.items():

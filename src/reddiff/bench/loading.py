@@ -112,8 +112,9 @@ def parsed(read: dict[str, Any], name: str) -> Spec:
         where = f"{name}: {'.'.join(place)}"
         if first["type"] == "extra_forbidden":
             require_name(place[-1], _keys(place[:-1]), where, "a known key")
-        expected = first["msg"].removeprefix("Input should be ")
-        got = "none" if first["type"] == "missing" else repr(first["input"])
+        missing = first["type"] == "missing"
+        expected = "a value" if missing else first["msg"].removeprefix("Input should be ")
+        got = "none" if missing else repr(first["input"])
         raise InvalidArgument(where, expected=expected, got=got) from error
 
 

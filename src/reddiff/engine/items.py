@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from reddiff.errors import InvalidArgument, PictureError
-from reddiff.files import system_reason
+from reddiff.files import write_error
 from reddiff.images.io.writing import FORMATS
 
 
@@ -20,8 +20,8 @@ class TargetError(PictureError):
 
 def unwritten(path: Path, error: OSError) -> TargetError:
     """A `TargetError` for an error of the operating system, with the name of the file."""
-    got = system_reason(error)
-    return TargetError(path, expected="to write it", got=got, errno=error.errno)
+    plain = write_error(path, error)
+    return TargetError(path, expected=plain.expected, got=plain.got, errno=plain.errno)
 
 
 class Place(ABC):

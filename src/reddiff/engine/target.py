@@ -14,7 +14,7 @@ from typing import Any
 from reddiff.engine.items import Source
 from reddiff.engine.plan import Plan
 from reddiff.errors import PictureError
-from reddiff.files import read_regular, system_reason, write_whole
+from reddiff.files import read_regular, write_error, write_whole
 from reddiff.locks import require_lock, try_lock
 
 STATE = "_run"
@@ -42,7 +42,7 @@ class Target:
             self.state.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise write_error(self.folder, error) from error
         try:
             require_lock(descriptor, self.folder)
             yield
@@ -184,8 +184,3 @@ def _take(folder: Path, name: str, place: Path | None) -> None:
             if parent in (folder, folder / STATE):
                 break
             parent.rmdir()
-
-
-def _unwritable(folder: Path, error: OSError) -> PictureError:
-    got = system_reason(error)
-    return PictureError(folder, expected="a folder to write to", got=got, errno=error.errno)

@@ -14,8 +14,7 @@ from typing import Any
 from reddiff.engine.modes import Output
 from reddiff.engine.sources.tables import arrow, storable
 from reddiff.engine.spool import Spooled, Spot
-from reddiff.errors import PictureError
-from reddiff.files import write_together
+from reddiff.files import write_error, write_together
 from reddiff.images.records import as_json
 
 AT_ONCE = 64  # files that are written in one batch
@@ -137,9 +136,7 @@ def _table(folder: Path, shard: Shard, names: Sequence[str]) -> Writer:
                 size = file.tell()
             part.replace(folder / name)
         except OSError as error:
-            got = (error.strerror or str(error)).lower()
-            path = folder / name
-            raise PictureError(path, expected="to write it", got=got, errno=error.errno) from error
+            raise write_error(folder / name, error) from error
         finally:
             part.unlink(missing_ok=True)
         return {name: {"sha256": digest.hexdigest(), "bytes": size}}

@@ -25,7 +25,7 @@ NAMED = 5  # pictures without a partner that are named
 
 def is_folder(text: object) -> bool:
     """Whether an option names a folder with a file for each picture."""
-    return isinstance(text, str | Path) and Path(text).is_dir()
+    return isinstance(text, str | Path) and text != "" and Path(text).is_dir()
 
 
 def files_of(name: str, folder: str | Path, places: Sequence[PurePath]) -> list[Path]:

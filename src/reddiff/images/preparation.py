@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from reddiff.errors import InvalidArgument, require
 from reddiff.images.arguments import Source, open_image, open_task, outside
+from reddiff.images.devices import as_device
 from reddiff.images.io import Picture
 from reddiff.images.latents import pictures_of
 from reddiff.images.level import choose_level, doubts
@@ -95,7 +96,7 @@ def prepare(image: Source, settings: Settings) -> Ready:
     opened = open_image(image, settings)
     degraded, notes = opened.picture, [*opened.picture.notes]
     task = open_task(image, opened, settings, notes)
-    where = _device(settings.device)
+    where = as_device(settings.device)
     reading = task.reading(degraded.pixels, degraded.alpha)
     pixels, unit = reading.pixels, reading.unit
     notes += _gray(reading.apart)
@@ -135,19 +136,6 @@ def _prior(source: object) -> Prior:
             raise
         expected = "a prior: reddiff.prior(network, ...) makes one, which asks for more"
         raise InvalidArgument("prior", expected=expected, got=str(error)) from error
-
-
-def _device(name: str | torch.device) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    expected = "a device torch can use"
-    try:
-        device = torch.device(name)
-        works = float(torch.ones(1, device=device)) == 1  # `meta` has no values
-    except Exception as error:
-        raise InvalidArgument("device", expected=expected, got=repr(name)) from error
-    require(works, "device", expected=expected, got=repr(name))
-    return device
 
 
 def _warnings(run: Reconstruction, unit: float) -> list[str]:

@@ -48,8 +48,10 @@ def spoken(argument: str, text: str, table: Mapping[str, Entry]) -> Spoken[Entry
         table: The entries by name.
 
     Raises:
-        InvalidArgument: If the text is not a file, and its name resembles one in the table.
+        InvalidArgument: If the text is empty, or if it is not a file, and its name resembles one in
+            the table.
     """
+    require(text != "", argument, expected="a file or one of the words", got=repr(text))
     name, rest = split_word(text)
     if name in table:
         return Spoken(table[name], rest or "")

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from reddiff.errors import PictureError
-from reddiff.files import read_regular, system_reason, write_whole
+from reddiff.files import read_regular, write_error, write_whole
 from reddiff.images.records import MAX_BYTES, as_json, record_path
 from reddiff.large.plan import differences
 from reddiff.locks import fsync_folders, require_lock
@@ -160,5 +160,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        got = system_reason(error)
-        raise PictureError(path, expected="to write it", got=got, errno=error.errno) from error
+        raise write_error(path, error) from error

@@ -107,7 +107,8 @@ def check_numbers(name: str, value: float | Tensor, *, zero: bool = False) -> No
         require(vector, name, expected="a number or shape (b,)", got=tuple(value.shape))
         good = bool((torch.isfinite(value) & (value >= 0 if zero else value > 0)).all())
     else:
-        number = isinstance(value, Real)
+        given: object = value
+        number = isinstance(given, Real) and not isinstance(given, bool)
         good = number and math.isfinite(value) and (value >= 0 if zero else value > 0)
     expected = "finite values of 0 or more" if zero else "positive finite values"
     require(good, name, expected=expected, got=value)
