@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reddiff import Gaussian, Keys, Problem, Status, Unsupported, iterate, solve
+from reddiff import Gaussian, Keys, Problem, Status, Unsupported, iterate, sample_posterior, solve
 from reddiff.operators import Mask
 from reddiff.priors import GaussianRandomField, Prior
 from reddiff.schedules import karras, vp
@@ -200,8 +200,13 @@ def test_gradients_are_not_recorded(problem):
 @pytest.mark.usefixtures("untyped")
 def test_numpy_numbers_are_numbers(prior, problem, tmp_path):
     noisy = Problem(problem.y, problem.operator, Gaussian(np.float32(0.1)))
-    result = solve(noisy, prior, REDDiff(vp(2)), ids=[*np.arange(3)])
+    one, two = np.arange(1, 3)
+    result = solve(noisy, prior, REDDiff(vp(2)), ids=[*np.arange(3)], seed=one, runs=two)
     assert result.ids == (0, 1, 2)
+    assert torch.equal(result.x, solve(noisy, prior, REDDiff(vp(2)), seed=1, runs=2).x)
+    assert result.snapshot.seed == 1
+    draws = sample_posterior(noisy, prior, two, solver=REDDiff(vp(2)), seed=one)
+    assert torch.equal(draws.samples, result.samples)
     result.snapshot.save(tmp_path / "snapshot.safetensors")
 
 

@@ -75,9 +75,9 @@ class Run:
         if resume is not None:
             check_resume(resume, problem, solver, origin)
             seed, ids, runs = resume.seed, resume.ids, resume.samples
+        self.seed, self.runs = seed, runs = as_integers((seed, runs))
         problem, prior = differentiable(problem.whitened()), differentiable_module(prior)
         self.ids = tuple(range(len(problem))) if ids is None else as_integers(ids)
-        self.seed, self.runs = seed, runs
         keys = Keys(seed, self.ids) if keys is None else keys
         whole, problem = problem.operator, problem.simplified()
         check_run(problem, prior, solver, self.ids, runs)

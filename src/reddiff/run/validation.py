@@ -16,9 +16,10 @@ from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
 
-def as_integers(ids: Sequence[Any]) -> tuple[int, ...]:
-    """The ids as Python integers."""
-    return tuple(int(i) if isinstance(i, Integral) else i for i in ids)
+def as_integers(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Integers of NumPy as those of Python; other values, and bool, as they are."""
+    plain = (isinstance(v, Integral) and not isinstance(v, bool) for v in values)
+    return tuple(int(v) if good else v for v, good in zip(values, plain, strict=True))
 
 
 def default_solver(

@@ -21,7 +21,7 @@ from reddiff.problem import Problem
 from reddiff.results import Cost, Finding, Reconstruction, Status
 from reddiff.run.loop import NO_DRAWS, Run
 from reddiff.run.progress_bar import ProgressBar
-from reddiff.run.validation import default_solver
+from reddiff.run.validation import as_integers, default_solver
 from reddiff.solvers.base import Solver
 from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
@@ -71,6 +71,7 @@ def sample_posterior(
         InvalidArgument: If an argument is invalid; raised before the first run.
         Unsupported: If the solver is not defined for this operator or noise.
     """
+    (n,) = as_integers((n,))
     require_count("n", n)
     if solver is None:
         default_solver(problem, prior, None, () if ids is None else ids)
