@@ -24,6 +24,9 @@ def test_targets_that_are_in_the_way(here):
     assert [p.name for p in Path("full").iterdir()] == ["notes.txt"]
     Path("file").touch()
     assert "file: not a directory" in run("in", "file", code=4)
+    Path("state").mkdir()
+    Path("state/_run").touch()
+    assert "state/_run: expected a folder, got a file" in run("in", "state", code=4)
     with Target(Path("used")).locked():
         assert "expected a target that no other run is writing to" in run("in", "used", code=4)
     run("in", "used")  # the lock of a run that is gone is nobody's
