@@ -175,7 +175,10 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
 def write_error(path: Path, error: OSError | ValueError) -> PictureError:
     """The error for a file or folder that the system does not let be written."""
     number = error.errno if isinstance(error, OSError) else errno.EINVAL
-    if number == errno.EEXIST:
+    if isinstance(error, FileExistsError):
+        taken = Path(error.filename2 or error.filename or path)
+        if taken != path:  # a folder could not be made
+            return PictureError(taken, expected="a folder", got="a file", errno=number)
         expected = "a new file (force replaces one)"
         return PictureError(path, expected=expected, got="one that exists", errno=number)
     return PictureError(path, expected="a writable path", got=system_reason(error), errno=number)

@@ -137,6 +137,8 @@ def test_folders_of_others_are_never_replaced(here):
     for folder in ("out.npy", "out.zarr", "full.npy.parts"):
         Path(folder).mkdir()
         Path(folder, "mine").touch()
+    Path("file.npy.parts").touch()
+    assert "file.npy.parts: expected a folder, got a file" in large("in.npy", "file.npy", code=4)
     before = sorted(Path().rglob("*"))
     for source, output in (("in.npy", "out.npy"), ("in.zarr", "out.zarr")):
         said = f"{output}: expected a file, got a directory"

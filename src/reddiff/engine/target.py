@@ -41,9 +41,6 @@ class Target:
         try:
             self.state.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except FileExistsError as error:
-            got, number = "a file", error.errno
-            raise PictureError(self.state, expected="a folder", got=got, errno=number) from error
         except OSError as error:
             raise write_error(self.folder, error) from error
         try:

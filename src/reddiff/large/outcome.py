@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reddiff.errors import PictureError, ReddiffError
-from reddiff.files import check_target, read_regular
+from reddiff.files import check_target, read_regular, write_error
 from reddiff.images.records import MAX_BYTES, record_path, relative_to, versions
 from reddiff.large.formats import open_large
 from reddiff.large.plan import Large, differences, plan_id
@@ -41,11 +42,10 @@ def earlier_record(request: Large, prepared: Prepared) -> dict[str, Any] | None:
         changed = "; ".join(differences(old, prepared.plan)[:4])
         expected = "a new file, or one of the same run (--force replaces it)"
         raise PictureError(
-            output, expected=expected, got=f"one of another run: {changed}", errno=17
+            output, expected=expected, got=f"one of another run: {changed}", errno=errno.EEXIST
         )
     if _is_store(output):
-        expected = "a new file (force replaces one)"
-        raise PictureError(output, expected=expected, got="one that exists", errno=17)
+        raise write_error(output, FileExistsError(errno.EEXIST, "file exists"))
     check_target(output)
     check_target(beside)
     return None

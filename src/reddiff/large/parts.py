@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -149,9 +150,8 @@ class Parts:
         others = [name for name in sorted(names) if not name.startswith(OWN)]
         if others:
             expected = "a new folder, or the parts of an earlier run"
-            raise PictureError(
-                self.folder, expected=expected, got=f"one with {others[0]}", errno=17
-            )
+            got, number = f"one with {others[0]}", errno.EEXIST
+            raise PictureError(self.folder, expected=expected, got=got, errno=number)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from reddiff.solvers.noise_aware import NoiseAwareREDDiff
 
 def as_integers(values: Sequence[Any]) -> tuple[Any, ...]:
     """Integers of NumPy as those of Python; other values, and bool, as they are."""
-    plain = (isinstance(v, Integral) and not isinstance(v, bool) for v in values)
-    return tuple(int(v) if good else v for v, good in zip(values, plain, strict=True))
+    return tuple(
+        v if isinstance(v, bool) or not isinstance(v, Integral) else int(v) for v in values
+    )
 
 
 def default_solver(
